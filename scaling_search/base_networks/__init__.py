@@ -1,0 +1,1 @@
+"""Families of networks to scale, one file each."""

@@ -1,0 +1,396 @@
+"""EfficientNet, exact: its stages, its rounding, its cost layer by layer, and the network.
+
+Source: Tan & Le 2019, Table 1 and Eq. 3; rounding, squeeze ratio and initialisation as in the
+authors' `efficientnet_builder.py` and `efficientnet_model.py` (tensorflow/tpu).
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict, validate_call
+from torch import Tensor, nn
+
+from scaling_search.base_networks.mbconv import Conv, MBConv, Pointwise
+from scaling_search.base_networks.rounding import (
+    DepthRounding,
+    first_of_each,
+    multiples,
+    round_depth,
+    round_resolution,
+    round_width,
+)
+from scaling_search.protocols import CHECKED, Layer
+from scaling_search.scaling import DIMENSIONS, Multipliers
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Equal MBConv blocks in a row; only the first has the stride and changes the channels."""
+
+    num_layers: int
+    kernel_size: int
+    stride: int
+    expand_ratio: int
+    channels: int
+
+
+B0_STAGES = (
+    Stage(num_layers=1, kernel_size=3, stride=1, expand_ratio=1, channels=16),
+    Stage(num_layers=2, kernel_size=3, stride=2, expand_ratio=6, channels=24),
+    Stage(num_layers=2, kernel_size=5, stride=2, expand_ratio=6, channels=40),
+    Stage(num_layers=3, kernel_size=3, stride=2, expand_ratio=6, channels=80),
+    Stage(num_layers=3, kernel_size=5, stride=1, expand_ratio=6, channels=112),
+    Stage(num_layers=4, kernel_size=5, stride=2, expand_ratio=6, channels=192),
+    Stage(num_layers=1, kernel_size=3, stride=1, expand_ratio=6, channels=320),
+)
+"""Stages 2 to 8 of EfficientNet-B0. Source: Tan & Le 2019, Table 1 (arXiv v5)."""
+
+VARIANTS = {
+    "b0": (1.0, 1.0, 224, 0.2),
+    "b1": (1.1, 1.0, 240, 0.2),
+    "b2": (1.2, 1.1, 260, 0.3),
+    "b3": (1.4, 1.2, 300, 0.3),
+    "b4": (1.8, 1.4, 380, 0.4),
+    "b5": (2.2, 1.6, 456, 0.4),
+    "b6": (2.6, 1.8, 528, 0.5),
+    "b7": (3.1, 2.0, 600, 0.5),
+}
+"""Depth, width, resolution and dropout. Source: tensorflow/tpu `efficientnet_builder.py`."""
+
+
+@lru_cache(maxsize=100_000)
+def conv_layer(
+    name: str, channels: tuple[int, int], kernel_size: int, size: int, *, depthwise: bool = False
+) -> Layer:
+    """A convolution without bias and its batch norm; the output is ``size`` x ``size`` pixels."""
+    weights = kernel_size**2 * channels[1] * (1 if depthwise else channels[0])
+    return Layer(name, weights * size**2, weights + 2 * channels[1], channels[1] * size**2)
+
+
+@lru_cache(maxsize=10_000)
+def linear_layer(name: str, channels: tuple[int, int]) -> Layer:
+    """A linear layer with bias, or a 1x1 convolution of pooled channels."""
+    weights = channels[0] * channels[1]
+    return Layer(name, weights, weights + channels[1], channels[1])
+
+
+@lru_cache(maxsize=100_000)
+def block_layers(
+    stage: Stage, in_channels: int, squeezed: int, *, stride: int, size: int
+) -> tuple[Layer, ...]:
+    """The layers of one MBConv block of a stage; its input is ``size`` x ``size`` pixels."""
+    expanded = in_channels * stage.expand_ratio
+    out_size = -(-size // stride)
+    layers = (
+        conv_layer("depthwise", (expanded,) * 2, stage.kernel_size, out_size, depthwise=True),
+        linear_layer("squeeze", (expanded, squeezed)),
+        linear_layer("excite", (squeezed, expanded)),
+        conv_layer("project", (expanded, stage.channels), 1, out_size),
+    )
+    if stage.expand_ratio == 1:
+        return layers
+    return (conv_layer("expand", (in_channels, expanded), 1, size), *layers)
+
+
+@dataclass(frozen=True)
+class EfficientNet:
+    """An EfficientNet on paper. `efficientnet` and `small_efficientnet` make checked ones.
+
+    Attributes:
+        stages: The MBConv stages in order.
+        stem_channels: Output of the first 3x3 convolution.
+        stem_stride: Its stride: 2 officially, 1 for small images.
+        head_channels: Output of the last 1x1 convolution.
+        resolution: Height and width of the input in pixels.
+        in_channels: Channels of the input.
+        num_classes: Number of logits.
+        se_ratio: Squeezed channels over the block's input channels.
+        dropout: Probability before the classifier.
+        stochastic_depth: Probability to skip the last block; rises linearly from 0 at the first.
+        norm_momentum: Weight of a batch in the running statistics.
+        norm_epsilon: Added to the variance in batch norm.
+        width_divisor: Channels are multiples of it.
+        resolution_divisor: Scaled resolutions are multiples of it.
+        depth_rounding: How scaled depths become whole.
+    """
+
+    stages: tuple[Stage, ...]
+    stem_channels: int
+    stem_stride: int
+    head_channels: int
+    resolution: int
+    in_channels: int
+    num_classes: int
+    se_ratio: float
+    dropout: float
+    stochastic_depth: float
+    norm_momentum: float
+    norm_epsilon: float
+    width_divisor: int
+    resolution_divisor: int
+    depth_rounding: DepthRounding
+
+    @property
+    def num_layers(self) -> tuple[int, ...]:
+        """Blocks in each stage."""
+        return tuple(stage.num_layers for stage in self.stages)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of the stem, of each stage and of the head."""
+        return (self.stem_channels, *(s.channels for s in self.stages), self.head_channels)
+
+    def squeezed(self, in_channels: int) -> int:
+        """Channels inside the squeeze-and-excitation of a block with so many input channels."""
+        return max(1, int(in_channels * self.se_ratio))
+
+    def scaled(self, multipliers: Multipliers) -> "EfficientNet":
+        """The network with these multipliers, rounded by the rules of this one."""
+
+        def width(channels: int) -> int:
+            if multipliers.width == 1:
+                return channels
+            return round_width(channels * multipliers.width, self.width_divisor)
+
+        def depth(num_layers: int) -> int:
+            return round_depth(num_layers * multipliers.depth, self.depth_rounding)
+
+        return replace(
+            self,
+            stages=tuple(
+                replace(s, num_layers=depth(s.num_layers), channels=width(s.channels))
+                for s in self.stages
+            ),
+            stem_channels=width(self.stem_channels),
+            head_channels=width(self.head_channels),
+            resolution=self.resolution
+            if multipliers.resolution == 1
+            else round_resolution(
+                self.resolution * multipliers.resolution, self.resolution_divisor
+            ),
+        )
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Every convolution and linear layer in order; a stride divides the size, rounded up."""
+        size = -(-self.resolution // self.stem_stride)
+        channels = self.stem_channels
+        layers: tuple[Layer, ...] = (conv_layer("stem", (self.in_channels, channels), 3, size),)
+        for stage in self.stages:
+            layers += block_layers(
+                stage, channels, self.squeezed(channels), stride=stage.stride, size=size
+            )
+            size, channels = -(-size // stage.stride), stage.channels
+            repeated = block_layers(stage, channels, self.squeezed(channels), stride=1, size=size)
+            layers += repeated * (stage.num_layers - 1)
+        return (
+            *layers,
+            conv_layer("head", (channels, self.head_channels), 1, size),
+            linear_layer("classifier", (self.head_channels, self.num_classes)),
+        )
+
+    def steps(self, dimension: str, low: float, high: float) -> list[float]:
+        """The smallest multiplier, to six decimals, of each distinct result within [low, high].
+
+        Rounding rules are step functions; every step lies at a whole or half number of layers,
+        divisors or pixels, or where width rounding would fall under 0.9. The rules themselves
+        decide on which side of such a place the result changes.
+        """
+
+        def result(multiplier: float) -> "EfficientNet":
+            ones = dict.fromkeys(DIMENSIONS, 1.0)
+            return self.scaled(Multipliers(**ones | {dimension: multiplier}))
+
+        return first_of_each(result, self._breakpoints(dimension, low, high), low, high)
+
+    def _breakpoints(self, dimension: str, low: float, high: float) -> list[float]:
+        if dimension == "depth":
+            return multiples({s.num_layers for s in self.stages}, 0.5, low, high)
+        if dimension == "resolution":
+            unit = 1.0 if self.resolution_divisor == 1 else self.resolution_divisor / 2
+            return [1.0, *multiples({self.resolution}, unit, low, high)]
+        halves = multiples(set(self.channels), self.width_divisor / 2, low, high)
+        ninths = multiples(set(self.channels), self.width_divisor / 0.9, low, high)
+        return [1.0, *halves, *ninths]
+
+    def build(self) -> "Network":
+        """The network, freshly initialised from torch's global generator."""
+        return Network(self)
+
+
+class Network(nn.Module):
+    """The network of an architecture: images (N, C, H, W) to logits (N, classes)."""
+
+    def __init__(self, architecture: EfficientNet) -> None:
+        super().__init__()
+        a = architecture
+        norm = partial(nn.BatchNorm2d, eps=a.norm_epsilon, momentum=a.norm_momentum)
+        self.stem = Conv(a.in_channels, a.stem_channels, norm, kernel_size=3, stride=a.stem_stride)
+        blocks: list[nn.Module] = []
+        channels = a.stem_channels
+        total = sum(a.num_layers)
+        for stage in a.stages:
+            for layer in range(stage.num_layers):
+                stride = stage.stride if layer == 0 else 1
+                drop = a.stochastic_depth * len(blocks) / total
+                block = MBConv(
+                    channels,
+                    stage.channels,
+                    norm,
+                    kernel_size=stage.kernel_size,
+                    stride=stride,
+                    expand_ratio=stage.expand_ratio,
+                    squeezed=a.squeezed(channels),
+                    drop_probability=drop,
+                )
+                blocks.append(block)
+                channels = stage.channels
+        self.blocks = nn.Sequential(*blocks)
+        self.head = Pointwise(channels, a.head_channels, norm)
+        self.dropout = nn.Dropout(a.dropout)
+        self.classifier = nn.Linear(a.head_channels, a.num_classes)
+        self._initialise()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W) of the architecture's resolution."""
+        features = self.head(self.blocks(self.stem(images)))
+        return self.classifier(self.dropout(features.mean((2, 3))))  # type: ignore[no-any-return]  # as above
+
+    def _initialise(self) -> None:
+        # As the authors: normal by fan-out for convolutions (of one group), uniform for the
+        # classifier, biases zero.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.kernel_size[0] ** 2 * module.out_channels // module.groups
+                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):
+                bound = 1 / math.sqrt(module.out_features)
+                nn.init.uniform_(module.weight, -bound, bound)
+                nn.init.zeros_(module.bias)
+
+
+Count = Annotated[int, Field(ge=1)]
+Counts = Annotated[tuple[Count, ...], Strict(False)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+@validate_call(config=CHECKED)
+def efficientnet(
+    variant: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"],
+    *,
+    resolution: Count | None = None,
+    in_channels: Count = 3,
+    num_classes: Count = 1000,
+    stem_stride: Literal[1, 2] = 2,
+    dropout: Probability | None = None,
+    stochastic_depth: Probability = 0.2,
+    norm_momentum: Positive = 0.01,
+    norm_epsilon: Positive = 1e-3,
+    width_divisor: Count = 8,
+    resolution_divisor: Count = 1,
+    depth_rounding: DepthRounding = "ceil",
+) -> EfficientNet:
+    """EfficientNet-B0 to B7, official but for what is asked otherwise.
+
+    The variant itself always has the official rounding; divisors and ``depth_rounding`` are for
+    the networks scaled from it. ``resolution`` and ``dropout`` are the variant's if None.
+
+    Raises:
+        ValueError: The resolution is smaller than the product of all strides.
+    """
+    depth, width, variant_resolution, variant_dropout = VARIANTS[variant]
+    b0 = EfficientNet(
+        stages=B0_STAGES,
+        stem_channels=32,
+        stem_stride=stem_stride,
+        head_channels=1280,
+        resolution=resolution or variant_resolution,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        se_ratio=0.25,
+        dropout=variant_dropout if dropout is None else dropout,
+        stochastic_depth=stochastic_depth,
+        norm_momentum=norm_momentum,
+        norm_epsilon=norm_epsilon,
+        width_divisor=8,
+        resolution_divisor=resolution_divisor,
+        depth_rounding="ceil",
+    )
+    scaled = b0.scaled(Multipliers(depth, width, 1.0))
+    return _checked(replace(scaled, width_divisor=width_divisor, depth_rounding=depth_rounding))
+
+
+@validate_call(config=CHECKED)
+def small_efficientnet(
+    *,
+    num_layers: Counts,
+    kernel_size: Counts,
+    stride: Counts,
+    expand_ratio: Counts,
+    channels: Counts,
+    stem_channels: Count,
+    stem_stride: Literal[1, 2],
+    head_channels: Count,
+    resolution: Count,
+    in_channels: Count,
+    num_classes: Count,
+    se_ratio: Annotated[float, Field(gt=0, le=1)],
+    dropout: Probability,
+    stochastic_depth: Probability,
+    norm_momentum: Positive,
+    norm_epsilon: Positive,
+    width_divisor: Count,
+    resolution_divisor: Count,
+    depth_rounding: DepthRounding,
+) -> EfficientNet:
+    """An EfficientNet of any stages: the lists name one value for each stage.
+
+    Raises:
+        ValueError: The lists differ in length, or the resolution is too small for the strides.
+    """
+    lists = {
+        "num_layers": num_layers,
+        "kernel_size": kernel_size,
+        "stride": stride,
+        "expand_ratio": expand_ratio,
+        "channels": channels,
+    }
+    if len({len(values) for values in lists.values()}) > 1:
+        lengths = ", ".join(f"{name} {len(values)}" for name, values in lists.items())
+        raise ValueError(
+            f"base_network lists must have one value for each stage, got lengths {lengths}"
+        )
+    rows = zip(*lists.values(), strict=True)
+    return _checked(
+        EfficientNet(
+            stages=tuple(Stage(*row) for row in rows),
+            stem_channels=stem_channels,
+            stem_stride=stem_stride,
+            head_channels=head_channels,
+            resolution=resolution,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            se_ratio=se_ratio,
+            dropout=dropout,
+            stochastic_depth=stochastic_depth,
+            norm_momentum=norm_momentum,
+            norm_epsilon=norm_epsilon,
+            width_divisor=width_divisor,
+            resolution_divisor=resolution_divisor,
+            depth_rounding=depth_rounding,
+        )
+    )
+
+
+def _checked(architecture: EfficientNet) -> EfficientNet:
+    strides = architecture.stem_stride * math.prod(s.stride for s in architecture.stages)
+    if architecture.resolution < strides:
+        raise ValueError(
+            f"base_network.resolution must be at least the product of the strides, {strides}, "
+            f"got {architecture.resolution}; larger images or fewer strides help"
+        )
+    return architecture

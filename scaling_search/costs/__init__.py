@@ -1,0 +1,1 @@
+"""Measures of what a network costs, one file each."""

@@ -1,0 +1,1 @@
+"""Image data to train on, one file each."""

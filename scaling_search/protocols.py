@@ -1,0 +1,176 @@
+"""What a part must offer, the values that parts exchange, and how a part checks its options."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, dataclass_transform, runtime_checkable
+
+import pydantic
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from scaling_search.scaling import Multipliers
+
+if TYPE_CHECKING:
+    import torch
+
+    from scaling_search.training import Trial, TrialResult
+
+CHECKED = pydantic.ConfigDict(
+    strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
+)
+"""How options are checked: no conversions, no unknown keys, no NaN or infinity."""
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True)
+def part(cls: type[T]) -> type[T]:
+    """Makes a class a frozen dataclass whose options are checked when Hydra builds it."""
+    return pydantic_dataclass(frozen=True, config=CHECKED)(cls)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One convolution or linear layer, the norm behind it included.
+
+    Attributes:
+        name: Where it stands, for people.
+        flops: Multiply-adds for one image.
+        params: Weights, biases and affine terms of the norm.
+        activations: Elements of the output for one image.
+    """
+
+    name: str
+    flops: int
+    params: int
+    activations: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels in memory; ``images`` is uint8 (N, C, H, W), ``labels`` int64 (N,)."""
+
+    images: "torch.Tensor"
+    labels: "torch.Tensor"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A dataset as training sees it: fit on train, choose on val, report on test once."""
+
+    train: Split
+    val: Split
+    test: Split
+
+
+@runtime_checkable
+class Architecture(Protocol):
+    """A network on paper: hashable, cheap, without tensors."""
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of the input in pixels."""
+
+    @property
+    def num_layers(self) -> tuple[int, ...]:
+        """Blocks in each stage."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of the stem, of each stage and of the head."""
+
+    def scaled(self, multipliers: Multipliers) -> Self:
+        """The architecture that has these multipliers after rounding."""
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Every convolution and linear layer, repeated ones as often as they stand."""
+
+    def steps(self, dimension: str, low: float, high: float) -> list[float]:
+        """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""
+
+    def build(self) -> "torch.nn.Module":
+        """The network: images (N, C, H, W) to logits (N, classes); draws from torch's generator."""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Labelled images of one native size. Hashable and small: it describes, `load` reads."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+
+    @property
+    def resolution(self) -> int:
+        """Native height and width in pixels; above it, images are only blown up."""
+
+    def check(self) -> None:
+        """Makes the data ready, downloading where that is its way.
+
+        Raises:
+            RuntimeError: The data are missing or damaged.
+        """
+
+    def fingerprint(self) -> str:
+        """A hash of all images, labels and splits, equal exactly when the data are."""
+
+    def load(self, resolution: int, device: str) -> Splits:
+        """The splits at a size, on a device."""
+
+
+@runtime_checkable
+class Cost(Protocol):
+    """What an architecture costs, the quantity that is held equal."""
+
+    @property
+    def column(self) -> str:
+        """Name of the column in every table."""
+
+    def estimate(self, architecture: Architecture) -> int:
+        """The cost in closed form, without building the network."""
+
+    def measure(self, architecture: Architecture) -> int:
+        """The cost of the built network.
+
+        Raises:
+            RuntimeError: The closed form says otherwise.
+        """
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Chooses the next training. Keeps no state: the same arguments give the same choice."""
+
+    def choose(
+        self,
+        remaining: "Sequence[Trial]",
+        running: "Sequence[Trial]",
+        finished: "Sequence[TrialResult]",
+    ) -> "Trial | None":
+        """One of ``remaining``, or None to end; all three sorted by candidate and seed."""
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs trainings; a context manager that leaves no process behind."""
+
+    @property
+    def slots(self) -> int:
+        """How many trainings may be in flight now."""
+
+    def submit(self, trial: "Trial") -> "Future[TrialResult]":
+        """Starts a training."""
+
+    def __enter__(self) -> Self:
+        """Starts what runs trainings."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Stops it, trainings in flight included."""
+
+
+TrainTrial = Callable[["Trial", str], "TrialResult"]
+"""The type of `scaling_search.training.train_trial`."""

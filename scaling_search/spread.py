@@ -1,0 +1,83 @@
+"""Points on the triangle of shares: which to keep, how well they cover it, what they leave out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_search.scaling import REFERENCES, Shares
+
+Points = NDArray[np.float64]
+"""Shares, one row a point: (points, 3) for depth, width, resolution."""
+
+
+def triangle(step: float = 0.05) -> Points:
+    """All points of the triangle whose shares are multiples of ``step``."""
+    num_steps = round(1 / step)
+    return np.array(
+        [
+            (i / num_steps, j / num_steps, (num_steps - i - j) / num_steps)
+            for i in range(num_steps + 1)
+            for j in range(num_steps + 1 - i)
+        ]
+    )
+
+
+def distances(points: Points, others: Points) -> NDArray[np.float64]:
+    """Half the sum of absolute differences of shares, (points, others)."""
+    return np.abs(points[:, None, :] - others[None, :, :]).sum(axis=2) / 2
+
+
+def as_points(shares: Sequence[Shares]) -> Points:
+    """Shares as an array (points, 3)."""
+    return np.array([tuple(s) for s in shares], dtype=np.float64).reshape(-1, 3)
+
+
+def scheffe(points: Points) -> NDArray[np.float64]:
+    """The six terms of a quadratic surface over shares, (points, 6).
+
+    Source: Scheffé 1958: three linear terms and three products, no constant.
+    """
+    d, w, r = points.T
+    return np.stack([d, w, r, d * w, d * r, w * r], axis=1)
+
+
+def largest_hole(shares: Sequence[Shares]) -> tuple[float, Shares]:
+    """How far the triangle's loneliest point is from the nearest of ``shares``, and that point."""
+    grid = triangle()
+    nearest = distances(grid, as_points(shares)).min(axis=1)
+    loneliest = int(nearest.argmax())
+    return float(nearest[loneliest]), Shares(*grid[loneliest].tolist())
+
+
+def spread_subset(shares: Sequence[Shares], size: int) -> list[int]:
+    """Indices of at most ``size`` of the points, in the order in which they are taken.
+
+    First the nearest to each reference; up to half of them always the point farthest from those
+    taken; the rest where a quadratic surface through those taken is least certain. Ties go to the
+    first, so that the subset is always the same. Distances alone leave the worst variance of the
+    surface about twice as large.
+    """
+    points = as_points(shares)
+    size = min(size, len(points))
+    to_references = distances(as_points(list(REFERENCES.values())), points)
+    taken = list(dict.fromkeys(int(i) for i in to_references.argmin(axis=1)))[:size]
+    nearest = distances(points, points[taken]).min(axis=1)
+    while len(taken) < max(size // 2, min(size, len(REFERENCES))):
+        farthest = int(nearest.argmax())
+        if nearest[farthest] == 0:
+            break
+        taken.append(farthest)
+        nearest = np.minimum(nearest, distances(points, points[[farthest]])[:, 0])
+    terms = scheffe(points)
+    free = np.ones(len(points), dtype=bool)
+    free[taken] = False
+    # A small ridge keeps the information invertible while the points still lie on a line.
+    information = terms[taken].T @ terms[taken] + 1e-9 * np.eye(terms.shape[1])
+    while len(taken) < size:
+        variance = np.einsum("ij,ij->i", terms @ np.linalg.inv(information), terms)
+        least_certain = int(np.where(free, variance, -np.inf).argmax())
+        taken.append(least_certain)
+        free[least_certain] = False
+        information += np.outer(terms[least_certain], terms[least_certain])
+    return taken

@@ -1,0 +1,356 @@
+"""One network, one seed, one device: from a trial to its result."""
+
+import contextlib
+import functools
+import math
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scaling_search.candidates import Candidate
+from scaling_search.protocols import Dataset, Split, Splits, part
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+@part
+class Recipe:
+    """Training hyperparameters, equal for all networks of an experiment.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Images in a step; the rest of an epoch that fills no batch is left out.
+        learning_rate: The highest, reached after warm-up; a cosine then takes it to 0.
+        warmup_epochs: Epochs of linear warm-up.
+        momentum: Nesterov momentum of SGD.
+        weight_decay: L2 penalty on weights, not on norms and biases.
+        label_smoothing: Probability moved from the label to all classes, in training only.
+        averaging: Decay per step of the average of weights that is evaluated; 0 for none.
+        crop: Zero padding before a random crop, a fraction of the size.
+        flip: Whether half of the images are mirrored.
+        mixed_precision: bfloat16 autocast on CUDA; on a CPU it is slower and never used.
+        channels_last: Memory format of images and weights.
+        deterministic: Only deterministic kernels on CUDA; on a CPU results always repeat.
+    """
+
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_epochs: Annotated[float, Field(ge=0)]
+    momentum: Fraction
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Fraction
+    averaging: Fraction
+    crop: Annotated[float, Field(ge=0, le=0.5)]
+    flip: bool
+    mixed_precision: bool
+    channels_last: bool
+    deterministic: bool
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of one candidate with one seed; small, whole, and able to travel."""
+
+    candidate: Candidate
+    seed: int
+    recipe: Recipe
+    dataset: Dataset
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What makes a training the same within an experiment: network and seed."""
+        return self.candidate.network, self.seed
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Place in the canonical order: candidate, then seed."""
+        return self.candidate.number, self.seed
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One point of a training curve; losses are mean cross-entropies in nats.
+
+    Attributes:
+        train_loss: Over the epoch's steps, with label smoothing and augmentation.
+        val_loss: On the validation split, without smoothing.
+        val_accuracy: Top-1 on the validation split, a fraction.
+    """
+
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial gave. Metrics are those of the last epoch, None if it failed.
+
+    Attributes:
+        trial: The trial.
+        state: COMPLETE or FAIL.
+        reason: Why it failed, in one line, else empty.
+        curve: One point for each epoch that ended.
+        train_seconds: Wall time of the training steps.
+        total_seconds: Wall time of all, data and evaluation included.
+        images_per_second: Training images over `train_seconds`.
+        peak_memory_bytes: Most memory held: allocated on CUDA, else resident in the process.
+        device: Where it ran, by the device's own name.
+        host: Name of the machine.
+        versions: Of Python and torch.
+        traceback: For the log.
+    """
+
+    trial: Trial
+    state: Literal["COMPLETE", "FAIL"]
+    reason: str = ""
+    curve: tuple[Epoch, ...] = ()
+    train_seconds: float = math.nan
+    total_seconds: float = math.nan
+    images_per_second: float = math.nan
+    peak_memory_bytes: int = 0
+    device: str = ""
+    host: str = ""
+    versions: str = ""
+    traceback: str = ""
+
+
+def train_trial(trial: Trial, device: str) -> TrialResult:
+    """The result of a trial on a device (``cpu``, ``cuda:1``, ``mps``).
+
+    The same trial gives the same bits on a CPU, in whatever process, and on one kind of CUDA
+    device with ``recipe.deterministic``. What goes wrong is a result too.
+    """
+    started = time.perf_counter()
+    try:
+        with _settings(trial.recipe, device):
+            curve, train_seconds = _train(trial, device)
+    except Exception as error:  # noqa: BLE001 - a failed training is a row, never the end
+        return TrialResult(
+            trial,
+            "FAIL",
+            reason=f"{type(error).__name__}: {error}".splitlines()[0],
+            traceback=traceback.format_exc(),
+            total_seconds=time.perf_counter() - started,
+            **_where(device),
+        )
+    num_steps, batch_size = _steps(trial, device)
+    return TrialResult(
+        trial,
+        "COMPLETE",
+        curve=curve,
+        train_seconds=train_seconds,
+        total_seconds=time.perf_counter() - started,
+        images_per_second=num_steps * batch_size * trial.recipe.epochs / train_seconds,
+        peak_memory_bytes=_peak_memory_bytes(device),
+        **_where(device),
+    )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Splits on a device and the statistics that normalise them, each (1, C, 1, 1) of 0-255."""
+
+    splits: Splits
+    mean: Tensor
+    std: Tensor
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W), uint8 to float with mean 0 and variance 1 over the train split."""
+        return (images.float() - self.mean) / self.std
+
+
+@functools.lru_cache(maxsize=4)
+def load(dataset: Dataset, resolution: int, device: str) -> Loaded:
+    """The data of a process, read and resized once for each size."""
+    splits = dataset.load(resolution, device)
+    # float64 sums of integers are exact, so that the statistics do not depend on their order.
+    pixels = splits.train.images.double()
+    std, mean = torch.std_mean(pixels, dim=(0, 2, 3), keepdim=True)
+    return Loaded(splits, mean.float(), std.float().clamp(min=1e-6))
+
+
+@contextlib.contextmanager
+def _settings(recipe: Recipe, device: str) -> Iterator[None]:
+    """One thread on a CPU, where two give other bits; deterministic kernels where asked."""
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    elif device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.use_deterministic_algorithms(recipe.deterministic)
+        torch.backends.cudnn.benchmark = not recipe.deterministic
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def _steps(trial: Trial, device: str) -> tuple[int, int]:
+    """Steps in an epoch and images in a step."""
+    data = load(trial.dataset, trial.candidate.architecture.resolution, device)
+    num_images = len(data.splits.train.labels)
+    batch_size = min(trial.recipe.batch_size, num_images)
+    return num_images // batch_size, batch_size
+
+
+def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float]:
+    recipe = trial.recipe
+    data = load(trial.dataset, trial.candidate.architecture.resolution, device)
+    num_steps, _ = _steps(trial, device)
+    # The stream of initialisation and dropout; what the network draws moves nothing else.
+    torch.manual_seed(trial.seed)
+    network = trial.candidate.architecture.build().to(device)
+    if recipe.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent in torch's stub
+    optimizer = torch.optim.SGD(
+        _parameter_groups(network, recipe.weight_decay),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        fused=not device.startswith("mps"),
+    )
+    averaged = _averaged(network, recipe.averaging)
+    curve: list[Epoch] = []
+    train_seconds = 0.0
+    for epoch in range(recipe.epochs):
+        started = time.perf_counter()
+        network.train()
+        total = torch.zeros((), device=device)
+        batches = _batches(data, trial, epoch=epoch, device=device)
+        for step, (images, labels) in enumerate(batches, start=epoch * num_steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step, num_steps)
+            with _autocast(recipe, device):
+                loss = functional.cross_entropy(
+                    network(images), labels, label_smoothing=recipe.label_smoothing
+                )
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if averaged is not None:
+                averaged.update_parameters(network)
+            total += loss.detach()
+        train_loss = total.item() / num_steps  # the epoch's one wait for the device
+        train_seconds += time.perf_counter() - started
+        if not math.isfinite(train_loss):
+            raise FloatingPointError(
+                f"the training loss must be finite, got {train_loss} in epoch {epoch + 1}; "
+                "a smaller recipe.learning_rate or a longer recipe.warmup_epochs help"
+            )
+        val_loss, val_accuracy = evaluate(averaged or network, data, data.splits.val, trial, device)
+        curve.append(Epoch(train_loss, val_loss, val_accuracy))
+    return tuple(curve), train_seconds
+
+
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """The rate of a step counted from 0: linear warm-up, then half a cosine that ends at 0."""
+    warmup = recipe.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / (warmup + 1)
+    remaining = max(1.0, recipe.epochs * steps_per_epoch - warmup)
+    return recipe.learning_rate * (1 + math.cos(math.pi * (step - warmup) / remaining)) / 2
+
+
+def evaluate(
+    network: nn.Module, data: Loaded, split: Split, trial: Trial, device: str
+) -> tuple[float, float]:
+    """Mean cross-entropy in nats, without smoothing, and top-1 accuracy on a split."""
+    network.eval()
+    losses = torch.zeros((), device=device, dtype=torch.float64)
+    hits = torch.zeros((), device=device, dtype=torch.int64)
+    with torch.inference_mode():
+        for images, labels in zip(split.images.split(500), split.labels.split(500), strict=True):
+            inputs = data.normalised(images)
+            if trial.recipe.channels_last:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            with _autocast(trial.recipe, device):
+                logits = network(inputs)
+            losses += functional.cross_entropy(logits.float(), labels, reduction="sum")
+            hits += (logits.argmax(1) == labels).sum()
+    return losses.item() / len(split.labels), hits.item() / len(split.labels)
+
+
+def _batches(
+    data: Loaded, trial: Trial, *, epoch: int, device: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of an epoch: float images (B, C, H, W), normalised and augmented, and labels.
+
+    Order, mirrors and crops depend on seed and epoch alone, crops as fractions of the size, so
+    that every network of a seed sees the same images in the same way.
+    """
+    recipe, train = trial.recipe, data.splits.train
+    num_steps, batch_size = _steps(trial, device)
+    size = train.images.shape[-1]
+    padding = round(recipe.crop * size)
+    stream = np.random.default_rng([trial.seed, epoch])
+    order = torch.from_numpy(stream.permutation(len(train.labels)))
+    mirrored = torch.from_numpy(stream.random(len(order)) < (0.5 if recipe.flip else 0.0))
+    corners = torch.from_numpy(stream.random((len(order), 2)))
+    offsets = (corners * (2 * padding + 1)).long()
+    order, mirrored, offsets = order.to(device), mirrored.to(device), offsets.to(device)
+    pixels = torch.arange(size, device=device)
+    for step in range(num_steps):
+        batch = slice(step * batch_size, (step + 1) * batch_size)
+        images = functional.pad(train.images[order[batch]], (padding,) * 4)
+        rows = offsets[batch, 0, None] + pixels
+        columns = torch.where(mirrored[batch, None], size - 1 - pixels, pixels)
+        columns = columns + offsets[batch, 1, None]
+        first = torch.arange(batch_size, device=device)[:, None, None]
+        # Indices around the channels put them last, which is the memory order wanted.
+        cropped = images[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        if not recipe.channels_last:
+            cropped = cropped.contiguous()
+        yield data.normalised(cropped), train.labels[order[batch]]
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weights of more than one axis decay; norms and biases do not."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _averaged(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel | None:
+    if decay == 0:
+        return None
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
+    return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+
+
+def _autocast(recipe: Recipe, device: str) -> torch.autocast:
+    kind = device.partition(":")[0]
+    enabled = recipe.mixed_precision and kind == "cuda"
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled)
+
+
+def _peak_memory_bytes(device: str) -> int:
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    if platform.system() == "Windows":
+        return 0
+    import resource  # absent on Windows  # noqa: PLC0415
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def _where(device: str) -> dict[str, str]:
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    versions = f"python {platform.python_version()}, torch {torch.__version__}"
+    return {"device": name, "host": socket.gethostname(), "versions": versions}
