@@ -25,7 +25,8 @@ class Candidate:
 
     Attributes:
         number: Place in the plan; the base network is 0.
-        coefficients: A triple that builds it; of a buildable network the smallest of its cell.
+        coefficients: A triple that builds it; of a buildable network its cell's corner of
+            smallest multipliers.
         lowest: The smallest coefficients of the cell.
         highest: The largest coefficients of the cell.
         shares: The log of its cost split over the dimensions, as built; None for the base network.
@@ -242,12 +243,14 @@ class Buildable:
                     if (reached := ratio((resolution, largest))) > high + 1e-12:
                         above = min(above, reached)
                         break
-                    num_found += 1
-                    yield costed.candidate(
+                    candidate = costed.candidate(
                         Multipliers(depth, width, resolution),
                         Multipliers(depth, width, resolution),
                         Multipliers(deepest, widest, largest),
                     )
+                    if candidate.shares is not None:  # else it costs what the base network does
+                        num_found += 1
+                        yield candidate
         if not num_found:
             raise ValueError(_empty_band(self.target, self.tolerance, below, above))
 
@@ -256,9 +259,11 @@ class Buildable:
         cells = []
         for dimension, limits in zip(DIMENSIONS, (self.alpha, self.beta, self.gamma), strict=True):
             low, high = sorted(limit**costed.phi for limit in limits)
-            # Beyond the range, so that the last cell inside it has its true end.
-            steps = costed.base_network.steps(dimension, low, high * 1.5)
-            ends = [*(round(s - 1e-6, 6) for s in steps[1:]), high * 1.5]
+            # Beyond the range, so that the last cell inside it has its true end; when shrinking,
+            # up to the base network, where the coefficients are 1.
+            beyond = high * 1.5 if costed.phi > 0 else 1.0
+            steps = costed.base_network.steps(dimension, low, beyond)
+            ends = [*(round(s - 1e-6, 6) for s in steps[1:]), beyond]
             cells.append([(s, e) for s, e in zip(steps, ends, strict=True) if s <= high])
         if self.max_resolution is not None:
             cells[2] = [
@@ -334,7 +339,11 @@ class PaperGrid:
             num_points_in_band=0,
         )
         is_equal = [plan.in_band(candidate) for candidate in found]
-        eligible = [c for c, e in zip(found, is_equal, strict=True) if e or not self.equal_cost]
+        eligible = [
+            candidate
+            for candidate, equal in zip(found, is_equal, strict=True)
+            if candidate.shares is not None and (equal or not self.equal_cost)
+        ]
         if not eligible:
             ratios = [c.flops_ratio for c in found]
             below = max((r for r in ratios if r < self.target), default=0.0)

@@ -1,6 +1,6 @@
 """What a part must offer, the values that parts exchange, and how a part checks its options."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar, dataclass_transform, runtime_checkable
@@ -70,6 +70,14 @@ class Architecture(Protocol):
     @property
     def resolution(self) -> int:
         """Height and width of the input in pixels."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of logits."""
 
     @property
     def num_layers(self) -> tuple[int, ...]:
@@ -170,7 +178,3 @@ class Executor(Protocol):
 
     def __exit__(self, *exc: object) -> None:
         """Stops it, trainings in flight included."""
-
-
-TrainTrial = Callable[["Trial", str], "TrialResult"]
-"""The type of `scaling_search.training.train_trial`."""

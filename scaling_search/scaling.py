@@ -50,8 +50,12 @@ class Coefficients:
 
     @classmethod
     def of(cls, multipliers: Multipliers, phi: float) -> "Coefficients":
-        """The coefficients that give ``multipliers`` at ``phi``, to the six decimals of a grid."""
-        return cls(*(round(getattr(multipliers, d) ** (1 / phi), 6) for d in DIMENSIONS))
+        """The coefficients that give ``multipliers`` at ``phi``.
+
+        Twelve decimals: with the six of a grid, their power could fall below the step of a
+        rounding rule and give another network.
+        """
+        return cls(*(round(getattr(multipliers, d) ** (1 / phi), 12) for d in DIMENSIONS))
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ class Shares:
             raise ValueError(
                 f"the cost must differ from the base network's, got a log of {total!r}"
             )
-        return cls(depth / total, width / total, resolution / total)
+        # Adding zero turns the -0.0 of an unchanged dimension into 0.0.
+        return cls(depth / total + 0.0, width / total + 0.0, resolution / total + 0.0)
 
     @classmethod
     def nominal(cls, multipliers: Multipliers) -> "Shares":
@@ -102,7 +107,7 @@ class Shares:
         )
 
     def distance(self, other: "Shares") -> float:
-        """Half the sum of absolute differences: the part of the log cost that is split otherwise."""
+        """Half the sum of absolute differences: how much of the log cost is split otherwise."""
         return sum(abs(a - b) for a, b in zip(self, other, strict=True)) / 2
 
 

@@ -1,7 +1,6 @@
 """One network, one seed, one device: from a trial to its result."""
 
 import contextlib
-import functools
 import math
 import platform
 import socket
@@ -11,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
+from scaling_search.batches import Loaded, augmented_batches, load
 from scaling_search.candidates import Candidate
-from scaling_search.protocols import Dataset, Split, Splits, part
+from scaling_search.protocols import Dataset, Split, part
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -135,7 +134,7 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
     started = time.perf_counter()
     try:
         with _settings(trial.recipe, device):
-            curve, train_seconds = _train(trial, device)
+            curve, train_seconds, num_images = _train(trial, device)
     except Exception as error:  # noqa: BLE001 - a failed training is a row, never the end
         return TrialResult(
             trial,
@@ -145,40 +144,16 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
             total_seconds=time.perf_counter() - started,
             **_where(device),
         )
-    num_steps, batch_size = _steps(trial, device)
     return TrialResult(
         trial,
         "COMPLETE",
         curve=curve,
         train_seconds=train_seconds,
         total_seconds=time.perf_counter() - started,
-        images_per_second=num_steps * batch_size * trial.recipe.epochs / train_seconds,
+        images_per_second=num_images / train_seconds,
         peak_memory_bytes=_peak_memory_bytes(device),
         **_where(device),
     )
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Splits on a device and the statistics that normalise them, each (1, C, 1, 1) of 0-255."""
-
-    splits: Splits
-    mean: Tensor
-    std: Tensor
-
-    def normalised(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W), uint8 to float with mean 0 and variance 1 over the train split."""
-        return (images.float() - self.mean) / self.std
-
-
-@functools.lru_cache(maxsize=4)
-def load(dataset: Dataset, resolution: int, device: str) -> Loaded:
-    """The data of a process, read and resized once for each size."""
-    splits = dataset.load(resolution, device)
-    # float64 sums of integers are exact, so that the statistics do not depend on their order.
-    pixels = splits.train.images.double()
-    std, mean = torch.std_mean(pixels, dim=(0, 2, 3), keepdim=True)
-    return Loaded(splits, mean.float(), std.float().clamp(min=1e-6))
 
 
 @contextlib.contextmanager
@@ -199,18 +174,12 @@ def _settings(recipe: Recipe, device: str) -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic)
 
 
-def _steps(trial: Trial, device: str) -> tuple[int, int]:
-    """Steps in an epoch and images in a step."""
-    data = load(trial.dataset, trial.candidate.architecture.resolution, device)
-    num_images = len(data.splits.train.labels)
-    batch_size = min(trial.recipe.batch_size, num_images)
-    return num_images // batch_size, batch_size
-
-
-def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float]:
+def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float, int]:
+    """The curve, the seconds of the training steps and how many images they took."""
     recipe = trial.recipe
     data = load(trial.dataset, trial.candidate.architecture.resolution, device)
-    num_steps, _ = _steps(trial, device)
+    batch_size = min(recipe.batch_size, len(data.splits.train.labels))
+    num_steps = len(data.splits.train.labels) // batch_size
     # The stream of initialisation and dropout; what the network draws moves nothing else.
     torch.manual_seed(trial.seed)
     network = trial.candidate.architecture.build().to(device)
@@ -230,10 +199,14 @@ def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float]:
         started = time.perf_counter()
         network.train()
         total = torch.zeros((), device=device)
-        batches = _batches(data, trial, epoch=epoch, device=device)
+        batches = augmented_batches(
+            data, trial.seed, epoch, batch_size=batch_size, crop=recipe.crop, flip=recipe.flip
+        )
         for step, (images, labels) in enumerate(batches, start=epoch * num_steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, num_steps)
+            if not recipe.channels_last:
+                images = images.contiguous()
             with _autocast(recipe, device):
                 loss = functional.cross_entropy(
                     network(images), labels, label_smoothing=recipe.label_smoothing
@@ -253,7 +226,26 @@ def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float]:
             )
         val_loss, val_accuracy = evaluate(averaged or network, data, data.splits.val, trial, device)
         curve.append(Epoch(train_loss, val_loss, val_accuracy))
-    return tuple(curve), train_seconds
+    return tuple(curve), train_seconds, recipe.epochs * num_steps * batch_size
+
+
+def devices(device: str) -> list[str]:
+    """The devices that a choice names: all of the best kind for ``auto``, all GPUs for ``cuda``.
+
+    Raises:
+        ValueError: This machine has no such device.
+    """
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    if device == "auto":
+        return cuda or mps or ["cpu"]
+    named = cuda if device == "cuda" else [device]
+    if not named or named[0] not in {*cuda, *mps, "cpu"}:
+        there = ", ".join([*cuda, *mps, "cpu"])
+        raise ValueError(
+            f"executor.device must be on this machine, got {device!r}; there are: {there}"
+        )
+    return named
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
@@ -282,39 +274,6 @@ def evaluate(
             losses += functional.cross_entropy(logits.float(), labels, reduction="sum")
             hits += (logits.argmax(1) == labels).sum()
     return losses.item() / len(split.labels), hits.item() / len(split.labels)
-
-
-def _batches(
-    data: Loaded, trial: Trial, *, epoch: int, device: str
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch: float images (B, C, H, W), normalised and augmented, and labels.
-
-    Order, mirrors and crops depend on seed and epoch alone, crops as fractions of the size, so
-    that every network of a seed sees the same images in the same way.
-    """
-    recipe, train = trial.recipe, data.splits.train
-    num_steps, batch_size = _steps(trial, device)
-    size = train.images.shape[-1]
-    padding = round(recipe.crop * size)
-    stream = np.random.default_rng([trial.seed, epoch])
-    order = torch.from_numpy(stream.permutation(len(train.labels)))
-    mirrored = torch.from_numpy(stream.random(len(order)) < (0.5 if recipe.flip else 0.0))
-    corners = torch.from_numpy(stream.random((len(order), 2)))
-    offsets = (corners * (2 * padding + 1)).long()
-    order, mirrored, offsets = order.to(device), mirrored.to(device), offsets.to(device)
-    pixels = torch.arange(size, device=device)
-    for step in range(num_steps):
-        batch = slice(step * batch_size, (step + 1) * batch_size)
-        images = functional.pad(train.images[order[batch]], (padding,) * 4)
-        rows = offsets[batch, 0, None] + pixels
-        columns = torch.where(mirrored[batch, None], size - 1 - pixels, pixels)
-        columns = columns + offsets[batch, 1, None]
-        first = torch.arange(batch_size, device=device)[:, None, None]
-        # Indices around the channels put them last, which is the memory order wanted.
-        cropped = images[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        if not recipe.channels_last:
-            cropped = cropped.contiguous()
-        yield data.normalised(cropped), train.labels[order[batch]]
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

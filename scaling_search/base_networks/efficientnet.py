@@ -16,6 +16,7 @@ from scaling_search.base_networks.mbconv import Conv, MBConv, Pointwise
 from scaling_search.base_networks.rounding import (
     DepthRounding,
     first_of_each,
+    kept_direction,
     multiples,
     round_depth,
     round_resolution,
@@ -150,13 +151,13 @@ class EfficientNet:
         """The network with these multipliers, rounded by the rules of this one."""
 
         def width(channels: int) -> int:
-            if multipliers.width == 1:
-                return channels
-            return round_width(channels * multipliers.width, self.width_divisor)
+            rounded = round_width(channels * multipliers.width, self.width_divisor)
+            return kept_direction(rounded, channels, multipliers.width)
 
         def depth(num_layers: int) -> int:
             return round_depth(num_layers * multipliers.depth, self.depth_rounding)
 
+        pixels = round_resolution(self.resolution * multipliers.resolution, self.resolution_divisor)
         return replace(
             self,
             stages=tuple(
@@ -165,11 +166,7 @@ class EfficientNet:
             ),
             stem_channels=width(self.stem_channels),
             head_channels=width(self.head_channels),
-            resolution=self.resolution
-            if multipliers.resolution == 1
-            else round_resolution(
-                self.resolution * multipliers.resolution, self.resolution_divisor
-            ),
+            resolution=kept_direction(pixels, self.resolution, multipliers.resolution),
         )
 
     def layers(self) -> tuple[Layer, ...]:

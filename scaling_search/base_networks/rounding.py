@@ -35,6 +35,17 @@ def round_resolution(pixels: float, divisor: int) -> int:
     return max(1, math.floor(round(pixels / divisor, 6) + 0.5)) * divisor
 
 
+def kept_direction(rounded: int, unscaled: int, multiplier: float) -> int:
+    """A rounded size, or the unscaled one where rounding went against the multiplier.
+
+    Only then does no cost fall while a multiplier grows: 20 px times 1.01 to a multiple of 16
+    would be 16.
+    """
+    if multiplier == 1:
+        return unscaled
+    return max(rounded, unscaled) if multiplier > 1 else min(rounded, unscaled)
+
+
 def multiples(bases: Iterable[int], unit: float, low: float, high: float) -> list[float]:
     """All multipliers within [low, high] that take a base to a multiple of ``unit``."""
     return [

@@ -39,10 +39,10 @@ class Flops:
         """
         with torch.random.fork_rng(devices=[]):
             network = architecture.build().eval()
-        channels = next(network.parameters()).shape[1]
-        image = torch.zeros(1, channels, architecture.resolution, architecture.resolution)
+        size = architecture.resolution
+        image = torch.zeros(1, architecture.in_channels, size, size)
         counter = FlopCountAnalysis(network, image)
-        counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        counter.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
         logging.getLogger("fvcore").setLevel(logging.ERROR)
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # the tracer's; the count is checked below

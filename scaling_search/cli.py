@@ -1,0 +1,269 @@
+"""The command line, and the only file that knows Hydra."""
+
+import difflib
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+COMMANDS = {
+    "plan": "which networks of the target's cost there are; trains nothing",
+    "search": "train them; the same command again goes on where it stopped",
+    "report": "tables, figures and report.html from a run's folder",
+    "scale": "train whole families over phi, for accuracy over FLOPs",
+    "audit": "the published EfficientNet coefficients beside what their rule gives",
+}
+
+HELP = f"""usage: scaling-search COMMAND [key=value ...]
+
+How to spend k times the compute on a network: a search for the coefficients alpha, beta, gamma
+of depth, width and resolution among networks of equal measured cost.
+
+commands:
+{os.linesep.join(f"  {name:8}{what}" for name, what in COMMANDS.items())}
+
+first steps:
+  scaling-search plan                                   what would be trained
+  scaling-search search experiment=default              a few minutes on a CPU
+  scaling-search report out=runs/default                the table, the plots, the report
+  scaling-search search experiment=fashion_mnist_small  under an hour, three seeds
+
+scaling-search COMMAND --help lists every option, --cfg job shows them composed.
+Tab completion: eval "$(scaling-search -sc install=bash)"
+"""
+
+OWN_OPTIONS = {"report": ("report",), "scale": ("scale", "executor", "limits")}
+"""What the commands that read a run's config.yaml still take from the command line, with out=."""
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+class UsageError(Exception):
+    """Something that the user can mend; its text is one or two lines."""
+
+
+def main() -> None:
+    """Runs the command of ``sys.argv`` and exits with its code.
+
+    Exit codes: 0 done, 1 a bug, 2 something that the user can mend, 130 interrupted.
+    """
+    # Hydra would print its errors itself, over several lines, and exit with 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        sys.exit(_main(sys.argv[1:]))
+    except UsageError as error:
+        print(f"scaling-search: {error}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe has left, as head does; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _main(argv: list[str]) -> int:
+    if "-sc" in argv or "--shell-completion" in argv:
+        return _complete(argv)
+    if not argv or argv[0] in {"-h", "--help", "help"}:
+        print(HELP, end="")
+        return 0
+    if argv[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"scaling-search {version('scaling-search')}")
+        return 0
+    command, *arguments = argv
+    if command not in COMMANDS:
+        raise UsageError(
+            f"the command must be one of {', '.join(COMMANDS)}, got {command!r}"
+            + _near(command, COMMANDS)
+        )
+    if command == "audit" and not any(a.startswith("experiment=") for a in arguments):
+        arguments = ["experiment=paper_grid", *arguments]
+    _hydra(command, arguments)
+    return 0
+
+
+def _complete(argv: list[str]) -> int:
+    """Hydra's completion, with the command in front taken off the line."""
+    line = os.environ.get("COMP_LINE", "")
+    if any(a.startswith("query=") for a in argv):
+        words = line.split()
+        if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+            print(" ".join(COMMANDS))
+            return 0
+        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]]) + " " * line.endswith(" ")
+    _hydra("", argv)
+    return 0
+
+
+def _hydra(command: str, arguments: list[str]) -> None:
+    """Composes the configuration and runs the command on it."""
+    import hydra
+    from hydra._internal.utils import get_args_parser
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    parser = get_args_parser()
+    parser.error = _usage_error  # type: ignore[method-assign]  # argparse would print its usage
+    parsed = parser.parse_args(arguments)
+    program = Path(sys.argv[0]).name
+    sweep_folder = None
+    if parsed.multirun:
+        # Hydra's sweeper always writes a multirun.yaml; it goes where nobody looks.
+        sweep_folder = tempfile.mkdtemp(prefix="scaling_search_")
+        arguments = [*arguments, f"hydra.sweep.dir={sweep_folder}", "hydra.sweep.subdir=."]
+    sys.argv = [f"{program} {command}" if command else program, *arguments]
+
+    def run(config: Any) -> None:
+        _run(command, config)
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(_conf()), config_name="config")(run)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(_explained(error, parsed.config_dir)) from error
+    except (ValueError, RuntimeError, OSError) as error:
+        raise UsageError(_one_line(error)) from error
+    finally:
+        if sweep_folder is not None:
+            shutil.rmtree(sweep_folder, ignore_errors=True)
+
+
+def _conf() -> Path:
+    """The folder of configurations: a checkout's own, else the installed package's."""
+    package = Path(__file__).resolve().parent
+    beside = package.parent / "conf"
+    return beside if (beside / "config.yaml").is_file() else package / "conf"
+
+
+def _run(command: str, config: Any) -> None:
+    """Builds what a command needs and hands over; the configuration ends here."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf, open_dict
+    from rich.console import Console
+
+    settings = HydraConfig.get()
+    overrides = [str(o) for o in settings.overrides.task]
+    if settings.mode == RunMode.MULTIRUN and not any(o.startswith("out=") for o in overrides):
+        config.out = f"{config.out}/{settings.job.override_dirname}"
+    if command in OWN_OPTIONS:
+        config = _from_folder(command, config, overrides)
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    text = OmegaConf.to_yaml(OmegaConf.create(plain))
+    with open_dict(config):
+        experiment = hydra.utils.instantiate(config, _convert_="all")
+    from scaling_search import commands
+
+    console = Console(soft_wrap=False)
+    getattr(commands, command)(experiment, plain, text, console)
+
+
+def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
+    """The configuration of a run's folder with the command's own options from the command line."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    path = Path(config.out) / "config.yaml"
+    if not path.is_file():
+        raise UsageError(
+            f"out must be a folder that a search has made, got {config.out!r} without a "
+            f"config.yaml; scaling-search search out={config.out} makes one"
+        )
+    saved = OmegaConf.load(path)
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.get_key_element()
+        if key == "out":
+            saved.out = config.out
+        elif key.partition(".")[0] not in OWN_OPTIONS[command]:
+            own = ", ".join(("out", *OWN_OPTIONS[command]))
+            raise UsageError(
+                f"{command} takes its choices from {path}, got {override.input_line!r}; "
+                f"only {own} can be set"
+            )
+        elif key == "executor":
+            saved.executor = config.executor
+        else:
+            OmegaConf.update(saved, key, override.value())
+    return saved
+
+
+def _usage_error(message: str) -> None:
+    raise UsageError(f"{message}; scaling-search --help lists the commands")
+
+
+def _explained(error: Exception, config_dir: str | None) -> str:
+    """An error of Hydra or OmegaConf in one line: the key, the rule, the value, what to do."""
+    import pydantic
+
+    cause = error.__cause__
+    if isinstance(cause, pydantic.ValidationError):
+        return _explained_option(str(error), cause)
+    if isinstance(cause, (ValueError, RuntimeError, OSError)):
+        return _one_line(cause)
+    text = str(error)
+    if match := re.search(r"Could not find '([\w/-]+)/([^/']+)'", text):
+        group, name = match.groups()
+        options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+        return f"{group} must be one of {', '.join(options)}, got {name!r}" + _near(name, options)
+    key = re.search(r"Could not (?:override|append|add) '?([^'\s]+)'?", text)
+    key = key or re.search(r"full_key: (\S+)", text)
+    if key is not None and ("not in struct" in text or "No match in the defaults" in text):
+        name = key.group(1).partition("@")[0]
+        return f"{name} is not an option" + _near(name, _all_options(config_dir))
+    if "Missing mandatory value" in text or "mandatory value" in text.lower():
+        name = key.group(1) if key else text
+        return f"{name} must be given, got ???; add {name}=... to the command"
+    return _one_line(error)
+
+
+def _explained_option(text: str, error: Any) -> str:
+    """A refused option: the first complaint of pydantic, by its full key."""
+    first = error.errors()[0]
+    place = re.search(r"full_key: (\S+)", text)
+    key = ".".join([*([place.group(1)] if place else []), *(str(p) for p in first["loc"])])
+    message = str(first["msg"])
+    if message.startswith("Value error, "):
+        return message.removeprefix("Value error, ")
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        return f"{key} is not an option; --help lists those there are"
+    rule = message.replace("Input should be", "be").replace("Input should have", "have")
+    return f"{key} must {rule}, got {first['input']!r}; --help lists the options"
+
+
+def _all_options(config_dir: str | None) -> list[str]:
+    """The full key of every option and group, for near misses."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    del config_dir  # near misses come from what the package knows
+    with initialize_config_dir(config_dir=str(_conf()), version_base="1.3"):
+        options = OmegaConf.to_container(compose("config"), resolve=False)
+    groups = [folder.name for folder in _conf().iterdir() if folder.is_dir()]
+    return [*groups, *_keys(options)]
+
+
+def _keys(options: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in options.items():
+        if key == "_target_":
+            continue
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _near(name: str, options: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(options), n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else "; --help lists those there are"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

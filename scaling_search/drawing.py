@@ -1,0 +1,170 @@
+"""How every figure looks, and how it becomes files: style, colours, labels that do not collide."""
+
+import io
+import os
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+
+INK, GREY, FAINT = "#222222", "#8c8c8c", "#e4e4e4"
+
+COLOURS = {
+    "depth": "#0072B2",
+    "width": "#D55E00",
+    "resolution": "#009E73",
+    "mixed": "#CC79A7",
+    "best": "#D55E00",
+}
+"""Colours that colour-blind readers tell apart. Source: Okabe & Ito 2008."""
+
+MARKERS = {"depth": "^", "width": "s", "resolution": "o", "mixed": "D"}
+"""Colour never stands alone: each meaning has a marker too."""
+
+BASE = {"marker": "*", "color": INK, "linestyle": "none", "markersize": 13, "markeredgecolor": "w"}
+"""How the base network looks wherever it is drawn."""
+
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "figure.titlesize": 12,
+    "figure.titleweight": "bold",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.8,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.w_pad": 0.06,
+    "svg.hashsalt": "scaling_search",
+    "svg.fonttype": "path",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The one style, for as long as it is needed; also a decorator."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def sheet(width: float, height: float, *, title: str, caption: str) -> Figure:
+    """An empty figure of so many inches with a title above and a caption below all axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, x=0.012, ha="left")
+    lines = textwrap.wrap(caption, width=round(width * 14.3))
+    figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8.5, color="#555555")
+    return figure
+
+
+def empty(axes: Axes, text: str) -> None:
+    """Says in the middle of axes why nothing is drawn there."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+def percent_axis(axes: Axes) -> None:
+    """Writes fractions on the vertical axis as percentages."""
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+
+
+def count_axis(axes: Axes, *, largest: float, name: str, log: bool) -> None:
+    """Writes counts on the horizontal axis in thousands, M or G."""
+    size, prefix = next((s, p) for s, p in _PREFIXES if largest >= s or s == 1)
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:g}"))
+    axes.set_xlabel(f"{name} ({prefix})" if prefix else name)
+
+
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "thousands"), (1, ""))
+
+
+def rail(axes: Axes, labels: Sequence[tuple[float, float, str]], *, header: str) -> None:
+    """Writes labels of points (x, y, text) beside the axes, each tied to its point by a line.
+
+    The axes' limits must be final. Labels keep the order of their points from top to bottom and
+    the distance that a line of text needs.
+    """
+    low, high = axes.get_ylim()
+    gap = 0.062
+    place = 1.0
+    axes.text(1.03, place, header, transform=axes.transAxes, va="center", fontsize=8.5, color=GREY)
+    for x, y, text in sorted(labels, key=lambda label: -label[1]):
+        lowest = 1.0 - gap * len(labels)
+        place = min(place - gap, max((y - low) / (high - low), lowest))
+        axes.annotate(
+            text,
+            (x, y),
+            (1.03, place),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkB": 5},
+        )
+
+
+def rendered(figure: Figure) -> dict[str, bytes]:
+    """A figure as PNG (160 dpi) and SVG, by suffix; equal figures give equal bytes."""
+    metadata: dict[str, Mapping[str, str | None]] = {".png": {}, ".svg": {"Date": None}}
+    images = {}
+    with styled():
+        for suffix, tags in metadata.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix[1:], dpi=160, metadata=tags)
+            images[suffix] = buffer.getvalue()
+    return images
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Writes ``<name>.png`` and ``<name>.svg``; a reader sees the old file or the new one."""
+    paths = []
+    for suffix, image in rendered(figure).items():
+        replace_file(folder / f"{name}{suffix}", image)
+        paths.append(folder / f"{name}{suffix}")
+    return paths
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file by renaming a finished one over it; makes its folder.
+
+    Raises:
+        RuntimeError: It cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise RuntimeError(
+            f"{path.name} must be writable, got {error.strerror!r} for {str(path)!r}; "
+            "take another folder or make room"
+        ) from error

@@ -1,0 +1,175 @@
+"""Every choice that decides an outcome, as one value: the root of the configuration."""
+
+from typing import Annotated, Protocol, runtime_checkable
+
+from pydantic import Field, Strict
+
+from scaling_search.candidates import Candidate, Plan, Track
+from scaling_search.protocols import Architecture, Cost, Dataset, Executor, Sampler, part
+from scaling_search.scaling import Coefficients
+from scaling_search.study import Objective
+from scaling_search.training import Recipe, Trial
+
+DECIDING = ("name", "objective", "base_network", "candidates", "cost", "dataset", "recipe")
+"""Keys of the choices that decide outcomes; all others may change between two commands.
+
+Of the dataset only its fingerprint decides, not where it lies.
+"""
+
+
+@runtime_checkable
+class Candidates(Protocol):
+    """A way to find networks of the target's cost."""
+
+    @property
+    def target(self) -> float:
+        """Cost over the base network's."""
+
+    @property
+    def tolerance(self) -> float:
+        """Half the width of the band around the target, a fraction of it."""
+
+    def plan(self, base_network: Architecture, cost: Cost) -> Plan:
+        """What there is to train."""
+
+
+@part
+class Limits:
+    """When to stop before all is done.
+
+    Attributes:
+        trainings: End when the record holds so many; None for no limit.
+    """
+
+    trainings: Annotated[int, Field(ge=1)] | None
+
+
+@part
+class Scale:
+    """Which families to train, and how far.
+
+    Attributes:
+        coefficients: Those of the compound family, [alpha, beta, gamma]; None for those found.
+        families: Some of compound, depth, width, resolution, paper.
+        phis: Compound coefficients; the cost is 2**phi times the base network's.
+        num_seeds: Trainings of each member.
+        tolerance: Half the width of the band around each cost, a fraction of it.
+    """
+
+    coefficients: Annotated[tuple[float, float, float], Strict(False)] | None
+    families: Annotated[tuple[str, ...], Strict(False)]
+    phis: Annotated[tuple[Annotated[int, Field(ge=0, le=8)], ...], Strict(False)]
+    num_seeds: Annotated[int, Field(ge=1)]
+    tolerance: Annotated[float, Field(gt=0, lt=1)]
+
+    def __post_init__(self) -> None:
+        """Checks the names and the coefficients."""
+        if unknown := set(self.families) - set(FAMILIES):
+            raise ValueError(
+                f"scale.families must be of {', '.join(FAMILIES)}, got {sorted(unknown)}"
+            )
+        if self.coefficients is not None and min(self.coefficients) < 1:
+            raise ValueError(
+                f"scale.coefficients must be at least 1 each, got {list(self.coefficients)}; "
+                "a coefficient below 1 would shrink the network"
+            )
+
+    @property
+    def given(self) -> Coefficients | None:
+        """The given coefficients, if any."""
+        return None if self.coefficients is None else Coefficients(*self.coefficients)
+
+
+FAMILIES = ("compound", "depth", "width", "resolution", "paper")
+
+
+@part
+class Report:
+    """What a report shows.
+
+    Attributes:
+        most: Rows of the table in the terminal.
+    """
+
+    most: Annotated[int, Field(ge=1)]
+
+
+@part
+class Experiment:
+    """One search.
+
+    Attributes:
+        name: Of the experiment, and of its study.
+        out: The run's folder.
+        storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
+        objective: The metric that decides: mean validation cross-entropy or accuracy.
+        num_seeds: Trainings of each network; seeds are 0, 1, 2, ...
+        base_network: The network whose multipliers are 1.
+        candidates: How networks of the target's cost are found.
+        cost: What is held equal.
+        dataset: What is trained on; None where there is only to plan.
+        recipe: Training hyperparameters.
+        sampler: Chooses the next training.
+        executor: Runs trainings.
+        limits: When to stop early.
+        scale: Options of the families over phi.
+        report: Options of the report.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    out: Annotated[str, Field(min_length=1)]
+    storage: str | None
+    objective: Objective
+    num_seeds: Annotated[int, Field(ge=1)]
+    base_network: Architecture
+    candidates: Candidates
+    cost: Cost
+    dataset: Dataset | None
+    recipe: Recipe
+    sampler: Sampler
+    executor: Executor
+    limits: Limits
+    scale: Scale
+    report: Report
+
+    def plan(self, track: Track | None = None) -> Plan:
+        """The networks to train, each built and measured.
+
+        Args:
+            track: Shows the progress of the measurements.
+        """
+        return self.candidates.plan(self.base_network, self.cost).measured(self.cost, track)
+
+    def ready_dataset(self) -> Dataset:
+        """The dataset, there and fitting the base network.
+
+        Raises:
+            ValueError: There is none, or it does not fit.
+            RuntimeError: Its files are missing or damaged.
+        """
+        if self.dataset is None:
+            raise ValueError(
+                "dataset must be named to train, got null; add for instance dataset=fashion_mnist"
+            )
+        for key in ("num_classes", "in_channels"):
+            wanted, got = getattr(self.dataset, key), getattr(self.base_network, key)
+            if wanted != got:
+                raise ValueError(
+                    f"base_network.{key} must be the dataset's {wanted}, got {got}; "
+                    f"add base_network.{key}={wanted}"
+                )
+        self.dataset.check()
+        return self.dataset
+
+    def trials(self, plan: Plan) -> list[Trial]:
+        """All trainings of a plan, the base network's too, by candidate and seed."""
+        return [
+            self.trial(candidate, seed)
+            for candidate in (plan.base, *plan.candidates)
+            for seed in range(self.num_seeds)
+        ]
+
+    def trial(self, candidate: Candidate, seed: int) -> Trial:
+        """One training by this experiment's recipe on its data."""
+        assert self.dataset is not None
+        return Trial(candidate, seed, self.recipe, self.dataset)

@@ -1,0 +1,152 @@
+"""From the record to tables: a row for each training, for each epoch, for each network."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+VOLATILE = (
+    "train_seconds",
+    "total_seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "finished",
+    "host",
+)
+"""Columns that differ between two runs of the same trainings."""
+
+METRICS = ("val_accuracy", "val_loss")
+
+
+def results_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+    """A row for each training, failed ones too, sorted by candidate and seed."""
+    table = pd.DataFrame([{k: v for k, v in row.items() if k != "curve"} for row in rows])
+    if table.empty:
+        return table
+    return table.sort_values(["candidate", "seed"], kind="stable", ignore_index=True)
+
+
+def curves_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+    """A row for each epoch of each training: train_loss, val_loss, val_accuracy."""
+    points = [
+        {"candidate": row["candidate"], "network": row["network"], "seed": row["seed"]}
+        | {"epoch": epoch}
+        | point
+        for row in rows
+        for epoch, point in enumerate(_curve(row), start=1)
+    ]
+    columns = ["candidate", "network", "seed", "epoch", "train_loss", "val_loss", "val_accuracy"]
+    table = pd.DataFrame(points, columns=columns)
+    return table.sort_values(["candidate", "seed", "epoch"], kind="stable", ignore_index=True)
+
+
+def coefficient_table(
+    candidates: pd.DataFrame, results: pd.DataFrame, objective: str
+) -> pd.DataFrame:
+    """The scaling coefficient table: a row for each network, the base first, then best to worst.
+
+    Means are over the seeds that ended; `num_seeds` and `num_failed` say of how many. Gains over
+    the base network are means of differences within a seed, which share the order of the images;
+    their standard errors need two common seeds. `order` 1 is the best mean of ``objective``.
+
+    Args:
+        candidates: The planned networks, the base as candidate 0.
+        results: As `results_table` gives it.
+        objective: ``val_loss`` or ``val_accuracy``.
+    """
+    aggregates = pd.DataFrame(
+        [_aggregate(number, results) for number in candidates["candidate"]], index=candidates.index
+    )
+    table = pd.concat([candidates, aggregates], axis=1)
+    is_scaled = table["candidate"] != 0
+    ranks = table.loc[is_scaled, f"{objective}_mean"].rank(
+        ascending=objective == "val_loss", method="first"
+    )
+    table["order"] = ranks.astype("Int64")
+    return table.sort_values(
+        "order", kind="stable", ignore_index=True, key=_base_first(table["candidate"])
+    )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How far the order of networks is luck, in the units of one metric.
+
+    Attributes:
+        seed_sd: Standard deviation over seeds within a network, pooled; None with one seed.
+        residual_sd: The same after what a seed does to all networks alike is taken out.
+        spread: Standard deviation of the networks' means.
+        num_networks: Scaled networks with a mean.
+        num_seeds: Fewest seeds that one of them has.
+        num_within_noise: Networks whose mean is closer to the best than two standard errors of a
+            difference, the best itself not counted; None where the error is unknown.
+    """
+
+    seed_sd: float | None
+    residual_sd: float | None
+    spread: float
+    num_networks: int
+    num_seeds: int
+    num_within_noise: int | None
+
+
+def noise(results: pd.DataFrame, metric: str) -> Noise:
+    """How much of the differences between the scaled networks' means is luck."""
+    ended = results[(results["state"] == "COMPLETE") & (results["candidate"] != 0)]
+    grid = ended.pivot_table(index="candidate", columns="seed", values=metric)
+    means = grid.mean(axis=1)
+    counts = grid.count(axis=1)
+    spread = float(means.std()) if len(means) > 1 else math.nan
+    fewest = int(counts.min()) if len(counts) else 0
+    freedom = int((counts - 1).sum())
+    if freedom == 0:
+        return Noise(None, None, spread, len(means), fewest, None)
+    within = grid.sub(means, axis=0)
+    seed_sd = math.sqrt(float(np.nansum(within**2)) / freedom)
+    residuals = within.sub(within.mean(axis=0), axis=1)
+    left = freedom - (grid.shape[1] - 1)
+    if left <= 0:
+        return Noise(seed_sd, None, spread, len(means), fewest, None)
+    residual_sd = math.sqrt(float(np.nansum(residuals**2)) / left)
+    best = means.idxmin() if metric == "val_loss" else means.idxmax()
+    errors = residual_sd * np.sqrt(1 / counts + 1 / counts[best])
+    close = (means - means[best]).abs() < 2 * errors
+    return Noise(seed_sd, residual_sd, spread, len(means), fewest, int(close.sum()) - 1)
+
+
+def _aggregate(number: object, results: pd.DataFrame) -> dict[str, object]:
+    mine = results[results["candidate"] == number] if len(results) else results
+    ended = mine[mine["state"] == "COMPLETE"] if len(mine) else mine
+    row: dict[str, object] = {"num_seeds": len(ended), "num_failed": len(mine) - len(ended)}
+    for metric in METRICS:
+        values = ended[metric] if len(ended) else pd.Series(dtype=float)
+        row[f"{metric}_mean"] = values.mean()
+        row[f"{metric}_sd"] = values.std()
+    for metric, sign in (("val_accuracy", 1), ("val_loss", -1)):
+        gains = _paired(results, number, metric) * sign
+        row[f"{metric}_gain"] = gains.mean() if len(gains) else math.nan
+        row[f"{metric}_gain_se"] = gains.sem() if len(gains) > 1 else math.nan
+    row["train_seconds_mean"] = ended["train_seconds"].mean() if len(ended) else math.nan
+    return row
+
+
+def _paired(results: pd.DataFrame, number: object, metric: str) -> pd.Series:
+    """Differences to the base network, one for each seed that both ended."""
+    if results.empty or number == 0:
+        return pd.Series(dtype=float)
+    ended = results[results["state"] == "COMPLETE"]
+    mine = ended[ended["candidate"] == number].set_index("seed")[metric]
+    base = ended[ended["candidate"] == 0].set_index("seed")[metric]
+    return (mine - base).dropna().astype(float)
+
+
+def _base_first(numbers: pd.Series):  # type: ignore[no-untyped-def]  # a pandas sort key
+    return lambda order: order.astype(float).where(numbers != 0, 0.0)
+
+
+def _curve(row: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+    curve = row["curve"]
+    assert isinstance(curve, list)
+    return curve

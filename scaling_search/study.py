@@ -1,0 +1,165 @@
+"""The record of a search: an Optuna study that holds one trial for each training that ended."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Literal
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from scaling_search.training import Epoch, Trial, TrialResult
+
+Objective = Literal["val_loss", "val_accuracy"]
+Row = dict[str, object]
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def direction(objective: Objective) -> str:
+    """Which way an objective is better, in Optuna's words."""
+    return "minimize" if objective == "val_loss" else "maximize"
+
+
+def open_storage(storage: str) -> BaseStorage:
+    """An SQLAlchemy URL, or a path ending in ``.log`` for Optuna's journal.
+
+    Raises:
+        RuntimeError: It cannot be opened.
+    """
+    if storage.endswith(".log") and "://" not in storage:
+        return JournalStorage(JournalFileBackend(storage))
+    try:
+        return RDBStorage(storage)
+    except Exception as error:
+        raise RuntimeError(_unusable(storage, error)) from error
+
+
+class Record:
+    """What an experiment has trained so far; the only writer of its storage.
+
+    Opening it creates nothing but the study itself.
+    """
+
+    def __init__(self, storage: str, name: str, objective: Objective) -> None:
+        self.storage = storage
+        self.objective = objective
+        try:
+            self.study = optuna.create_study(
+                storage=open_storage(storage),
+                study_name=name,
+                direction=direction(objective),
+                load_if_exists=True,
+            )
+        except Exception as error:
+            raise RuntimeError(_unusable(storage, error)) from error
+
+    def claim(self, choices: Mapping[str, object]) -> None:
+        """Binds the record to the choices that decide outcomes, or checks that they are its own.
+
+        Args:
+            choices: Options by their full key, with values that JSON can hold.
+
+        Raises:
+            ValueError: The record belongs to other choices; names the first that differs.
+        """
+        mine = json.loads(json.dumps(choices))
+        held = self.study.user_attrs.get("choices")
+        if held is None:
+            self.study.set_user_attr("choices", mine)
+            return
+        missing = "nothing"
+        for key in sorted({*mine, *held}):
+            wanted, found = mine.get(key, missing), held.get(key, missing)
+            if wanted != found:
+                raise ValueError(
+                    f"{key} must be {found!r} as in this folder's record, got {wanted!r}; "
+                    "take another out= for another experiment"
+                )
+
+    def add(self, result: TrialResult, **extra: object) -> None:
+        """Records a training that ended, in one transaction.
+
+        Raises:
+            RuntimeError: The storage cannot be written.
+        """
+        coefficients = asdict(result.trial.candidate.coefficients)
+        values = {epoch: getattr(e, self.objective) for epoch, e in enumerate(result.curve, 1)}
+        is_complete = result.state == "COMPLETE"
+        trial = optuna.trial.create_trial(
+            state=TrialState.COMPLETE if is_complete else TrialState.FAIL,
+            value=values[len(values)] if is_complete else None,
+            params=coefficients,
+            distributions={k: FloatDistribution(1.0, max(4.0, v)) for k, v in coefficients.items()},
+            user_attrs={"row": _row(result) | extra},
+            intermediate_values=values,
+        )
+        try:
+            self.study.add_trial(trial)
+        except Exception as error:
+            raise RuntimeError(_unusable(self.storage, error)) from error
+
+    def rows(self) -> list[Row]:
+        """The row of every training, in the order in which they ended."""
+        trials = self.study.get_trials(deepcopy=False)
+        return [dict(t.user_attrs["row"]) for t in trials if "row" in t.user_attrs]
+
+    def results_of(self, trials: Iterable[Trial]) -> dict[tuple[str, int], TrialResult]:
+        """The results of those of the trials that have ended, by their keys."""
+        rows = {(str(row["network"]), int(str(row["seed"]))): row for row in self.rows()}
+        return {t.key: _result(t, rows[t.key]) for t in trials if t.key in rows}
+
+
+def names(storage: str) -> list[str]:
+    """The names of all studies in a storage."""
+    return [str(name) for name in optuna.get_all_study_names(open_storage(storage))]
+
+
+def _row(result: TrialResult) -> Row:
+    last = result.curve[-1] if result.state == "COMPLETE" else None
+    row: Row = result.trial.candidate.row()
+    row |= {"seed": result.trial.seed, "state": result.state, "reason": result.reason}
+    for metric in ("val_accuracy", "val_loss", "train_loss"):
+        row[metric] = None if last is None else getattr(last, metric)
+    for name in ("train_seconds", "total_seconds", "images_per_second"):
+        value = getattr(result, name)
+        row[name] = value if math.isfinite(value) else None
+    for name in ("peak_memory_bytes", "device", "host", "versions"):
+        row[name] = getattr(result, name)
+    row["curve"] = [asdict(epoch) for epoch in result.curve]
+    return row
+
+
+def _result(trial: Trial, row: Mapping[str, object]) -> TrialResult:
+    def seconds(name: str) -> float:
+        value = row[name]
+        return value if isinstance(value, float) else math.nan
+
+    curve = row["curve"]
+    assert isinstance(curve, list)
+    return TrialResult(
+        trial,
+        "COMPLETE" if row["state"] == "COMPLETE" else "FAIL",
+        reason=str(row["reason"]),
+        curve=tuple(Epoch(**epoch) for epoch in curve),
+        train_seconds=seconds("train_seconds"),
+        total_seconds=seconds("total_seconds"),
+        images_per_second=seconds("images_per_second"),
+        peak_memory_bytes=int(str(row["peak_memory_bytes"])),
+        device=str(row["device"]),
+        host=str(row["host"]),
+        versions=str(row["versions"]),
+    )
+
+
+def _unusable(storage: str, error: BaseException) -> str:
+    reason = str(error.__cause__ or error).strip().splitlines()[0]
+    place = storage if "@" not in storage else storage.rpartition("@")[2]
+    return (
+        f"storage must be readable and writable, got {place!r} ({reason}); check that the folder "
+        "exists, is writable and that nothing else holds a lock on it"
+    )
