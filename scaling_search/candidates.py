@@ -5,16 +5,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated
+from itertools import product
+from statistics import median
 
-import numpy as np
-from pydantic import Field, Strict
+from scaling_search.protocols import Architecture, Cost
+from scaling_search.scaling import DIMENSIONS, REFERENCES, Coefficients, Multipliers, Shares
+from scaling_search.spread import largest_hole
 
-from scaling_search.protocols import Architecture, Cost, part
-from scaling_search.scaling import DIMENSIONS, Coefficients, Multipliers, Shares, phi_of
-from scaling_search.spread import spread_subset
-
-Range = Annotated[tuple[float, float], Strict(False)]
 Track = Callable[[Iterable["Candidate"], int], Iterable["Candidate"]]
 """Shows the progress over so many things."""
 
@@ -76,6 +73,11 @@ class Candidate:
         return row
 
 
+LARGEST_HOLE, FEWEST, SHARED, LARGEST_GAP = 0.25, 12, 0.1, 0.1
+"""Beyond these a plan says what it cannot answer: distance of the triangle's loneliest point,
+number of networks, smallest share that counts as scaled, and error of the shares' sum."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What there is to train, and what it was chosen from.
@@ -101,6 +103,57 @@ class Plan:
     def in_band(self, candidate: Candidate) -> bool:
         """Whether a candidate costs what the target says."""
         return abs(candidate.flops_ratio / self.target - 1) <= self.tolerance + 1e-12
+
+    def sentences(self) -> list[str]:
+        """What the plan leaves to compare, what it misses, and what would help."""
+        ratios = sorted(c.flops_ratio for c in self.candidates)
+        found = sorted(c.flops_ratio for c in self.found)
+        shares = [c.shares for c in self.candidates if c.shares]
+        said = [
+            f"{self.num_points} coefficient triples lead to {len(self.found)} distinct networks "
+            f"of {found[0]:.2f}x to {found[-1]:.2f}x the base network's cost "
+            f"({self.base.flops / 1e6:,.2f} M multiply-adds).",
+            f"{self.num_points_in_band} triples ({sum(map(self.in_band, self.found))} networks) "
+            f"lie within {self.target:g} ± {self.target * self.tolerance:g}.",
+            f"{len(self.candidates)} networks are kept, of {ratios[0]:.3f}x to {ratios[-1]:.3f}x, "
+            f"median {median(ratios):.3f}x.",
+        ]
+        hole, point = largest_hole(shares)
+        distances = ", ".join(
+            f"{name} {min(s.distance(reference) for s in shares):.2f}"
+            for name, reference in REFERENCES.items()
+        )
+        num_inside = sum(min(s) >= SHARED for s in shares)
+        said += [
+            f"The largest hole in the triangle of shares is {hole:.2f}, around depth "
+            f"{point.depth:.2f}, width {point.width:.2f}, resolution {point.resolution:.2f}; "
+            f"{num_inside} of the kept networks give every dimension a share of {SHARED} or more.",
+            f"The nearest kept network is from each reference: {distances}.",
+        ]
+        return said + self._warnings(hole, num_inside)
+
+    def _warnings(self, hole: float, num_inside: int) -> list[str]:
+        said = []
+        unequal = [c for c in self.candidates if not self.in_band(c)]
+        if unequal:
+            said.append(
+                f"Warning: {len(unequal)} of the kept networks do not cost what the target says; "
+                "their accuracies are not comparable. candidates=buildable compares equal costs."
+            )
+        if hole > LARGEST_HOLE or num_inside < 2 or len(self.candidates) < FEWEST:
+            said.append(
+                f"Warning: holes over {LARGEST_HOLE}, fewer than {FEWEST} networks or none inside "
+                "the triangle leave parts of it unknown. More of candidates.max_networks, a wider "
+                "candidates.tolerance (up to 0.1), smaller divisors in base_network or "
+                "base_network.depth_rounding=round would give more."
+            )
+        gaps = [c for c in self.candidates if c.share_gap > LARGEST_GAP]
+        if gaps:
+            said.append(
+                f"Warning: in {len(gaps)} networks the three dimensions' logs of cost miss the "
+                f"whole by over {LARGEST_GAP:.0%}; their shares are approximate."
+            )
+        return said
 
     def measured(self, cost: Cost, track: Track | None = None) -> "Plan":
         """This plan after the base network and each kept one were built and measured.
@@ -172,216 +225,83 @@ class Costed:
         return self._logs[multipliers]
 
 
-@part
-class Buildable:
-    """Every network that the base network's rounding can reach, of the target's cost.
-
-    Depths, widths and resolutions are walked from one distinct result to the next, so that no
-    network is missed between the points of a grid and none comes twice.
+@dataclass(frozen=True)
+class Ranges:
+    """Where coefficients are looked for, each range [low, high] with 1 <= low <= high.
 
     Attributes:
-        target: Cost over the base network's.
-        tolerance: Half the width of the band around the target, a fraction of it.
-        max_networks: At most so many are kept, spread over the triangle of shares.
-        alpha: Range of the depth coefficient.
-        beta: Range of the width coefficient.
-        gamma: Range of the resolution coefficient.
-        max_resolution: No larger images, in pixels: what the data have; None for no limit.
-    """
-
-    target: float
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
-    max_networks: Annotated[int, Field(ge=1)]
-    alpha: Range
-    beta: Range
-    gamma: Range
-    max_resolution: Annotated[int, Field(ge=1)] | None
-
-    def __post_init__(self) -> None:
-        """Checks the target and the ranges."""
-        _check_options(self.target, self.alpha, self.beta, self.gamma)
-
-    def plan(self, base_network: Architecture, cost: Cost) -> Plan:
-        """The distinct networks in the band, and which of them to train.
-
-        Raises:
-            ValueError: No network lies in the band.
-        """
-        costed = Costed(base_network, cost, phi_of(self.target))
-        found = list(self.networks(costed))
-        kept = spread_subset([c.shares for c in found if c.shares], self.max_networks)
-        numbered = tuple(replace(found[i], number=n) for n, i in enumerate(kept, start=1))
-        return Plan(
-            target=self.target,
-            tolerance=self.tolerance,
-            base=costed.base(),
-            candidates=numbered,
-            found=tuple(found),
-            num_points=len(found),
-            num_points_in_band=len(found),
-        )
-
-    def networks(self, costed: Costed) -> Iterator[Candidate]:
-        """All networks of the band, by depth, then width, then resolution.
-
-        The cost grows with every dimension, so that one search over the resolutions finds the
-        band's two ends for each depth and width.
-
-        Raises:
-            ValueError: There is none.
-        """
-        depths, widths, resolutions = self._cells(costed)
-        low, high = self.target * (1 - self.tolerance), self.target * (1 + self.tolerance)
-        below, above, num_found = 0.0, math.inf, 0
-        for depth, deepest in depths:
-            for width, widest in widths:
-                ratio = partial(_ratio_at, costed, depth, width)
-                first = bisect_left(resolutions, low - 1e-12, key=ratio)
-                if first:
-                    below = max(below, ratio(resolutions[first - 1]))
-                for resolution, largest in resolutions[first:]:
-                    if (reached := ratio((resolution, largest))) > high + 1e-12:
-                        above = min(above, reached)
-                        break
-                    candidate = costed.candidate(
-                        Multipliers(depth, width, resolution),
-                        Multipliers(depth, width, resolution),
-                        Multipliers(deepest, widest, largest),
-                    )
-                    if candidate.shares is not None:  # else it costs what the base network does
-                        num_found += 1
-                        yield candidate
-        if not num_found:
-            raise ValueError(_empty_band(self.target, self.tolerance, below, above))
-
-    def _cells(self, costed: Costed) -> list[list[tuple[float, float]]]:
-        """For depth, width and resolution the smallest and largest multiplier of each result."""
-        cells = []
-        for dimension, limits in zip(DIMENSIONS, (self.alpha, self.beta, self.gamma), strict=True):
-            low, high = sorted(limit**costed.phi for limit in limits)
-            # Beyond the range, so that the last cell inside it has its true end; when shrinking,
-            # up to the base network, where the coefficients are 1.
-            beyond = high * 1.5 if costed.phi > 0 else 1.0
-            steps = costed.base_network.steps(dimension, low, beyond)
-            ends = [*(round(s - 1e-6, 6) for s in steps[1:]), beyond]
-            cells.append([(s, e) for s, e in zip(steps, ends, strict=True) if s <= high])
-        if self.max_resolution is not None:
-            cells[2] = [
-                cell
-                for cell in cells[2]
-                if costed.base_network.scaled(Multipliers(1.0, 1.0, cell[0])).resolution
-                <= self.max_resolution
-            ]
-        return cells
-
-
-@part
-class PaperGrid:
-    """The paper's procedure: a grid of coefficients whose nominal cost is about the target.
-
-    Source: Tan & Le 2019, Section 3.3; step and tolerance are not published, 0.05 and 0.1 are
-    the values of the one public rerun (microsoft/nni `examples/trials/efficientnet`).
-
-    Attributes:
-        target: Cost over the base network's.
-        tolerance: Half the width of the band of equal measured cost, a fraction of the target.
-        nominal_tolerance: Largest difference of alpha·beta²·gamma² from 2.
-        equal_cost: Keep only networks in the band. The paper's procedure does not.
-        max_networks: At most so many are kept, spread over the triangle; None for all.
-        alpha: Range of the depth coefficient.
-        beta: Range of the width coefficient.
-        gamma: Range of the resolution coefficient.
-        step: Distance of the grid's points.
+        alpha: Of the depth coefficient.
+        beta: Of the width coefficient.
+        gamma: Of the resolution coefficient.
         max_resolution: No larger images, in pixels; None for no limit.
     """
 
-    target: float
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
-    nominal_tolerance: Annotated[float, Field(gt=0)]
-    equal_cost: bool
-    max_networks: Annotated[int, Field(ge=1)] | None
-    alpha: Range
-    beta: Range
-    gamma: Range
-    step: Annotated[float, Field(gt=0)]
-    max_resolution: Annotated[int, Field(ge=1)] | None
+    alpha: tuple[float, float]
+    beta: tuple[float, float]
+    gamma: tuple[float, float]
+    max_resolution: int | None
 
     def __post_init__(self) -> None:
-        """Checks the target and the ranges."""
-        _check_options(self.target, self.alpha, self.beta, self.gamma)
+        """Checks the order of the limits."""
+        for name in ("alpha", "beta", "gamma"):
+            low, high = getattr(self, name)
+            if not 1 <= low <= high:
+                raise ValueError(
+                    f"candidates.{name} must be a range [low, high] with 1 <= low <= high, got "
+                    f"{[low, high]}; a coefficient below 1 would shrink the network"
+                )
 
-    def plan(self, base_network: Architecture, cost: Cost) -> Plan:
-        """The distinct networks of the grid, and which of them to train.
 
-        Raises:
-            ValueError: No point meets the nominal rule, or with ``equal_cost`` no network the band.
-        """
-        costed = Costed(base_network, cost, phi_of(self.target))
-        points_of: dict[Architecture, list[Coefficients]] = {}
-        for point in self._points():
-            architecture = base_network.scaled(point.multipliers(costed.phi))
-            if self.max_resolution is None or architecture.resolution <= self.max_resolution:
-                points_of.setdefault(architecture, []).append(point)
-        if not points_of:
-            raise ValueError(
-                f"candidates.nominal_tolerance must let a point of the grid through, got "
-                f"{self.nominal_tolerance!r} at step {self.step!r}; widen it or the ranges"
-            )
-        found = tuple(_merged(costed, points) for points in points_of.values())
-        counts = [len(points) for points in points_of.values()]
-        plan = Plan(
-            target=self.target,
-            tolerance=self.tolerance,
-            base=costed.base(),
-            candidates=(),
-            found=found,
-            num_points=sum(counts),
-            num_points_in_band=0,
-        )
-        is_equal = [plan.in_band(candidate) for candidate in found]
-        eligible = [
-            candidate
-            for candidate, equal in zip(found, is_equal, strict=True)
-            if candidate.shares is not None and (equal or not self.equal_cost)
+def networks_in_band(
+    costed: Costed, target: float, tolerance: float, ranges: Ranges
+) -> Iterator[Candidate]:
+    """All distinct networks of the band, by depth, then width, then resolution.
+
+    Depths, widths and resolutions are walked from one distinct result of rounding to the next.
+    The cost grows with each, so that one search over the resolutions finds where the band begins
+    for each depth and width.
+
+    Raises:
+        ValueError: There is none.
+    """
+    depths, widths, resolutions = _cells(costed, ranges)
+    low, high = target * (1 - tolerance) - 1e-12, target * (1 + tolerance) + 1e-12
+    below, above, num_found = 0.0, math.inf, 0
+    for (depth, deepest), (width, widest) in product(depths, widths):
+        ratio = partial(_ratio_at, costed, depth, width)
+        first = bisect_left(resolutions, low, key=ratio)
+        if first:
+            below = max(below, ratio(resolutions[first - 1]))
+        for resolution, largest in resolutions[first:]:
+            if (reached := ratio((resolution, largest))) > high:
+                above = min(above, reached)
+                break
+            num_found += 1
+            smallest = Multipliers(depth, width, resolution)
+            yield costed.candidate(smallest, smallest, Multipliers(deepest, widest, largest))
+    if not num_found:
+        raise ValueError(empty_band(target, tolerance, below, above))
+
+
+def _cells(costed: Costed, ranges: Ranges) -> list[list[tuple[float, float]]]:
+    """For depth, width and resolution the smallest and largest multiplier of each result."""
+    cells = []
+    for dimension, limits in zip(
+        DIMENSIONS, (ranges.alpha, ranges.beta, ranges.gamma), strict=True
+    ):
+        low, high = sorted(limit**costed.phi for limit in limits)
+        # Beyond the range, so that the last cell inside it has its true end.
+        steps = costed.base_network.steps(dimension, low, high * 1.5)
+        ends = [*(round(s - 1e-6, 6) for s in steps[1:]), high * 1.5]
+        cells.append([(s, e) for s, e in zip(steps, ends, strict=True) if s <= high])
+    if ranges.max_resolution is not None:
+        base = costed.base_network
+        cells[2] = [
+            cell
+            for cell in cells[2]
+            if base.scaled(Multipliers(1.0, 1.0, cell[0])).resolution <= ranges.max_resolution
         ]
-        if not eligible:
-            ratios = [c.flops_ratio for c in found]
-            below = max((r for r in ratios if r < self.target), default=0.0)
-            above = min((r for r in ratios if r > self.target), default=math.inf)
-            raise ValueError(_empty_band(self.target, self.tolerance, below, above))
-        kept = range(len(eligible))
-        if self.max_networks is not None:
-            kept = spread_subset([c.shares for c in eligible if c.shares], self.max_networks)
-        return replace(
-            plan,
-            candidates=tuple(replace(eligible[i], number=n) for n, i in enumerate(kept, start=1)),
-            num_points_in_band=sum(n for n, e in zip(counts, is_equal, strict=True) if e),
-        )
-
-    def _points(self) -> list[Coefficients]:
-        axes = [_axis(limits, self.step) for limits in (self.alpha, self.beta, self.gamma)]
-        alpha, beta, gamma = np.meshgrid(*axes, indexing="ij")
-        nominal = alpha * beta**2 * gamma**2
-        feasible = np.argwhere(np.abs(nominal - 2) < self.nominal_tolerance - 1e-9)
-        return [Coefficients(*(axes[k][i] for k, i in enumerate(at))) for at in feasible.tolist()]
-
-
-def _axis(limits: tuple[float, float], step: float) -> list[float]:
-    # From integers: adding a float step loses the last point.
-    num_steps = math.floor((limits[1] - limits[0]) / step + 1e-9)
-    return [round(limits[0] + i * step, 6) for i in range(num_steps + 1)]
-
-
-def _merged(costed: Costed, points: list[Coefficients]) -> Candidate:
-    """The one network that these points of a grid round to; the first of them builds it."""
-    columns = [[getattr(p, name) for p in points] for name in ("alpha", "beta", "gamma")]
-    multipliers = points[0].multipliers(costed.phi)
-    return replace(
-        costed.candidate(multipliers, multipliers, multipliers),
-        coefficients=points[0],
-        lowest=Coefficients(*(min(column) for column in columns)),
-        highest=Coefficients(*(max(column) for column in columns)),
-    )
+    return cells
 
 
 def _ratio_at(costed: Costed, depth: float, width: float, cell: tuple[float, float]) -> float:
@@ -392,20 +312,11 @@ def _joined(numbers: Iterable[int]) -> str:
     return "-".join(str(number) for number in numbers)
 
 
-def _check_options(target: float, *ranges: Range) -> None:
-    phi_of(target)
-    for name, (low, high) in zip(("alpha", "beta", "gamma"), ranges, strict=True):
-        if not 1 <= low <= high:
-            raise ValueError(
-                f"candidates.{name} must be a range [low, high] with 1 <= low <= high, got "
-                f"{[low, high]}; a coefficient below 1 would shrink the network"
-            )
-
-
-def _empty_band(target: float, tolerance: float, below: float, above: float) -> str:
+def empty_band(target: float, tolerance: float, below: float, above: float) -> str:
+    """Says that no network costs what was asked, and what the nearest cost."""
     nearest = " and ".join(f"{ratio:.3f}x" for ratio in (below, above) if 0 < ratio < math.inf)
     return (
-        f"candidates.tolerance must leave a network within {target:g}x ± {tolerance:.1%}, got "
+        f"tolerance must leave a network within {target:g}x ± {tolerance:.1%}, got "
         f"none; the nearest cost {nearest or 'nothing inside the ranges'}: widen the tolerance, "
         "the ranges of alpha, beta and gamma, or take smaller divisors in base_network"
     )

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 COMMANDS = {
     "plan": "which networks of the target's cost there are; trains nothing",
@@ -196,7 +196,7 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     return saved
 
 
-def _usage_error(message: str) -> None:
+def _usage_error(message: str) -> NoReturn:
     raise UsageError(f"{message}; scaling-search --help lists the commands")
 
 

@@ -56,9 +56,9 @@ class Scale:
         tolerance: Half the width of the band around each cost, a fraction of it.
     """
 
-    coefficients: Annotated[tuple[float, float, float], Strict(False)] | None
-    families: Annotated[tuple[str, ...], Strict(False)]
-    phis: Annotated[tuple[Annotated[int, Field(ge=0, le=8)], ...], Strict(False)]
+    coefficients: Annotated[tuple[float, float, float], Strict(strict=False)] | None
+    families: Annotated[tuple[str, ...], Strict(strict=False)]
+    phis: Annotated[tuple[Annotated[int, Field(ge=0, le=8)], ...], Strict(strict=False)]
     num_seeds: Annotated[int, Field(ge=1)]
     tolerance: Annotated[float, Field(gt=0, lt=1)]
 

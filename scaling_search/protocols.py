@@ -26,7 +26,7 @@ T = TypeVar("T")
 @dataclass_transform(frozen_default=True)
 def part(cls: type[T]) -> type[T]:
     """Makes a class a frozen dataclass whose options are checked when Hydra builds it."""
-    return pydantic_dataclass(frozen=True, config=CHECKED)(cls)
+    return pydantic_dataclass(frozen=True, config=CHECKED)(cls)  # type: ignore[return-value]  # it is cls
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,9 @@ class Dataset(Protocol):
     @property
     def resolution(self) -> int:
         """Native height and width in pixels; above it, images are only blown up."""
+
+    def __hash__(self) -> int:
+        """Of the description, so that loaded data can be kept by it."""
 
     def check(self) -> None:
         """Makes the data ready, downloading where that is its way.

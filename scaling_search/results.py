@@ -31,9 +31,7 @@ def results_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
 def curves_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     """A row for each epoch of each training: train_loss, val_loss, val_accuracy."""
     points = [
-        {"candidate": row["candidate"], "network": row["network"], "seed": row["seed"]}
-        | {"epoch": epoch}
-        | point
+        {key: row[key] for key in ("candidate", "network", "seed")} | {"epoch": epoch, **point}
         for row in rows
         for epoch, point in enumerate(_curve(row), start=1)
     ]
@@ -56,18 +54,26 @@ def coefficient_table(
         results: As `results_table` gives it.
         objective: ``val_loss`` or ``val_accuracy``.
     """
-    aggregates = pd.DataFrame(
-        [_aggregate(number, results) for number in candidates["candidate"]], index=candidates.index
-    )
-    table = pd.concat([candidates, aggregates], axis=1)
+    table = with_means(candidates, results)
     is_scaled = table["candidate"] != 0
     ranks = table.loc[is_scaled, f"{objective}_mean"].rank(
         ascending=objective == "val_loss", method="first"
     )
     table["order"] = ranks.astype("Int64")
-    return table.sort_values(
-        "order", kind="stable", ignore_index=True, key=_base_first(table["candidate"])
-    )
+    place = ranks.reindex(table.index).where(is_scaled, 0.0)
+    return table.iloc[place.argsort(kind="stable")].reset_index(drop=True)
+
+
+def with_means(networks: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """A table of networks with what their trainings gave, by name of the network.
+
+    The network of candidate 0 is the base that gains are over; one that is not in the table, or
+    was not trained, leaves them empty.
+    """
+    base = networks.loc[networks["candidate"] == 0, "network"]
+    base_network = base.iloc[0] if len(base) else ""
+    means = [_aggregate(network, base_network, results) for network in networks["network"]]
+    return pd.concat([networks, pd.DataFrame(means, index=networks.index)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -110,40 +116,35 @@ def noise(results: pd.DataFrame, metric: str) -> Noise:
     if left <= 0:
         return Noise(seed_sd, None, spread, len(means), fewest, None)
     residual_sd = math.sqrt(float(np.nansum(residuals**2)) / left)
-    best = means.idxmin() if metric == "val_loss" else means.idxmax()
-    errors = residual_sd * np.sqrt(1 / counts + 1 / counts[best])
-    close = (means - means[best]).abs() < 2 * errors
+    best = int(means.argmin() if metric == "val_loss" else means.argmax())
+    errors = residual_sd * np.sqrt(1 / counts + 1 / counts.iloc[best])
+    close = (means - means.iloc[best]).abs() < 2 * errors
     return Noise(seed_sd, residual_sd, spread, len(means), fewest, int(close.sum()) - 1)
 
 
-def _aggregate(number: object, results: pd.DataFrame) -> dict[str, object]:
-    mine = results[results["candidate"] == number] if len(results) else results
-    ended = mine[mine["state"] == "COMPLETE"] if len(mine) else mine
-    row: dict[str, object] = {"num_seeds": len(ended), "num_failed": len(mine) - len(ended)}
+def _aggregate(network: str, base_network: str, results: pd.DataFrame) -> dict[str, object]:
+    mine = _ended(results, network)
+    num_trained = int((results["network"] == network).sum()) if len(results) else 0
+    row: dict[str, object] = {"num_seeds": len(mine), "num_failed": num_trained - len(mine)}
     for metric in METRICS:
-        values = ended[metric] if len(ended) else pd.Series(dtype=float)
-        row[f"{metric}_mean"] = values.mean()
-        row[f"{metric}_sd"] = values.std()
+        row[f"{metric}_mean"] = mine[metric].mean()
+        row[f"{metric}_sd"] = mine[metric].std()
+    base = _ended(results, base_network if network != base_network else "")
     for metric, sign in (("val_accuracy", 1), ("val_loss", -1)):
-        gains = _paired(results, number, metric) * sign
-        row[f"{metric}_gain"] = gains.mean() if len(gains) else math.nan
-        row[f"{metric}_gain_se"] = gains.sem() if len(gains) > 1 else math.nan
-    row["train_seconds_mean"] = ended["train_seconds"].mean() if len(ended) else math.nan
+        gains = sign * (mine[metric] - base[metric]).dropna()
+        row[f"{metric}_gain"] = gains.mean()
+        row[f"{metric}_gain_se"] = gains.sem()
+    row["train_seconds_mean"] = mine["train_seconds"].mean()
     return row
 
 
-def _paired(results: pd.DataFrame, number: object, metric: str) -> pd.Series:
-    """Differences to the base network, one for each seed that both ended."""
-    if results.empty or number == 0:
-        return pd.Series(dtype=float)
-    ended = results[results["state"] == "COMPLETE"]
-    mine = ended[ended["candidate"] == number].set_index("seed")[metric]
-    base = ended[ended["candidate"] == 0].set_index("seed")[metric]
-    return (mine - base).dropna().astype(float)
-
-
-def _base_first(numbers: pd.Series):  # type: ignore[no-untyped-def]  # a pandas sort key
-    return lambda order: order.astype(float).where(numbers != 0, 0.0)
+def _ended(results: pd.DataFrame, network: str) -> pd.DataFrame:
+    """The metrics of a network's trainings that did not fail, by seed."""
+    columns = [*METRICS, "train_seconds"]
+    if results.empty:
+        return pd.DataFrame(columns=columns, dtype=float)
+    is_mine = (results["network"] == network) & (results["state"] == "COMPLETE")
+    return results[is_mine].set_index("seed")[columns].astype(float)
 
 
 def _curve(row: Mapping[str, object]) -> Sequence[Mapping[str, object]]:

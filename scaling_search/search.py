@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from scaling_search.progress import View, describe
 from scaling_search.protocols import Executor, Sampler
 from scaling_search.study import Record
-from scaling_search.training import Trial, TrialResult
+from scaling_search.training import Trial, TrialResult, first_by_seed
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Search:
 
     def run(
         self,
-        sampler: Sampler,
+        sampler: Sampler | None,
         executor: Executor,
         view: View,
         *,
@@ -54,6 +54,7 @@ class Search:
     ) -> None:
         """Trains until nothing remains, the sampler ends it or the limit is reached.
 
+        Without a sampler all trainings are done, seed by seed.
         On KeyboardInterrupt what has ended is recorded before it goes on its way.
         """
         running: Running = {}
@@ -71,7 +72,7 @@ class Search:
     def _fill(
         self,
         running: Running,
-        sampler: Sampler,
+        sampler: Sampler | None,
         executor: Executor,
         view: View,
         max_trainings: int | None,
@@ -88,7 +89,10 @@ class Search:
                 self.stopped = f"limits.trainings={max_trainings} is reached"
                 break
             finished = sorted(self.finished.values(), key=lambda result: result.trial.order)
-            trial = sampler.choose(remaining, in_flight, finished)
+            if sampler is None:
+                trial: Trial | None = first_by_seed(remaining)
+            else:
+                trial = sampler.choose(remaining, in_flight, finished)
             if trial is None:
                 self.stopped = "the sampler wants no more"
                 break

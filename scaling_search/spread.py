@@ -25,7 +25,8 @@ def triangle(step: float = 0.05) -> Points:
 
 def distances(points: Points, others: Points) -> NDArray[np.float64]:
     """Half the sum of absolute differences of shares, (points, others)."""
-    return np.abs(points[:, None, :] - others[None, :, :]).sum(axis=2) / 2
+    halves: Points = np.abs(points[:, None, :] - others[None, :, :]).sum(axis=2) / 2
+    return halves
 
 
 def as_points(shares: Sequence[Shares]) -> Points:

@@ -20,7 +20,7 @@ Row = dict[str, object]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def direction(objective: Objective) -> str:
+def direction(objective: Objective) -> Literal["minimize", "maximize"]:
     """Which way an objective is better, in Optuna's words."""
     return "minimize" if objective == "val_loss" else "maximize"
 
@@ -80,6 +80,11 @@ class Record:
                     f"{key} must be {found!r} as in this folder's record, got {wanted!r}; "
                     "take another out= for another experiment"
                 )
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the dataset that was trained on."""
+        return str(self.study.user_attrs.get("choices", {}).get("dataset", ""))
 
     def add(self, result: TrialResult, **extra: object) -> None:
         """Records a training that ended, in one transaction.

@@ -6,7 +6,7 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -19,7 +19,12 @@ from scaling_search.batches import Loaded, augmented_batches, load
 from scaling_search.candidates import Candidate
 from scaling_search.protocols import Dataset, Split, part
 
+VERSIONS = f"python {platform.python_version()}, torch {torch.__version__}"
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+EVALUATED_AT_ONCE = 500
+"""Images in a batch of evaluation: enough to fill a device, few enough for its memory."""
 
 
 @part
@@ -75,6 +80,11 @@ class Trial:
     def order(self) -> tuple[int, int]:
         """Place in the canonical order: candidate, then seed."""
         return self.candidate.number, self.seed
+
+
+def first_by_seed(trials: Iterable[Trial]) -> Trial:
+    """The trial of the lowest seed, and among its own of the first candidate."""
+    return min(trials, key=lambda trial: (trial.seed, trial.candidate.number))
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,9 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
             reason=f"{type(error).__name__}: {error}".splitlines()[0],
             traceback=traceback.format_exc(),
             total_seconds=time.perf_counter() - started,
-            **_where(device),
+            device=device_name(device),
+            host=socket.gethostname(),
+            versions=VERSIONS,
         )
     return TrialResult(
         trial,
@@ -152,7 +164,9 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
         total_seconds=time.perf_counter() - started,
         images_per_second=num_images / train_seconds,
         peak_memory_bytes=_peak_memory_bytes(device),
-        **_where(device),
+        device=device_name(device),
+        host=socket.gethostname(),
+        versions=VERSIONS,
     )
 
 
@@ -205,11 +219,10 @@ def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float, int]:
         for step, (images, labels) in enumerate(batches, start=epoch * num_steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, num_steps)
-            if not recipe.channels_last:
-                images = images.contiguous()
+            inputs = images if recipe.channels_last else images.contiguous()
             with _autocast(recipe, device):
                 loss = functional.cross_entropy(
-                    network(images), labels, label_smoothing=recipe.label_smoothing
+                    network(inputs), labels, label_smoothing=recipe.label_smoothing
                 )
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
@@ -265,8 +278,9 @@ def evaluate(
     losses = torch.zeros((), device=device, dtype=torch.float64)
     hits = torch.zeros((), device=device, dtype=torch.int64)
     with torch.inference_mode():
-        for images, labels in zip(split.images.split(500), split.labels.split(500), strict=True):
-            inputs = data.normalised(images)
+        for start in range(0, len(split.labels), EVALUATED_AT_ONCE):
+            batch = slice(start, start + EVALUATED_AT_ONCE)
+            inputs, labels = data.normalised(split.images[batch]), split.labels[batch]
             if trial.recipe.channels_last:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
             with _autocast(trial.recipe, device):
@@ -288,7 +302,7 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
 def _averaged(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel | None:
     if decay == 0:
         return None
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # as above
     return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)
 
 
@@ -309,7 +323,6 @@ def _peak_memory_bytes(device: str) -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
-def _where(device: str) -> dict[str, str]:
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-    versions = f"python {platform.python_version()}, torch {torch.__version__}"
-    return {"device": name, "host": socket.gethostname(), "versions": versions}
+def device_name(device: str) -> str:
+    """What a device calls itself: the GPU's model, else its kind."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

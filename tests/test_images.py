@@ -97,7 +97,7 @@ def test_splits_are_disjoint_ascending_and_in_proportion(
         assert size is None or len(indices) == size
         assert torch.equal(indices, indices.sort().values)
         share = len(indices) / max(1, int(left.sum()))
-        for label in labels.unique():
+        for label in set(labels.tolist()):
             available = int((labels[left] == label).sum())
             assert abs(int((labels[indices] == label).sum()) - share * available) < 1
         left[indices] = False
@@ -143,8 +143,8 @@ def test_resizing_keeps_the_mean(seed: int, resolution: int) -> None:
     original = noise(seed, 4, 1, 28, 28)
     resized = images.resize(original, resolution)
     # Pixels at the border weigh up to a quarter less and those beside it more, which moves the
-    # mean of noise by 0.4 of 255 levels (one standard deviation) at 8 px, and by less above.
-    assert resized.double().mean() == pytest.approx(original.double().mean(), abs=2.5)
+    # mean of four images of noise by 0.15 of 255 levels (one standard deviation) at 8 px.
+    assert abs(resized.double().mean() - original.double().mean()) < 1.5
 
 
 @given(seed=seeds, resolution=resolutions)
@@ -189,10 +189,11 @@ def test_chunks_and_threads_do_not_change_the_result(monkeypatch: pytest.MonkeyP
 def test_the_mean_brightness_of_clothes_stays_at_every_size() -> None:
     dataset = FashionMnistSmall(num_classes=10, in_channels=1, resolution=28)
     native = dataset.load(28, "cpu").val.images[:1000]
+    mean = native.double().mean().item()
     for resolution in (20, 24, 32):
         resized = images.resize(native, resolution)
         # Of 255 levels; the images' borders are nearly black, so that they can weigh less.
-        assert resized.double().mean() == pytest.approx(native.double().mean(), abs=0.3)
+        assert resized.double().mean().item() == pytest.approx(mean, abs=0.3)
 
 
 def splits(seed: int) -> Splits:

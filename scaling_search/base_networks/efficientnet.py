@@ -270,7 +270,7 @@ class Network(nn.Module):
 
 
 Count = Annotated[int, Field(ge=1)]
-Counts = Annotated[tuple[Count, ...], Strict(False)]
+Counts = Annotated[tuple[Count, ...], Strict(strict=False)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 

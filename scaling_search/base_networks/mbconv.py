@@ -68,7 +68,8 @@ class SqueezeExcitation(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Gated features of the same shape (N, C, H, W)."""
         means = features.mean((2, 3), keepdim=True)
-        return features * self.excite(nn.functional.silu(self.squeeze(means))).sigmoid()
+        gates: Tensor = self.excite(nn.functional.silu(self.squeeze(means))).sigmoid()
+        return features * gates
 
 
 class StochasticDepth(nn.Module):

@@ -1,16 +1,22 @@
 """How every figure looks, and how it becomes files: style, colours, labels that do not collide."""
 
 import io
+import math
 import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+Look = dict[str, Any]
+"""Keywords that matplotlib checks itself."""
 
 INK, GREY, FAINT = "#222222", "#8c8c8c", "#e4e4e4"
 
@@ -26,10 +32,18 @@ COLOURS = {
 MARKERS = {"depth": "^", "width": "s", "resolution": "o", "mixed": "D"}
 """Colour never stands alone: each meaning has a marker too."""
 
-BASE = {"marker": "*", "color": INK, "linestyle": "none", "markersize": 13, "markeredgecolor": "w"}
-"""How the base network looks wherever it is drawn."""
+METRIC_NAMES = {
+    "val_accuracy": "Validation accuracy",
+    "val_loss": "Validation loss (nats)",
+    "train_loss": "Training loss (nats)",
+}
+COST_NAMES = {
+    "flops": "Multiply-adds per image",
+    "params": "Parameters",
+    "activations": "Activations per image",
+}
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
@@ -72,9 +86,14 @@ def sheet(width: float, height: float, *, title: str, caption: str) -> Figure:
     """An empty figure of so many inches with a title above and a caption below all axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.012, ha="left")
-    lines = textwrap.wrap(caption, width=round(width * 14.3))
+    lines = textwrap.wrap(caption, width=round(width * 15))
     figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8.5, color="#555555")
     return figure
+
+
+def triple(row: "pd.Series[Any]") -> str:
+    """A network's three coefficients with two decimals."""
+    return ", ".join(f"{row[name]:.2f}" for name in ("alpha", "beta", "gamma"))
 
 
 def empty(axes: Axes, text: str) -> None:
@@ -86,22 +105,37 @@ def empty(axes: Axes, text: str) -> None:
 
 def percent_axis(axes: Axes) -> None:
     """Writes fractions on the vertical axis as percentages."""
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g}%"))
 
 
-def count_axis(axes: Axes, *, largest: float, name: str, log: bool) -> None:
-    """Writes counts on the horizontal axis in thousands, M or G."""
-    size, prefix = next((s, p) for s, p in _PREFIXES if largest >= s or s == 1)
+def count_axis(axes: Axes, name: str, *, log: bool) -> None:
+    """Writes counts on the horizontal axis in thousands, M or G; its limits must be final."""
+    low, high = axes.get_xlim()
+    size, prefix = next((s, p) for s, p in _PREFIXES if high >= s or s == 1)
     if log:
         axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        subs = (1, 2, 5) if high / low > 20 else (1, 1.5, 2, 3, 4, 6, 8)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(low, high)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.6g}"))
     axes.set_xlabel(f"{name} ({prefix})" if prefix else name)
 
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "thousands"), (1, ""))
+
+
+def fence(values: "pd.Series[float]") -> tuple[float, float]:
+    """Limits beyond which a value would squeeze all others; infinite for fewer than eight.
+
+    Source: Tukey 1977, with four interquartile ranges for "far out".
+    """
+    low, high = values.quantile(0.25), values.quantile(0.75)
+    if len(values) < 8 or low == high:
+        return -math.inf, math.inf
+    return float(low - 4 * (high - low)), float(high + 4 * (high - low))
 
 
 def rail(axes: Axes, labels: Sequence[tuple[float, float, str]], *, header: str) -> None:
@@ -111,12 +145,12 @@ def rail(axes: Axes, labels: Sequence[tuple[float, float, str]], *, header: str)
     the distance that a line of text needs.
     """
     low, high = axes.get_ylim()
-    gap = 0.062
-    place = 1.0
+    gap, place = 0.062, 1.0
     axes.text(1.03, place, header, transform=axes.transAxes, va="center", fontsize=8.5, color=GREY)
-    for x, y, text in sorted(labels, key=lambda label: -label[1]):
-        lowest = 1.0 - gap * len(labels)
-        place = min(place - gap, max((y - low) / (high - low), lowest))
+    ordered = sorted(labels, key=lambda label: -label[1])
+    for num_below, (x, y, text) in zip(reversed(range(len(labels))), ordered, strict=True):
+        place = min(place - gap, max((y - low) / (high - low), 0.4 + gap * num_below))
+        line: Look = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "relpos": (0, 0.5)}
         axes.annotate(
             text,
             (x, y),
@@ -125,7 +159,7 @@ def rail(axes: Axes, labels: Sequence[tuple[float, float, str]], *, header: str)
             va="center",
             fontsize=9,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkB": 5},
+            arrowprops=line | {"shrinkA": 0, "shrinkB": 5},
         )
 
 

@@ -1,0 +1,1 @@
+"""Tables become matplotlib Figures; the one place that knows matplotlib."""

@@ -1,0 +1,1 @@
+"""Ways to find networks of the target's cost, one file each."""

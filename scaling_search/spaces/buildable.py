@@ -1,0 +1,68 @@
+"""Every network of the target's cost that the base network's rounding can reach."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field, Strict
+
+from scaling_search.candidates import Costed, Plan, Ranges, networks_in_band
+from scaling_search.protocols import Architecture, Cost, part
+from scaling_search.scaling import phi_of
+from scaling_search.spread import spread_subset
+
+Range = Annotated[tuple[float, float], Strict(strict=False)]
+
+
+@part
+class Buildable:
+    """Every network that the base network's rounding can reach, of the target's cost.
+
+    Depths, widths and resolutions are walked from one distinct result to the next, so that no
+    network is missed between the points of a grid and none comes twice.
+
+    Attributes:
+        target: Cost over the base network's.
+        tolerance: Half the width of the band around the target, a fraction of it.
+        max_networks: At most so many are kept, spread over the triangle of shares.
+        alpha: Range of the depth coefficient.
+        beta: Range of the width coefficient.
+        gamma: Range of the resolution coefficient.
+        max_resolution: No larger images, in pixels: what the data have; None for no limit.
+    """
+
+    target: float
+    tolerance: Annotated[float, Field(gt=0, lt=1)]
+    max_networks: Annotated[int, Field(ge=1)]
+    alpha: Range
+    beta: Range
+    gamma: Range
+    max_resolution: Annotated[int, Field(ge=1)] | None
+
+    def __post_init__(self) -> None:
+        """Checks the target and the ranges."""
+        phi_of(self.target)
+        self.ranges()
+
+    def ranges(self) -> Ranges:
+        """Where coefficients are looked for."""
+        return Ranges(self.alpha, self.beta, self.gamma, self.max_resolution)
+
+    def plan(self, base_network: Architecture, cost: Cost) -> Plan:
+        """The distinct networks in the band, and which of them to train.
+
+        Raises:
+            ValueError: No network lies in the band.
+        """
+        costed = Costed(base_network, cost, phi_of(self.target))
+        found = list(networks_in_band(costed, self.target, self.tolerance, self.ranges()))
+        kept = spread_subset([c.shares for c in found if c.shares], self.max_networks)
+        numbered = tuple(replace(found[i], number=n) for n, i in enumerate(kept, start=1))
+        return Plan(
+            target=self.target,
+            tolerance=self.tolerance,
+            base=costed.base(),
+            candidates=numbered,
+            found=tuple(found),
+            num_points=len(found),
+            num_points_in_band=len(found),
+        )

@@ -1,0 +1,171 @@
+"""The closed form against fvcore's count of what is built."""
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from scaling_search.base_networks.efficientnet import (
+    EfficientNet,
+    efficientnet,
+    small_efficientnet,
+)
+from scaling_search.costs.flops import Flops
+from scaling_search.protocols import Cost, Layer
+from scaling_search.scaling import Multipliers
+from tests.proxies import small_proxy
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks gain nothing from two threads and lose tenfold where cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def random_small(stream: random.Random) -> EfficientNet:
+    """Any stages, strides, kernels, expansions and channels, even and odd sizes."""
+    num_stages = stream.randint(1, 4)
+
+    def values(*choices: int) -> tuple[int, ...]:
+        return tuple(stream.choice(choices) for _ in range(num_stages))
+
+    return small_efficientnet(
+        num_layers=values(1, 2, 3),
+        kernel_size=values(1, 3, 5, 7),
+        stride=values(1, 1, 2, 3),
+        expand_ratio=values(1, 2, 4, 6),
+        channels=values(1, 3, 8, 12, 20, 33),
+        stem_channels=stream.randint(1, 40),
+        stem_stride=stream.choice((1, 2)),
+        head_channels=stream.randint(1, 100),
+        resolution=stream.randint(162, 170) if num_stages == 4 else stream.randint(54, 70),
+        in_channels=stream.choice((1, 3)),
+        num_classes=stream.choice((1, 10, 100)),
+        se_ratio=stream.choice((0.05, 0.25, 1.0)),
+        dropout=0.2,
+        stochastic_depth=0.2,
+        norm_momentum=0.01,
+        norm_epsilon=1e-3,
+        width_divisor=stream.choice((1, 2, 8)),
+        resolution_divisor=stream.choice((1, 2, 16)),
+        depth_rounding=stream.choice(("ceil", "round")),
+    )
+
+
+def random_scaled(base: EfficientNet, stream: random.Random) -> EfficientNet:
+    return base.scaled(
+        Multipliers(stream.uniform(0.4, 1.6), stream.uniform(0.4, 1.6), stream.uniform(0.7, 1.6))
+    )
+
+
+def random_architectures(number: int, *, seed: int) -> list[EfficientNet]:
+    """Two of three of random stages, one B0 at 32 to 64 px, all scaled at random."""
+    stream = random.Random(seed)
+    bases = [
+        random_small(stream)
+        if i % 3
+        else efficientnet("b0", resolution=stream.randint(32, 64), num_classes=10)
+        for i in range(number)
+    ]
+    return [random_scaled(base, stream) for base in bases]
+
+
+def test_fvcore_counts_what_the_closed_form_says() -> None:
+    for architecture in random_architectures(10, seed=1):
+        assert Flops().measure(architecture) == Flops().estimate(architecture)
+
+
+@pytest.mark.slow
+def test_fvcore_counts_what_the_closed_form_says_for_200_networks() -> None:
+    architectures = random_architectures(200, seed=0)
+    assert len(set(architectures)) > 190
+    for architecture in architectures:
+        assert Flops().measure(architecture) == Flops().estimate(architecture)
+
+
+def test_fvcore_measures_the_published_flops_of_b0() -> None:
+    # Source: fvcore on torchvision's B0 at 224 px; 0.39 B in Tan & Le 2019, Table 2.
+    assert Flops().measure(efficientnet("b0")) == 385_814_752
+
+
+@pytest.mark.slow
+def test_fvcore_measures_the_published_flops_of_b3() -> None:
+    # Source: reference/measured_family_macs.csv; 1.8 B in Tan & Le 2019, Table 2.
+    assert Flops().measure(efficientnet("b3")) == 1_827_141_392
+
+
+def test_small_proxy_has_its_planned_flops() -> None:
+    # Source: the project's plan, counted by fvcore when the proxy was designed.
+    assert Flops().measure(small_proxy()) == 1_178_016
+
+
+@dataclass(frozen=True)
+class Lying:
+    """An architecture whose closed form leaves out the last layer."""
+
+    truth: EfficientNet
+
+    @property
+    def resolution(self) -> int:
+        return self.truth.resolution
+
+    @property
+    def in_channels(self) -> int:
+        return self.truth.in_channels
+
+    @property
+    def num_classes(self) -> int:
+        return self.truth.num_classes
+
+    @property
+    def num_layers(self) -> tuple[int, ...]:
+        return self.truth.num_layers
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        return self.truth.channels
+
+    def scaled(self, multipliers: Multipliers) -> "Lying":
+        return dataclasses.replace(self, truth=self.truth.scaled(multipliers))
+
+    def layers(self) -> tuple[Layer, ...]:
+        return self.truth.layers()[:-1]
+
+    def steps(self, dimension: str, low: float, high: float) -> list[float]:
+        return self.truth.steps(dimension, low, high)
+
+    def build(self) -> nn.Module:
+        return self.truth.build()
+
+
+def test_a_wrong_closed_form_is_an_error() -> None:
+    rule = r"must equal the closed form, got 1178016 instead of 1177056 .*layers\(\) is wrong"
+    with pytest.raises(RuntimeError, match=rule):
+        Flops().measure(Lying(small_proxy()))
+
+
+def test_measuring_leaves_torch_as_it_was() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    Flops().measure(small_proxy())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.is_grad_enabled()
+
+
+def test_dropout_and_norms_do_not_count() -> None:
+    # A network in training mode would count norms fivefold; they are in no sum.
+    plain = dataclasses.replace(small_proxy(), dropout=0.0, stochastic_depth=0.0)
+    assert Flops().measure(plain) == Flops().measure(small_proxy())
+
+
+def test_flops_are_a_cost() -> None:
+    assert isinstance(Flops(), Cost)
+    assert Flops().column == "flops"
+    assert Flops() == Flops()
