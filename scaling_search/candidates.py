@@ -276,9 +276,12 @@ def networks_in_band(
             if (reached := ratio((resolution, largest))) > high:
                 above = min(above, reached)
                 break
-            num_found += 1
             smallest = Multipliers(depth, width, resolution)
-            yield costed.candidate(smallest, smallest, Multipliers(deepest, widest, largest))
+            corner = Multipliers(deepest, widest, largest)
+            candidate = costed.candidate(smallest, smallest, corner)
+            if candidate.shares is not None:  # else it costs what the base network does
+                num_found += 1
+                yield candidate
     if not num_found:
         raise ValueError(empty_band(target, tolerance, below, above))
 
@@ -290,9 +293,11 @@ def _cells(costed: Costed, ranges: Ranges) -> list[list[tuple[float, float]]]:
         DIMENSIONS, (ranges.alpha, ranges.beta, ranges.gamma), strict=True
     ):
         low, high = sorted(limit**costed.phi for limit in limits)
-        # Beyond the range, so that the last cell inside it has its true end.
-        steps = costed.base_network.steps(dimension, low, high * 1.5)
-        ends = [*(round(s - 1e-6, 6) for s in steps[1:]), high * 1.5]
+        # Beyond the range, so that the last cell inside it has its true end; when shrinking, up to
+        # the base network, where the coefficients are 1.
+        beyond = high * 1.5 if costed.phi > 0 else 1.0
+        steps = costed.base_network.steps(dimension, low, beyond)
+        ends = [*(round(s - 1e-6, 6) for s in steps[1:]), beyond]
         cells.append([(s, e) for s, e in zip(steps, ends, strict=True) if s <= high])
     if ranges.max_resolution is not None:
         base = costed.base_network

@@ -86,8 +86,9 @@ class Noise:
         spread: Standard deviation of the networks' means.
         num_networks: Scaled networks with a mean.
         num_seeds: Fewest seeds that one of them has.
-        num_within_noise: Networks whose mean is closer to the best than two standard errors of a
-            difference, the best itself not counted; None where the error is unknown.
+        num_within_noise: Networks whose mean is within two standard errors of a difference from
+            the best, the best itself not counted; None where the error is unknown.
+        degrees_of_freedom: How many differences `residual_sd` rests on.
     """
 
     seed_sd: float | None
@@ -96,6 +97,7 @@ class Noise:
     num_networks: int
     num_seeds: int
     num_within_noise: int | None
+    degrees_of_freedom: int
 
 
 def noise(results: pd.DataFrame, metric: str) -> Noise:
@@ -108,18 +110,18 @@ def noise(results: pd.DataFrame, metric: str) -> Noise:
     fewest = int(counts.min()) if len(counts) else 0
     freedom = int((counts - 1).sum())
     if freedom == 0:
-        return Noise(None, None, spread, len(means), fewest, None)
+        return Noise(None, None, spread, len(means), fewest, None, 0)
     within = grid.sub(means, axis=0)
     seed_sd = math.sqrt(float(np.nansum(within**2)) / freedom)
     residuals = within.sub(within.mean(axis=0), axis=1)
     left = freedom - (grid.shape[1] - 1)
     if left <= 0:
-        return Noise(seed_sd, None, spread, len(means), fewest, None)
+        return Noise(seed_sd, None, spread, len(means), fewest, None, 0)
     residual_sd = math.sqrt(float(np.nansum(residuals**2)) / left)
     best = int(means.argmin() if metric == "val_loss" else means.argmax())
     errors = residual_sd * np.sqrt(1 / counts + 1 / counts.iloc[best])
-    close = (means - means.iloc[best]).abs() < 2 * errors
-    return Noise(seed_sd, residual_sd, spread, len(means), fewest, int(close.sum()) - 1)
+    close = (means - means.iloc[best]).abs() <= 2 * errors
+    return Noise(seed_sd, residual_sd, spread, len(means), fewest, int(close.sum()) - 1, left)
 
 
 def _aggregate(network: str, base_network: str, results: pd.DataFrame) -> dict[str, object]:

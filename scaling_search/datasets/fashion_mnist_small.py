@@ -6,8 +6,9 @@ Source: Xiao, Rasul & Vollgraf 2017, https://github.com/zalandoresearch/fashion-
 
 import functools
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from scaling_search import images
@@ -23,11 +24,15 @@ class FashionMnistSmall:
     """Fashion-MNIST's 10,000 train, 5,000 val and 5,000 test images, as many of each class.
 
     Attributes:
+        num_train: Train on so many of the 10,000, as many of each class; None for all.
+        num_val: Choose on so many of the 5,000; None for all.
         num_classes: Kinds of clothes.
         in_channels: Grey alone.
         resolution: Native height and width in pixels.
     """
 
+    num_train: Annotated[int, Field(ge=10, le=NUM_IMAGES["train"])] | None
+    num_val: Annotated[int, Field(ge=10, le=NUM_IMAGES["val"])] | None
     num_classes: Literal[10]
     in_channels: Literal[1]
     resolution: Literal[28]
@@ -42,16 +47,30 @@ class FashionMnistSmall:
 
     def fingerprint(self) -> str:
         """A hash of all images, labels and splits; computed once in a process."""
-        return _fingerprint(FOLDER)
+        return _fingerprint(FOLDER, self.num_train, self.num_val)
 
     def load(self, resolution: int, device: str) -> Splits:
         """The splits at a size, on a device."""
-        return images.prepared(_read(FOLDER), resolution, device)
+        return images.prepared(
+            _drawn(_read(FOLDER), self.num_train, self.num_val), resolution, device
+        )
 
 
 @functools.cache
-def _fingerprint(folder: Path) -> str:
-    return images.fingerprint(_read(folder))
+def _fingerprint(folder: Path, num_train: int | None, num_val: int | None) -> str:
+    return images.fingerprint(_drawn(_read(folder), num_train, num_val))
+
+
+def _drawn(splits: Splits, num_train: int | None, num_val: int | None) -> Splits:
+    """So many images of train and val, stratified; always the same."""
+
+    def draw(split: Split, size: int | None) -> Split:
+        if size is None:
+            return split
+        (indices,) = images.stratified(split.labels, [size], seed=0)
+        return Split(split.images[indices], split.labels[indices])
+
+    return Splits(draw(splits.train, num_train), draw(splits.val, num_val), splits.test)
 
 
 def _read(folder: Path) -> Splits:

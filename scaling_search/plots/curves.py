@@ -76,6 +76,7 @@ def _panel(axes: Axes, curves: pd.DataFrame, metric: str, best: int | None) -> N
     inside = [*values[values.between(low, high)], *late[shown].to_numpy().ravel()]
     margin = 0.05 * (max(inside) - min(inside)) or 0.01
     axes.set_ylim(min(inside) - margin, max(inside) + margin)
+    axes.set_xlim(left=max(1, late.index.min() - 1))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 

@@ -49,7 +49,7 @@ def family_curves(families: pd.DataFrame, published: pd.DataFrame | None = None)
         published: The published family as `published_family` takes it; beside, on its own axes.
     """
     figure = sheet(
-        9.2 if published is None else 11.2,
+        9.2 if published is None else 12.0,
         5.0,
         title="Accuracy of scaled families at measured cost",
         caption=_caption(families) + ("" if published is None else f" Right: {PUBLISHED_SOURCE}"),
@@ -88,12 +88,21 @@ def _families(axes: Axes, families: pd.DataFrame) -> None:
         look = LOOKS.get(family, OTHER)
         _curve(axes, table[table["family"] == family].sort_values("phi"), look)
         handles.append(Line2D([], [], label=family, markersize=6.5, **look))
+    base = table[table["candidate"] == 0].head(1)
+    star: Look = {"marker": "*", "s": 200, "edgecolor": "white", "linewidth": 0.6, "zorder": 4}
+    axes.scatter(base["flops"], base["val_accuracy_mean"], color=INK, **star)
     grey: Look = {"color": INK, "linestyle": "none", "markersize": 6.5}
+    if len(base):
+        handles.append(
+            Line2D(
+                [], [], label="base network", marker="*", color=INK, linestyle="none", markersize=12
+            )
+        )
     if not _is_exact(table).all():
         hollow: Look = {"marker": "o", "markerfacecolor": "white"}
         handles.append(Line2D([], [], label="off the ray\nor the band", **grey | hollow))
     if _ends(table).any():
-        end: Look = {"marker": "|", "markersize": 14, "markeredgewidth": 2.5}
+        end: Look = {"marker": "|", "markersize": 12, "markeredgewidth": 2}
         handles.append(Line2D([], [], label="data have no\nmore pixels", **grey | end))
     low, high = table["flops"].min(), table["flops"].max()
     axes.set_xlim(low * 0.88, high * 1.12)
@@ -107,13 +116,15 @@ def _curve(axes: Axes, family: pd.DataFrame, look: Look) -> None:
     errors = (family["val_accuracy_sd"] / np.sqrt(family["num_seeds"])).fillna(0)
     axes.plot(x, y, color=look["color"], linestyle=look.get("linestyle", "-"), linewidth=1.4)
     axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=look["color"], alpha=0.6, capsize=2.5)
-    exact = _is_exact(family)
+    last = family[_ends(family)]
+    for at, height in zip(last["flops"], last["val_accuracy_mean"], strict=True):
+        stop: Look = {"marker": "|", "markersize": 12, "markeredgewidth": 2, "markevery": [1]}
+        axes.plot([at, 1.12 * at], [height, height], color=look["color"], linewidth=1.4, **stop)
+    x, y = x[family["candidate"] != 0], y[family["candidate"] != 0]
+    exact = _is_exact(family.loc[x.index])
     dots: Look = {"marker": look["marker"], "s": 52, "zorder": 3, "edgecolor": look["color"]}
     axes.scatter(x[exact], y[exact], facecolor=look["color"], **dots)
     axes.scatter(x[~exact], y[~exact], facecolor="white", linewidth=1.4, **dots)
-    last = family[_ends(family)]
-    end: Look = {"marker": "|", "s": 420, "linewidth": 2.5, "zorder": 2.5}
-    axes.scatter(last["flops"], last["val_accuracy_mean"], color=look["color"], **end)
 
 
 def _published(axes: Axes, table: pd.DataFrame) -> None:
@@ -128,7 +139,7 @@ def _published(axes: Axes, table: pd.DataFrame) -> None:
     highest = table[list(columns)].max(axis=1) / 100
     for x, y, name in zip(flops, highest, table["variant"], strict=True):
         above: Look = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
-        axes.annotate(name, (x, y), (0, 8), **above)
+        axes.annotate(name, (x, y), (-5, 8), **above)
     axes.set_xlim(flops.min() * 0.75, flops.max() * 1.35)
     axes.margins(y=0.1)
     count_axis(axes, COST_NAMES["flops"], log=True)

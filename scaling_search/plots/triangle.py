@@ -24,8 +24,9 @@ from scaling_search.plots.drawing import (
 )
 from scaling_search.scaling import DIMENSIONS, REFERENCES
 
-NAMED = ("thirds", "paper", "pycls")
-"""The reference points inside the triangle; the others are its corners."""
+NAMED = {"thirds": -1, "paper": 1, "pycls": 1}
+"""The reference points inside the triangle, named above (1) or below (-1); the others are its
+corners."""
 
 CENTRED: Look = {"ha": "center", "va": "center"}
 
@@ -60,6 +61,7 @@ def triangle_of_shares(coefficients: pd.DataFrame, objective: str) -> Figure:
         is_loss = objective == "val_loss"
         look = {"cmap": "viridis_r" if is_loss else "viridis", "edgecolor": INK, "linewidth": 0.5}
         look |= {"c": means[is_trained], "s": 80, "zorder": 4}
+        look |= dict(zip(("vmin", "vmax"), _colour_range(means), strict=True))
         points = axes.scatter(x[is_trained], y[is_trained], **look)
         bar = figure.colorbar(points, ax=axes, shrink=0.7, aspect=25, pad=0.02)
         bar.outline.set_visible(False)
@@ -128,6 +130,12 @@ def _beside(
     )
 
 
+def _colour_range(means: "pd.Series[float]") -> tuple[float, float]:
+    low, high = float(means.min()), float(means.max())
+    # Equal means still need a scale.
+    return (low, high) if high > low else (low - 0.005, high + 0.005)
+
+
 def _references(axes: Axes, networks: NDArray[np.float64]) -> None:
     """Marks the reference points, each name on the side where it hides the fewest networks."""
     marks = place(REFERENCES[name] for name in NAMED)
@@ -135,8 +143,8 @@ def _references(axes: Axes, networks: NDArray[np.float64]) -> None:
     axes.scatter(marks[0], marks[1], s=100, label="reference point (nominal)", zorder=6, **look)
     taken = np.concatenate([networks, marks], axis=1)
     half = np.array([[0.06], [0.03]])  # of a name, as it stands on the page
-    for name, mark in zip(NAMED, marks.T, strict=True):
-        sides = [np.array((x, y)) for x in (0.09, -0.09, 0) for y in (0.045, -0.045, 0) if x or y]
+    for (name, up), mark in zip(NAMED.items(), marks.T, strict=True):
+        sides = [np.array((x, up * y)) for x, y in ((0.07, 0.04), (-0.07, 0.04), (0, 0.055))]
         hidden = [int((np.abs(taken - (mark + s)[:, None]) < half).all(0).sum()) for s in sides]
         x, y = mark + sides[hidden.index(min(hidden))]
         halo = [withStroke(linewidth=3, foreground="white")]

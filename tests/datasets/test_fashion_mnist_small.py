@@ -16,9 +16,15 @@ FINGERPRINT = "406db154d0a6167c5a5eb8650d031bbb9fe778fad4a26ebca8490684943ae847"
 """Of the subset as it was first drawn: what is trained on it stays comparable."""
 
 
+def small(num_train: int | None = None, num_val: int | None = None) -> FashionMnistSmall:
+    return FashionMnistSmall(
+        num_train=num_train, num_val=num_val, num_classes=10, in_channels=1, resolution=28
+    )
+
+
 @pytest.fixture
 def dataset() -> FashionMnistSmall:
-    return FashionMnistSmall(num_classes=10, in_channels=1, resolution=28)
+    return small()
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def test_the_subset_is_a_dataset_that_travels(dataset: FashionMnistSmall) -> Non
     assert isinstance(dataset, Dataset)
     assert pickle.loads(pickle.dumps(dataset)) == dataset
     assert len(pickle.dumps(dataset)) < 1000
-    assert len({dataset, FashionMnistSmall(num_classes=10, in_channels=1, resolution=28)}) == 1
+    assert len({dataset, small()}) == 1
 
 
 def test_the_subset_is_always_the_same(dataset: FashionMnistSmall) -> None:
@@ -108,3 +114,13 @@ def test_the_files_are_small_and_bear_their_licence() -> None:
         compressed = (FOLDER / f"{name}.gz").read_bytes()
         assert compressed[4:8] == bytes(4)
         assert hashlib.sha256(gzip.decompress(compressed)).hexdigest() == sha256
+
+
+def test_fewer_images_hold_every_class_alike_and_have_a_fingerprint_of_their_own(
+    dataset: FashionMnistSmall,
+) -> None:
+    few = small(num_train=200, num_val=50)
+    splits = few.load(28, "cpu")
+    assert splits.train.labels.bincount().tolist() == [20] * 10
+    assert splits.val.labels.bincount().tolist() == [5] * 10
+    assert few.fingerprint() != dataset.fingerprint()
