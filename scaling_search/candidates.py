@@ -5,7 +5,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from statistics import median
 
 from scaling_search.protocols import Architecture, Cost
@@ -252,6 +251,10 @@ class Ranges:
                 )
 
 
+Cell = tuple[float, float]
+"""The smallest and the largest multiplier of one result of rounding."""
+
+
 def networks_in_band(
     costed: Costed, target: float, tolerance: float, ranges: Ranges
 ) -> Iterator[Candidate]:
@@ -267,7 +270,7 @@ def networks_in_band(
     depths, widths, resolutions = _cells(costed, ranges)
     low, high = target * (1 - tolerance) - 1e-12, target * (1 + tolerance) + 1e-12
     below, above, num_found = 0.0, math.inf, 0
-    for (depth, deepest), (width, widest) in product(depths, widths):
+    for (depth, deepest), (width, widest) in _affordable(costed, depths, widths, resolutions, high):
         ratio = partial(_ratio_at, costed, depth, width)
         first = bisect_left(resolutions, low, key=ratio)
         if first:
@@ -286,7 +289,18 @@ def networks_in_band(
         raise ValueError(empty_band(target, tolerance, below, above))
 
 
-def _cells(costed: Costed, ranges: Ranges) -> list[list[tuple[float, float]]]:
+def _affordable(
+    costed: Costed, depths: list[Cell], widths: list[Cell], resolutions: list[Cell], high: float
+) -> Iterator[tuple[Cell, Cell]]:
+    """Pairs of depth and width, for each depth up to the first that costs too much at any size."""
+    for depth in depths:
+        for width in widths:
+            yield depth, width
+            if not resolutions or _ratio_at(costed, depth[0], width[0], resolutions[0]) > high:
+                break
+
+
+def _cells(costed: Costed, ranges: Ranges) -> list[list[Cell]]:
     """For depth, width and resolution the smallest and largest multiplier of each result."""
     cells = []
     for dimension, limits in zip(
@@ -309,7 +323,7 @@ def _cells(costed: Costed, ranges: Ranges) -> list[list[tuple[float, float]]]:
     return cells
 
 
-def _ratio_at(costed: Costed, depth: float, width: float, cell: tuple[float, float]) -> float:
+def _ratio_at(costed: Costed, depth: float, width: float, cell: Cell) -> float:
     return costed.ratio(costed.base_network.scaled(Multipliers(depth, width, cell[0])))
 
 

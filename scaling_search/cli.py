@@ -39,6 +39,9 @@ Tab completion: eval "$(scaling-search -sc install=bash)"
 OWN_OPTIONS = {"report": ("report",), "scale": ("scale", "executor", "limits")}
 """What the commands that read a run's config.yaml still take from the command line, with out=."""
 
+WIDTH = 110
+"""Columns of tables where there is no terminal to ask."""
+
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -157,14 +160,14 @@ def _run(command: str, config: Any) -> None:
         config.out = f"{config.out}/{settings.job.override_dirname}"
     if command in OWN_OPTIONS:
         config = _from_folder(command, config, overrides)
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     text = OmegaConf.to_yaml(OmegaConf.create(plain))
     with open_dict(config):
         experiment = hydra.utils.instantiate(config, _convert_="all")
     from scaling_search import commands
 
-    console = Console(soft_wrap=False)
-    getattr(commands, command)(experiment, plain, text, console)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    getattr(commands, command)(commands.Call(experiment, plain, text, console))
 
 
 def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
@@ -178,7 +181,10 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
             f"out must be a folder that a search has made, got {config.out!r} without a "
             f"config.yaml; scaling-search search out={config.out} makes one"
         )
-    saved = OmegaConf.load(path)
+    saved: Any = OmegaConf.load(path)
+    for key in OWN_OPTIONS[command]:
+        if key != "executor":  # whose options depend on which it is
+            saved[key] = OmegaConf.merge(config[key], saved[key])
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.get_key_element()
         if key == "out":
@@ -209,7 +215,7 @@ def _explained(error: Exception, config_dir: str | None) -> str:
         return _explained_option(str(error), cause)
     if isinstance(cause, (ValueError, RuntimeError, OSError)):
         return _one_line(cause)
-    text = str(error)
+    text = f"{error}\n{cause}"  # Hydra's own words first, then OmegaConf's
     if match := re.search(r"Could not find '([\w/-]+)/([^/']+)'", text):
         group, name = match.groups()
         options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)

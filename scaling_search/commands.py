@@ -1,11 +1,10 @@
 """What each command does with an experiment: plan, search, report, scale, audit."""
 
 import logging
-import os
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,73 +14,91 @@ from rich.table import Table
 
 from scaling_search import audit as published
 from scaling_search import report as reporting
-from scaling_search.candidates import Candidate
 from scaling_search.experiment import DECIDING, Experiment
 from scaling_search.ladder import Member, family_shares, members, members_table
+from scaling_search.plots.drawing import replace_file, save
+from scaling_search.plots.families import published_family
 from scaling_search.progress import View, tracked
 from scaling_search.protocols import Dataset
 from scaling_search.results import coefficient_table, curves_table, results_table, with_means
-from scaling_search.scaling import PAPER, Shares
+from scaling_search.scaling import DIMENSIONS, PAPER, Shares
 from scaling_search.search import Search
 from scaling_search.study import Record, names
 
 log = logging.getLogger(__name__)
 
-Options = Mapping[str, object]
+
+@dataclass(frozen=True)
+class Call:
+    """What a command is called with.
+
+    Attributes:
+        experiment: Built and checked.
+        options: The same as plain values by key, to be recorded.
+        config: The same as YAML, to be kept in the run's folder.
+        console: Where to print.
+    """
+
+    experiment: Experiment
+    options: Mapping[str, object]
+    config: str
+    console: Console
 
 
-def plan(experiment: Experiment, options: Options, config: str, console: Console) -> None:
+def plan(call: Call) -> None:
     """Prints the networks that a search would train, each built and measured."""
+    experiment, console = call.experiment, call.console
     planned = experiment.plan(tracked(console, "measuring networks"))
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    for title in (
-        "",
-        "alpha",
-        "beta",
-        "gamma",
-        "shares d/w/r",
-        "nominal",
-        "measured",
-        "M flops",
-        "k params",
-        "k acts",
-        "layers",
-        "channels",
-        "px",
-    ):
-        table.add_column(title, justify="right")
+    table = _columns("", "alpha", "beta", "gamma", "shares d/w/r", "nominal", "real")
+    for title in ("k params", "k acts", "px", "layers"):
+        table.add_column(title, justify="right", no_wrap=True)
     for candidate in (planned.base, *planned.candidates):
-        table.add_row(*_plan_cells(candidate))
+        c = candidate.coefficients
+        table.add_row(
+            str(candidate.number or "base"),
+            *(f"{value:.3f}" for value in (c.alpha, c.beta, c.gamma)),
+            _shares(candidate.shares),
+            f"{candidate.nominal_flops_ratio:.3f}",
+            f"{candidate.flops_ratio:.3f}",
+            f"{candidate.params / 1e3:.1f}",
+            f"{candidate.activations / 1e3:.1f}",
+            str(candidate.architecture.resolution),
+            str(candidate.row()["layers"]),
+        )
     console.print(table)
-    for sentence in planned.sentences():
-        console.print(sentence, highlight=False)
+    _say(console, planned.sentences())
 
 
-def _plan_cells(candidate: Candidate) -> list[str]:
-    c, row = candidate.coefficients, candidate.row()
-    shares = "" if candidate.shares is None else "/".join(f"{s:.2f}" for s in candidate.shares)
-    return [
-        str(candidate.number or "base"),
-        *(f"{value:.3f}" for value in (c.alpha, c.beta, c.gamma)),
-        shares,
-        f"{candidate.nominal_flops_ratio:.3f}",
-        f"{candidate.flops_ratio:.3f}",
-        f"{candidate.flops / 1e6:.2f}",
-        f"{candidate.params / 1e3:.1f}",
-        f"{candidate.activations / 1e3:.1f}",
-        *(str(row[key]) for key in ("layers", "channels", "resolution")),
-    ]
+def _columns(*titles: str) -> Table:
+    """An empty table without lines, numbers to the right."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
 
 
-def search(experiment: Experiment, options: Options, config: str, console: Console) -> None:
-    """Trains what is not trained yet and records it."""
+def _shares(shares: Shares | None) -> str:
+    return "" if shares is None else "/".join(f"{share:.2f}" for share in shares)
+
+
+def _say(console: Console, sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        console.print(sentence, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def search(call: Call) -> None:
+    """Trains what is not trained yet and records it.
+
+    Everything that can be wrong is looked at before the first file is written.
+    """
+    experiment, console = call.experiment, call.console
     planned = experiment.plan(tracked(console, "measuring networks"))
     dataset = experiment.ready_dataset()
     folder = Path(experiment.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    _made(folder, experiment)
     record = Record(storage_of(experiment), experiment.name, experiment.objective)
-    record.claim(deciding(options, dataset))
-    write_text(folder / "config.yaml", config)
+    record.claim(deciding(call.options, dataset))
+    replace_file(folder / "config.yaml", call.config.encode())
     candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
     reporting.write_table(candidates, folder / "candidates.csv")
     run = Search(experiment.trials(planned), record, provenance=provenance())
@@ -95,13 +112,13 @@ def search(experiment: Experiment, options: Options, config: str, console: Conso
     console.print(f"{run.stopped}; next: scaling-search report out={experiment.out}")
 
 
-def scale(experiment: Experiment, options: Options, config: str, console: Console) -> None:
+def scale(call: Call) -> None:
     """Trains families over phi from a run's folder and records them."""
-    del config  # the folder has its own
+    experiment, console = call.experiment, call.console
     folder = Path(experiment.out)
     dataset = experiment.ready_dataset()
     searched = Record(storage_of(experiment), experiment.name, experiment.objective)
-    searched.claim(deciding(options, dataset))
+    searched.claim(deciding(call.options, dataset))
     with console.status("finding the families' members"):
         found = members(
             experiment.base_network,
@@ -165,37 +182,25 @@ def _families(experiment: Experiment, searched: Record, console: Console) -> dic
 
 
 def _members_printed(found: Sequence[Member]) -> Table:
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    for title in (
-        "family",
-        "phi",
-        "measured",
-        "shares d/w/r",
-        "off its ray",
-        "layers",
-        "channels",
-        "px",
-        "",
-    ):
-        table.add_column(title, justify="left" if title in {"family", ""} else "right")
+    table = _columns("phi", "real", "shares d/w/r", "off its ray", "px", "layers")
+    table.add_column("family")
     for member in found:
-        candidate, row = member.candidate, member.candidate.row()
-        shares = candidate.shares
+        candidate = member.candidate
         table.add_row(
-            member.family,
             str(member.phi),
             f"{candidate.flops_ratio:.3f}",
-            "" if shares is None else "/".join(f"{s:.2f}" for s in shares),
-            f"{member.distance:.2f}" + ("" if member.is_on_ray else " *"),
-            *(str(row[key]) for key in ("layers", "channels", "resolution")),
-            "ends here: the data have no more pixels" if member.ends else "",
+            _shares(candidate.shares),
+            f"{member.distance:.2f}" + (" " if member.is_on_ray else "*"),
+            str(candidate.architecture.resolution),
+            str(candidate.row()["layers"]),
+            member.family + (" (ends: the data have no more pixels)" if member.ends else ""),
         )
     return table
 
 
-def report(experiment: Experiment, options: Options, config: str, console: Console) -> None:
+def report(call: Call) -> None:
     """Writes and prints what the record of a run's folder says."""
-    del options, config  # the folder has its own
+    experiment, console = call.experiment, call.console
     folder = Path(experiment.out)
     stored = names(storage_of(experiment))
     if experiment.name not in stored:
@@ -226,15 +231,15 @@ def report(experiment: Experiment, options: Options, config: str, console: Conso
         objective=experiment.objective,
         facts=_facts(experiment, searched, results),
     )
+    if experiment.report.published:
+        figure = published_family(published.published_family())
+        save(figure, folder / "figures", "published_family")
     console.print(
         reporting.terminal_table(coefficients, experiment.objective, most=experiment.report.most)
     )
-    for sentence in reporting.sentences(coefficients, results, experiment.objective):
-        console.print(sentence, highlight=False)
-    for path in written:
-        if path.suffix in {".csv", ".html"}:
-            console.print(f"  {path}", highlight=False, soft_wrap=True)
-    console.print(f"  {folder / 'figures'}", highlight=False, soft_wrap=True)
+    _say(console, reporting.sentences(coefficients, results, experiment.objective))
+    shown = [path for path in written if path.suffix in {".csv", ".html"}]
+    _say(console, [f"  {path}" for path in (*shown, folder / "figures")])
 
 
 def _member_columns(found: pd.DataFrame) -> Iterator[str]:
@@ -273,11 +278,82 @@ def _facts(experiment: Experiment, record: Record, results: pd.DataFrame) -> dic
     return facts
 
 
-def audit(experiment: Experiment, options: Options, config: str, console: Console) -> None:
+def audit(call: Call) -> None:
     """Prints the published EfficientNet coefficients beside what their rule gives."""
+    experiment, console = call.experiment, call.console
+    network, cost = experiment.base_network, experiment.cost
+    variants = published.audit(network, cost, PAPER, published.published_family())
+    rule = published.rule_as_built(network, cost, PAPER)
+    table = _columns("", "phi", "depth", "width", "px", "rule", "phi of d/w/r", "nominal d/w/r")
+    for title in ("as built", "nominal", "real", "rule's"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in pd.concat([variants, rule]).to_dict("records"):
+        phis = "/".join(f"{row[f'phi_from_{d}']:.2f}" for d in DIMENSIONS)
+        table.add_row(
+            str(row["variant"]).partition(",")[0],
+            f"{row['phi']:g}",
+            f"{row['depth']:.1f}",
+            f"{row['width']:.1f}",
+            f"{row['resolution']:.0f}",
+            "/".join(
+                (
+                    f"{row['rule_depth']:.2f}",
+                    f"{row['rule_width']:.2f}",
+                    f"{row['rule_resolution']:.0f}",
+                )
+            ),
+            phis,
+            *(
+                ""
+                if pd.isna(row[f"{kind}depth_share"])
+                else "/".join(f"{row[f'{kind}{d}_share']:.2f}" for d in DIMENSIONS)
+                for kind in ("nominal_", "")
+            ),
+            f"{row['nominal_flops_ratio']:.2f}",
+            f"{row['flops_ratio']:.2f}",
+            f"{row['rule_flops_ratio']:.2f}",
+        )
+    console.print(table)
+    as_built = rule.iloc[0]
+    _say(
+        console,
+        [
+            "depth, width, px: as published. rule: what alpha 1.2, beta 1.1, gamma 1.15 to the phi "
+            "give, nothing rounded. phi: a reader's fit, for the paper gives none; phi of d/w/r: "
+            "the phi that each published multiplier stands for. nominal and as built: how the log "
+            "of the cost is split. Costs are times the base network's: nominal d·w²·r², real of "
+            "the published network, rule's of the network that the rule rounds to.",
+            f"The rule itself at phi = 1 has a nominal cost of "
+            f"{as_built['nominal_flops_ratio']:.2f} and really costs "
+            f"{as_built['flops_ratio']:.2f} times the base network.",
+        ],
+    )
 
 
-def deciding(options: Options, dataset: Dataset) -> dict[str, object]:
+def _made(folder: Path, experiment: Experiment) -> None:
+    """Makes the run's folder, or checks that it holds no other experiment's record.
+
+    Raises:
+        ValueError: It holds the record of an experiment of another name.
+        RuntimeError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RuntimeError(
+            f"out must be a folder that can be made, got {str(folder)!r} ({error.strerror}); "
+            "take another"
+        ) from error
+    if experiment.storage is None and (folder / "study.db").exists():
+        others = set(names(storage_of(experiment))) - {experiment.name, scale_name(experiment.name)}
+        if others:
+            raise ValueError(
+                f"name must be {min(others, key=len)!r} as in this folder's record, got "
+                f"{experiment.name!r}; take another out= for another experiment"
+            )
+
+
+def deciding(options: Mapping[str, object], dataset: Dataset) -> dict[str, object]:
     """The options that decide outcomes, by their full keys; the dataset's is its fingerprint."""
     chosen = {key: options[key] for key in DECIDING if key != "dataset"}
     return dict(_flat(chosen)) | {"dataset": dataset.fingerprint()}
@@ -318,14 +394,6 @@ def logged(folder: Path) -> Iterator[None]:
     finally:
         package.removeHandler(handler)
         handler.close()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(temporary).replace(path)
 
 
 def _flat(options: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

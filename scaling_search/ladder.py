@@ -109,7 +109,7 @@ def _nearest(
     def closeness(candidate: Candidate) -> tuple[float, float]:
         assert candidate.shares is not None  # only the base network has none
         off = abs(candidate.flops_ratio / 2.0**phi - 1)
-        return round(candidate.shares.distance(shares), 3), off
+        return candidate.shares.distance(shares), off
 
     allowed = [
         c for c in networks if max_resolution is None or c.architecture.resolution <= max_resolution

@@ -61,7 +61,8 @@ def coefficient_table(
     )
     table["order"] = ranks.astype("Int64")
     place = ranks.reindex(table.index).where(is_scaled, 0.0)
-    return table.iloc[place.argsort(kind="stable")].reset_index(drop=True)
+    # NumPy puts NaN last; what pandas does with it depends on its version.
+    return table.iloc[place.to_numpy(dtype=float).argsort(kind="stable")].reset_index(drop=True)
 
 
 def with_means(networks: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
@@ -102,6 +103,8 @@ class Noise:
 
 def noise(results: pd.DataFrame, metric: str) -> Noise:
     """How much of the differences between the scaled networks' means is luck."""
+    if results.empty:
+        return Noise(None, None, math.nan, 0, 0, None, 0)
     ended = results[(results["state"] == "COMPLETE") & (results["candidate"] != 0)]
     grid = ended.pivot_table(index="candidate", columns="seed", values=metric)
     means = grid.mean(axis=1)

@@ -2,14 +2,16 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Literal
 
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
 from scaling_search.training import Epoch, Trial, TrialResult
@@ -31,7 +33,7 @@ def open_storage(storage: str) -> BaseStorage:
     Raises:
         RuntimeError: It cannot be opened.
     """
-    if storage.endswith(".log") and "://" not in storage:
+    if _is_journal(storage):
         return JournalStorage(JournalFileBackend(storage))
     try:
         return RDBStorage(storage)
@@ -49,6 +51,8 @@ class Record:
         self.storage = storage
         self.objective = objective
         try:
+            if _is_journal(storage):
+                _cut_to_whole_lines(Path(storage))
             self.study = optuna.create_study(
                 storage=open_storage(storage),
                 study_name=name,
@@ -124,6 +128,28 @@ def names(storage: str) -> list[str]:
     return [str(name) for name in optuna.get_all_study_names(open_storage(storage))]
 
 
+def _is_journal(storage: str) -> bool:
+    return storage.endswith(".log") and "://" not in storage
+
+
+def _cut_to_whole_lines(journal: Path) -> None:
+    """Takes off the last line that a killed writer left unfinished.
+
+    Optuna would write on behind it, and could open the journal no more.
+    """
+    if not journal.exists() or journal.read_bytes()[-1:] in {b"", b"\n"}:
+        return
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()  # whoever writes just now ends the line
+    try:
+        content = journal.read_bytes()
+        begins = b'{"op_code"'
+        if content[: len(begins)] == begins[: len(content)]:  # else it is no journal
+            os.truncate(journal, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
 def _row(result: TrialResult) -> Row:
     last = result.curve[-1] if result.state == "COMPLETE" else None
     row: Row = result.trial.candidate.row()
@@ -162,8 +188,8 @@ def _result(trial: Trial, row: Mapping[str, object]) -> TrialResult:
 
 
 def _unusable(storage: str, error: BaseException) -> str:
-    reason = str(error.__cause__ or error).strip().splitlines()[0]
-    place = storage if "@" not in storage else storage.rpartition("@")[2]
+    reason = next(iter(str(error.__cause__ or error).split("\n")), "") or type(error).__name__
+    place = storage.rpartition("@")[2].partition("?")[0]  # passwords stand before @ or after ?
     return (
         f"storage must be readable and writable, got {place!r} ({reason}); check that the folder "
         "exists, is writable and that nothing else holds a lock on it"

@@ -232,14 +232,19 @@ def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float, int]:
             total += loss.detach()
         train_loss = total.item() / num_steps  # the epoch's one wait for the device
         train_seconds += time.perf_counter() - started
-        if not math.isfinite(train_loss):
-            raise FloatingPointError(
-                f"the training loss must be finite, got {train_loss} in epoch {epoch + 1}; "
-                "a smaller recipe.learning_rate or a longer recipe.warmup_epochs help"
-            )
+        _check_finite("training", train_loss, epoch)
         val_loss, val_accuracy = evaluate(averaged or network, data, data.splits.val, trial, device)
+        _check_finite("validation", val_loss, epoch)
         curve.append(Epoch(train_loss, val_loss, val_accuracy))
     return tuple(curve), train_seconds, recipe.epochs * num_steps * batch_size
+
+
+def _check_finite(split: str, loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the {split} loss must be finite, got {loss} in epoch {epoch + 1}; "
+            "a smaller recipe.learning_rate or a longer recipe.warmup_epochs help"
+        )
 
 
 def devices(device: str) -> list[str]:

@@ -32,7 +32,9 @@ class Processes:
 
     @property
     def slots(self) -> int:
-        """Trainings that may be in flight."""
+        """Trainings that may be in flight; none before it is entered, which finds the devices."""
+        if "_devices" not in self.__dict__:
+            return 0
         return self._workers_per_device * len(self._devices)
 
     def submit(self, trial: Trial) -> Future[TrialResult]:

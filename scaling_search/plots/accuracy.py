@@ -92,7 +92,8 @@ def accuracy_over_flops(coefficients: pd.DataFrame, cost_column: str = "flops") 
         panel.scatter(below["cost"], floor, s=42, marker="v", color=GREY, zorder=3)
         _front(panel, table)
         panel.set_xlim(*limits)
-        count_axis(panel, name, log=log)
+        is_base = len(panels) > 1 and panel is panels[0]
+        count_axis(panel, name, log=log, digits=3 if is_base else 6)
     if len(panels) > 1:
         _break(*panels, tick=float(table.loc[table["base"], "cost"].iloc[0]))
     best = table[~table["base"]].nlargest(NUM_LABELLED, "mean")
@@ -117,7 +118,7 @@ def _caption(table: pd.DataFrame, *, num_untrained: int) -> str:
     parts = []
     if num_untrained:
         num_networks = len(table) + num_untrained
-        parts.append(f"{num_untrained} of {num_networks} networks have no finished training.")
+        parts.append(f"Without a finished training: {num_untrained} of {num_networks} networks.")
     if table["error"].notna().any():
         parts.append("Means over seeds; bars: one standard error, with two seeds or more.")
     elif len(table):
@@ -126,7 +127,7 @@ def _caption(table: pd.DataFrame, *, num_untrained: int) -> str:
         lowest = table.loc[table["below"], "mean"].min()
         parts.append(f"Arrows: {table['below'].sum()} far below, down to {lowest:.1%}.")
     if len(table):
-        parts.append("Colour: what takes more than half of the growth in cost, as built.")
+        parts.append("Colour: what takes over half of the growth in cost.")
     return " ".join(parts)
 
 
@@ -143,8 +144,10 @@ def _panels(figure: Figure, table: pd.DataFrame) -> tuple[list[Axes], bool]:
             right.set_xlim(middle - half, middle + half)
             return [left, right], False
     axes = figure.subplots()
-    axes.set_xlim(table["cost"].min() * 0.93, table["cost"].max() * 1.08)
-    return [axes], bool(table["cost"].max() > 3 * table["cost"].min())
+    first, last = table["cost"].min(), table["cost"].max()
+    margin = min(0.08, max((last - first) / last / 10, 0.01))
+    axes.set_xlim(first * (1 - margin), last * (1 + margin))
+    return [axes], bool(last > 3 * first)
 
 
 def _networks(axes: Axes, table: pd.DataFrame) -> None:

@@ -108,7 +108,7 @@ def percent_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g}%"))
 
 
-def count_axis(axes: Axes, name: str, *, log: bool) -> None:
+def count_axis(axes: Axes, name: str, *, log: bool, digits: int = 6) -> None:
     """Writes counts on the horizontal axis in thousands, M or G; its limits must be final."""
     low, high = axes.get_xlim()
     size, prefix = next((s, p) for s, p in _PREFIXES if high >= s or s == 1)
@@ -120,7 +120,7 @@ def count_axis(axes: Axes, name: str, *, log: bool) -> None:
         axes.set_xlim(low, high)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.6g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / size:.{digits}g}"))
     axes.set_xlabel(f"{name} ({prefix})" if prefix else name)
 
 

@@ -41,8 +41,8 @@ PUBLISHED_SOURCE = (
 def family_curves(families: pd.DataFrame, published: pd.DataFrame | None = None) -> Figure:
     """Accuracy over measured cost, a curve for each way of scaling, with standard errors.
 
-    Members that rounding moved off their family's ray or out of the cost band are hollow; where
-    the data have no more pixels, a curve ends with a bar and the caption says so.
+    Members whose shares are off their family's ray are hollow; where the data have no more
+    pixels, a curve ends with a bar and the caption says so.
 
     Args:
         families: A row for each family and phi, as `ladder` gives it.
@@ -52,7 +52,8 @@ def family_curves(families: pd.DataFrame, published: pd.DataFrame | None = None)
         9.2 if published is None else 12.0,
         5.0,
         title="Accuracy of scaled families at measured cost",
-        caption=_caption(families) + ("" if published is None else f" Right: {PUBLISHED_SOURCE}"),
+        caption=_caption(families)
+        + ("" if published is None else f" On the right, as published. {PUBLISHED_SOURCE}"),
     )
     ratios = [1.0] if published is None else [1.35, 1.0]
     panels = figure.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
@@ -93,14 +94,11 @@ def _families(axes: Axes, families: pd.DataFrame) -> None:
     axes.scatter(base["flops"], base["val_accuracy_mean"], color=INK, **star)
     grey: Look = {"color": INK, "linestyle": "none", "markersize": 6.5}
     if len(base):
-        handles.append(
-            Line2D(
-                [], [], label="base network", marker="*", color=INK, linestyle="none", markersize=12
-            )
-        )
-    if not _is_exact(table).all():
+        big = {"marker": "*", "markersize": 12}
+        handles.append(Line2D([], [], label="base network", **grey | big))
+    if not table["is_on_ray"].all():
         hollow: Look = {"marker": "o", "markerfacecolor": "white"}
-        handles.append(Line2D([], [], label="off the ray\nor the band", **grey | hollow))
+        handles.append(Line2D([], [], label="off its ray", **grey | hollow))
     if _ends(table).any():
         end: Look = {"marker": "|", "markersize": 12, "markeredgewidth": 2}
         handles.append(Line2D([], [], label="data have no\nmore pixels", **grey | end))
@@ -121,7 +119,7 @@ def _curve(axes: Axes, family: pd.DataFrame, look: Look) -> None:
         stop: Look = {"marker": "|", "markersize": 12, "markeredgewidth": 2, "markevery": [1]}
         axes.plot([at, 1.12 * at], [height, height], color=look["color"], linewidth=1.4, **stop)
     x, y = x[family["candidate"] != 0], y[family["candidate"] != 0]
-    exact = _is_exact(family.loc[x.index])
+    exact = family.loc[x.index, "is_on_ray"].astype(bool)
     dots: Look = {"marker": look["marker"], "s": 52, "zorder": 3, "edgecolor": look["color"]}
     axes.scatter(x[exact], y[exact], facecolor=look["color"], **dots)
     axes.scatter(x[~exact], y[~exact], facecolor="white", linewidth=1.4, **dots)
@@ -158,20 +156,16 @@ def _caption(families: pd.DataFrame) -> str:
         parts.append("Means over seeds; bars: one standard error, with two seeds or more.")
     elif len(table):
         parts.append("One seed: no error bars.")
-    if not _is_exact(table).all():
-        parts.append("Hollow: no network lies on the family's ray in the cost band.")
+    if not table["is_on_ray"].all():
+        parts.append("Hollow: the nearest network is off the family's ray.")
     for _, row in table[_ends(table)].iterrows():
-        parts.append(f"{row['family']} ends at phi = {row['phi']:g}: the data have no more pixels.")
+        ends = f"The {row['family']} family ends at phi = {row['phi']:g}"
+        parts.append(f"{ends}: the data have no more pixels.")
     return " ".join(parts)
 
 
 def _unknown(table: pd.DataFrame) -> list[str]:
     return sorted(set(table["family"]) - set(LOOKS))
-
-
-def _is_exact(table: pd.DataFrame) -> "pd.Series[bool]":
-    on_ray, in_band = (table[c].fillna(value=True).astype(bool) for c in ("is_on_ray", "in_band"))
-    return on_ray & in_band
 
 
 def _ends(table: pd.DataFrame) -> "pd.Series[bool]":

@@ -17,6 +17,7 @@ from scaling_search.plots.drawing import (
     INK,
     METRIC_NAMES,
     Look,
+    fence,
     percent_axis,
     sheet,
     styled,
@@ -39,7 +40,10 @@ def triangle_of_shares(coefficients: pd.DataFrame, objective: str) -> Figure:
         coefficients: As `results.coefficient_table` gives it.
         objective: ``val_accuracy`` or ``val_loss``.
     """
-    scaled = coefficients[coefficients["candidate"] != 0].reset_index(drop=True)
+    is_loss = objective == "val_loss"
+    # Where networks coincide, the best one lies on top.
+    scaled = coefficients[coefficients["candidate"] != 0]
+    scaled = scaled.sort_values(f"{objective}_mean", ascending=not is_loss, ignore_index=True)
     means = scaled[f"{objective}_mean"].astype(float)
     places = place(scaled[[f"{d}_share" for d in DIMENSIONS]].astype(float).to_numpy())
     x, y = places
@@ -58,12 +62,13 @@ def triangle_of_shares(coefficients: pd.DataFrame, objective: str) -> Figure:
         look: Look = {"color": "#c9c9c9", "label": "no finished training", "zorder": 3}
         axes.scatter(x[~is_trained], y[~is_trained], s=46, **look)
     if is_trained.any():
-        is_loss = objective == "val_loss"
         look = {"cmap": "viridis_r" if is_loss else "viridis", "edgecolor": INK, "linewidth": 0.5}
-        look |= {"c": means[is_trained], "s": 80, "zorder": 4}
-        look |= dict(zip(("vmin", "vmax"), _colour_range(means), strict=True))
+        low, high = _colour_range(means.dropna())
+        look |= {"c": means[is_trained], "vmin": low, "vmax": high, "s": 80, "zorder": 4}
         points = axes.scatter(x[is_trained], y[is_trained], **look)
-        bar = figure.colorbar(points, ax=axes, shrink=0.7, aspect=25, pad=0.02)
+        extend = {(True, False): "min", (False, True): "max", (True, True): "both"}
+        beyond = extend.get((means.min() < low, means.max() > high), "neither")
+        bar = figure.colorbar(points, ax=axes, shrink=0.7, aspect=25, pad=0.02, extend=beyond)
         bar.outline.set_visible(False)
         bar.set_label(METRIC_NAMES[objective])
         if not is_loss:
@@ -131,7 +136,10 @@ def _beside(
 
 
 def _colour_range(means: "pd.Series[float]") -> tuple[float, float]:
-    low, high = float(means.min()), float(means.max())
+    """The smallest and the largest mean, but for those so far off that all others look alike."""
+    low, high = fence(means)
+    inside = means[means.between(low, high)]
+    low, high = float(inside.min()), float(inside.max())
     # Equal means still need a scale.
     return (low, high) if high > low else (low - 0.005, high + 0.005)
 

@@ -57,6 +57,15 @@ PARAMS = {
 """Source: torchvision 0.29.2 `efficientnet.py`, weights metadata; timm and pycls agree."""
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two threads lose tenfold where cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def num_params(architecture: EfficientNet) -> int:
     return sum(layer.params for layer in architecture.layers())
 
@@ -138,6 +147,14 @@ def test_variants_have_pycls_channels_and_depths(
     architecture = unchecked(variant)
     assert architecture.channels == channels
     assert architecture.num_layers == num_layers
+
+
+@pytest.mark.parametrize(("in_channels", "squeezed"), [(16, 4), (6, 1), (7, 1), (3, 1), (12, 3)])
+def test_squeezed_channels_are_a_quarter_of_the_blocks_input_cut(
+    in_channels: int, squeezed: int
+) -> None:
+    # Source: tensorflow/tpu: max(1, int(input filters · 0.25)).
+    assert small_proxy().squeezed(in_channels) == squeezed
 
 
 def test_b1_has_the_published_depths() -> None:

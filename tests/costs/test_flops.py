@@ -1,13 +1,11 @@
 """The closed form against fvcore's count of what is built."""
 
-import dataclasses
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
 from scaling_search.base_networks.efficientnet import (
     EfficientNet,
@@ -15,9 +13,9 @@ from scaling_search.base_networks.efficientnet import (
     small_efficientnet,
 )
 from scaling_search.costs.flops import Flops
-from scaling_search.protocols import Cost, Layer
+from scaling_search.protocols import Cost
 from scaling_search.scaling import Multipliers
-from tests.proxies import small_proxy
+from tests.proxies import Lying, small_proxy
 
 
 @pytest.fixture(autouse=True)
@@ -106,45 +104,6 @@ def test_small_proxy_has_its_planned_flops() -> None:
     assert Flops().measure(small_proxy()) == 1_178_016
 
 
-@dataclass(frozen=True)
-class Lying:
-    """An architecture whose closed form leaves out the last layer."""
-
-    truth: EfficientNet
-
-    @property
-    def resolution(self) -> int:
-        return self.truth.resolution
-
-    @property
-    def in_channels(self) -> int:
-        return self.truth.in_channels
-
-    @property
-    def num_classes(self) -> int:
-        return self.truth.num_classes
-
-    @property
-    def num_layers(self) -> tuple[int, ...]:
-        return self.truth.num_layers
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        return self.truth.channels
-
-    def scaled(self, multipliers: Multipliers) -> "Lying":
-        return dataclasses.replace(self, truth=self.truth.scaled(multipliers))
-
-    def layers(self) -> tuple[Layer, ...]:
-        return self.truth.layers()[:-1]
-
-    def steps(self, dimension: str, low: float, high: float) -> list[float]:
-        return self.truth.steps(dimension, low, high)
-
-    def build(self) -> nn.Module:
-        return self.truth.build()
-
-
 def test_a_wrong_closed_form_is_an_error() -> None:
     rule = r"must equal the closed form, got 1178016 instead of 1177056 .*layers\(\) is wrong"
     with pytest.raises(RuntimeError, match=rule):
@@ -161,7 +120,7 @@ def test_measuring_leaves_torch_as_it_was() -> None:
 
 def test_dropout_and_norms_do_not_count() -> None:
     # A network in training mode would count norms fivefold; they are in no sum.
-    plain = dataclasses.replace(small_proxy(), dropout=0.0, stochastic_depth=0.0)
+    plain = replace(small_proxy(), dropout=0.0, stochastic_depth=0.0)
     assert Flops().measure(plain) == Flops().measure(small_proxy())
 
 

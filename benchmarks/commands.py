@@ -1,0 +1,146 @@
+"""How long commands take and how much memory they hold, as whole processes.
+
+    python benchmarks/commands.py [--runs 5] [--search] [--out benchmarks/commands.csv]
+
+Prints a table and writes CSV. The commands are taken in turns, so that a machine whose speed
+drifts slows all of them alike. --search adds a whole ``search experiment=default``, once.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+BIN = Path(sys.executable).parent
+PRESCREEN = """
+from scaling_search.base_networks.efficientnet import efficientnet
+from scaling_search.costs.flops import Flops
+from scaling_search.spaces.paper_grid import PaperGrid
+grid = PaperGrid(
+    target=2.0, tolerance=0.05, nominal_tolerance=0.1, equal_cost=False, max_networks=None,
+    alpha=(1.0, 2.0), beta=(1.0, 1.5), gamma=(1.0, 1.5), step=0.01, max_resolution=None,
+)
+grid.plan(efficientnet("b0"), Flops())
+"""
+COMMANDS = {
+    "scaling-search --help": [str(BIN / "scaling-search"), "--help"],
+    "scaling-search search --help": [str(BIN / "scaling-search"), "search", "--help"],
+    "scaling-search audit": [str(BIN / "scaling-search"), "audit"],
+    "scaling-search plan (default)": [str(BIN / "scaling-search"), "plan"],
+    "prescreen of 262,701 points of B0": [sys.executable, "-c", PRESCREEN],
+}
+SEARCH = [str(BIN / "scaling-search"), "search", "experiment=default", "out=run"]
+
+
+def main() -> None:
+    """Runs the commands in turns and prints medians."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5, help="runs of each command")
+    parser.add_argument("--search", action="store_true", help="time a whole default search too")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
+    arguments = parser.parse_args()
+    measured: dict[str, list[tuple[float, int]]] = {name: [] for name in COMMANDS}
+    for _ in range(arguments.runs):
+        for name, command in COMMANDS.items():
+            measured[name].append(timed(command))
+    if arguments.search:
+        measured["scaling-search search (default)"] = [timed(SEARCH)]
+    machine = (
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"torch {torch.__version__}"
+    )
+    today = datetime.now(UTC).date().isoformat()
+    print(f"{machine}, {today}\n")
+    print(f"{'command':36}{'runs':>5}{'median s':>10}{'worst s':>10}{'peak MiB':>10}")
+    with arguments.out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ["command", "runs", "median_seconds", "worst_seconds", "peak_mib", "machine", "date"]
+        )
+        for name, runs in measured.items():
+            seconds = [run[0] for run in runs]
+            row = (
+                name,
+                len(runs),
+                round(statistics.median(seconds), 3),
+                round(max(seconds), 3),
+                max(run[1] for run in runs) >> 20,
+            )
+            print(f"{row[0]:36}{row[1]:5}{row[2]:10.2f}{row[3]:10.2f}{row[4]:10}")
+            writer.writerow([*row, machine, today])
+
+
+def timed(command: list[str]) -> tuple[float, int]:
+    """Wall seconds of a command in an empty folder, and the most bytes that it and its workers
+    held at once (proportional set size; 0 where /proc is absent).
+    """
+    folder = tempfile.mkdtemp()
+    try:
+        started = time.perf_counter()
+        with subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
+            peak = [0]
+            watcher = threading.Thread(target=watch, args=(process, peak))
+            watcher.start()
+            assert process.stderr is not None
+            complaints = process.stderr.read().decode()
+            process.wait()
+            seconds = time.perf_counter() - started
+            watcher.join()
+        if process.returncode:
+            raise RuntimeError(f"{command[:2]} must succeed, got {complaints[-500:]!r}")
+        return seconds, peak[0]
+    finally:
+        shutil.rmtree(folder)
+
+
+def watch(process: "subprocess.Popen[bytes]", peak: list[int]) -> None:
+    """Keeps the largest memory of a process and those that it started, until it ends."""
+    while process.poll() is None:
+        peak[0] = max(peak[0], sum(memory(pid) for pid in tree(process.pid)))
+        time.sleep(0.1)
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    try:
+        below = [int(child) for child in children.read_text().split()]
+    except OSError:
+        return [pid]
+    return [pid, *(p for child in below for p in tree(child))]
+
+
+def memory(pid: int) -> int:
+    """Bytes that a process holds, shared pages divided among those that share them."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+
+
+def processor() -> str:
+    """The processor's own name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()

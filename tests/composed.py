@@ -1,0 +1,36 @@
+"""The configurations of conf/, composed by Hydra and built, without the command line."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+CONF = Path(__file__).parent.parent / "conf"
+PARTS = sorted(
+    (path.parent.name, path.stem)
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name != "experiment"
+)
+"""Every part as (group, name)."""
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """What Hydra composes, interpolations resolved."""
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        container = OmegaConf.to_container(compose("config", overrides=list(overrides)))
+    resolved = OmegaConf.to_container(OmegaConf.create(container), resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def built(options: Any) -> Any:
+    """What options with a ``_target_`` name, built."""
+    return instantiate(OmegaConf.create(options), _convert_="all")
+
+
+def part(group: str, name: str) -> Any:
+    """A part with the values of its YAML."""
+    return built(composed(f"{group}={name}")[group])

@@ -1,0 +1,173 @@
+"""What holds for every executor, and what worker processes add: they stay, and get lost."""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import wait
+from dataclasses import dataclass, replace
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+
+from scaling_search.executors.inline import Inline
+from scaling_search.executors.processes import Processes, usable_cores
+from scaling_search.protocols import Executor
+from scaling_search.training import Trial, train_trial
+from tests.composed import CONF, part
+from tests.faults import Faulty
+from tests.tiny import tiny_trial
+
+PATIENCE_SECONDS = 120
+"""For a process to start or to end; they take a few seconds, on a machine that is busy more."""
+
+needs_processes = pytest.mark.slow
+
+
+def faulty(fault: str, pipe: Path | str = "") -> Trial:
+    return replace(tiny_trial(), dataset=Faulty(fault, str(pipe)))  # type: ignore[arg-type]  # a literal
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(Inline(device="cpu"), id="inline"),
+        pytest.param(
+            Processes(device="cpu", workers_per_device=1), id="processes", marks=needs_processes
+        ),
+    ],
+)
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    """An executor of one slot, entered; its worker stays warm from test to test."""
+    before = active_children()
+    with request.param as entered:
+        yield entered
+    assert active_children() == before
+
+
+def test_a_result_is_the_one_of_train_trial(executor: Executor) -> None:
+    trial = tiny_trial(1, seed=2)
+    expected = train_trial(trial, "cpu")
+    result = executor.submit(trial).result(PATIENCE_SECONDS)
+    assert result.trial == trial
+    assert result.curve == expected.curve  # the same bits, spawned or not
+    assert (result.state, result.device) == ("COMPLETE", "cpu")
+
+
+def test_a_training_that_raises_is_a_result(executor: Executor) -> None:
+    result = executor.submit(faulty("raise")).result(PATIENCE_SECONDS)
+    assert result.state == "FAIL"
+    assert result.reason.startswith("RuntimeError: loaded by process ")
+    assert "in load" in result.traceback
+
+
+def test_the_process_of_a_slot_stays(executor: Executor) -> None:
+    reasons = {executor.submit(faulty("raise")).result(PATIENCE_SECONDS).reason for _ in range(2)}
+    assert len(reasons) == 1
+    own = f"RuntimeError: loaded by process {os.getpid()}"
+    assert (reasons == {own}) == isinstance(executor, Inline)
+
+
+def test_the_slots_are_those_that_were_asked_for(executor: Executor) -> None:
+    assert executor.slots == 1
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "executor").glob("*.yaml")))
+def test_every_yaml_builds_an_executor_and_starts_nothing(name: str) -> None:
+    before = active_children()
+    assert isinstance(part("executor", name), Executor)
+    assert active_children() == before
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [Inline(device="cuda:99"), Processes(device="cuda:99", workers_per_device="auto")],
+    ids=["inline", "processes"],
+)
+def test_a_missing_device_is_named_when_work_begins_and_not_before(executor: Executor) -> None:
+    # A report of what a GPU trained must be possible elsewhere.
+    assert isinstance(executor, Executor)
+    with pytest.raises(ValueError, match="must be on this machine, got 'cuda:99'"), executor:
+        pass
+
+
+def test_workers_are_as_many_as_asked_for_and_start_with_their_first_training() -> None:
+    before = active_children()
+    with Processes(device="cpu", workers_per_device=3) as executor:
+        assert executor.slots == 3
+    with Processes(device="cpu", workers_per_device="auto") as executor:
+        assert executor.slots == usable_cores()
+        assert active_children() == before
+
+
+@dataclass(frozen=True)
+class Pipe:
+    """A named pipe to a process that hangs; says when that is there and when it is gone."""
+
+    path: Path
+    end: int
+
+    def read(self) -> bytes:
+        """What the process writes next; nothing once it has ended."""
+        is_readable, _, _ = select.select([self.end], [], [], PATIENCE_SECONDS)
+        assert is_readable, "neither a word nor an end in time"
+        return os.read(self.end, 100)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[Pipe]:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    # Opening does not wait for the other end, which may never come.
+    end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    yield Pipe(path, end)
+    os.close(end)
+
+
+@needs_processes
+def test_a_killed_worker_ends_its_own_training_only(pipe: Pipe) -> None:
+    with Processes(device="cpu", workers_per_device=2) as executor:
+        other = executor.submit(faulty("hang", pipe.path))
+        killed = executor.submit(faulty("kill"))
+        later = executor.submit(tiny_trial())
+        assert int(pipe.read()) > 0
+        assert killed.exception(PATIENCE_SECONDS) is not None
+        assert later.result(PATIENCE_SECONDS).state == "COMPLETE"
+        assert other.running()
+
+
+@needs_processes
+def test_leaving_ends_trainings_in_flight(pipe: Pipe) -> None:
+    before = active_children()
+    with Processes(device="cpu", workers_per_device=1) as executor:
+        hanging = executor.submit(faulty("hang", pipe.path))
+        waiting = executor.submit(tiny_trial())
+        pid = int(pipe.read())
+    assert active_children() == before
+    assert pipe.read() == b""
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert wait([hanging, waiting], PATIENCE_SECONDS).not_done == set()
+
+
+@needs_processes
+def test_workers_leave_with_a_killed_coordinator(tmp_path: Path, pipe: Pipe) -> None:
+    script = (
+        "import sys\n"
+        "from scaling_search.executors.processes import Processes\n"
+        "from tests.executors.test_contract import faulty\n"
+        "if __name__ == '__main__':\n"
+        "    with Processes(device='cpu', workers_per_device=1) as executor:\n"
+        "        executor.submit(faulty('hang', sys.argv[1])).result()\n"
+    )
+    (tmp_path / "coordinator.py").write_text(script, encoding="utf-8")
+    coordinator = subprocess.Popen(
+        [sys.executable, str(tmp_path / "coordinator.py"), str(pipe.path)],
+        env=os.environ | {"PYTHONPATH": str(CONF.parent)},
+    )
+    assert int(pipe.read()) != coordinator.pid
+    coordinator.kill()
+    coordinator.wait(PATIENCE_SECONDS)
+    assert pipe.read() == b""

@@ -1,0 +1,116 @@
+"""What holds for every sampler that conf/sampler/ names."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaling_search.protocols import Sampler
+from scaling_search.training import Trial, TrialResult
+from tests.composed import CONF, part
+from tests.tiny import candidate_of, ended, failed, tiny_dataset, tiny_plan, tiny_recipe
+
+NAMES = sorted(path.stem for path in (CONF / "sampler").glob("*.yaml"))
+NUM_SEEDS = 3
+
+
+def all_trials() -> list[Trial]:
+    """Three seeds of the base network and nine others, in canonical order."""
+    plan = tiny_plan(max_networks=9)
+    return [
+        Trial(candidate_of(plan, number), seed, tiny_recipe(), tiny_dataset())
+        for number in range(10)
+        for seed in range(NUM_SEEDS)
+    ]
+
+
+TRIALS = all_trials()
+
+
+def result_of(trial: Trial) -> TrialResult:
+    """A training that ends as chance has it, one in seven failed."""
+    number, seed = trial.order
+    luck = number * 37 % 11 / 10 + seed / 100
+    return failed(trial) if (3 * number + seed) % 7 == 6 else ended(trial, luck + 1, luck)
+
+
+def in_order(trials: Iterable[Trial]) -> list[Trial]:
+    return sorted(trials, key=lambda trial: trial.order)
+
+
+def choose(
+    sampler: Sampler, running: Sequence[Trial], finished: Sequence[Trial]
+) -> tuple[Trial | None, list[Trial]]:
+    """What a sampler chooses, and what it chose among."""
+    taken = {trial.key for trial in (*running, *finished)}
+    remaining = [trial for trial in TRIALS if trial.key not in taken]
+    results = [result_of(trial) for trial in in_order(finished)]
+    return sampler.choose(remaining, in_order(running), results), remaining
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def sampler(request: pytest.FixtureRequest) -> Sampler:
+    return cast("Sampler", part("sampler", request.param))
+
+
+def test_every_yaml_has_a_module_of_its_name() -> None:
+    modules = Path(__file__).parents[2] / "scaling_search" / "samplers"
+    assert set(NAMES) == {path.stem for path in modules.glob("*.py")} - {"__init__"}
+
+
+def test_a_sampler_is_one(sampler: Sampler) -> None:
+    assert isinstance(sampler, Sampler)
+
+
+states = st.tuples(
+    st.lists(st.sampled_from(TRIALS), unique=True, max_size=len(TRIALS) - 1),
+    st.integers(0, 4),
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(states)
+def test_the_choice_is_one_of_those_that_remain_and_always_the_same(
+    sampler: Sampler, state: tuple[list[Trial], int]
+) -> None:
+    taken, num_running = state
+    running, finished = taken[:num_running], taken[num_running:]
+    trial, remaining = choose(sampler, running, finished)
+    assert trial in remaining
+    # A sampler keeps no state, so that what it was asked in between changes nothing.
+    choose(sampler, [], finished[:1])
+    assert choose(sampler, running, finished)[0] == trial
+
+
+@pytest.mark.parametrize("num_slots", [1, 3])
+def test_driven_to_the_end_it_chooses_every_training_once_base_first_and_seed_by_seed(
+    sampler: Sampler, num_slots: int
+) -> None:
+    chosen: list[Trial] = []
+    running: list[Trial] = []
+    finished: list[Trial] = []
+    while len(finished) < len(TRIALS):
+        while len(running) < num_slots and len(chosen) < len(TRIALS):
+            trial, _ = choose(sampler, running, finished)
+            assert trial is not None
+            chosen.append(trial)
+            running.append(trial)
+        # The one in the middle ends first: the order of arrival is nobody's.
+        finished.append(running.pop(len(running) // 2))
+    assert in_order(chosen) == TRIALS
+    assert [trial.seed for trial in chosen] == sorted(trial.seed for trial in TRIALS)
+    for seed in range(NUM_SEEDS):
+        assert chosen[seed * 10].order == (0, seed)
+
+
+def test_a_search_of_which_every_training_failed_goes_on(sampler: Sampler) -> None:
+    *finished, last = TRIALS
+    assert sampler.choose([last], [], [failed(trial) for trial in finished]) == last
+
+
+def test_nothing_is_trained_yet_and_everything_is_in_flight(sampler: Sampler) -> None:
+    assert choose(sampler, [], [])[0] == TRIALS[0]
+    assert choose(sampler, TRIALS[:-1], [])[0] == TRIALS[-1]

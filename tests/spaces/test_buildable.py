@@ -1,0 +1,188 @@
+"""Every network that rounding can reach: the proxy's numbers, brute force, shrinking, errors."""
+
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
+from scaling_search.candidates import Candidate, Plan
+from scaling_search.costs.flops import Flops
+from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
+from scaling_search.spaces.buildable import Buildable
+from scaling_search.spread import largest_hole
+from tests.proxies import buildable, small_proxy
+
+NAMES = ("alpha", "beta", "gamma")
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return buildable().plan(small_proxy(), Flops())
+
+
+def shares_of(candidates: tuple[Candidate, ...]) -> list[Shares]:
+    return [candidate.shares for candidate in candidates if candidate.shares is not None]
+
+
+def nearest(reference: Shares, candidates: tuple[Candidate, ...]) -> float:
+    return min(map(reference.distance, shares_of(candidates)))
+
+
+def test_small_proxy_has_114_networks_of_twice_its_cost(plan: Plan) -> None:
+    # Source: the project's plan for this proxy, counted when it was designed.
+    assert plan.base.flops == 1_178_016
+    assert len(plan.found) == plan.num_points == plan.num_points_in_band == 114
+    assert sum(min(shares) >= 0.1 for shares in shares_of(plan.found)) == 16
+    hole, _ = largest_hole(shares_of(plan.found))
+    assert round(hole, 2) == 0.20
+    assert round(nearest(REFERENCES["thirds"], plan.found), 2) == 0.04
+    assert round(nearest(REFERENCES["paper"], plan.found), 2) == 0.06
+    assert round(nearest(REFERENCES["pycls"], plan.found), 2) == 0.10
+
+
+def test_kept_networks_of_the_small_proxy_cover_the_triangle(plan: Plan) -> None:
+    # Source: what the project asks of a plan: at least 24, no hole over 0.25.
+    assert 24 <= len(plan.candidates) <= 32
+    assert largest_hole(shares_of(plan.candidates))[0] <= 0.25
+    for name, reference in REFERENCES.items():
+        assert nearest(reference, plan.candidates) <= 0.12, name
+    assert sum(min(shares) >= 0.1 for shares in shares_of(plan.candidates)) >= 2
+
+
+@pytest.mark.parametrize("max_networks", [1, 5, 20, 114, 500])
+def test_no_more_networks_are_kept_than_asked(max_networks: int) -> None:
+    kept = buildable(max_networks=max_networks).plan(small_proxy(), Flops()).candidates
+    assert len(kept) == min(max_networks, 114)
+    assert len({candidate.architecture for candidate in kept}) == len(kept)
+
+
+def all_products(base: EfficientNet, options: Buildable) -> set[EfficientNet]:
+    """The band by looking at every depth with every width and every resolution."""
+    phi, base_flops = phi_of(options.target), Flops().estimate(base)
+    limits = [sorted(end**phi for end in r) for r in (options.alpha, options.beta, options.gamma)]
+    steps = [base.steps(d, *ends) for d, ends in zip(DIMENSIONS, limits, strict=True)]
+    networks = {base.scaled(Multipliers(*point)) for point in product(*steps)}
+    return {
+        network
+        for network in networks
+        if abs(Flops().estimate(network) / base_flops / options.target - 1) <= options.tolerance
+        and (options.max_resolution is None or network.resolution <= options.max_resolution)
+        and Flops().estimate(network) != base_flops
+    }
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        (small_proxy(), {}),
+        (small_proxy(depth_rounding="ceil"), {"max_resolution": None}),
+        (small_proxy(resolution_divisor=16), {"tolerance": 0.15, "max_resolution": None}),
+        (small_proxy(resolution=21, resolution_divisor=5, width_divisor=3), {"tolerance": 0.1}),
+        (small_proxy(resolution=37, resolution_divisor=1), {"max_resolution": 50}),
+        (small_proxy(), {"target": 1.05, "tolerance": 0.1}),
+        (small_proxy(resolution=40), {"target": 0.5, "max_resolution": 40}),
+        (small_proxy(resolution=40), {"target": 0.97, "max_resolution": None}),
+        (small_proxy(), {"alpha": (1.2, 1.7), "beta": (1.1, 1.3), "gamma": (1.1, 1.4)}),
+    ],
+)
+def test_buildable_networks_are_all_products_in_the_band(
+    base: EfficientNet, changes: dict[str, Any]
+) -> None:
+    options = buildable(**changes)
+    found = options.plan(base, Flops()).found
+    assert {candidate.architecture for candidate in found} == all_products(base, options)
+    assert len({candidate.architecture for candidate in found}) == len(found)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.floats(1.0, 3.0), st.floats(1.0, 2.0), st.floats(1.0, 2.0))
+def test_a_random_network_in_the_band_was_found(
+    plan: Plan, depth: float, width: float, resolution: float
+) -> None:
+    multipliers = Multipliers(round(depth, 6), round(width, 6), round(resolution, 6))
+    network = small_proxy().scaled(multipliers)
+    in_band = 1.9 <= Flops().estimate(network) / 1_178_016 <= 2.1 and network.resolution <= 28
+    assert in_band == (network in {candidate.architecture for candidate in plan.found})
+
+
+def test_b0_has_2266_networks_of_twice_its_cost() -> None:
+    # Source: brute force over depths and widths by thousandths and every size in pixels.
+    found = buildable(max_resolution=None).plan(efficientnet("b0"), Flops()).found
+    assert len({candidate.architecture for candidate in found}) == len(found) == 2266
+
+
+@pytest.mark.parametrize("target", [0.5, 0.25])
+def test_shrinking_has_multipliers_of_at_most_one_and_coefficients_of_at_least_one(
+    target: float,
+) -> None:
+    base = small_proxy(resolution=40)
+    plan = buildable(target=target, max_resolution=None).plan(base, Flops())
+    assert len(plan.candidates) >= 24
+    for candidate in plan.found:
+        multipliers = candidate.coefficients.multipliers(phi_of(target))
+        for dimension, name in zip(DIMENSIONS, NAMES, strict=True):
+            assert getattr(multipliers, dimension) <= 1
+            low, high = getattr(candidate.lowest, name), getattr(candidate.highest, name)
+            assert 1 <= low <= getattr(candidate.coefficients, name) <= high
+        assert candidate.architecture.resolution <= 40
+        assert candidate.flops_ratio == pytest.approx(target, rel=0.05)
+        assert candidate.shares is not None
+        assert all(-1e-12 <= share <= 1 for share in candidate.shares)
+
+
+@pytest.mark.parametrize("target", [1.03, 0.98])
+def test_the_base_network_is_no_candidate_even_within_the_band(target: float) -> None:
+    plan = buildable(target=target, max_resolution=None, max_networks=500).plan(
+        small_proxy(resolution=40, resolution_divisor=1), Flops()
+    )
+    assert plan.in_band(plan.base)
+    for candidate in plan.candidates:
+        assert candidate.architecture != plan.base.architecture
+        assert candidate.flops_ratio != 1
+        assert candidate.shares is not None
+    kept = {candidate.architecture for candidate in plan.candidates}
+    assert kept == {candidate.architecture for candidate in plan.found}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"alpha": (0.9, 2.0)}, r"candidates.alpha must be a range .*\[0.9, 2.0\]"),
+        ({"gamma": (1.5, 1.2)}, r"candidates.gamma must be a range .*\[1.5, 1.2\]"),
+        ({"target": 1.0}, "positive and other than 1, got 1.0"),
+        ({"target": 0.0}, "positive and other than 1, got 0.0"),
+        ({"target": -2.0}, "positive and other than 1, got -2.0"),
+        ({"tolerance": 5.0}, "less than 1"),
+        ({"tolerance": 0.0}, "greater than 0"),
+        ({"max_networks": 0}, "greater than or equal to 1"),
+        ({"beta": (1.0,)}, "Field required"),
+        ({"target": "2"}, "valid number"),
+        ({"tolerence": 0.05}, "tolerence"),
+    ],
+)
+def test_bad_options_name_the_rule(changes: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        buildable(**changes)
+
+
+def test_an_empty_band_names_the_nearest_costs() -> None:
+    # Widths only, multiples of 8: the costs on either side of 2x are far apart.
+    options = buildable(alpha=(1.0, 1.0), gamma=(1.0, 1.0), tolerance=0.01)
+    base = small_proxy(width_divisor=8)
+    ratios = [
+        Flops().estimate(base.scaled(Multipliers(1.0, step, 1.0))) / Flops().estimate(base)
+        for step in base.steps("width", 1.0, 2.0)
+    ]
+    below = max(ratio for ratio in ratios if ratio < 2)
+    above = min(ratio for ratio in ratios if ratio > 2)
+    rule = rf"within 2x ± 1.0%, got none; the nearest cost {below:.3f}x and {above:.3f}x: widen"
+    with pytest.raises(ValueError, match=rule):
+        options.plan(base, Flops())
+
+
+def test_ranges_too_small_for_the_target_say_so() -> None:
+    with pytest.raises(ValueError, match=r"the nearest cost 1\.\d+x: widen"):
+        buildable(alpha=(1.0, 1.1), beta=(1.0, 1.1), gamma=(1.0, 1.1)).plan(small_proxy(), Flops())
