@@ -2,7 +2,7 @@
 
 import logging
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
 from scaling_search import audit as published
 from scaling_search import report as reporting
 from scaling_search.experiment import DECIDING, Experiment
-from scaling_search.ladder import Member, family_shares, members, members_table
+from scaling_search.ladder import family_shares, members, members_table
 from scaling_search.plots.drawing import replace_file, save
 from scaling_search.plots.families import published_family
 from scaling_search.progress import View, tracked
 from scaling_search.protocols import Dataset
 from scaling_search.results import coefficient_table, curves_table, results_table, with_means
-from scaling_search.scaling import DIMENSIONS, PAPER, Shares
+from scaling_search.scaling import PAPER, Shares
 from scaling_search.search import Search
 from scaling_search.study import Record, names
+from scaling_search.terminal import audit_sentences, audit_tables, ladder_table, plan_table, say
 
 log = logging.getLogger(__name__)
 
@@ -49,41 +49,8 @@ def plan(call: Call) -> None:
     """Prints the networks that a search would train, each built and measured."""
     experiment, console = call.experiment, call.console
     planned = experiment.plan(tracked(console, "measuring networks"))
-    table = _columns("", "alpha", "beta", "gamma", "shares d/w/r", "nominal", "real")
-    for title in ("k params", "k acts", "px", "layers"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for candidate in (planned.base, *planned.candidates):
-        c = candidate.coefficients
-        table.add_row(
-            str(candidate.number or "base"),
-            *(f"{value:.3f}" for value in (c.alpha, c.beta, c.gamma)),
-            _shares(candidate.shares),
-            f"{candidate.nominal_flops_ratio:.3f}",
-            f"{candidate.flops_ratio:.3f}",
-            f"{candidate.params / 1e3:.1f}",
-            f"{candidate.activations / 1e3:.1f}",
-            str(candidate.architecture.resolution),
-            str(candidate.row()["layers"]),
-        )
-    console.print(table)
-    _say(console, planned.sentences())
-
-
-def _columns(*titles: str) -> Table:
-    """An empty table without lines, numbers to the right."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
-    return table
-
-
-def _shares(shares: Shares | None) -> str:
-    return "" if shares is None else "/".join(f"{share:.2f}" for share in shares)
-
-
-def _say(console: Console, sentences: Iterable[str]) -> None:
-    for sentence in sentences:
-        console.print(sentence, highlight=False, soft_wrap=not console.is_terminal)
+    console.print(plan_table(planned))
+    say(console, planned.sentences())
 
 
 def search(call: Call) -> None:
@@ -133,7 +100,7 @@ def scale(call: Call) -> None:
     for candidate in track(candidates.values(), len(candidates)):
         experiment.cost.measure(candidate.architecture)
     reporting.write_table(members_table(found), folder / "families.csv")
-    console.print(_members_printed(found))
+    console.print(ladder_table(found))
     trials = [
         experiment.trial(candidates[number], seed)
         for number in sorted(candidates)
@@ -181,23 +148,6 @@ def _families(experiment: Experiment, searched: Record, console: Console) -> dic
     return {family: shares[family] for family in experiment.scale.families}
 
 
-def _members_printed(found: Sequence[Member]) -> Table:
-    table = _columns("phi", "real", "shares d/w/r", "off its ray", "px", "layers")
-    table.add_column("family")
-    for member in found:
-        candidate = member.candidate
-        table.add_row(
-            str(member.phi),
-            f"{candidate.flops_ratio:.3f}",
-            _shares(candidate.shares),
-            f"{member.distance:.2f}" + (" " if member.is_on_ray else "*"),
-            str(candidate.architecture.resolution),
-            str(candidate.row()["layers"]),
-            member.family + (" (ends: the data have no more pixels)" if member.ends else ""),
-        )
-    return table
-
-
 def report(call: Call) -> None:
     """Writes and prints what the record of a run's folder says."""
     experiment, console = call.experiment, call.console
@@ -237,9 +187,9 @@ def report(call: Call) -> None:
     console.print(
         reporting.terminal_table(coefficients, experiment.objective, most=experiment.report.most)
     )
-    _say(console, reporting.sentences(coefficients, results, experiment.objective))
+    say(console, reporting.sentences(coefficients, results, experiment.objective))
     shown = [path for path in written if path.suffix in {".csv", ".html"}]
-    _say(console, [f"  {path}" for path in (*shown, folder / "figures")])
+    say(console, [f"  {path}" for path in (*shown, folder / "figures")])
 
 
 def _member_columns(found: pd.DataFrame) -> Iterator[str]:
@@ -284,50 +234,10 @@ def audit(call: Call) -> None:
     network, cost = experiment.base_network, experiment.cost
     variants = published.audit(network, cost, PAPER, published.published_family())
     rule = published.rule_as_built(network, cost, PAPER)
-    table = _columns("", "phi", "depth", "width", "px", "rule", "phi of d/w/r", "nominal d/w/r")
-    for title in ("as built", "nominal", "real", "rule's"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in pd.concat([variants, rule]).to_dict("records"):
-        phis = "/".join(f"{row[f'phi_from_{d}']:.2f}" for d in DIMENSIONS)
-        table.add_row(
-            str(row["variant"]).partition(",")[0],
-            f"{row['phi']:g}",
-            f"{row['depth']:.1f}",
-            f"{row['width']:.1f}",
-            f"{row['resolution']:.0f}",
-            "/".join(
-                (
-                    f"{row['rule_depth']:.2f}",
-                    f"{row['rule_width']:.2f}",
-                    f"{row['rule_resolution']:.0f}",
-                )
-            ),
-            phis,
-            *(
-                ""
-                if pd.isna(row[f"{kind}depth_share"])
-                else "/".join(f"{row[f'{kind}{d}_share']:.2f}" for d in DIMENSIONS)
-                for kind in ("nominal_", "")
-            ),
-            f"{row['nominal_flops_ratio']:.2f}",
-            f"{row['flops_ratio']:.2f}",
-            f"{row['rule_flops_ratio']:.2f}",
-        )
-    console.print(table)
-    as_built = rule.iloc[0]
-    _say(
-        console,
-        [
-            "depth, width, px: as published. rule: what alpha 1.2, beta 1.1, gamma 1.15 to the phi "
-            "give, nothing rounded. phi: a reader's fit, for the paper gives none; phi of d/w/r: "
-            "the phi that each published multiplier stands for. nominal and as built: how the log "
-            "of the cost is split. Costs are times the base network's: nominal d·w²·r², real of "
-            "the published network, rule's of the network that the rule rounds to.",
-            f"The rule itself at phi = 1 has a nominal cost of "
-            f"{as_built['nominal_flops_ratio']:.2f} and really costs "
-            f"{as_built['flops_ratio']:.2f} times the base network.",
-        ],
-    )
+    for table in audit_tables(pd.concat([variants, rule])):
+        console.print(table)
+        console.print()
+    say(console, audit_sentences(rule))
 
 
 def _made(folder: Path, experiment: Experiment) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from scaling_search.study import Objective, Record, direction, names
@@ -99,7 +101,8 @@ def test_optuna_itself_shows_every_training(storage: str, objective: Objective) 
     results = [ended(tiny_trial(number), 2.0, 2.0 - number / 10) for number in (1, 2, 3)]
     for result in (*results, failed(tiny_trial(0))):
         record.add(result)
-    study = optuna.load_study(study_name="tiny", storage=record.study._storage)  # noqa: SLF001 - opens it anew by the same backend
+    place = storage if "://" in storage else JournalStorage(JournalFileBackend(storage))
+    study = optuna.load_study(study_name="tiny", storage=place)
     trials = study.get_trials()
     complete, fail = TrialState.COMPLETE, TrialState.FAIL
     assert [trial.state for trial in trials] == [complete, complete, complete, fail]

@@ -1,0 +1,122 @@
+"""Tables and sentences for the terminal, within 80 columns where networks allow."""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from scaling_search.candidates import Plan
+from scaling_search.ladder import Member
+from scaling_search.scaling import DIMENSIONS, Shares
+
+
+def plan_table(planned: Plan) -> Table:
+    """A row for the base network and each one kept."""
+    table = _columns("", "alpha", "beta", "gamma", "shares d/w/r", "nominal", "real")
+    for title in ("k params", "k acts", "px", "layers"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for candidate in (planned.base, *planned.candidates):
+        c = candidate.coefficients
+        table.add_row(
+            str(candidate.number or "base"),
+            *(f"{value:.3f}" for value in (c.alpha, c.beta, c.gamma)),
+            _shares(candidate.shares),
+            f"{candidate.nominal_flops_ratio:.3f}",
+            f"{candidate.flops_ratio:.3f}",
+            f"{candidate.params / 1e3:.1f}",
+            f"{candidate.activations / 1e3:.1f}",
+            str(candidate.architecture.resolution),
+            str(candidate.row()["layers"]),
+        )
+    return table
+
+
+def ladder_table(found: Sequence[Member]) -> Table:
+    """A row for each member of each family."""
+    table = _columns("phi", "real", "shares d/w/r", "off its ray", "px", "layers")
+    table.add_column("family")
+    for member in found:
+        candidate = member.candidate
+        table.add_row(
+            str(member.phi),
+            f"{candidate.flops_ratio:.3f}",
+            _shares(candidate.shares),
+            f"{member.distance:.2f}" + (" " if member.is_on_ray else "*"),
+            str(candidate.architecture.resolution),
+            str(candidate.row()["layers"]),
+            member.family + (" (ends: the data have no more pixels)" if member.ends else ""),
+        )
+    return table
+
+
+def audit_tables(audited: pd.DataFrame) -> tuple[Table, Table]:
+    """The multipliers, then the costs, of what `audit` gives, a row for each variant."""
+    rows = audited.to_dict("records")
+    published = _columns("", "phi", "depth", "width", "px", "rule's d", "w", "px")
+    for title in ("phi from d", "w", "px"):
+        published.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        published.add_row(
+            str(row["variant"]).partition(",")[0],
+            f"{row['phi']:g}",
+            *(f"{row[name]:.1f}" for name in ("depth", "width")),
+            f"{row['resolution']:.0f}",
+            *(f"{row[name]:.2f}" for name in ("rule_depth", "rule_width")),
+            f"{row['rule_resolution']:.0f}",
+            *(f"{row[f'phi_from_{d}']:.2f}" for d in DIMENSIONS),
+        )
+    costs = _columns("", "nominal cost", "real cost", "rule's cost", "nominal d/w/r")
+    costs.add_column("as built d/w/r", justify="right", no_wrap=True)
+    for row in rows:
+        splits = [[row[f"{kind}{d}_share"] for d in DIMENSIONS] for kind in ("nominal_", "")]
+        costs.add_row(
+            str(row["variant"]).partition(",")[0],
+            *(
+                f"{row[name]:.2f}"
+                for name in ("nominal_flops_ratio", "flops_ratio", "rule_flops_ratio")
+            ),
+            *(_shares(None if pd.isna(split[0]) else Shares(*split)) for split in splits),
+        )
+    return published, costs
+
+
+def audit_sentences(rule: pd.DataFrame) -> list[str]:
+    """How to read the tables, and what the rule costs as built, from its one row."""
+    as_built = rule.iloc[0]
+    return [
+        (
+            "depth, width, px: as published. phi: a reader's fit (tensorflow/tpu issue 390), for "
+            "the paper gives none. rule's: alpha, beta, gamma to that phi, nothing rounded. phi "
+            "from: the phi that each published multiplier stands for."
+        ),
+        (
+            "Costs are times the base network's: nominal depth·width²·resolution², real of the "
+            "published network, rule's of the network that the rule rounds to. d/w/r: how the log "
+            "of the cost is split over depth, width and resolution."
+        ),
+        (
+            f"At phi = 1 the rule's nominal {as_built['nominal_flops_ratio']:.2f} really costs "
+            f"{as_built['flops_ratio']:.2f} times the base network, "
+            f"{as_built['depth_share']:.0%} of the log of it through depth, which is rounded up "
+            "in every stage."
+        ),
+    ]
+
+
+def _columns(*titles: str) -> Table:
+    """An empty table without lines, numbers to the right."""
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def _shares(shares: Shares | None) -> str:
+    return "" if shares is None else "/".join(f"{share:.2f}" for share in shares)
+
+
+def say(console: Console, sentences: Iterable[str]) -> None:
+    """Prints sentences, wrapped on a terminal and one to a line elsewhere."""
+    for sentence in sentences:
+        console.print(sentence, highlight=False, soft_wrap=not console.is_terminal)
