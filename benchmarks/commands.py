@@ -82,8 +82,9 @@ def main() -> None:
 
 
 def timed(command: list[str]) -> tuple[float, int]:
-    """Wall seconds of a command in an empty folder, and the most bytes that it and its workers
-    held at once (proportional set size; 0 where /proc is absent).
+    """Wall seconds of a command in an empty folder, and the most bytes it held with its workers.
+
+    Bytes are the sum of proportional set sizes at one moment, 0 where /proc is absent.
     """
     folder = tempfile.mkdtemp()
     try:

@@ -108,14 +108,22 @@ class Plan:
         ratios = sorted(c.flops_ratio for c in self.candidates)
         found = sorted(c.flops_ratio for c in self.found)
         shares = [c.shares for c in self.candidates if c.shares]
+        networks = f"{len(self.found)} distinct networks"
+        if self.num_points != len(self.found):
+            networks = f"{self.num_points} coefficient triples lead to {networks}"
+        in_band = f"{sum(map(self.in_band, self.found))} networks"
+        if self.num_points_in_band != len(self.found):
+            in_band = f"{self.num_points_in_band} triples ({in_band})"
         said = [
-            f"{self.num_points} coefficient triples lead to {len(self.found)} distinct networks "
-            f"of {found[0]:.2f}x to {found[-1]:.2f}x the base network's cost "
-            f"({self.base.flops / 1e6:,.2f} M multiply-adds).",
-            f"{self.num_points_in_band} triples ({sum(map(self.in_band, self.found))} networks) "
-            f"lie within {self.target:g} ± {self.target * self.tolerance:g}.",
-            f"{len(self.candidates)} networks are kept, of {ratios[0]:.3f}x to {ratios[-1]:.3f}x, "
-            f"median {median(ratios):.3f}x.",
+            (
+                f"{networks} of {found[0]:.2f}x to {found[-1]:.2f}x the base network's cost "
+                f"({self.base.flops / 1e6:,.2f} M multiply-adds); {in_band} lie within "
+                f"{self.target:g} ± {self.target * self.tolerance:g}."
+            ),
+            (
+                f"{len(self.candidates)} networks are kept, of {ratios[0]:.3f}x to "
+                f"{ratios[-1]:.3f}x, median {median(ratios):.3f}x."
+            ),
         ]
         hole, point = largest_hole(shares)
         distances = ", ".join(
@@ -124,9 +132,12 @@ class Plan:
         )
         num_inside = sum(min(s) >= SHARED for s in shares)
         said += [
-            f"The largest hole in the triangle of shares is {hole:.2f}, around depth "
-            f"{point.depth:.2f}, width {point.width:.2f}, resolution {point.resolution:.2f}; "
-            f"{num_inside} of the kept networks give every dimension a share of {SHARED} or more.",
+            (
+                f"The largest hole in the triangle of shares is {hole:.2f}, around depth "
+                f"{point.depth:.2f}, width {point.width:.2f}, resolution {point.resolution:.2f}; "
+                f"{num_inside} of the kept networks give each dimension a share of {SHARED} or "
+                "more."
+            ),
             f"The nearest kept network is from each reference: {distances}.",
         ]
         return said + self._warnings(hole, num_inside)

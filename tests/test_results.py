@@ -238,14 +238,14 @@ def test_noise_finds_the_deviations_that_were_put_in(
 
 
 def test_noise_by_hand() -> None:
-    rows = [row(1, 0, 1.0), row(1, 1, 2.0), row(2, 0, 3.0), row(2, 1, 8.0)]
+    rows = [row(1, 0, 1.0), row(1, 1, 2.0), row(2, 0, 2.9), row(2, 1, 7.9)]
     luck = noise(results_table(rows), "val_loss")
-    # Means 1.5 and 5.5; within -0.5, 0.5, -2.5, 2.5; a seed's own -1.5, 1.5; left ±1.
+    # Means 1.5 and 5.4; within -0.5, 0.5, -2.5, 2.5; a seed's own -1.5, 1.5; left ±1.
     assert luck.seed_sd == pytest.approx((13 / 2) ** 0.5)
     assert luck.residual_sd == pytest.approx(2.0)
-    assert luck.spread == pytest.approx(8**0.5)
+    assert luck.spread == pytest.approx(3.9 / 2**0.5)
     assert luck.degrees_of_freedom == 1
-    # Two standard errors of a difference of means of two: 2 · 2 · sqrt(1/2 + 1/2) = 4, just so.
+    # Two standard errors of a difference of means of two: 2 · 2 · sqrt(1/2 + 1/2) = 4 > 3.9.
     assert luck.num_within_noise == 1
 
 
@@ -255,9 +255,7 @@ def test_networks_within_noise_are_those_near_the_best(metric: str) -> None:
     # of a difference are 2 · 0.163 = 0.33 of the loss.
     steps = {1: 0.0, 2: 0.3, 3: 0.4, 4: 1.0}
     signs = {1: 1, 2: -1, 3: 1, 4: -1}
-    rows = [
-        row(n, s, 1.0 + steps[n] + 0.1 * signs[n] * (-1) ** s) for n in steps for s in range(2)
-    ]
+    rows = [row(n, s, 1.0 + steps[n] + 0.1 * signs[n] * (-1) ** s) for n in steps for s in range(2)]
     luck = noise(results_table(rows), metric)
     scale = 1 if metric == "val_loss" else 0.1
     assert luck.residual_sd == pytest.approx(0.1 * (8 / 3) ** 0.5 * scale)

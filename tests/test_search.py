@@ -1,0 +1,300 @@
+"""The loop of a search, on real trainings of a fraction of a second each."""
+
+import io
+import math
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from scaling_search.executors.inline import Inline
+from scaling_search.experiment import Experiment
+from scaling_search.progress import View
+from scaling_search.protocols import Executor, Sampler
+from scaling_search.results import VOLATILE, curves_table, results_table
+from scaling_search.samplers.grid import Grid
+from scaling_search.samplers.tpe import Tpe
+from scaling_search.search import Search
+from scaling_search.study import Record
+from scaling_search.training import Trial, TrialResult
+from tests.faults import Faulty
+from tests.tiny import ended, tiny_experiment, tiny_plan
+
+PROVENANCE = {"version": "1", "commit": "abc"}
+TPE = Tpe(objective="val_loss", num_startup=2, seed=0)
+
+
+@dataclass
+class Executing:
+    """Trains inline, with what can go wrong.
+
+    Attributes:
+        slots: Trainings that may be in flight; those whose results nobody took yet.
+        interrupt_at: At this submission, counted from 1, somebody presses Ctrl-C.
+        lost: Keys of trainings whose worker is lost.
+        submitted: Keys of all trainings, in order.
+    """
+
+    slots: int = 1
+    interrupt_at: int = 0
+    lost: tuple[tuple[str, int], ...] = ()
+    submitted: list[tuple[str, int]] = field(default_factory=list)
+    is_open: bool = False
+
+    def submit(self, trial: Trial) -> Future[TrialResult]:
+        assert self.is_open
+        if len(self.submitted) + 1 == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.submitted.append(trial.key)
+        if trial.key in self.lost:
+            future: Future[TrialResult] = Future()
+            future.set_exception(RuntimeError("killed by signal 9\nwith its last words"))
+            return future
+        return Inline(device="cpu").submit(trial)
+
+    def __enter__(self) -> Self:
+        self.is_open = True
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.is_open = False
+
+
+@dataclass(frozen=True)
+class Backwards:
+    """Chooses the last; sees to it that what it is given is in canonical order.
+
+    Attributes:
+        num_wanted: Ends the search after so many.
+    """
+
+    num_wanted: int = 1000
+
+    def choose(
+        self,
+        remaining: Sequence[Trial],
+        running: Sequence[Trial],
+        finished: Sequence[TrialResult],
+    ) -> Trial | None:
+        for trials in (remaining, running, [result.trial for result in finished]):
+            assert list(trials) == sorted(trials, key=lambda trial: trial.order)
+        if len(running) + len(finished) >= self.num_wanted:
+            return None
+        return remaining[-1]
+
+
+def opened(experiment: Experiment) -> Record:
+    Path(experiment.out).mkdir(exist_ok=True)
+    return Record(f"{experiment.out}/study.log", experiment.name, experiment.objective)
+
+
+def run(
+    experiment: Experiment,
+    executor: Executor | None = None,
+    sampler: Sampler | None = None,
+    *,
+    max_trainings: int | None = None,
+    known: Sequence[TrialResult] = (),
+    trials: Sequence[Trial] | None = None,
+) -> tuple[Search, str]:
+    """A command's search, after it has ended, and what it printed."""
+    search = Search(
+        experiment.trials(tiny_plan()) if trials is None else trials,
+        opened(experiment),
+        provenance=PROVENANCE,
+        known=known,
+    )
+    printed = io.StringIO()
+    view = View(Console(file=printed, width=200), experiment.objective)
+    search.run(sampler, executor or Executing(), view, max_trainings=max_trainings)
+    return search, printed.getvalue()
+
+
+def tables(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Results and curves, without what no two runs share."""
+    rows = opened(experiment).rows()
+    return results_table(rows).drop(columns=list(VOLATILE)), curves_table(rows)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of two seeds that were never interrupted."""
+    experiment = tiny_experiment(tmp_path_factory.mktemp("whole"), num_seeds=2)
+    run(experiment)
+    return tables(experiment)
+
+
+def assert_equal(
+    one: tuple[pd.DataFrame, pd.DataFrame], other: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    for a, b in zip(one, other, strict=True):
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
+
+
+def test_a_fresh_search_trains_everything_once_seed_by_seed(experiment: Experiment) -> None:
+    executor = Executing()
+    experiment = replace(experiment, num_seeds=2)
+    search, printed = run(experiment, executor)
+    trials = experiment.trials(tiny_plan())
+    assert executor.submitted == [t.key for t in sorted(trials, key=lambda t: t.order[::-1])]
+    assert search.remaining == []
+    assert search.stopped == "all trainings are done"
+    results, curves = tables(experiment)
+    assert results["state"].tolist() == ["COMPLETE"] * 8
+    assert results["commit"].unique().tolist() == ["abc"]
+    assert len(curves) == 8 * 2
+    assert len(printed.splitlines()) == 8
+    assert printed.splitlines()[0].startswith("1/8  base network seed 0  accuracy 0.")
+
+
+def test_a_search_that_is_done_trains_nothing(experiment: Experiment) -> None:
+    run(experiment)
+    before = tables(experiment)
+    executor = Executing()
+    search, printed = run(experiment, executor)
+    assert (executor.submitted, printed) == ([], "")
+    assert search.stopped == "all trainings are done"
+    assert_equal(tables(experiment), before)
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("interrupt_at", [1, 2, 5, 8])
+def test_an_interrupted_search_goes_on_and_ends_as_if_nothing_had_been(
+    tmp_path: Path,
+    expected: tuple[pd.DataFrame, pd.DataFrame],
+    slots: int,
+    interrupt_at: int,
+) -> None:
+    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    first = Executing(slots, interrupt_at)
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment, first)
+    assert not first.is_open
+    # All that had ended is recorded, also what nobody had looked at yet.
+    assert len(first.submitted) == len(opened(experiment).rows()) == interrupt_at - 1
+    second = Executing(slots)
+    run(experiment, second)
+    assert len({*first.submitted, *second.submitted}) == 8
+    assert len([*first.submitted, *second.submitted]) == 8
+    assert_equal(tables(experiment), expected)
+
+
+@pytest.mark.parametrize("sampler", [None, Grid(), TPE, Backwards()], ids=str)
+@pytest.mark.parametrize("slots", [1, 3])
+def test_samplers_and_slots_change_the_order_and_nothing_else(
+    tmp_path: Path,
+    expected: tuple[pd.DataFrame, pd.DataFrame],
+    sampler: Sampler | None,
+    slots: int,
+) -> None:
+    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    run(experiment, Executing(slots), sampler)
+    assert_equal(tables(experiment), expected)
+
+
+def test_more_seeds_can_be_asked_for_later(
+    tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    run(tiny_experiment(tmp_path))
+    executor = Executing()
+    run(tiny_experiment(tmp_path, num_seeds=2), executor)
+    assert [seed for _, seed in executor.submitted] == [1, 1, 1, 1]
+    assert_equal(tables(tiny_experiment(tmp_path)), expected)
+
+
+def test_a_failing_training_is_a_row_and_the_search_goes_on(
+    experiment: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    trials = experiment.trials(tiny_plan())
+    trials[1] = replace(trials[1], dataset=Faulty("raise"))
+    search, printed = run(experiment, trials=trials)
+    results, curves = tables(experiment)
+    assert results["state"].tolist() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert results["reason"][1].startswith("RuntimeError: loaded by process")
+    assert math.isnan(results["val_loss"][1])
+    assert set(curves["candidate"]) == {0, 2, 3}
+    assert "failed: RuntimeError: loaded by process" in printed.splitlines()[1]
+    assert "and a second line" in caplog.text  # the whole traceback is in the log
+    assert search.stopped == "all trainings are done"
+    # It is not tried again: nothing about it would be different.
+    executor = Executing()
+    run(experiment, executor, trials=trials)
+    assert executor.submitted == []
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_lost_worker_is_a_failed_training_and_the_search_goes_on(
+    experiment: Experiment, slots: int
+) -> None:
+    trials = experiment.trials(tiny_plan())
+    run(experiment, Executing(slots, lost=(trials[2].key,)))
+    results, _ = tables(experiment)
+    assert results["state"].tolist() == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
+    assert results["reason"][2] == "worker lost: killed by signal 9"
+
+
+@pytest.mark.parametrize(("slots", "limit"), [(1, 1), (1, 3), (3, 2), (3, 4)])
+def test_a_limit_counts_all_that_the_record_holds(
+    experiment: Experiment, slots: int, limit: int
+) -> None:
+    run(experiment, max_trainings=1)
+    executor = Executing(slots)
+    search, _ = run(experiment, executor, max_trainings=limit)
+    assert len(executor.submitted) == limit - 1
+    assert len(opened(experiment).rows()) == limit
+    assert search.stopped == (
+        f"limits.trainings={limit} is reached" if limit < 4 else "all trainings are done"
+    )
+
+
+def test_a_limit_that_is_reached_trains_nothing(experiment: Experiment) -> None:
+    run(experiment, max_trainings=2)
+    executor = Executing()
+    search, _ = run(experiment, executor, max_trainings=2)
+    assert executor.submitted == []
+    assert search.stopped == "limits.trainings=2 is reached"
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_sampler_can_end_the_search(experiment: Experiment, slots: int) -> None:
+    search, _ = run(experiment, Executing(slots), Backwards(num_wanted=3))
+    assert len(search.finished) == 3
+    assert search.stopped == "the sampler wants no more"
+    results, _ = tables(experiment)
+    assert results["candidate"].tolist() == [1, 2, 3]
+
+
+def test_known_results_count_as_done_and_are_not_recorded_again(experiment: Experiment) -> None:
+    trials = experiment.trials(tiny_plan())
+    known = [ended(trials[1], 2.0), ended(trials[3], 1.9)]
+    executor = Executing()
+    search, printed = run(experiment, executor, known=known)
+    assert executor.submitted == [trials[0].key, trials[2].key]
+    assert search.finished[trials[3].key] == known[1]
+    assert tables(experiment)[0]["candidate"].tolist() == [0, 2]
+    assert printed.startswith("3/4  base network")
+
+
+def test_its_own_record_counts_more_than_known_results(experiment: Experiment) -> None:
+    search, _ = run(experiment)
+    key = experiment.trials(tiny_plan())[1].key
+    own = search.finished[key]
+    again, _ = run(experiment, known=[ended(own.trial, 9.0)])
+    assert again.finished[key].curve == own.curve
+
+
+def test_a_record_that_cannot_be_written_ends_the_search(experiment: Experiment) -> None:
+    search = Search(experiment.trials(tiny_plan()), opened(experiment), provenance=PROVENANCE)
+    executor = Executing()
+    (Path(experiment.out) / "study.log").unlink()
+    Path(experiment.out).rmdir()
+    view = View(Console(file=io.StringIO()), experiment.objective)
+    with pytest.raises(RuntimeError, match="storage must be readable and writable"):
+        search.run(Grid(), executor, view)
+    assert len(executor.submitted) == 1
+    assert not executor.is_open
