@@ -165,8 +165,8 @@ class Plan:
             )
         return said
 
-    def measured(self, cost: Cost, track: Track | None = None) -> "Plan":
-        """This plan after the base network and each kept one were built and measured.
+    def measure(self, cost: Cost, track: Track | None = None) -> None:
+        """Builds and measures the base network and each kept one.
 
         Raises:
             RuntimeError: A measured cost is not the one that the plan was made with.
@@ -174,7 +174,6 @@ class Plan:
         networks = (self.base, *self.candidates)
         for candidate in track(networks, len(networks)) if track else networks:
             cost.measure(candidate.architecture)
-        return self
 
 
 class Costed:
@@ -267,13 +266,25 @@ Cell = tuple[float, float]
 
 
 def networks_in_band(
-    costed: Costed, target: float, tolerance: float, ranges: Ranges
+    costed: Costed,
+    target: float,
+    tolerance: float,
+    ranges: Ranges,
+    *,
+    option: str = "candidates.tolerance",
 ) -> Iterator[Candidate]:
     """All distinct networks of the band, by depth, then width, then resolution.
 
     Depths, widths and resolutions are walked from one distinct result of rounding to the next.
     The cost grows with each, so that one search over the resolutions finds where the band begins
     for each depth and width.
+
+    Args:
+        costed: The base network with its cost.
+        target: Cost over the base network's.
+        tolerance: Half the width of the band, a fraction of the target.
+        ranges: Of the coefficients.
+        option: What to name when there is none.
 
     Raises:
         ValueError: There is none.
@@ -297,7 +308,7 @@ def networks_in_band(
                 num_found += 1
                 yield candidate
     if not num_found:
-        raise ValueError(empty_band(target, tolerance, below, above))
+        raise ValueError(empty_band(target, tolerance, below, above, option=option))
 
 
 def _affordable(
@@ -342,11 +353,11 @@ def _joined(numbers: Iterable[int]) -> str:
     return "-".join(str(number) for number in numbers)
 
 
-def empty_band(target: float, tolerance: float, below: float, above: float) -> str:
+def empty_band(target: float, tolerance: float, below: float, above: float, *, option: str) -> str:
     """Says that no network costs what was asked, and what the nearest cost."""
     nearest = " and ".join(f"{ratio:.3f}x" for ratio in (below, above) if 0 < ratio < math.inf)
     return (
-        f"tolerance must leave a network within {target:g}x ± {tolerance:.1%}, got "
+        f"{option} must leave a network within {target:g}x ± {tolerance:.1%}, got "
         f"none; the nearest cost {nearest or 'nothing inside the ranges'}: widen the tolerance, "
         "the ranges of alpha, beta and gamma, or take smaller divisors in base_network"
     )

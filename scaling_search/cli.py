@@ -3,7 +3,6 @@
 import difflib
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -108,8 +107,7 @@ def _complete(argv: list[str]) -> int:
 
 
 def _hydra(command: str, arguments: list[str]) -> None:
-    """Composes the configuration and runs the command on it."""
-    import hydra
+    """Composes the configuration and runs the command on it; raises what the user can mend."""
     from hydra._internal.utils import get_args_parser
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -118,25 +116,37 @@ def _hydra(command: str, arguments: list[str]) -> None:
     parser.error = _usage_error  # type: ignore[method-assign]  # argparse would print its usage
     parsed = parser.parse_args(arguments)
     program = Path(sys.argv[0]).name
-    sweep_folder = None
-    if parsed.multirun:
-        # Hydra's sweeper always writes a multirun.yaml; it goes where nobody looks.
-        sweep_folder = tempfile.mkdtemp(prefix="scaling_search_")
-        arguments = [*arguments, f"hydra.sweep.dir={sweep_folder}", "hydra.sweep.subdir=."]
     sys.argv = [f"{program} {command}" if command else program, *arguments]
-
-    def run(config: Any) -> None:
-        _run(command, config)
-
     try:
-        hydra.main(version_base="1.3", config_path=str(_conf()), config_name="config")(run)()
+        if not parsed.multirun:
+            _hydra_main(command)
+            return
+        # Hydra's sweeper always writes a multirun.yaml; it goes where nobody looks.
+        with tempfile.TemporaryDirectory(prefix="scaling_search_") as folder:
+            sys.argv += [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
+            _hydra_main(command)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(_explained(error, parsed.config_dir)) from error
+        raise UsageError(_explained(error)) from error
     except (ValueError, RuntimeError, OSError) as error:
         raise UsageError(_one_line(error)) from error
-    finally:
-        if sweep_folder is not None:
-            shutil.rmtree(sweep_folder, ignore_errors=True)
+
+
+def _hydra_main(command: str) -> None:
+    import hydra
+
+    failures: list[Exception] = []
+
+    def run(config: Any) -> None:
+        # Hydra would add a line of its own to what leaves a job.
+        try:
+            if not failures:
+                _run(command, config)
+        except Exception as error:  # noqa: BLE001 - raised again below
+            failures.append(error)
+
+    hydra.main(version_base="1.3", config_path=str(_conf()), config_name="config")(run)()
+    if failures:
+        raise failures[0]
 
 
 def _conf() -> Path:
@@ -149,7 +159,9 @@ def _conf() -> Path:
 def _run(command: str, config: Any) -> None:
     """Builds what a command needs and hands over; the configuration ends here."""
     import hydra
+    import pydantic
     from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import InstantiationException
     from hydra.types import RunMode
     from omegaconf import OmegaConf, open_dict
     from rich.console import Console
@@ -162,8 +174,14 @@ def _run(command: str, config: Any) -> None:
         config = _from_folder(command, config, overrides)
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     text = OmegaConf.to_yaml(OmegaConf.create(plain))
-    with open_dict(config):
-        experiment = hydra.utils.instantiate(config, _convert_="all")
+    try:
+        with open_dict(config):
+            experiment = hydra.utils.instantiate(config, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, pydantic.ValidationError):
+            raw = OmegaConf.to_container(config, resolve=False)
+            raise UsageError(_refused(str(error), error.__cause__, raw)) from error
+        raise
     from scaling_search import commands
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
@@ -206,13 +224,15 @@ def _usage_error(message: str) -> NoReturn:
     raise UsageError(f"{message}; scaling-search --help lists the commands")
 
 
-def _explained(error: Exception, config_dir: str | None) -> str:
+def _explained(error: Exception) -> str:
     """An error of Hydra or OmegaConf in one line: the key, the rule, the value, what to do."""
-    import pydantic
+    from hydra.errors import OverrideParseException
 
     cause = error.__cause__
-    if isinstance(cause, pydantic.ValidationError):
-        return _explained_option(str(error), cause)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"an option must be key=value, got {error.override!r}; quote what YAML would not read"
+        )
     if isinstance(cause, (ValueError, RuntimeError, OSError)):
         return _one_line(cause)
     text = f"{error}\n{cause}"  # Hydra's own words first, then OmegaConf's
@@ -224,18 +244,23 @@ def _explained(error: Exception, config_dir: str | None) -> str:
     key = key or re.search(r"full_key: (\S+)", text)
     if key is not None and ("not in struct" in text or "No match in the defaults" in text):
         name = key.group(1).partition("@")[0]
-        return f"{name} is not an option" + _near(name, _all_options(config_dir))
+        return f"{name} is not an option" + _near(name, _all_options())
     if "Missing mandatory value" in text or "mandatory value" in text.lower():
         name = key.group(1) if key else text
         return f"{name} must be given, got ???; add {name}=... to the command"
     return _one_line(error)
 
 
-def _explained_option(text: str, error: Any) -> str:
-    """A refused option: the first complaint of pydantic, by its full key."""
+def _refused(text: str, error: Any, options: Any) -> str:
+    """A refused option: the first complaint of pydantic, by the key that a user would set."""
     first = error.errors()[0]
     place = re.search(r"full_key: (\S+)", text)
-    key = ".".join([*([place.group(1)] if place else []), *(str(p) for p in first["loc"])])
+    path = [*(place.group(1).split(".") if place else []), *(str(p) for p in first["loc"][:1])]
+    key = ".".join(path)
+    for name in path:
+        options = options.get(name) if isinstance(options, dict) else None
+    if isinstance(options, str) and (source := re.fullmatch(r"\$\{(.+)\}", options)):
+        key = source.group(1)
     message = str(first["msg"])
     if message.startswith("Value error, "):
         return message.removeprefix("Value error, ")
@@ -245,12 +270,11 @@ def _explained_option(text: str, error: Any) -> str:
     return f"{key} must {rule}, got {first['input']!r}; --help lists the options"
 
 
-def _all_options(config_dir: str | None) -> list[str]:
+def _all_options() -> list[str]:
     """The full key of every option and group, for near misses."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    del config_dir  # near misses come from what the package knows
     with initialize_config_dir(config_dir=str(_conf()), version_base="1.3"):
         options = OmegaConf.to_container(compose("config"), resolve=False)
     groups = [folder.name for folder in _conf().iterdir() if folder.is_dir()]

@@ -48,7 +48,8 @@ class Call:
 def plan(call: Call) -> None:
     """Prints the networks that a search would train, each built and measured."""
     experiment, console = call.experiment, call.console
-    planned = experiment.plan(tracked(console, "measuring networks"))
+    planned = experiment.plan()
+    planned.measure(experiment.cost, tracked(console, "measuring networks"))
     console.print(plan_table(planned))
     say(console, planned.sentences())
 
@@ -59,8 +60,9 @@ def search(call: Call) -> None:
     Everything that can be wrong is looked at before the first file is written.
     """
     experiment, console = call.experiment, call.console
-    planned = experiment.plan(tracked(console, "measuring networks"))
+    planned = experiment.plan()
     dataset = experiment.ready_dataset()
+    experiment.executor.check()
     folder = Path(experiment.out)
     _made(folder, experiment)
     record = Record(storage_of(experiment), experiment.name, experiment.objective)
@@ -68,6 +70,7 @@ def search(call: Call) -> None:
     replace_file(folder / "config.yaml", call.config.encode())
     candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
     reporting.write_table(candidates, folder / "candidates.csv")
+    planned.measure(experiment.cost, tracked(console, "measuring networks"))
     run = Search(experiment.trials(planned), record, provenance=provenance())
     with logged(folder):
         run.run(
@@ -84,6 +87,7 @@ def scale(call: Call) -> None:
     experiment, console = call.experiment, call.console
     folder = Path(experiment.out)
     dataset = experiment.ready_dataset()
+    experiment.executor.check()
     searched = Record(storage_of(experiment), experiment.name, experiment.objective)
     searched.claim(deciding(call.options, dataset))
     with console.status("finding the families' members"):

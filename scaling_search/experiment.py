@@ -4,7 +4,7 @@ from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import Field, Strict
 
-from scaling_search.candidates import Candidate, Plan, Track
+from scaling_search.candidates import Candidate, Plan
 from scaling_search.protocols import Architecture, Cost, Dataset, Executor, Sampler, part
 from scaling_search.scaling import Coefficients
 from scaling_search.study import Objective
@@ -134,13 +134,9 @@ class Experiment:
     scale: Scale
     report: Report
 
-    def plan(self, track: Track | None = None) -> Plan:
-        """The networks to train, each built and measured.
-
-        Args:
-            track: Shows the progress of the measurements.
-        """
-        return self.candidates.plan(self.base_network, self.cost).measured(self.cost, track)
+    def plan(self) -> Plan:
+        """The networks to train, their costs in closed form."""
+        return self.candidates.plan(self.base_network, self.cost)
 
     def ready_dataset(self) -> Dataset:
         """The dataset, there and fitting the base network.

@@ -92,7 +92,9 @@ def members(
             found += [Member(family, 0, base, 0.0) for family in families]
             continue
         costed = Costed(base_network, cost, phi)
-        networks = list(networks_in_band(costed, 2.0**phi, tolerance, SEARCHED))
+        networks = list(
+            networks_in_band(costed, 2.0**phi, tolerance, SEARCHED, option="scale.tolerance")
+        )
         for family, shares in list(open_families.items()):
             member = _nearest(family, phi, shares, networks, max_resolution)
             if member is None:

@@ -173,6 +173,13 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many trainings may be in flight now."""
 
+    def check(self) -> None:
+        """Looks whether trainings could run here, before anything is written.
+
+        Raises:
+            ValueError: A device is not there.
+        """
+
     def submit(self, trial: "Trial") -> "Future[TrialResult]":
         """Starts a training."""
 

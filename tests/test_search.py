@@ -1,5 +1,6 @@
 """The loop of a search, on real trainings of a fraction of a second each."""
 
+import functools
 import io
 import math
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from scaling_search.executors.inline import Inline
 from scaling_search.experiment import Experiment
 from scaling_search.progress import View
 from scaling_search.protocols import Executor, Sampler
@@ -21,7 +21,7 @@ from scaling_search.samplers.grid import Grid
 from scaling_search.samplers.tpe import Tpe
 from scaling_search.search import Search
 from scaling_search.study import Record
-from scaling_search.training import Trial, TrialResult
+from scaling_search.training import Trial, TrialResult, train_trial
 from tests.faults import Faulty
 from tests.tiny import ended, tiny_experiment, tiny_plan
 
@@ -29,33 +29,45 @@ PROVENANCE = {"version": "1", "commit": "abc"}
 TPE = Tpe(objective="val_loss", num_startup=2, seed=0)
 
 
+@functools.cache
+def trained(trial: Trial) -> TrialResult:
+    """What a training gives, which is the same bits each time."""
+    return train_trial(trial, "cpu")
+
+
 @dataclass
 class Executing:
-    """Trains inline, with what can go wrong.
+    """Trains in this process, with what can go wrong.
 
     Attributes:
         slots: Trainings that may be in flight; those whose results nobody took yet.
         interrupt_at: At this submission, counted from 1, somebody presses Ctrl-C.
         lost: Keys of trainings whose worker is lost.
+        is_forgetful: Trains again what another test has trained.
         submitted: Keys of all trainings, in order.
     """
 
     slots: int = 1
     interrupt_at: int = 0
     lost: tuple[tuple[str, int], ...] = ()
+    is_forgetful: bool = False
     submitted: list[tuple[str, int]] = field(default_factory=list)
     is_open: bool = False
+
+    def check(self) -> None:
+        pass
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         assert self.is_open
         if len(self.submitted) + 1 == self.interrupt_at:
             raise KeyboardInterrupt
         self.submitted.append(trial.key)
+        future: Future[TrialResult] = Future()
         if trial.key in self.lost:
-            future: Future[TrialResult] = Future()
             future.set_exception(RuntimeError("killed by signal 9\nwith its last words"))
-            return future
-        return Inline(device="cpu").submit(trial)
+        else:
+            future.set_result(train_trial(trial, "cpu") if self.is_forgetful else trained(trial))
+        return future
 
     def __enter__(self) -> Self:
         self.is_open = True
@@ -162,22 +174,27 @@ def test_a_search_that_is_done_trains_nothing(experiment: Experiment) -> None:
     assert_equal(tables(experiment), before)
 
 
-@pytest.mark.parametrize("slots", [1, 3])
-@pytest.mark.parametrize("interrupt_at", [1, 2, 5, 8])
+@pytest.mark.parametrize(
+    ("slots", "interrupt_at", "is_forgetful"),
+    [(1, 1, False), (1, 4, True), (1, 8, False), (3, 2, False), (3, 6, False), (3, 8, False)],
+)
 def test_an_interrupted_search_goes_on_and_ends_as_if_nothing_had_been(
     tmp_path: Path,
     expected: tuple[pd.DataFrame, pd.DataFrame],
     slots: int,
     interrupt_at: int,
+    is_forgetful: bool,
 ) -> None:
     experiment = tiny_experiment(tmp_path, num_seeds=2)
-    first = Executing(slots, interrupt_at)
+    first = Executing(slots, interrupt_at, is_forgetful=is_forgetful)
     with pytest.raises(KeyboardInterrupt):
         run(experiment, first)
     assert not first.is_open
     # All that had ended is recorded, also what nobody had looked at yet.
-    assert len(first.submitted) == len(opened(experiment).rows()) == interrupt_at - 1
-    second = Executing(slots)
+    record = opened(experiment)
+    assert len(first.submitted) == len(record.rows()) == interrupt_at - 1
+    assert all(trial.state.is_finished() for trial in record.study.trials)  # nothing half done
+    second = Executing(slots, is_forgetful=is_forgetful)
     run(experiment, second)
     assert len({*first.submitted, *second.submitted}) == 8
     assert len([*first.submitted, *second.submitted]) == 8
@@ -250,6 +267,14 @@ def test_a_limit_counts_all_that_the_record_holds(
     assert search.stopped == (
         f"limits.trainings={limit} is reached" if limit < 4 else "all trainings are done"
     )
+
+
+def test_the_inline_executor_gives_the_same_tables(
+    tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    run(experiment, experiment.executor, experiment.sampler)
+    assert_equal(tables(experiment), expected)
 
 
 def test_a_limit_that_is_reached_trains_nothing(experiment: Experiment) -> None:

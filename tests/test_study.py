@@ -122,6 +122,12 @@ def test_optuna_itself_shows_every_training(storage: str, objective: Objective) 
     assert study.direction.name.lower() == direction(objective)
 
 
+def test_the_value_is_the_last_epochs_not_the_best_ones(storage: str) -> None:
+    record = opened(storage)
+    record.add(ended(tiny_trial(1), 1.0, 2.0))
+    assert record.study.trials[0].value == record.rows()[0]["val_loss"] == 2.0
+
+
 def test_a_coefficient_above_four_is_recorded_too(storage: str) -> None:
     trial = tiny_trial(1)
     large = replace(trial.candidate.coefficients, alpha=5.5)
@@ -166,7 +172,7 @@ def test_other_choices_are_refused_by_the_name_of_the_option(
 def test_an_option_that_is_gone_is_another_choice(storage: str) -> None:
     record = opened(storage)
     record.claim(CHOICES)
-    with pytest.raises(ValueError, match="recipe.epochs must be 4 .*, got 'nothing'"):
+    with pytest.raises(ValueError, match=r"recipe.epochs must be 4 .*, got 'nothing'"):
         record.claim({key: value for key, value in CHOICES.items() if key != "recipe.epochs"})
 
 

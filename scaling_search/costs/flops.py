@@ -44,9 +44,14 @@ class Flops:
         counter = FlopCountAnalysis(network, image)
         counter.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
         logging.getLogger("fvcore").setLevel(logging.ERROR)
-        with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # the tracer's; the count is checked below
-            by_operator = counter.by_operator()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # one image is too little work to share; on a busy machine 8x
+        try:
+            with warnings.catch_warnings(), torch.inference_mode():
+                warnings.simplefilter("ignore")  # the tracer's; the count is checked below
+                by_operator = counter.by_operator()
+        finally:
+            torch.set_num_threads(threads)
         measured = int(sum(by_operator[name] for name in COUNTED))
         if measured != (expected := self.estimate(architecture)):
             raise RuntimeError(

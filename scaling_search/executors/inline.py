@@ -22,6 +22,10 @@ class Inline:
         """One training at a time."""
         return 1
 
+    def check(self) -> None:
+        """Looks whether the device is there."""
+        devices(self.device)
+
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Trains, then returns the finished future."""
         future: Future[TrialResult] = Future()
@@ -29,8 +33,7 @@ class Inline:
         return future
 
     def __enter__(self) -> Self:
-        """Checks that the device is there."""
-        devices(self.device)
+        """Starts nothing."""
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -37,6 +37,10 @@ class Processes:
             return 0
         return self._workers_per_device * len(self._devices)
 
+    def check(self) -> None:
+        """Looks whether the devices are there."""
+        devices(self.device)
+
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Hands the training to a worker, on the device that has the fewest."""
         device = min(self._devices, key=self._in_flight.__getitem__)

@@ -93,7 +93,9 @@ class PaperGrid:
             ratios = [c.flops_ratio for c in found]
             below = max((r for r in ratios if r < self.target), default=0.0)
             above = min((r for r in ratios if r > self.target), default=math.inf)
-            raise ValueError(empty_band(self.target, self.tolerance, below, above))
+            raise ValueError(
+                empty_band(self.target, self.tolerance, below, above, option="candidates.tolerance")
+            )
         kept = list(range(len(eligible)))
         if self.max_networks is not None:
             kept = spread_subset([c.shares for c in eligible if c.shares], self.max_networks)

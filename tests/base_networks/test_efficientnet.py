@@ -57,15 +57,6 @@ PARAMS = {
 """Source: torchvision 0.29.2 `efficientnet.py`, weights metadata; timm and pycls agree."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two threads lose tenfold where cores are busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def num_params(architecture: EfficientNet) -> int:
     return sum(layer.params for layer in architecture.layers())
 

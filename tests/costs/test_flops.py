@@ -1,7 +1,6 @@
 """The closed form against fvcore's count of what is built."""
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -16,15 +15,6 @@ from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Cost
 from scaling_search.scaling import Multipliers
 from tests.proxies import Lying, small_proxy
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks gain nothing from two threads and lose tenfold where cores are busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def random_small(stream: random.Random) -> EfficientNet:

@@ -70,6 +70,10 @@ def test_the_process_of_a_slot_stays(executor: Executor) -> None:
     assert (reasons == {own}) == isinstance(executor, Inline)
 
 
+def test_a_device_that_is_there_passes(executor: Executor) -> None:
+    executor.check()
+
+
 def test_the_slots_are_those_that_were_asked_for(executor: Executor) -> None:
     assert executor.slots == 1
 
@@ -86,11 +90,11 @@ def test_every_yaml_builds_an_executor_and_starts_nothing(name: str) -> None:
     [Inline(device="cuda:99"), Processes(device="cuda:99", workers_per_device="auto")],
     ids=["inline", "processes"],
 )
-def test_a_missing_device_is_named_when_work_begins_and_not_before(executor: Executor) -> None:
+def test_a_missing_device_is_named_when_it_is_asked_for_and_not_before(executor: Executor) -> None:
     # A report of what a GPU trained must be possible elsewhere.
     assert isinstance(executor, Executor)
-    with pytest.raises(ValueError, match="must be on this machine, got 'cuda:99'"), executor:
-        pass
+    with pytest.raises(ValueError, match="must be on this machine, got 'cuda:99'"):
+        executor.check()
 
 
 def test_workers_are_as_many_as_asked_for_and_start_with_their_first_training() -> None:

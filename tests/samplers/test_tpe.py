@@ -12,7 +12,7 @@ from scaling_search.samplers.tpe import Tpe
 from scaling_search.scaling import Shares
 from scaling_search.training import Trial, TrialResult
 from tests.proxies import buildable, small_proxy
-from tests.tiny import ended, failed, tiny_dataset, tiny_recipe
+from tests.tiny import ended, tiny_dataset, tiny_recipe
 
 SAMPLER_SEEDS = range(6)
 NUM_STARTUP = 10

@@ -123,6 +123,16 @@ def test_paper_grid_with_a_step_of_a_tenth_misses_the_papers_triple() -> None:
     assert all(candidate.architecture != scaled for candidate in plan.found)
 
 
+def test_the_last_point_of_a_range_is_on_the_grid() -> None:
+    assert (1.7 - 1.0) / 0.1 < 7  # in floats a step short
+    narrow = paper_grid(step=0.1, alpha=(1.0, 1.7), beta=(1.0, 1.1), gamma=(1.0, 1.0))
+    found = narrow.plan(efficientnet("b0"), Flops()).found
+    assert [candidate.coefficients for candidate in found] == [
+        Coefficients(1.6, 1.1, 1.0),
+        Coefficients(1.7, 1.1, 1.0),
+    ]
+
+
 def test_equal_cost_keeps_only_the_band() -> None:
     plan = paper_grid(equal_cost=True).plan(efficientnet("b0"), Flops())
     assert len(plan.found) == 65

@@ -1,0 +1,135 @@
+"""Every configuration: it composes, it builds, and it names every option and no other."""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hydra.errors import InstantiationException
+
+from scaling_search.experiment import Experiment
+from scaling_search.protocols import Architecture, Cost, Dataset, Executor, Sampler
+from scaling_search.training import Recipe
+from tests.composed import CONF, EXPERIMENTS, PARTS, built, composed, part
+
+KINDS = {
+    "base_network": Architecture,
+    "cost": Cost,
+    "dataset": Dataset,
+    "executor": Executor,
+    "recipe": Recipe,
+    "sampler": Sampler,
+}
+
+
+def target(name: str) -> Any:
+    """What a ``_target_`` names."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def nodes(options: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """All options with a ``_target_``, by their key."""
+    if "_target_" in options:
+        yield place, options
+    for key, value in options.items():
+        if isinstance(value, dict):
+            yield from nodes(value, f"{place}.{key}".strip("."))
+
+
+def assert_keys_are_parameters(options: dict[str, Any]) -> None:
+    for place, node in nodes(options):
+        what = target(node["_target_"])
+        parameters = inspect.signature(what).parameters
+        assert set(node) - {"_target_"} == set(parameters), place
+        if inspect.isclass(what):  # functions may be called by people too
+            defaults = [p.name for p in parameters.values() if p.default is not p.empty]
+            assert defaults == [], f"{what.__name__} must leave its values to conf"
+
+
+def test_there_are_parts_of_every_kind() -> None:
+    assert {group for group, _ in PARTS} == {*KINDS, "candidates"}
+
+
+@pytest.mark.parametrize(("group", "name"), PARTS)
+def test_every_part_builds_what_its_folder_says(group: str, name: str) -> None:
+    made = part(group, name)
+    if group in KINDS:
+        assert isinstance(made, KINDS[group])
+
+
+@pytest.mark.parametrize(("group", "name"), PARTS)
+def test_every_part_names_every_option_and_no_other(group: str, name: str) -> None:
+    assert_keys_are_parameters(composed(f"{group}={name}"))
+
+
+@pytest.mark.parametrize("group", ["candidates", "dataset", "executor", "sampler", "cost"])
+def test_a_part_has_the_name_of_its_module(group: str) -> None:
+    for name in (name for folder, name in PARTS if folder == group):
+        module = composed(f"{group}={name}")[group]["_target_"].rpartition(".")[0]
+        assert module.rpartition(".")[2] == name
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_builds(name: str) -> None:
+    options = composed(f"experiment={name}")
+    assert options["name"] == name
+    assert_keys_are_parameters(options)
+    experiment = built(options)
+    assert isinstance(experiment, Experiment)
+    assert experiment.out == f"runs/{name}"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_says_its_command(name: str) -> None:
+    lines = (CONF / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# @package _global_"
+    head = "\n".join(line for line in lines if line.startswith("#"))
+    assert f"experiment={name}" in head
+
+
+def test_every_option_says_in_the_root_what_it_is() -> None:
+    assert_keys_are_parameters(composed())
+    assert isinstance(built(composed()), Experiment)
+
+
+def test_an_experiment_without_data_can_plan_and_takes_data_when_named() -> None:
+    assert built(composed("experiment=paper_grid")).dataset is None
+    given = built(composed("experiment=paper_grid", "dataset=fashion_mnist_small"))
+    assert isinstance(given.dataset, Dataset)
+
+
+def test_what_is_said_on_the_command_line_wins_over_the_experiment() -> None:
+    options = composed("experiment=fashion_mnist_small", "recipe.epochs=7", "sampler=tpe")
+    assert options["recipe"]["epochs"] == 7
+    assert built(options).sampler == part("sampler", "tpe")
+
+
+def test_options_that_depend_on_each_other_are_said_once() -> None:
+    options = composed("objective=val_accuracy", "sampler=tpe", "num_seeds=5", "name=mine")
+    assert options["sampler"]["objective"] == "val_accuracy"
+    assert options["scale"]["num_seeds"] == 5
+    assert options["out"] == "runs/mine"
+    assert options["base_network"]["num_classes"] == options["dataset"]["num_classes"] == 10
+    assert options["candidates"]["max_resolution"] == options["dataset"]["resolution"] == 28
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "place"),
+    [
+        ("recipe.epochs=0", "epochs", "recipe"),
+        ("recipe.learning_rate=fast", "learning_rate", "recipe"),
+        ("+recipe.colour=red", "colour", "recipe"),
+        ("candidates.tolerance=5", "tolerance", "candidates"),
+        ("executor.workers_per_device=0", "workers_per_device", "executor"),
+        ("base_network.depth_rounding=floor", "depth_rounding", "base_network"),
+        ("dataset.num_train=0", "num_train", "dataset"),
+        ("scale.families=[height]", "height", "scale"),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_option(
+    override: str, key: str, place: str
+) -> None:
+    with pytest.raises(InstantiationException, match=rf"(?s){key}.*full_key: {place}$"):
+        built(composed(override))

@@ -1,0 +1,161 @@
+"""Families over phi: each member costs what it should, and is split as its family says."""
+
+from dataclasses import replace
+
+import pytest
+
+from scaling_search.candidates import Costed, networks_in_band
+from scaling_search.costs.flops import Flops
+from scaling_search.ladder import ON_RAY, SEARCHED, Member, family_shares, members, members_table
+from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
+from tests.proxies import small_proxy
+
+COMPOUND = Shares(0.3, 0.4, 0.3)
+FAMILIES = family_shares(COMPOUND)
+TOLERANCE = 0.05
+
+
+def climbed(**changes: object) -> list[Member]:
+    options: dict[str, object] = {
+        "phis": (0, 1, 2),
+        "tolerance": TOLERANCE,
+        "max_resolution": 28,
+    }
+    return members(small_proxy(), Flops(), FAMILIES, **options | changes)  # type: ignore[arg-type]  # they are
+
+
+@pytest.fixture(scope="module")
+def ladder() -> list[Member]:
+    """All families of the small proxy, 20 px of 28, at one, two and four times its cost."""
+    return climbed()
+
+
+def test_families_are_the_compound_one_the_three_dimensions_and_the_papers() -> None:
+    assert list(FAMILIES) == ["compound", "depth", "width", "resolution", "paper"]
+    assert FAMILIES["compound"] == COMPOUND
+    assert [tuple(FAMILIES[d]) for d in DIMENSIONS] == [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert FAMILIES["paper"] == REFERENCES["paper"]
+
+
+def test_every_family_begins_at_the_base_network(ladder: list[Member]) -> None:
+    first = [member for member in ladder if member.phi == 0]
+    assert [member.family for member in first] == list(FAMILIES)
+    for member in first:
+        assert member.candidate.architecture == small_proxy()
+        assert member.candidate.number == 0
+        assert member.candidate.flops_ratio == 1
+        assert (member.distance, member.is_on_ray) == (0, True)
+
+
+def test_every_member_costs_two_to_the_phi_times_the_base_network(ladder: list[Member]) -> None:
+    flops = {
+        network: Flops().measure(network) for network in {m.candidate.architecture for m in ladder}
+    }
+    for member in ladder:
+        ratio = flops[member.candidate.architecture] / flops[small_proxy()]
+        assert ratio == pytest.approx(2**member.phi, rel=TOLERANCE)
+        assert member.candidate.flops_ratio == pytest.approx(ratio, rel=1e-12)
+        assert member.candidate.architecture.resolution <= 28
+
+
+@pytest.mark.parametrize("phi", [1, 2])
+def test_no_network_of_the_band_is_nearer_to_the_familys_shares(
+    ladder: list[Member], phi: int
+) -> None:
+    costed = Costed(small_proxy(), Flops(), phi)
+    band = [
+        candidate.shares
+        for candidate in networks_in_band(costed, 2.0**phi, TOLERANCE, SEARCHED)
+        if candidate.shares is not None and candidate.architecture.resolution <= 28
+    ]
+    for member in ladder:
+        if member.phi != phi:
+            continue
+        shares = member.candidate.shares
+        assert shares is not None
+        nearest = min(other.distance(FAMILIES[member.family]) for other in band)
+        assert shares.distance(FAMILIES[member.family]) == pytest.approx(nearest, abs=1e-3)
+        assert member.distance == pytest.approx(nearest, abs=1e-3)
+        assert member.is_on_ray == (nearest <= ON_RAY)
+
+
+def test_members_on_the_ray_of_one_dimension_change_nothing_else(ladder: list[Member]) -> None:
+    base = small_proxy()
+    seen = []
+    for member in ladder:
+        if member.family not in DIMENSIONS or member.phi == 0 or member.distance != 0:
+            continue
+        network = member.candidate.architecture
+        changed = {
+            "depth": network.num_layers != base.num_layers,
+            "width": network.channels != base.channels,
+            "resolution": network.resolution != base.resolution,
+        }
+        assert changed == {d: d == member.family for d in DIMENSIONS}
+        seen.append((member.family, member.phi))
+    # Rounding leaves a network for each of them: depth and width twice, resolution up to 28 px.
+    assert seen == [("depth", 1), ("width", 1), ("resolution", 1), ("depth", 2), ("width", 2)]
+
+
+def test_the_resolution_family_ends_where_the_data_have_no_more_pixels(
+    ladder: list[Member],
+) -> None:
+    # (28 / 20)² = 1.96 is about twice the cost; twice more would need 40 px.
+    (last,) = (m for m in ladder if m.ends)
+    assert (last.family, last.phi) == ("resolution", 1)
+    assert last.candidate.architecture.resolution == 28
+    assert max(m.phi for m in ladder if m.family == "resolution") == 1
+    for family in FAMILIES:
+        if family != "resolution":
+            assert [m.phi for m in ladder if m.family == family] == [0, 1, 2]
+
+
+def test_without_a_native_resolution_no_family_ends() -> None:
+    found = climbed(max_resolution=None)
+    assert not any(member.ends for member in found)
+    (large,) = (m for m in found if m.family == "resolution" and m.phi == 2)
+    assert large.candidate.architecture.resolution == 40
+    assert large.distance == 0
+
+
+def test_equal_networks_share_a_number_and_others_do_not(ladder: list[Member]) -> None:
+    # A second compound family that is the paper's has the paper's networks.
+    twins = members(
+        small_proxy(),
+        Flops(),
+        {"compound": FAMILIES["paper"], "paper": FAMILIES["paper"]},
+        phis=(0, 1),
+        tolerance=TOLERANCE,
+        max_resolution=28,
+    )
+    assert [(m.phi, m.candidate.number) for m in twins] == [(0, 0), (0, 0), (1, 1), (1, 1)]
+    for found in (ladder, twins):
+        number_of = {m.candidate.network: m.candidate.number for m in found}
+        assert all(number_of[m.candidate.network] == m.candidate.number for m in found)
+        numbers = sorted(number_of.values())
+        assert numbers == list(range(len(number_of)))
+
+
+def test_the_order_of_phis_does_not_matter(ladder: list[Member]) -> None:
+    assert climbed(phis=(2, 0, 1, 1)) == ladder
+
+
+def test_a_ladder_may_begin_above_the_base_network(ladder: list[Member]) -> None:
+    assert climbed(phis=(1,)) == [
+        replace(member, ends=False) for member in ladder if member.phi == 1
+    ]
+
+
+def test_a_band_without_a_network_says_what_to_widen() -> None:
+    with pytest.raises(ValueError, match=r"must leave a network within 2x ± 0.0%, got none"):
+        climbed(phis=(1,), tolerance=1e-7)
+
+
+def test_the_table_has_a_row_for_each_member(ladder: list[Member]) -> None:
+    table = members_table(ladder)
+    assert table["family"].tolist() == [member.family for member in ladder]
+    assert table["phi"].tolist() == [member.phi for member in ladder]
+    assert table["candidate"].tolist() == [member.candidate.number for member in ladder]
+    assert table["ends_at_native_resolution"].sum() == 1
+    assert table["is_on_ray"].tolist() == [member.distance <= ON_RAY for member in ladder]
+    assert {"flops_ratio", "depth_share", "alpha", "network", "distance"} < set(table.columns)
