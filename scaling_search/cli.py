@@ -266,6 +266,8 @@ def _refused(text: str, error: Any, options: Any) -> str:
         return message.removeprefix("Value error, ")
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         return f"{key} is not an option; --help lists those there are"
+    if first["type"].startswith("missing"):
+        return f"{key} must be given, got nothing; --help lists the options and their values"
     rule = message.replace("Input should be", "be").replace("Input should have", "have")
     return f"{key} must {rule}, got {first['input']!r}; --help lists the options"
 

@@ -20,7 +20,7 @@ from scaling_search.results import (
     with_means,
 )
 
-always_the_same = settings(derandomize=True, deadline=None, max_examples=50)
+always_the_same = settings(derandomize=True, deadline=None, max_examples=15)
 Row = dict[str, Any]
 
 
