@@ -106,7 +106,7 @@ def test_measuring_a_plan_builds_the_base_network_and_each_kept_one() -> None:
             yield network
         assert number == 5
 
-    assert plan.measured(Flops(), track) is plan
+    plan.measure(Flops(), track)
     assert shown == [0, 1, 2, 3, 4]
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -114,7 +114,7 @@ def test_measuring_a_plan_builds_the_base_network_and_each_kept_one() -> None:
 def test_a_plan_with_a_wrong_closed_form_is_an_error() -> None:
     plan = buildable(max_networks=1).plan(Lying(small_proxy()), Flops())
     with pytest.raises(RuntimeError, match="must equal the closed form"):
-        plan.measured(Flops())
+        plan.measure(Flops())
 
 
 CELLS: list[tuple[float, EfficientNet]] = [
