@@ -156,11 +156,11 @@ def report(call: Call) -> None:
     """Writes and prints what the record of a run's folder says."""
     experiment, console = call.experiment, call.console
     folder = Path(experiment.out)
-    stored = names(storage_of(experiment))
+    stored = _stored(experiment)
     if experiment.name not in stored:
         raise RuntimeError(
             f"out must hold the record of {experiment.name!r}, got {sorted(stored)} in "
-            f"{experiment.out!r}; the search that made its config.yaml has not begun"
+            f"{experiment.out!r}; the same search again begins it"
         )
     searched = Record(storage_of(experiment), experiment.name, experiment.objective)
     rows = searched.rows()
@@ -258,13 +258,19 @@ def _made(folder: Path, experiment: Experiment) -> None:
             f"out must be a folder that can be made, got {str(folder)!r} ({error.strerror}); "
             "take another"
         ) from error
-    if experiment.storage is None and (folder / "study.db").exists():
-        others = set(names(storage_of(experiment))) - {experiment.name, scale_name(experiment.name)}
-        if others:
-            raise ValueError(
-                f"name must be {min(others, key=len)!r} as in this folder's record, got "
-                f"{experiment.name!r}; take another out= for another experiment"
-            )
+    own = {experiment.name, scale_name(experiment.name)}
+    if experiment.storage is None and (others := set(_stored(experiment)) - own):
+        raise ValueError(
+            f"name must be {min(others, key=len)!r} as in this folder's record, got "
+            f"{experiment.name!r}; take another out= for another experiment"
+        )
+
+
+def _stored(experiment: Experiment) -> list[str]:
+    """The names of the studies in the record; opening it would make the folder's own file."""
+    if experiment.storage is None and not (Path(experiment.out) / "study.db").is_file():
+        return []
+    return names(storage_of(experiment))
 
 
 def deciding(options: Mapping[str, object], dataset: Dataset) -> dict[str, object]:
