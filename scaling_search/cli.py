@@ -1,6 +1,7 @@
 """The command line, and the only file that knows Hydra."""
 
 import difflib
+import importlib
 import os
 import re
 import sys
@@ -182,10 +183,12 @@ def _run(command: str, config: Any) -> None:
             raw = OmegaConf.to_container(config, resolve=False)
             raise UsageError(_refused(str(error), error.__cause__, raw)) from error
         raise
-    from scaling_search import commands
+    # Each command brings only what it needs: a search no figures, a plan no tables.
+    from scaling_search.commands.run_folder import Call
 
+    module = importlib.import_module(f"scaling_search.commands.{command}")
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    getattr(commands, command)(commands.Call(experiment, plain, text, console))
+    module.run(Call(experiment, plain, text, console))
 
 
 def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:

@@ -20,9 +20,10 @@ from scaling_search.cells import (
     plus_minus,
     terminal_columns,
 )
+from scaling_search.files import csv, replace_file
 from scaling_search.plots.accuracy import accuracy_over_flops
 from scaling_search.plots.curves import training_curves
-from scaling_search.plots.drawing import rendered, replace_file
+from scaling_search.plots.drawing import rendered
 from scaling_search.plots.families import family_curves
 from scaling_search.plots.triangle import triangle_of_shares
 from scaling_search.results import Noise, noise
@@ -73,7 +74,7 @@ def write_report(
     if families is not None:
         tables["families"] = families
         figures["families"] = family_curves(families)
-    files = {f"{name}.csv": _csv(table) for name, table in tables.items()}
+    files = {f"{name}.csv": csv(table) for name, table in tables.items()}
     images = {name: rendered(figure) for name, figure in figures.items()}
     for name, image in images.items():
         files |= {f"figures/{name}{suffix}": content for suffix, content in image.items()}
@@ -91,44 +92,6 @@ def write_report(
     for name, content in files.items():
         replace_file(folder / name, content)
     return [folder / name for name in files]
-
-
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Writes a table as CSV, whole or not at all.
-
-    Seven digits, because coefficients have six decimals and must still build their network.
-
-    Raises:
-        RuntimeError: It cannot be written.
-    """
-    replace_file(path, _csv(table))
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A table that `write_table` wrote.
-
-    Raises:
-        RuntimeError: It cannot be read.
-    """
-    try:
-        table = pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (OSError, ValueError) as error:
-        raise RuntimeError(
-            f"{path.name} must be a table that this program wrote, got {error} for {str(path)!r}; "
-            "run the command that makes it again"
-        ) from error
-    if "order" in table:
-        table["order"] = table["order"].astype("Int64")
-    if "reason" in table:
-        table["reason"] = table["reason"].astype(object).fillna("")
-    return table
-
-
-def _csv(table: pd.DataFrame) -> bytes:
-    text = table.infer_objects().to_csv(index=False, float_format="%.7g", lineterminator="\n")
-    return text.encode()
 
 
 def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str) -> list[str]:

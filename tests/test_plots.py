@@ -14,9 +14,10 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from scaling_search.files import replace_file
 from scaling_search.plots.accuracy import accuracy_over_flops, dominating, pareto_front
 from scaling_search.plots.curves import training_curves
-from scaling_search.plots.drawing import fence, replace_file, save
+from scaling_search.plots.drawing import fence, save
 from scaling_search.plots.families import family_curves, published_family
 from scaling_search.plots.triangle import place, triangle_of_shares
 from scaling_search.scaling import DIMENSIONS, REFERENCES

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from scaling_search.report import read_table, sentences, terminal_table, write_report, write_table
+from scaling_search.files import read_table, write_table
+from scaling_search.report import sentences, terminal_table, write_report
 from scaling_search.results import coefficient_table, noise, results_table
 from tests.tables import Tables, candidate_rows, every_training, families, tables
 

@@ -2,10 +2,9 @@
 
 import io
 import math
-import os
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from scaling_search.files import replace_file
 
 Look = dict[str, Any]
 """Keywords that matplotlib checks itself."""
@@ -182,23 +183,3 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         replace_file(folder / f"{name}{suffix}", image)
         paths.append(folder / f"{name}{suffix}")
     return paths
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file by renaming a finished one over it; makes its folder.
-
-    Raises:
-        RuntimeError: It cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise RuntimeError(
-            f"{path.name} must be writable, got {error.strerror!r} for {str(path)!r}; "
-            "take another folder or make room"
-        ) from error

@@ -1,0 +1,1 @@
+"""What each command does with an experiment, one file each."""

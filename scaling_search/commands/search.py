@@ -1,0 +1,46 @@
+"""Trains the networks of a plan and records what they gave."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from scaling_search.commands.run_folder import (
+    Call,
+    deciding,
+    logged,
+    make_folder,
+    provenance,
+    storage_of,
+)
+from scaling_search.files import replace_file, write_table
+from scaling_search.progress import View, tracked
+from scaling_search.search import Search
+from scaling_search.study import Record
+
+
+def run(call: Call) -> None:
+    """Trains what is not trained yet and records it.
+
+    Everything that can be wrong is looked at before the first file is written.
+    """
+    experiment, console = call.experiment, call.console
+    planned = experiment.plan()
+    dataset = experiment.ready_dataset()
+    experiment.executor.check()
+    folder = Path(experiment.out)
+    make_folder(folder, experiment)
+    record = Record(storage_of(experiment), experiment.name, experiment.objective)
+    record.claim(deciding(call.options, dataset))
+    replace_file(folder / "config.yaml", call.config.encode())
+    candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
+    write_table(candidates, folder / "candidates.csv")
+    planned.measure(experiment.cost, tracked(console, "measuring networks"))
+    search = Search(experiment.trials(planned), record, provenance=provenance())
+    with logged(folder):
+        search.run(
+            experiment.sampler,
+            experiment.executor,
+            View(console, experiment.objective),
+            max_trainings=experiment.limits.trainings,
+        )
+    console.print(f"{search.stopped}; next: scaling-search report out={experiment.out}")
