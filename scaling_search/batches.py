@@ -11,6 +11,9 @@ from torch.nn import functional
 
 from scaling_search.protocols import Dataset, Splits
 
+STATISTICS_AT_ONCE = 2048
+"""Images whose pixels are floats at a time; all of a large split would not fit beside it."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -25,14 +28,20 @@ class Loaded:
         return (images.float() - self.mean) / self.std
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def load(dataset: Dataset, resolution: int, device: str) -> Loaded:
     """The data of a process, read and resized once for each size."""
     splits = dataset.load(resolution, device)
+    total = square = torch.zeros(1, dtype=torch.float64, device=device)
     # float64 sums of integers are exact, so that the statistics do not depend on their order.
-    pixels = splits.train.images.double()
-    std, mean = torch.std_mean(pixels, dim=(0, 2, 3), keepdim=True)
-    return Loaded(splits, mean.float(), std.float().clamp(min=1e-6))
+    for chunk in splits.train.images.split(STATISTICS_AT_ONCE):  # type: ignore[no-untyped-call]  # torch's
+        pixels = chunk.double()
+        total = total + pixels.sum((0, 2, 3))
+        square = square + pixels.square().sum((0, 2, 3))
+    count = len(splits.train.labels) * resolution**2
+    mean = (total / count)[None, :, None, None]
+    variance = ((square / count)[None, :, None, None] - mean**2) * count / (count - 1)
+    return Loaded(splits, mean.float(), variance.clamp(min=0).sqrt().float().clamp(min=1e-6))
 
 
 def augmented_batches(

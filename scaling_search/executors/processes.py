@@ -4,7 +4,6 @@ import functools
 import multiprocessing
 import os
 import threading
-from collections import Counter
 from concurrent.futures import Future
 from typing import Annotated, Literal, Self
 
@@ -43,10 +42,9 @@ class Processes:
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Hands the training to a worker, on the device that has the fewest."""
-        device = min(self._devices, key=self._in_flight.__getitem__)
-        self._in_flight[device] += 1
+        device = min(self._devices, key=lambda name: sum(not f.done() for f in self._handed[name]))
         future: Future[TrialResult] = self._pool.schedule(_work, args=(trial, device))
-        future.add_done_callback(lambda _: self._in_flight.subtract([device]))
+        self._handed[device] = [f for f in self._handed[device] if not f.done()] + [future]
         return future
 
     def __enter__(self) -> Self:
@@ -72,8 +70,8 @@ class Processes:
         return usable_cores() if self._devices == ["cpu"] else 1
 
     @functools.cached_property
-    def _in_flight(self) -> Counter[str]:
-        return Counter()
+    def _handed(self) -> dict[str, list[Future[TrialResult]]]:
+        return {device: [] for device in self._devices}
 
     @functools.cached_property
     def _pool(self) -> pebble.ProcessPool:

@@ -53,7 +53,9 @@ class Tpe:
         study = optuna.create_study(
             direction=direction(self.objective),
             sampler=optuna.samplers.TPESampler(
-                n_startup_trials=self.num_startup, seed=self.seed + len(finished) + len(running)
+                n_startup_trials=self.num_startup,
+                seed=self.seed + len(finished) + len(running),
+                constant_liar=True,  # counts what is under way, so that it is not suggested again
             ),
         )
         for result in finished:
