@@ -20,7 +20,7 @@ READERS_PHI = {
     "B7": 7.0,
 }
 """The compound coefficient of each variant. The paper gives none; these are a reader's fit to the
-published multipliers. Source: tensorflow/tpu issue #390."""
+published multipliers. Source: tensorflow/tpu#390."""
 
 
 def published_family() -> pd.DataFrame:

@@ -86,7 +86,7 @@ def audit_sentences(rule: pd.DataFrame) -> list[str]:
     as_built = rule.iloc[0]
     return [
         (
-            "depth, width, px: as published. phi: a reader's fit (tensorflow/tpu issue 390), for "
+            "depth, width, px: as published. phi: a reader's fit (tensorflow/tpu#390), for "
             "the paper gives none. rule's: alpha, beta, gamma to that phi, nothing rounded. phi "
             "from: the phi that each published multiplier stands for."
         ),

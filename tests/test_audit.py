@@ -33,7 +33,7 @@ def rounded(column: pd.Series, digits: int) -> list[float]:
 def test_published_family_is_b0_to_b7_with_a_readers_phi() -> None:
     family = published_family()
     assert family["variant"].tolist() == VARIANTS == list(READERS_PHI)
-    # Source: tensorflow/tpu issue #390; facts, section 1.4.
+    # Source: tensorflow/tpu#390; docs/sources.md, the published family.
     assert family["phi"].tolist() == [0, 0.5, 1, 2, 3.5, 5, 6, 7]
     # Source: tensorflow/tpu `efficientnet_builder.py`.
     assert family["depth"].tolist() == [1.0, 1.1, 1.2, 1.4, 1.8, 2.2, 2.6, 3.1]
@@ -49,7 +49,7 @@ def test_audit_repeats_what_was_published(table: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(
     ("column", "expected"),
-    [  # Source: facts, section 1.4, as printed there.
+    [  # Source: docs/sources.md, the published family, as printed there.
         ("phi_from_depth", [0, 0.52, 1.00, 1.85, 3.22, 4.32, 5.24, 6.21]),
         ("phi_from_width", [0, 0.00, 1.00, 1.91, 3.53, 4.93, 6.17, 7.27]),
         ("phi_from_resolution", [0, 0.49, 1.07, 2.09, 3.78, 5.09, 6.14, 7.05]),
@@ -62,13 +62,13 @@ def test_each_dimension_implies_another_phi(
 
 
 def test_nominal_ratios_are_the_published_products(table: pd.DataFrame) -> None:
-    # Source: facts, section 1.4: two decimals, one from 10 on.
+    # Source: docs/sources.md, the published family: two decimals, one from 10 on.
     assert rounded(table["nominal_flops_ratio"], 2)[:4] == [1.00, 1.26, 1.96, 3.62]
     assert rounded(table["nominal_flops_ratio"], 1)[4:] == [10.2, 23.3, 46.8, 89.0]
 
 
 def test_real_ratios_are_the_measured_ones(table: pd.DataFrame) -> None:
-    # Source: facts, section 1.4; and fvcore's counts in reference/measured_family_macs.csv.
+    # Source: docs/sources.md, the published family; and fvcore's counts in reference/measured_family_macs.csv.
     assert rounded(table["flops_ratio"], 2)[:4] == [1.00, 1.78, 2.58, 4.74]
     assert rounded(table["flops_ratio"], 1)[4:] == [11.4, 26.6, 49.4, 97.8]
     measured = pd.read_csv(MEASURED)
@@ -79,7 +79,7 @@ def test_real_ratios_are_the_measured_ones(table: pd.DataFrame) -> None:
 
 
 def test_the_rule_goes_beyond_the_published_depth_of_b7(table: pd.DataFrame) -> None:
-    # Source: facts, section 1.4: "B7's depth is 3.1 where the rule gives 3.58".
+    # Source: docs/sources.md, the published family: "B7's depth is 3.1 where the rule gives 3.58".
     b7 = table.iloc[7]
     assert (b7["depth"], round(b7["rule_depth"], 2)) == (3.1, 3.58)
     b0 = table.iloc[0]
@@ -108,7 +108,7 @@ def test_b1_spends_nothing_on_width(table: pd.DataFrame) -> None:
     b1 = table.iloc[1]
     assert b1["nominal_width_share"] == b1["width_share"] == 0
     assert round(b1["nominal_depth_share"], 2) == 0.41
-    # As built: 1.476x for depth and 1.199x for resolution alone. Source: facts, section 2.3.
+    # As built: 1.476x for depth and 1.199x for resolution alone. Source: docs/sources.md, rounding.
     assert round(b1["depth_share"], 2) == 0.68
 
 

@@ -214,7 +214,7 @@ def test_the_plan_warns_of_unequal_cost() -> None:
         max_resolution=None,
     )
     said = " ".join(grid.plan(efficientnet("b0"), Flops()).sentences())
-    # Source: facts, section 0, fact 5: 108 points, 65 networks, of which 4 are within 2 ± 0.1.
+    # Source: docs/sources.md, the grid: 108 points, 65 networks, of which 4 are within 2 ± 0.1.
     assert "108 coefficient triples lead to 65 distinct networks of 1.93x to 3.33x" in said
     assert "5 triples (4 networks) lie within 2 ± 0.1" in said
     assert "Warning: 61 of the kept networks do not cost what the target says" in said

@@ -172,7 +172,7 @@ def test_official_rounding_has_the_measured_effects(row: dict[str, str]) -> None
 
 @pytest.mark.parametrize(
     ("dimension", "multiplier", "ratio"),
-    [  # Source: facts, section 2.3, measured with fvcore.
+    [  # Source: docs/sources.md, rounding, measured with fvcore.
         ("width", 1.05, 1.086),
         ("width", 1.11, 1.206),
         ("width", 1.12, 1.394),
@@ -192,7 +192,7 @@ def test_one_dimension_alone_costs_the_measured_ratio(
 
 
 def test_depth_of_b0_changes_at_the_published_multipliers() -> None:
-    # Source: facts, section 2.3. Each belongs to what lies below it, as in (1, 1.25].
+    # Source: docs/sources.md, rounding. Each belongs to what lies below it, as in (1, 1.25].
     breakpoints = (1, 1.25, 4 / 3, 1.5, 5 / 3, 1.75, 2)
     b0 = efficientnet("b0")
     first_above = [math.floor(b * 1e6 + 1e-3) / 1e6 + 1e-6 for b in breakpoints]

@@ -38,7 +38,7 @@ def official_plan() -> Plan:
 
 
 def test_paper_grid_of_b0_is_mostly_not_of_equal_cost(official_plan: Plan) -> None:
-    # Source: facts, section 0, fact 5.
+    # Source: docs/sources.md, the grid.
     assert official_plan.num_points == 108
     assert len(official_plan.found) == 65
     ratios = [candidate.flops_ratio for candidate in official_plan.found]
@@ -75,7 +75,7 @@ def test_cells_of_the_grid_hold_the_points_that_became_one_network(official_plan
 
 @pytest.mark.parametrize(
     ("depth_rounding", "divisor", "low", "median", "high", "within_10", "within_5"),
-    [  # Source: facts, section 2.3.
+    [  # Source: docs/sources.md, rounding.
         ("ceil", 1, 1.93, 2.55, 3.33, 12, 5),
         ("ceil", 16, 1.89, 2.48, 3.25, 18, 7),
         ("ceil", 32, 1.79, 2.37, 3.10, 31, 16),
@@ -115,7 +115,7 @@ def test_rounding_bends_the_paper_grid_as_measured(
 
 
 def test_paper_grid_with_a_step_of_a_tenth_misses_the_papers_triple() -> None:
-    # Source: facts, section 2.3: 20 feasible of 396, 18 distinct.
+    # Source: docs/sources.md, rounding: 20 feasible of 396, 18 distinct.
     plan = paper_grid(step=0.1).plan(efficientnet("b0"), Flops())
     assert (plan.num_points, len(plan.found)) == (20, 18)
     scaled = efficientnet("b0").scaled(PAPER.multipliers(1))
