@@ -36,7 +36,7 @@ scaling-search COMMAND --help lists every option, --cfg job shows them composed.
 Tab completion: eval "$(scaling-search -sc install=bash)"
 """
 
-OWN_OPTIONS = {"report": ("report",), "scale": ("scale", "executor", "limits")}
+OWN_OPTIONS = {"report": ("report", "decide"), "scale": ("scale", "executor", "limits")}
 """What the commands that read a run's config.yaml still take from the command line, with out=."""
 
 WIDTH = 110
@@ -205,7 +205,7 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     saved: Any = OmegaConf.load(path)
     for key in OWN_OPTIONS[command]:
         if key != "executor":  # whose options depend on which it is
-            saved[key] = OmegaConf.merge(config[key], saved[key])
+            saved[key] = OmegaConf.merge(config[key], saved.get(key, {}))
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.get_key_element()
         if key == "out":

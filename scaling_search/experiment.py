@@ -84,6 +84,18 @@ FAMILIES = ("compound", "depth", "width", "resolution", "paper")
 
 
 @part
+class Decide:
+    """What makes a difference.
+
+    Attributes:
+        delta: The smallest difference of the objective that matters; None for what 20 % more
+            compute is worth by the fit.
+    """
+
+    delta: Annotated[float, Field(gt=0)] | None
+
+
+@part
 class Report:
     """What a report shows.
 
@@ -115,6 +127,7 @@ class Experiment:
         executor: Runs trainings.
         limits: When to stop early.
         scale: Options of the families over phi.
+        decide: What makes a difference.
         report: Options of the report.
     """
 
@@ -132,6 +145,7 @@ class Experiment:
     executor: Executor
     limits: Limits
     scale: Scale
+    decide: Decide
     report: Report
 
     def plan(self) -> Plan:

@@ -20,12 +20,14 @@ from scaling_search.cells import (
     plus_minus,
     terminal_columns,
 )
+from scaling_search.conclusions import Conclusion, comparison_cells
 from scaling_search.files import csv, replace_file
 from scaling_search.plots.accuracy import accuracy_over_flops
 from scaling_search.plots.curves import training_curves
 from scaling_search.plots.drawing import rendered
 from scaling_search.plots.families import family_curves
 from scaling_search.plots.triangle import triangle_of_shares
+from scaling_search.region import GRID
 from scaling_search.results import Noise, noise
 
 FEW_DEGREES_OF_FREEDOM = 6
@@ -40,6 +42,7 @@ def write_report(
     curves: pd.DataFrame,
     coefficients: pd.DataFrame,
     families: pd.DataFrame | None,
+    conclusion: Conclusion,
     objective: str,
     facts: Mapping[str, str],
 ) -> list[Path]:
@@ -54,6 +57,7 @@ def write_report(
         curves: A row for each epoch of each training.
         coefficients: A row for each network.
         families: A row for each family and phi, None where none was trained.
+        conclusion: What the fitted surface says.
         objective: ``val_accuracy`` or ``val_loss``.
         facts: How it was measured: what, and its value.
 
@@ -66,9 +70,13 @@ def write_report(
         "curves": curves,
         "coefficients": coefficients,
     }
+    found = conclusion.answer
+    region = None if found is None else GRID[found.region.mask]
+    if found is not None:
+        tables["comparisons"] = conclusion.comparisons()
     figures = {
         "accuracy_over_flops": accuracy_over_flops(coefficients),
-        "triangle_of_shares": triangle_of_shares(coefficients, objective),
+        "triangle_of_shares": triangle_of_shares(coefficients, objective, region),
         "training_curves": training_curves(curves, objective),
     }
     if families is not None:
@@ -79,7 +87,9 @@ def write_report(
     for name, image in images.items():
         files |= {f"figures/{name}{suffix}": content for suffix, content in image.items()}
     files["report.html"] = _html(
+        conclusions=conclusion.sentences,
         sentences=sentences(coefficients, results, objective),
+        comparisons=[] if found is None else comparison_cells(found),
         coefficients=_cells(coefficients, coefficient_columns(objective)),
         families=[] if families is None else _cells(families, family_columns()),
         figures=[

@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from scaling_search.candidates import Plan
+from scaling_search.conclusions import comparison_cells
 from scaling_search.ladder import Member
 from scaling_search.scaling import DIMENSIONS, Shares
+from scaling_search.verdicts import Answer
 
 
 def plan_table(planned: Plan) -> Table:
@@ -47,6 +49,16 @@ def ladder_table(found: Sequence[Member]) -> Table:
             str(candidate.row()["layers"]),
             member.family + (" (ends: the data have no more pixels)" if member.ends else ""),
         )
+    return table
+
+
+def comparison_table(found: Answer) -> Table:
+    """The best split against each reference; their shares are in `REFERENCES` and the report."""
+    header, *lines = comparison_cells(found)
+    table = _columns(*header[:1], *header[2:-1])
+    table.add_column(header[-1], no_wrap=True)
+    for line in lines:
+        table.add_row(*line[:1], *line[2:])
     return table
 
 

@@ -68,7 +68,7 @@ def test_nominal_ratios_are_the_published_products(table: pd.DataFrame) -> None:
 
 
 def test_real_ratios_are_the_measured_ones(table: pd.DataFrame) -> None:
-    # Source: docs/sources.md, the published family; and fvcore's counts in reference/measured_family_macs.csv.
+    # Source: docs/sources.md, the published family; reference/measured_family_macs.csv.
     assert rounded(table["flops_ratio"], 2)[:4] == [1.00, 1.78, 2.58, 4.74]
     assert rounded(table["flops_ratio"], 1)[4:] == [11.4, 26.6, 49.4, 97.8]
     measured = pd.read_csv(MEASURED)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from scaling_search.conclusions import Conclusion
 from scaling_search.files import read_table, write_table
 from scaling_search.report import sentences, terminal_table, write_report
 from scaling_search.results import coefficient_table, noise, results_table
@@ -49,6 +50,7 @@ def written(folder: Path, search: Tables, **changes: object) -> list[Path]:
         "families": None,
         "objective": "val_accuracy",
         "facts": FACTS,
+        "conclusion": Conclusion(None, None, ("No surface is fitted: too few networks.",)),
     }
     return write_report(folder, **given | changes)  # type: ignore[arg-type]  # each has its own type
 

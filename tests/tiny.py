@@ -10,7 +10,7 @@ from scaling_search.candidates import Candidate, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
 from scaling_search.executors.inline import Inline
-from scaling_search.experiment import Experiment, Limits, Report, Scale
+from scaling_search.experiment import Decide, Experiment, Limits, Report, Scale
 from scaling_search.samplers.grid import Grid
 from scaling_search.training import Epoch, Recipe, Trial, TrialResult
 from tests.proxies import buildable
@@ -85,6 +85,7 @@ def tiny_experiment(out: Path, **changes: Any) -> Experiment:
         "sampler": Grid(),
         "executor": Inline(device="cpu"),
         "limits": Limits(trainings=None),
+        "decide": Decide(delta=None),
         "scale": Scale(
             coefficients=None, families=("compound",), phis=(0, 1), num_seeds=1, tolerance=0.1
         ),

@@ -8,13 +8,14 @@ import pandas as pd
 from scaling_search import report as reporting
 from scaling_search.audit import published_family
 from scaling_search.commands.run_folder import Call, scale_name, storage_of, stored_names
+from scaling_search.conclusions import conclude
 from scaling_search.experiment import Experiment
 from scaling_search.files import read_table, write_table
 from scaling_search.plots import families as family_plots
 from scaling_search.plots.drawing import save
 from scaling_search.results import coefficient_table, curves_table, results_table, with_means
 from scaling_search.study import Record
-from scaling_search.terminal import say
+from scaling_search.terminal import comparison_table, say
 
 
 def run(call: Call) -> None:
@@ -40,6 +41,15 @@ def run(call: Call) -> None:
         found = read_table(folder / "families.csv")
         families = with_means(found[list(_member_columns(found))], trained)
         write_table(results_table(scale_rows), folder / "families_results.csv")
+    conclusion = conclude(
+        results,
+        objective=experiment.objective,
+        target=experiment.candidates.target,
+        delta=experiment.decide.delta,
+    )
+    if conclusion.answer is not None:
+        possible = coefficients["candidate"].isin(conclusion.answer.possible)
+        coefficients["in_region"] = possible.where(coefficients["candidate"] != 0)
     written = reporting.write_report(
         folder,
         candidates=candidates,
@@ -47,6 +57,7 @@ def run(call: Call) -> None:
         curves=curves_table(rows),
         coefficients=coefficients,
         families=families,
+        conclusion=conclusion,
         objective=experiment.objective,
         facts=_facts(experiment, searched, results),
     )
@@ -56,6 +67,9 @@ def run(call: Call) -> None:
     console.print(
         reporting.terminal_table(coefficients, experiment.objective, most=experiment.report.most)
     )
+    if conclusion.answer is not None:
+        console.print(comparison_table(conclusion.answer))
+    say(console, conclusion.sentences)
     say(console, reporting.sentences(coefficients, results, experiment.objective))
     shown = [path for path in written if path.suffix in {".csv", ".html"}]
     say(console, [f"  {path}" for path in (*shown, folder / "figures")])

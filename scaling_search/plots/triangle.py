@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
@@ -33,13 +34,17 @@ CENTRED: Look = {"ha": "center", "va": "center"}
 
 
 @styled()
-def triangle_of_shares(coefficients: pd.DataFrame, objective: str) -> Figure:
+def triangle_of_shares(
+    coefficients: pd.DataFrame, objective: str, region: NDArray[np.float64] | None = None
+) -> Figure:
     """The networks on the triangle of shares, coloured by their mean of the objective.
 
     Args:
         coefficients: As `results.coefficient_table` gives it.
         objective: ``val_accuracy`` or ``val_loss``.
+        region: Points of the grid where the best split can be, (points, 3); None to draw none.
     """
+    look: Look
     is_loss = objective == "val_loss"
     # Where networks coincide, the best one lies on top.
     scaled = coefficients[coefficients["candidate"] != 0]
@@ -58,8 +63,13 @@ def triangle_of_shares(coefficients: pd.DataFrame, objective: str) -> Figure:
     )
     axes = figure.subplots()
     _frame(axes)
+    if region is not None and len(region):
+        look = {"marker": "h", "s": 420, "color": "#dbe7f3", "linewidth": 0, "zorder": 0.5}
+        cells = axes.scatter(*place(region), label="95 % region of the best split", **look)
+        corners = place([REFERENCES[name] for name in DIMENSIONS]).T
+        cells.set_clip_path(Path(corners, closed=False), axes.transData)
     if not is_trained.all():
-        look: Look = {"color": "#c9c9c9", "label": "no finished training", "zorder": 3}
+        look = {"color": "#c9c9c9", "label": "no finished training", "zorder": 3}
         axes.scatter(x[~is_trained], y[~is_trained], s=46, **look)
     if is_trained.any():
         look = {"cmap": "viridis_r" if is_loss else "viridis", "edgecolor": INK, "linewidth": 0.5}
