@@ -68,7 +68,9 @@ def run(call: Call) -> None:
         reporting.terminal_table(coefficients, experiment.objective, most=experiment.report.most)
     )
     if conclusion.answer is not None:
+        console.print()
         console.print(comparison_table(conclusion.answer))
+    console.print()
     say(console, conclusion.sentences)
     say(console, reporting.sentences(coefficients, results, experiment.objective))
     shown = [path for path in written if path.suffix in {".csv", ".html"}]
