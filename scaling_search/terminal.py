@@ -118,7 +118,7 @@ def audit_sentences(rule: pd.DataFrame) -> list[str]:
 
 def _columns(*titles: str) -> Table:
     """An empty table without lines, numbers to the right."""
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     return table
