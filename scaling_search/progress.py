@@ -15,16 +15,14 @@ from scaling_search.study import Objective
 from scaling_search.training import Trial, TrialResult
 
 
-def tracked(console: Console, what: str) -> "_Track":
-    """A bar over things that take a while; silent where there is no terminal."""
-    return _Track(console, what)
+class Tracked:
+    """A bar over candidates that take a while; silent where there is no terminal."""
 
-
-class _Track:
     def __init__(self, console: Console, what: str) -> None:
         self.console, self.what = console, what
 
     def __call__(self, candidates: Iterable[Candidate], total: int) -> Iterable[Candidate]:
+        """The candidates, one after the other, and how far they are on the screen."""
         return track(
             candidates,
             description=self.what,

@@ -15,7 +15,7 @@ from scaling_search.commands.run_folder import (
 from scaling_search.experiment import Experiment
 from scaling_search.files import read_table, write_table
 from scaling_search.ladder import family_shares, members, members_table
-from scaling_search.progress import View, tracked
+from scaling_search.progress import Tracked, View
 from scaling_search.results import coefficient_table, results_table
 from scaling_search.scaling import Shares
 from scaling_search.search import Search
@@ -41,7 +41,7 @@ def run(call: Call) -> None:
             max_resolution=dataset.resolution,
         )
     candidates = {member.candidate.number: member.candidate for member in found}
-    track = tracked(console, "measuring networks")
+    track = Tracked(console, "measuring networks")
     for candidate in track(candidates.values(), len(candidates)):
         experiment.cost.measure(candidate.architecture)
     write_table(members_table(found), folder / "families.csv")

@@ -13,7 +13,7 @@ from scaling_search.commands.run_folder import (
     storage_of,
 )
 from scaling_search.files import replace_file, write_table
-from scaling_search.progress import View, tracked
+from scaling_search.progress import Tracked, View
 from scaling_search.search import Search
 from scaling_search.study import Record
 
@@ -34,7 +34,7 @@ def run(call: Call) -> None:
     replace_file(folder / "config.yaml", call.config.encode())
     candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
     write_table(candidates, folder / "candidates.csv")
-    planned.measure(experiment.cost, tracked(console, "measuring networks"))
+    planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     search = Search(experiment.trials(planned), record, provenance=provenance())
     with logged(folder):
         search.run(
