@@ -14,7 +14,7 @@ from scaling_search.scaling import DIMENSIONS, Shares
 from scaling_search.verdicts import MOST_TRAININGS, Answer, Comparison, answer
 
 SAME = 0.01
-"""A reference so near to the best split is not compared with it in words."""
+"""A reference so near to the best split is the same and not compared with it."""
 
 OTHER = {"val_loss": "val_accuracy", "val_accuracy": "val_loss"}
 
@@ -198,15 +198,15 @@ def comparison_cells(found: Answer) -> list[list[str]]:
     header = ["split", "shares d / w / r", "predicted", "the best is better by", "compute"]
     return [
         [*header, "the best is"],
-        *(_cells(comparison, response) for comparison in found.comparisons),
+        *(_cells(comparison, response, found.region.best) for comparison in found.comparisons),
     ]
 
 
-def _cells(comparison: Comparison, response: str) -> list[str]:
+def _cells(comparison: Comparison, response: str, best: Shares) -> list[str]:
     shares = " / ".join(f"{share:.2f}" for share in comparison.shares)
     cells = [comparison.name, shares, level(comparison.prediction, response)]
-    if comparison.name == "best":
-        return [*cells, "–", "–", "–"]
+    if comparison.shares.distance(best) < SAME:
+        return [*cells, "–", "–", "–" if comparison.name == "best" else "the same"]
     size, low, high = (
         difference(value, response).removesuffix(" points")
         for value in (comparison.difference, comparison.difference_low, comparison.difference_high)

@@ -141,6 +141,17 @@ def test_the_table_compares_the_best_with_every_reference() -> None:
     assert all(len(line) == len(header) for line in lines)
 
 
+@pytest.mark.parametrize(("truth", "is_same"), [(around(1.0, 0.0), True), (around(0, 0), False)])
+def test_a_reference_that_is_the_best_is_not_compared_with_itself(
+    truth: Truth, is_same: bool
+) -> None:
+    conclusion = concluded(results(truth))
+    assert conclusion.answer is not None
+    depth = comparison_cells(conclusion.answer)[2]
+    assert depth[0] == "depth"
+    assert (depth[-1] == "the same") == is_same
+
+
 @pytest.mark.parametrize(("delta", "word"), [(0.5, "as good"), (1e-6, "cannot tell")])
 def test_what_matters_decides_between_as_good_and_cannot_tell(delta: float, word: str) -> None:
     table = results(around(1 / 3, 1 / 3, spread=0.05), seed_sd=0.003)
