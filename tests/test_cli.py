@@ -69,7 +69,7 @@ def test_help_of_a_command_lists_every_option(cli: Cli) -> None:
     assert outcome.code == 0
     for option in ("max_networks:", "workers_per_device:", "learning_rate:", "num_seeds:"):
         assert option in outcome.out
-    assert "sampler: grid, tpe" in outcome.out
+    assert "sampler: focus, gp, grid, qmc, tpe" in outcome.out
 
 
 def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
         (["search", "recipe.epoch=3"], ["recipe.epoch is not an option", "recipe.epochs"]),
         (["search", "smapler=tpe"], ["smapler is not an option", "sampler"]),
         (["search", "experiment=defualt"], ["experiment", "'defualt'", "default"]),
-        (["search", "sampler=tpee"], ["sampler must be one of grid, tpe", "'tpee'"]),
+        (["search", "sampler=tpee"], ["sampler must be one of focus, gp, grid, qmc, tpe", "'tpee'", "tpe?"]),
         (["search", "recipe.epochs=many"], ["recipe.epochs", "integer", "'many'"]),
         (["search", "recipe.epochs=0"], ["recipe.epochs", "greater than or equal to 1", "0"]),
         (["search", "recipe.learning_rate=nan"], ["recipe.learning_rate", "nan"]),

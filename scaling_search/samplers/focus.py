@@ -1,0 +1,112 @@
+"""The training that narrows the answer down the most for its time."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from scaling_search.design import Design, differences_from_best, predicted_seconds
+from scaling_search.fit import Surface, fit_surface
+from scaling_search.observations import Values, observations
+from scaling_search.protocols import part
+from scaling_search.region import find_region
+from scaling_search.spread import as_points
+from scaling_search.study import Objective
+from scaling_search.training import Trial, TrialResult, first_by_seed
+
+
+@part
+class Focus:
+    """Chooses what the region of the best split would shrink by, for each predicted second.
+
+    Seed 0 of every candidate comes first, in the order of the plan. Then always the training, of
+    any network with its next seed, that most lowers the variance of f(best) - f(x) summed over the
+    points x of the region. The first training with a seed tells nothing alone, and is judged
+    together with the best second one and the base network's, which opens every seed. Without a
+    surface it goes seed by seed. A network that has only failed comes last.
+
+    Attributes:
+        objective: What the surface is fitted to.
+        target: Cost that the networks should have, over the base network's.
+    """
+
+    objective: Objective
+    target: Annotated[float, Field(gt=0)]
+
+    def choose(
+        self,
+        remaining: Sequence[Trial],
+        running: Sequence[Trial],
+        finished: Sequence[TrialResult],
+    ) -> Trial:
+        """The next seed of the network whose training tells the most per second."""
+        first = first_by_seed(remaining)
+        surface = None if first.seed == 0 else self._surface(finished)
+        done = [result.trial for result in finished if result.state == "COMPLETE"]
+        done = [trial for trial in (*done, *running) if trial.candidate.number > 0]
+        options = _next_of_each(remaining, {trial.candidate.number for trial in done})
+        if surface is None or not options:
+            return first
+        rates = _rates(options, done, surface, remaining, finished)
+        # What rounding makes of equal rates decides nothing: the first in the canonical order.
+        chosen = options[int((rates >= rates.max() * (1 - 1e-9)).argmax())]
+        return next((t for t in remaining if t.order == (0, chosen.seed)), chosen)
+
+    def _surface(self, finished: Sequence[TrialResult]) -> Surface | None:
+        rows = [
+            result.trial.candidate.row()
+            | {
+                "seed": result.trial.seed,
+                "state": result.state,
+                self.objective: getattr(result.curve[-1], self.objective)
+                if result.state == "COMPLETE"
+                else None,
+            }
+            for result in finished
+        ]
+        table = pd.DataFrame(rows)
+        try:
+            return fit_surface(observations(table, response=self.objective, target=self.target))
+        except ValueError:
+            return None
+
+
+def _next_of_each(remaining: Sequence[Trial], trained: set[int]) -> list[Trial]:
+    """The lowest remaining seed of each of the networks, in the canonical order."""
+    lowest: dict[int, Trial] = {}
+    for trial in remaining:
+        if trial.candidate.number in trained:
+            lowest.setdefault(trial.candidate.number, trial)
+    return list(lowest.values())
+
+
+def _rates(
+    options: Sequence[Trial],
+    done: Sequence[Trial],
+    surface: Surface,
+    remaining: Sequence[Trial],
+    finished: Sequence[TrialResult],
+) -> Values:
+    """By how much each training would lower the variance for each predicted second."""
+    networks = {trial.candidate.number: trial.candidate.shares for trial in done}
+    place = {number: index for index, number in enumerate(networks)}
+    design = Design(
+        shares=as_points([shares for shares in networks.values() if shares is not None]),
+        network=np.array([place[trial.candidate.number] for trial in done]),
+        seed=np.array([trial.seed for trial in done]),
+        variance_ratio=surface.variance_ratio,
+    )
+    alone, pairs = design.falls(
+        differences_from_best(find_region(surface)),
+        np.array([place[trial.candidate.number] for trial in options]),
+        np.array([trial.seed for trial in options]),
+    )
+    predicted = predicted_seconds(finished)
+    seconds = np.array([predicted(trial.candidate) for trial in options])
+    opening = {t.seed: predicted(t.candidate) for t in remaining if t.candidate.number == 0}
+    base = np.array([opening.get(trial.seed, 0.0) for trial in options])
+    together = pairs / (seconds[:, None] + seconds + base[:, None])
+    rates: Values = np.maximum(alone / seconds, together.max(axis=1))
+    return rates
