@@ -1,6 +1,5 @@
 """The best point, its region, and how often they are right."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -208,12 +207,3 @@ def test_the_region_covers_the_truth(network_sd: float) -> None:
     )
     # The bar is 0.93; two binomial standard errors of 200 draws are 0.036.
     assert covered / num_draws >= 0.93 - 2 * np.sqrt(0.93 * 0.07 / num_draws)
-
-
-@pytest.mark.slow
-def test_fit_and_region_of_500_trainings_take_three_seconds() -> None:
-    shares = spread_points(100)
-    data = trainings(shares, around(0.3, 0.4), Luck(0.0065, network_sd=0.003), num_seeds=5)
-    started = time.perf_counter()
-    find_region(fit_surface(data))
-    assert time.perf_counter() - started < 3
