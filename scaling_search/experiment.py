@@ -39,9 +39,11 @@ class Limits:
 
     Attributes:
         trainings: End when the record holds so many; None for no limit.
+        hours: Hand out nothing more after so many of a command; None for no limit.
     """
 
     trainings: Annotated[int, Field(ge=1)] | None
+    hours: Annotated[float, Field(gt=0)] | None
 
 
 @part

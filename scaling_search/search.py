@@ -1,6 +1,7 @@
 """The loop of a search: choose, submit, record, until nothing remains."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from datetime import UTC, datetime
@@ -51,17 +52,20 @@ class Search:
         view: View,
         *,
         max_trainings: int | None = None,
+        max_hours: float | None = None,
     ) -> None:
-        """Trains until nothing remains, the sampler ends it or the limit is reached.
+        """Trains until nothing remains, the sampler ends it or a limit is reached.
 
-        Without a sampler all trainings are done, seed by seed.
+        Without a sampler all trainings are done, seed by seed. After ``max_hours`` nothing more is
+        handed out; what is in flight ends.
         On KeyboardInterrupt what has ended is recorded before it goes on its way.
         """
         running: Running = {}
+        limits = _Limits(max_trainings, max_hours)
         with executor, view:
             view.begin(self.trials, self.finished.values(), executor.slots)
             try:
-                while self._fill(running, sampler, executor, view, max_trainings):
+                while self._fill(running, sampler, executor, view, limits):
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     self._collect(running, done, view)
             except KeyboardInterrupt:
@@ -75,7 +79,7 @@ class Search:
         sampler: Sampler | None,
         executor: Executor,
         view: View,
-        max_trainings: int | None,
+        limits: "_Limits",
     ) -> bool:
         """Hands out trainings while there are slots; False when none is in flight any more."""
         while len(running) < executor.slots:
@@ -85,8 +89,8 @@ class Search:
             if not remaining:
                 self.stopped = "all trainings are done"
                 break
-            if max_trainings is not None and len(self.finished) + len(running) >= max_trainings:
-                self.stopped = f"limits.trainings={max_trainings} is reached"
+            if reached := limits.reached(len(self.finished) + len(running)):
+                self.stopped = f"{reached} is reached"
                 break
             finished = sorted(self.finished.values(), key=lambda result: result.trial.order)
             if sampler is None:
@@ -114,6 +118,23 @@ class Search:
             self.finished[trial.key] = result
             _log(result)
             view.ended(result)
+
+
+class _Limits:
+    """When nothing more is handed out; the hours count from here."""
+
+    def __init__(self, trainings: int | None, hours: float | None) -> None:
+        self.trainings = trainings
+        self.hours = hours
+        self._since = time.monotonic()
+
+    def reached(self, num_trainings: int) -> str:
+        """The limit that is reached with so many trainings done or in flight, else nothing."""
+        if self.trainings is not None and num_trainings >= self.trainings:
+            return f"limits.trainings={self.trainings}"
+        if self.hours is not None and time.monotonic() - self._since >= self.hours * 3600:
+            return f"limits.hours={self.hours:g}"
+        return ""
 
 
 def _by_order(trial: Trial) -> tuple[int, int]:

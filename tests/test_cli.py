@@ -87,7 +87,7 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
         (["search", "recipe.epoch=3"], ["recipe.epoch is not an option", "recipe.epochs"]),
         (["search", "smapler=tpe"], ["smapler is not an option", "sampler"]),
         (["search", "experiment=defualt"], ["experiment", "'defualt'", "default"]),
-        (["search", "sampler=tpee"], ["sampler must be one of focus, gp, grid, qmc, tpe", "tpee"]),
+        (
             ["search", "sampler=tpee"],
             ["sampler must be one of focus, gp, grid, qmc, tpe", "'tpee'", "tpe?"],
         ),

@@ -54,6 +54,11 @@ def tiny_scale(**changes: Any) -> Scale:
     return Scale(**options | changes)
 
 
+def limits(**changes: Any) -> Limits:
+    options: dict[str, Any] = {"trainings": None, "hours": None}
+    return Limits(**options | changes)
+
+
 def tpe(**changes: Any) -> Tpe:
     options: dict[str, Any] = {"objective": "val_loss", "num_startup": 10, "seed": 0}
     return Tpe(**options | changes)
@@ -92,7 +97,10 @@ OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
         "num_startup": st.integers(max_value=0),
         "seed": st.integers(max_value=-1),
     },
-    Limits: {"trainings": st.integers(max_value=0) | st.text() | st.floats()},
+    limits: {
+        "trainings": st.integers(max_value=0) | st.text() | st.floats(),
+        "hours": at_most(0) | st.text(),
+    },
     tiny_network: {
         "num_layers": st.lists(st.integers(max_value=0), min_size=2, max_size=2),
         "stem_stride": st.integers(min_value=3),

@@ -111,6 +111,7 @@ def run(
     sampler: Sampler | None = None,
     *,
     max_trainings: int | None = None,
+    max_hours: float | None = None,
     known: Sequence[TrialResult] = (),
     trials: Sequence[Trial] | None = None,
 ) -> tuple[Search, str]:
@@ -123,7 +124,13 @@ def run(
     )
     printed = io.StringIO()
     view = View(Console(file=printed, width=200), experiment.objective)
-    search.run(sampler, executor or Executing(), view, max_trainings=max_trainings)
+    search.run(
+        sampler,
+        executor or Executing(),
+        view,
+        max_trainings=max_trainings,
+        max_hours=max_hours,
+    )
     return search, printed.getvalue()
 
 
@@ -283,6 +290,15 @@ def test_a_limit_that_is_reached_trains_nothing(experiment: Experiment) -> None:
     search, _ = run(experiment, executor, max_trainings=2)
     assert executor.submitted == []
     assert search.stopped == "limits.trainings=2 is reached"
+
+
+def test_hours_that_are_over_hand_out_nothing_more(experiment: Experiment) -> None:
+    executor = Executing()
+    search, _ = run(experiment, executor, max_hours=1e-12)
+    assert executor.submitted == []
+    assert search.stopped == "limits.hours=1e-12 is reached"
+    search, _ = run(experiment, executor, max_hours=1.0)
+    assert search.stopped == "all trainings are done"
 
 
 @pytest.mark.parametrize("slots", [1, 3])

@@ -84,7 +84,7 @@ def tiny_experiment(out: Path, **changes: Any) -> Experiment:
         "recipe": tiny_recipe(),
         "sampler": Grid(),
         "executor": Inline(device="cpu"),
-        "limits": Limits(trainings=None),
+        "limits": Limits(trainings=None, hours=None),
         "decide": Decide(delta=None),
         "scale": Scale(
             coefficients=None, families=("compound",), phis=(0, 1), num_seeds=1, tolerance=0.1

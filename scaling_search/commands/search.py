@@ -42,5 +42,6 @@ def run(call: Call) -> None:
             experiment.executor,
             View(console, experiment.objective),
             max_trainings=experiment.limits.trainings,
+            max_hours=experiment.limits.hours,
         )
     console.print(f"{search.stopped}; next: scaling-search report out={experiment.out}")
