@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from scaling_search.candidates import Candidate, Costed, Ranges, networks_in_band
+from scaling_search.candidates import Candidate, Costed
 from scaling_search.protocols import Architecture, Cost
+from scaling_search.reachable import Ranges, networks_in_band
 from scaling_search.scaling import REFERENCES, Shares
 
 ON_RAY = 0.05

@@ -11,9 +11,10 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 
 from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
-from scaling_search.candidates import Candidate, Plan, Ranges
+from scaling_search.candidates import Candidate, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture
+from scaling_search.reachable import Ranges
 from scaling_search.scaling import DIMENSIONS, Coefficients, Multipliers, phi_of
 from scaling_search.spaces.paper_grid import PaperGrid
 from tests.proxies import Lying, buildable, small_proxy

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from scaling_search.candidates import Costed, networks_in_band
+from scaling_search.candidates import Costed
 from scaling_search.costs.flops import Flops
 from scaling_search.ladder import ON_RAY, SEARCHED, Member, family_shares, members, members_table
+from scaling_search.reachable import networks_in_band
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
 from tests.proxies import small_proxy
 

@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import Field, Strict
 
-from scaling_search.candidates import Costed, Plan, Ranges, networks_in_band
+from scaling_search.candidates import Costed, Plan
 from scaling_search.protocols import Architecture, Cost, part
+from scaling_search.reachable import Ranges, networks_in_band
 from scaling_search.scaling import phi_of
 from scaling_search.spread import spread_subset
 
