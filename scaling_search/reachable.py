@@ -5,9 +5,15 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
+
+from pydantic import Strict
 
 from scaling_search.candidates import Candidate, Costed
 from scaling_search.scaling import DIMENSIONS, Multipliers
+
+Range = Annotated[tuple[float, float], Strict(strict=False)]
+"""Two limits, given as any sequence."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +27,9 @@ class Ranges:
         max_resolution: No larger images, in pixels; None for no limit.
     """
 
-    alpha: tuple[float, float]
-    beta: tuple[float, float]
-    gamma: tuple[float, float]
+    alpha: Range
+    beta: Range
+    gamma: Range
     max_resolution: int | None
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from scaling_search import report as reporting
 from scaling_search.audit import published_family
-from scaling_search.commands.run_folder import Call, scale_name, storage_of, stored_names
+from scaling_search.commands.run_folder import Call, record_of, scale_name, stored_names
 from scaling_search.conclusions import conclude
 from scaling_search.experiment import Experiment
 from scaling_search.files import read_table, write_table
@@ -28,14 +28,14 @@ def run(call: Call) -> None:
             f"out must hold the record of {experiment.name!r}, got {sorted(stored)} in "
             f"{experiment.out!r}; the same search again begins it"
         )
-    searched = Record(storage_of(experiment), experiment.name, experiment.objective)
+    searched = record_of(experiment, experiment.name)
     rows = searched.rows()
     candidates = read_table(folder / "candidates.csv")
     results = results_table(rows)
     coefficients = coefficient_table(candidates, results, experiment.objective)
     families = None
     if (folder / "families.csv").is_file() and scale_name(experiment.name) in stored:
-        scaled = Record(storage_of(experiment), scale_name(experiment.name), experiment.objective)
+        scaled = record_of(experiment, scale_name(experiment.name))
         scale_rows = scaled.rows()
         trained = pd.concat([results, results_table(scale_rows)])
         found = read_table(folder / "families.csv")

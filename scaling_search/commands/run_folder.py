@@ -11,8 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 from scaling_search.experiment import DECIDING, Experiment
-from scaling_search.protocols import Dataset
-from scaling_search.study import names
+from scaling_search.progress import View
+from scaling_search.protocols import Dataset, Sampler
+from scaling_search.search import Search
+from scaling_search.study import Record, names
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,25 @@ class Call:
 def storage_of(experiment: Experiment) -> str:
     """Where the record lies."""
     return experiment.storage or f"sqlite:///{(Path(experiment.out) / 'study.db').resolve()}"
+
+
+def record_of(experiment: Experiment, name: str) -> Record:
+    """The study of this name in the experiment's storage, made if it is not there."""
+    return Record(storage_of(experiment), name, experiment.objective)
+
+
+def train(call: Call, search: Search, sampler: Sampler | None) -> None:
+    """Does the trainings of a search within the limits, with a live view and a log."""
+    experiment, console = call.experiment, call.console
+    with logged(Path(experiment.out)):
+        search.run(
+            sampler,
+            experiment.executor,
+            View(console, experiment.objective),
+            max_trainings=experiment.limits.trainings,
+            max_hours=experiment.limits.hours,
+        )
+    console.print(f"{search.stopped}; next: scaling-search report out={experiment.out}")
 
 
 def scale_name(name: str) -> str:

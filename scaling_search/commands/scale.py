@@ -7,15 +7,15 @@ from rich.console import Console
 from scaling_search.commands.run_folder import (
     Call,
     deciding,
-    logged,
     provenance,
+    record_of,
     scale_name,
-    storage_of,
+    train,
 )
 from scaling_search.experiment import Experiment
 from scaling_search.files import read_table, write_table
 from scaling_search.ladder import family_shares, members, members_table
-from scaling_search.progress import Tracked, View
+from scaling_search.progress import Tracked
 from scaling_search.results import coefficient_table, results_table
 from scaling_search.scaling import Shares
 from scaling_search.search import Search
@@ -29,7 +29,7 @@ def run(call: Call) -> None:
     folder = Path(experiment.out)
     dataset = experiment.ready_dataset()
     experiment.executor.check()
-    searched = Record(storage_of(experiment), experiment.name, experiment.objective)
+    searched = record_of(experiment, experiment.name)
     searched.claim(deciding(call.options, dataset))
     with console.status("finding the families' members"):
         found = members(
@@ -51,22 +51,14 @@ def run(call: Call) -> None:
         for number in sorted(candidates)
         for seed in range(experiment.scale.num_seeds)
     ]
-    record = Record(storage_of(experiment), scale_name(experiment.name), experiment.objective)
+    record = record_of(experiment, scale_name(experiment.name))
     search = Search(
         trials,
         record,
         provenance=provenance(),
         known=list(searched.results_of(trials).values()),
     )
-    with logged(folder):
-        search.run(
-            None,
-            experiment.executor,
-            View(console, experiment.objective),
-            max_trainings=experiment.limits.trainings,
-            max_hours=experiment.limits.hours,
-        )
-    console.print(f"{search.stopped}; next: scaling-search report out={experiment.out}")
+    train(call, search, None)
 
 
 def _families(experiment: Experiment, searched: Record, console: Console) -> dict[str, Shares]:

@@ -7,15 +7,14 @@ import pandas as pd
 from scaling_search.commands.run_folder import (
     Call,
     deciding,
-    logged,
     make_folder,
     provenance,
-    storage_of,
+    record_of,
+    train,
 )
 from scaling_search.files import replace_file, write_table
-from scaling_search.progress import Tracked, View
+from scaling_search.progress import Tracked
 from scaling_search.search import Search
-from scaling_search.study import Record
 
 
 def run(call: Call) -> None:
@@ -29,19 +28,11 @@ def run(call: Call) -> None:
     experiment.executor.check()
     folder = Path(experiment.out)
     make_folder(folder, experiment)
-    record = Record(storage_of(experiment), experiment.name, experiment.objective)
+    record = record_of(experiment, experiment.name)
     record.claim(deciding(call.options, dataset))
     replace_file(folder / "config.yaml", call.config.encode())
     candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
     write_table(candidates, folder / "candidates.csv")
     planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     search = Search(experiment.trials(planned), record, provenance=provenance())
-    with logged(folder):
-        search.run(
-            experiment.sampler,
-            experiment.executor,
-            View(console, experiment.objective),
-            max_trainings=experiment.limits.trainings,
-            max_hours=experiment.limits.hours,
-        )
-    console.print(f"{search.stopped}; next: scaling-search report out={experiment.out}")
+    train(call, search, experiment.sampler)

@@ -3,15 +3,13 @@
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from scaling_search.candidates import Costed, Plan
 from scaling_search.protocols import Architecture, Cost, part
-from scaling_search.reachable import Ranges, networks_in_band
+from scaling_search.reachable import Range, Ranges, networks_in_band
 from scaling_search.scaling import phi_of
 from scaling_search.spread import spread_subset
-
-Range = Annotated[tuple[float, float], Strict(strict=False)]
 
 
 @part

@@ -5,15 +5,13 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, Strict
+from pydantic import Field
 
 from scaling_search.candidates import Candidate, Costed, Plan
 from scaling_search.protocols import Architecture, Cost, part
-from scaling_search.reachable import Ranges, empty_band
+from scaling_search.reachable import Range, Ranges, empty_band
 from scaling_search.scaling import Coefficients, phi_of
 from scaling_search.spread import spread_subset
-
-Range = Annotated[tuple[float, float], Strict(strict=False)]
 
 
 @part
