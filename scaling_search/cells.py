@@ -44,7 +44,7 @@ def coefficient_columns(objective: str) -> dict[str, Cell]:
     return {
         "order": _order,
         "network": lambda row: f"{row['candidate']}",
-        **{name: _coefficient(name) for name in ("alpha", "beta", "gamma")},
+        **{name: coefficient(name) for name in ("alpha", "beta", "gamma")},
         "shares d / w / r": _shares,
         "nominal cost": lambda row: f"{row['nominal_flops_ratio']:.3f}x",
         "measured cost": lambda row: f"{row['flops_ratio']:.3f}x",
@@ -111,7 +111,9 @@ def _order(row: "pd.Series[Any]") -> str:
     return "–" if pd.isna(row["order"]) else f"{row['order']}"
 
 
-def _coefficient(name: str) -> Cell:
+def coefficient(name: str) -> Cell:
+    """One of alpha, beta, gamma with the cell of values that round to the same network."""
+
     def cell(row: "pd.Series[Any]") -> str:
         low, high = (f"{row[f'{name}_{end}']:.3f}" for end in ("low", "high"))
         return f"{row[name]:.3f}" + ("" if low == high else f" ({low} to {high})")

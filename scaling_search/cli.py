@@ -15,6 +15,9 @@ COMMANDS = {
     "search": "train them; the same command again goes on where it stopped",
     "report": "tables, figures and report.html from a run's folder",
     "scale": "train whole families over phi, for accuracy over FLOPs",
+    "confirm": "train the winner anew with fresh seeds, then look at the test split, once",
+    "fairness": "does the learning rate or the length of training favour some networks?",
+    "transfer": "does the best split hold at four and eight times the cost?",
     "audit": "the published EfficientNet coefficients beside what their rule gives",
 }
 
@@ -24,7 +27,7 @@ How to spend k times the compute on a network: a search for the coefficients alp
 of depth, width and resolution among networks of equal measured cost.
 
 commands:
-{os.linesep.join(f"  {name:8}{what}" for name, what in COMMANDS.items())}
+{os.linesep.join(f"  {name:10}{what}" for name, what in COMMANDS.items())}
 
 first steps:
   scaling-search plan                                   what would be trained
@@ -36,8 +39,18 @@ scaling-search COMMAND --help lists every option, --cfg job shows them composed.
 Tab completion: eval "$(scaling-search -sc install=bash)"
 """
 
-OWN_OPTIONS = {"report": ("report", "decide"), "scale": ("scale", "executor", "limits")}
+TRAINING = ("executor", "limits", "price_only")
+OWN_OPTIONS = {
+    "report": ("report", "decide"),
+    "scale": ("scale", *TRAINING),
+    "confirm": ("confirm", "decide", *TRAINING),
+    "fairness": ("fairness", *TRAINING),
+    "transfer": ("transfer", *TRAINING),
+}
 """What the commands that read a run's config.yaml still take from the command line, with out=."""
+
+FOR_ONE_COMMAND = ("limits", "price_only")
+"""Of these a run's config.yaml says what its search was given, which was for that alone."""
 
 WIDTH = 110
 """Columns of tables where there is no terminal to ask."""
@@ -203,9 +216,11 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
             f"config.yaml; scaling-search search out={config.out} makes one"
         )
     saved: Any = OmegaConf.load(path)
-    for key in OWN_OPTIONS[command]:
-        if key != "executor":  # whose options depend on which it is
-            saved[key] = OmegaConf.merge(config[key], saved.get(key, {}))
+    own_keys = OWN_OPTIONS[command]
+    fresh = {key: config[key] for key in own_keys if key in FOR_ONE_COMMAND}
+    # What an executor's options are depends on which it is.
+    merged = {k: config[k] for k in own_keys if k not in {*FOR_ONE_COMMAND, "executor"}}
+    saved = OmegaConf.merge(merged, saved, fresh)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.get_key_element()
         if key == "out":

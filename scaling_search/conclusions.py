@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scaling_search.cells import difference, level
+from scaling_search.cells import coefficient, difference, level
 from scaling_search.diagnosis import Diagnosis, diagnose
 from scaling_search.fit import FTest, fit_surface
 from scaling_search.observations import observations
@@ -57,7 +57,8 @@ def conclude(
     except ValueError as error:
         return Conclusion(None, None, (f"No surface is fitted: {error}.",))
     found, luck = answer(surface, delta=delta), diagnose(surface)
-    said = [*_about_best(found, luck), *_about_references(found, luck), _about_luck(found, luck)]
+    said = [*_about_best(found, luck), _about_found(found, results)]
+    said += [*_about_region(found, luck), *_about_references(found, luck), _about_luck(found, luck)]
     said += _about_misfit(luck)
     try:
         other = fit_surface(observations(results, response=OTHER[objective], target=target))
@@ -85,16 +86,33 @@ def _about_best(found: Answer, luck: Diagnosis) -> list[str]:
         ]
     value = level(best.prediction, found.surface.observations.response)
     low, high = (level(end, found.surface.observations.response) for end in (best.low, best.high))
+    return [
+        (
+            f"The split matters ({_p(found.flat)} against a flat surface). The surface is best at "
+            f"{at}{edge}: {value} ({low} to {high}){_but(luck)}."
+        )
+    ]
+
+
+def _about_found(found: Answer, results: pd.DataFrame) -> str:
+    """The coefficients to use: those of the network nearest to the best point."""
+    row = results[results["candidate"] == found.found].iloc[0]
+    triple = ", ".join(f"{name} {coefficient(name)(row)}" for name in ("alpha", "beta", "gamma"))
+    guess = ", a guess" if found.region.is_everything else ""
+    return (
+        f"Found{guess}: {triple}; network {found.found}, {found.found_distance:.2f} away from it."
+    )
+
+
+def _about_region(found: Answer, luck: Diagnosis) -> list[str]:
+    region = found.region
+    if region.is_everything:
+        return []
     extents = ", ".join(
         f"{name} {a:.2f} to {b:.2f}"
         for name, a, b in zip(DIMENSIONS, region.low, region.high, strict=True)
     )
     return [
-        (
-            f"The split matters ({_p(found.flat)} against a flat surface). The surface is best at "
-            f"{at}{edge}: {value} ({low} to {high}){_but(luck)}; the nearest network is "
-            f"{found.found}, {found.found_distance:.2f} away."
-        ),
         (
             f"With 95 % confidence the best split has shares of {extents}: {region.area:.0%} of "
             f"the triangle, {len(found.possible)} of {len(region.networks)} networks"

@@ -1,19 +1,16 @@
-"""What a training that is yet to come would tell about the best split, and how long it would take.
+"""What a training that is yet to come would tell about the best split.
 
 Variances need no losses, so that trainings in flight count as if they had ended.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from scaling_search.candidates import Candidate
 from scaling_search.fit import NUM_TERMS, least_squares
 from scaling_search.observations import Indices, Values
 from scaling_search.region import GRID, Region, circle
 from scaling_search.spread import Points, as_points, scheffe
-from scaling_search.training import TrialResult
 
 NEAREST = 0.02
 """Points of the region closer than this to the best are the best itself."""
@@ -102,35 +99,6 @@ def differences_from_best(region: Region) -> Values:
         points = best + circle(NEAREST)
     differences: Values = scheffe(best) - scheffe(points)
     return differences
-
-
-def predicted_seconds(finished: Sequence[TrialResult]) -> Callable[[Candidate], float]:
-    """How long a training of a network takes, by those that have ended.
-
-    The mean of the network's own; else a line through all over the cost; else, where that is no
-    line or falls below 0, in proportion to the cost.
-    """
-    ended = [r for r in finished if r.state == "COMPLETE" and r.total_seconds > 0]
-    own: dict[int, list[float]] = {}
-    for result in ended:
-        own.setdefault(result.trial.candidate.number, []).append(result.total_seconds)
-    flops = np.array([r.trial.candidate.flops for r in ended], dtype=float)
-    seconds = np.array([r.total_seconds for r in ended])
-    pace = float(seconds.sum() / flops.sum()) if ended else 1.0
-    start, rise = 0.0, pace
-    if len(np.unique(flops)) > 1:
-        away = flops - flops.mean()
-        rise = float(away @ seconds / (away @ away))
-        start = float(seconds.mean() - rise * flops.mean())
-
-    def seconds_of(candidate: Candidate) -> float:
-        if candidate.number in own:
-            mine = own[candidate.number]
-            return sum(mine) / len(mine)
-        predicted = start + rise * candidate.flops
-        return predicted if predicted > 0 else pace * candidate.flops
-
-    return seconds_of
 
 
 def _rows(shares: Points, seed: Indices, seeds: Indices) -> Values:

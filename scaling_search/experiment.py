@@ -40,10 +40,16 @@ class Limits:
     Attributes:
         trainings: End when the record holds so many; None for no limit.
         hours: Hand out nothing more after so many of a command; None for no limit.
+        gpu_hours: Hand out nothing more once the record's trainings took so many hours of a
+            device, be it a GPU or a machine's CPU; None for no limit.
+        region: End once the region of the best split is at most this part of what was searched;
+            None to train all.
     """
 
     trainings: Annotated[int, Field(ge=1)] | None
     hours: Annotated[float, Field(gt=0)] | None
+    gpu_hours: Annotated[float, Field(gt=0)] | None
+    region: Annotated[float, Field(gt=0, lt=1)] | None
 
 
 @part
@@ -92,9 +98,61 @@ class Decide:
     Attributes:
         delta: The smallest difference of the objective that matters; None for what 20 % more
             compute is worth by the fit.
+        seed_sd: Standard deviation of the objective over seeds, for plans; None for what the
+            run's folder has measured.
     """
 
     delta: Annotated[float, Field(gt=0)] | None
+    seed_sd: Annotated[float, Field(gt=0)] | None
+
+
+@part
+class Confirm:
+    """How the winner is trained anew and tested.
+
+    Attributes:
+        num_seeds: New trainings of each network; None for as many as `Decide.delta` needs.
+        force: Look at the test split although it was looked at before.
+    """
+
+    num_seeds: Annotated[int, Field(ge=2)] | None
+    force: bool
+
+
+@part
+class Fairness:
+    """Which choices, equal for all networks, are checked for favouring some.
+
+    Attributes:
+        learning_rate: Whether to train at half and at twice the rate.
+        length: Whether to train half and twice as long.
+        num_seeds: Trainings of each network at each setting.
+    """
+
+    learning_rate: bool
+    length: bool
+    num_seeds: Annotated[int, Field(ge=2)]
+
+
+@part
+class Transfer:
+    """Whether the answer holds for larger networks.
+
+    Attributes:
+        phis: The larger costs are 2**phi times the base network's.
+        num_seeds: Trainings of each of their networks.
+    """
+
+    phis: Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Strict(strict=False)]
+    num_seeds: Annotated[int, Field(ge=1)]
+
+    def __post_init__(self) -> None:
+        """Checks that there is a size."""
+        if not self.phis or len(set(self.phis)) < len(self.phis):
+            raise ValueError(
+                f"transfer.phis must be different sizes, got {list(self.phis)}; [2, 3] are four "
+                "and eight times the base network's cost"
+            )
 
 
 @part
@@ -130,7 +188,11 @@ class Experiment:
         limits: When to stop early.
         scale: Options of the families over phi.
         decide: What makes a difference.
+        confirm: Options of the winner's new trainings.
+        fairness: Which choices are checked for favouring some networks.
+        transfer: Options of the larger networks.
         report: Options of the report.
+        price_only: Whether commands that train only say what it would cost.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -148,7 +210,11 @@ class Experiment:
     limits: Limits
     scale: Scale
     decide: Decide
+    confirm: Confirm
+    fairness: Fairness
+    transfer: Transfer
     report: Report
+    price_only: bool
 
     def plan(self) -> Plan:
         """The networks to train, their costs in closed form."""
@@ -183,7 +249,15 @@ class Experiment:
             for seed in range(self.num_seeds)
         ]
 
-    def trial(self, candidate: Candidate, seed: int) -> Trial:
-        """One training by this experiment's recipe on its data."""
+    def trial(self, candidate: Candidate, seed: int, target: float | None = None) -> Trial:
+        """One training by this experiment's recipe on its data.
+
+        At equal training FLOPs a network trains for as many epochs as make up for what its cost
+        is off the target, the search's own if no other is given.
+        """
         assert self.dataset is not None
-        return Trial(candidate, seed, self.recipe, self.dataset)
+        recipe = self.recipe
+        if recipe.equal == "training_flops" and candidate.number:
+            target = self.candidates.target if target is None else target
+            recipe = recipe.stretched(target / candidate.flops_ratio)
+        return Trial(candidate, seed, recipe, self.dataset)

@@ -31,6 +31,10 @@ class Surface:
         variance_ratio: Variance of the network effect over `residual_variance`.
         residual_variance: Of a training, after seed and network; the scale of generalised least
             squares, (trainings - coefficients) in its denominator.
+        freedom: Degrees of freedom of every interval and test: networks less coefficients.
+            Trainings of one network are not independent witnesses of the surface: with as many
+            seeds for each network the covariance rests on the means of networks alone.
+        searched: Points whose convex hull was searched, (points, 3).
     """
 
     observations: Observations
@@ -41,15 +45,8 @@ class Surface:
     slope: float
     variance_ratio: float
     residual_variance: float
-
-    @property
-    def freedom(self) -> int:
-        """Degrees of freedom of every interval and test: networks less coefficients.
-
-        Trainings of one network are not independent witnesses of the surface: with as many seeds
-        for each network the covariance rests on the means of networks alone.
-        """
-        return len(self.observations.candidates) - NUM_TERMS
+    freedom: int
+    searched: Points
 
     @property
     def network_sd(self) -> float:
@@ -103,7 +100,7 @@ def fit_surface(data: Observations, *, variance_ratio: float | None = None) -> S
         slope = _slope(data, design, logs, ratio)
         corrected = data.loss + slope * logs
         if variance_ratio is None:
-            ratio = _reml(design, corrected, data.network)
+            ratio = restricted_ratio(design, corrected, data.network)
     estimates, unscaled, squares = least_squares(design, corrected, data.network, ratio)
     freedom = len(design) - design.shape[1]
     # Rounding leaves so much of a surface without noise; less would be read as certainty.
@@ -118,6 +115,8 @@ def fit_surface(data: Observations, *, variance_ratio: float | None = None) -> S
         slope=slope,
         variance_ratio=ratio,
         residual_variance=variance,
+        freedom=len(data.candidates) - NUM_TERMS,
+        searched=data.shares,
     )
 
 
@@ -242,10 +241,10 @@ def _offsets(estimates: Values, weights: Values) -> Values:
     return offsets
 
 
-def _reml(design: Values, response: Values, network: Indices) -> float:
-    """The variance ratio of largest restricted likelihood, not below 0.
+def restricted_ratio(design: Values, response: Values, network: Indices) -> float:
+    """The ratio of network effect to residual variance by restricted maximum likelihood.
 
-    0 while no network has two trainings, and where the surface leaves no residual at all.
+    Not below 0; 0 while no network has two trainings, and where nothing is left over at all.
     """
     counts = np.bincount(network)
     if counts.max() < 2:

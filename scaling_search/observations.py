@@ -1,5 +1,6 @@
 """What the fit takes of a results table."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from scaling_search.scaling import DIMENSIONS
 from scaling_search.spread import Points
+from scaling_search.study import Objective
+from scaling_search.training import TrialResult
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -52,6 +55,19 @@ class Observations:
     def counts(self) -> Indices:
         """Trainings of each network, (networks,)."""
         return np.bincount(self.network, minlength=len(self.candidates))
+
+
+def of_results(
+    finished: Iterable[TrialResult], *, response: Objective, target: float
+) -> Observations:
+    """What the fit takes of trainings while a search goes on."""
+    rows = [
+        result.trial.candidate.row()
+        | {"seed": result.trial.seed, "state": result.state}
+        | {response: getattr(result.curve[-1], response) if result.curve else None}
+        for result in finished
+    ]
+    return observations(pd.DataFrame(rows), response=response, target=target)
 
 
 def observations(results: pd.DataFrame, *, response: str, target: float) -> Observations:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from scaling_search.candidates import Candidate
 from scaling_search.study import Objective
-from scaling_search.training import Trial, TrialResult
+from scaling_search.training import Key, Trial, TrialResult
 
 
 class Tracked:
@@ -46,8 +46,8 @@ class View:
         self.objective = objective
         self._live: Live | None = None
         self._trials: Sequence[Trial] = ()
-        self._finished: dict[tuple[str, int], TrialResult] = {}
-        self._running: dict[tuple[str, int], tuple[Trial, float]] = {}
+        self._finished: dict[Key, TrialResult] = {}
+        self._running: dict[Key, tuple[Trial, float]] = {}
         self._slots = 1
         self._fresh: list[TrialResult] = []
 

@@ -171,7 +171,11 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many trainings may be in flight now."""
+        """How many trainings may be in flight now; unknown, 0, before `check`."""
+
+    @property
+    def device_share(self) -> float:
+        """The part of a device that one training takes; known after `check`."""
 
     def check(self) -> None:
         """Looks whether trainings could run here, before anything is written.

@@ -11,6 +11,7 @@ VOLATILE = (
     "train_seconds",
     "total_seconds",
     "images_per_second",
+    "device_share",
     "peak_memory_bytes",
     "finished",
     "host",
@@ -19,10 +20,13 @@ VOLATILE = (
 
 METRICS = ("val_accuracy", "val_loss")
 
+LONG = ("curve", "test_losses", "test_hits")
+"""What a training has for each epoch or image; no table of trainings holds it."""
+
 
 def results_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     """A row for each training, failed ones too, sorted by candidate and seed."""
-    table = pd.DataFrame([{k: v for k, v in row.items() if k != "curve"} for row in rows])
+    table = pd.DataFrame([{k: v for k, v in row.items() if k not in LONG} for row in rows])
     if table.empty:
         return table
     return table.sort_values(["candidate", "seed"], kind="stable", ignore_index=True)

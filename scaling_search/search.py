@@ -1,13 +1,14 @@
 """The loop of a search: choose, submit, record, until nothing remains."""
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from scaling_search.progress import View, describe
 from scaling_search.protocols import Executor, Sampler
+from scaling_search.stopping import Stopping
 from scaling_search.study import Record
 from scaling_search.training import Trial, TrialResult, first_by_seed
 
@@ -50,27 +51,25 @@ class Search:
         sampler: Sampler | None,
         executor: Executor,
         view: View,
-        *,
-        max_trainings: int | None = None,
-        max_hours: float | None = None,
+        stopping: Stopping | None = None,
     ) -> None:
         """Trains until nothing remains, the sampler ends it or a limit is reached.
 
-        Without a sampler all trainings are done, seed by seed. After ``max_hours`` nothing more is
-        handed out; what is in flight ends.
+        Without a sampler all trainings are done, seed by seed. At a limit nothing more is handed
+        out; what is in flight ends.
         On KeyboardInterrupt what has ended is recorded before it goes on its way.
         """
         running: Running = {}
-        limits = _Limits(max_trainings, max_hours)
         with executor, view:
             view.begin(self.trials, self.finished.values(), executor.slots)
             try:
-                while self._fill(running, sampler, executor, view, limits):
+                while self._fill(running, sampler, executor, view, stopping):
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    self._collect(running, done, view)
+                    self._collect(running, done, executor, view)
             except KeyboardInterrupt:
-                self._collect(running, {f for f in running if f.done()}, view)
+                self._collect(running, {f for f in running if f.done()}, executor, view)
                 raise
+        self.record.stop(self.stopped)
         log.info("ended: %s", self.stopped)
 
     def _fill(
@@ -79,7 +78,7 @@ class Search:
         sampler: Sampler | None,
         executor: Executor,
         view: View,
-        limits: "_Limits",
+        stopping: Stopping | None,
     ) -> bool:
         """Hands out trainings while there are slots; False when none is in flight any more."""
         while len(running) < executor.slots:
@@ -89,10 +88,10 @@ class Search:
             if not remaining:
                 self.stopped = "all trainings are done"
                 break
-            if reached := limits.reached(len(self.finished) + len(running)):
-                self.stopped = f"{reached} is reached"
-                break
             finished = sorted(self.finished.values(), key=lambda result: result.trial.order)
+            if stopping is not None and (reached := stopping.reached(finished, len(running))):
+                self.stopped = reached
+                break
             if sampler is None:
                 trial: Trial | None = first_by_seed(remaining)
             else:
@@ -104,12 +103,18 @@ class Search:
             running[executor.submit(trial)] = trial
         return bool(running)
 
-    def _collect(self, running: Running, done: set[Future[TrialResult]], view: View) -> None:
+    def _collect(
+        self,
+        running: Running,
+        done: set[Future[TrialResult]],
+        executor: Executor,
+        view: View,
+    ) -> None:
         for future in sorted(done, key=lambda f: running[f].order):
             trial = running.pop(future)
             error = future.exception()
             if error is None:
-                result = future.result()
+                result = replace(future.result(), device_share=executor.device_share)
             else:
                 reason = f"worker lost: {error}".splitlines()[0]
                 result = TrialResult(trial, "FAIL", reason=reason)
@@ -118,23 +123,6 @@ class Search:
             self.finished[trial.key] = result
             _log(result)
             view.ended(result)
-
-
-class _Limits:
-    """When nothing more is handed out; the hours count from here."""
-
-    def __init__(self, trainings: int | None, hours: float | None) -> None:
-        self.trainings = trainings
-        self.hours = hours
-        self._since = time.monotonic()
-
-    def reached(self, num_trainings: int) -> str:
-        """The limit that is reached with so many trainings done or in flight, else nothing."""
-        if self.trainings is not None and num_trainings >= self.trainings:
-            return f"limits.trainings={self.trainings}"
-        if self.hours is not None and time.monotonic() - self._since >= self.hours * 3600:
-            return f"limits.hours={self.hours:g}"
-        return ""
 
 
 def _by_order(trial: Trial) -> tuple[int, int]:

@@ -1,10 +1,11 @@
 """The record of a search: an Optuna study that holds one trial for each training that ended."""
 
+import base64
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +15,13 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
-from scaling_search.training import Epoch, Trial, TrialResult
+from scaling_search.training import Epoch, Key, TestScores, Trial, TrialResult
 
 Objective = Literal["val_loss", "val_accuracy"]
 Row = dict[str, object]
+
+KEY = ("network", "seed", "epochs", "learning_rate")
+"""Columns that make a training the same as another: those of `Trial.key`."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -39,6 +43,45 @@ def open_storage(storage: str) -> BaseStorage:
         return RDBStorage(storage)
     except Exception as error:
         raise RuntimeError(_unusable(storage, error)) from error
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of the region of the best split while a search went on.
+
+    Attributes:
+        trainings: Of scaled networks, ended.
+        region: Part of what was searched that can be the best.
+    """
+
+    trainings: int
+    region: float
+
+
+@dataclass(frozen=True)
+class LookAtTest:
+    """New trainings of a search's winner that are looked at on the test split.
+
+    Attributes:
+        arms: Numbers of the candidates: ``found``, ``paper`` and ``base``.
+        seeds: Each arm is trained with.
+        objective: The metric that decides.
+        delta: The difference of it that matters; None where that is not known.
+        chosen_by: What named the found one: the ``surface``, a ``flat surface``, which makes it a
+            guess, or the best ``mean``.
+        searched: What the found one's trainings gave in the search, by metric.
+        began: When it was chosen what to train.
+        when: The test split was looked at; empty while trainings remain.
+    """
+
+    arms: dict[str, int]
+    seeds: list[int]
+    objective: Objective
+    delta: float | None
+    chosen_by: Literal["surface", "flat surface", "mean"]
+    searched: dict[str, list[float]]
+    began: str
+    when: str = ""
 
 
 class Record:
@@ -112,14 +155,49 @@ class Record:
         except Exception as error:
             raise RuntimeError(_unusable(self.storage, error)) from error
 
+    @property
+    def looks(self) -> list[Look]:
+        """What was seen of the best split's region so far, first to last."""
+        return [Look(**look) for look in self.study.user_attrs.get("looks", [])]
+
+    def add_look(self, look: Look) -> None:
+        """Records what was seen of the region."""
+        self.study.set_user_attr("looks", [asdict(one) for one in (*self.looks, look)])
+
+    @property
+    def test_looks(self) -> list[LookAtTest]:
+        """The looks at the test split, first to last; the last may not have ended."""
+        return [LookAtTest(**look) for look in self.study.user_attrs.get("test_looks", [])]
+
+    def begin_test_look(self, look: LookAtTest) -> None:
+        """Records what will be trained, before it is."""
+        self._set_test_looks([*self.test_looks, look])
+
+    def end_test_look(self, when: str) -> None:
+        """Records that the test split is looked at now."""
+        *earlier, last = self.test_looks
+        self._set_test_looks([*earlier, replace(last, when=when)])
+
+    def _set_test_looks(self, looks: Iterable[LookAtTest]) -> None:
+        self.study.set_user_attr("test_looks", [asdict(look) for look in looks])
+
+    @property
+    def stopped(self) -> str:
+        """Why the last command ended, empty before the first did."""
+        return str(self.study.user_attrs.get("stopped", ""))
+
+    def stop(self, reason: str) -> None:
+        """Records why a command ended."""
+        self.study.set_user_attr("stopped", reason)
+
     def rows(self) -> list[Row]:
         """The row of every training, in the order in which they ended."""
         trials = self.study.get_trials(deepcopy=False)
         return [dict(t.user_attrs["row"]) for t in trials if "row" in t.user_attrs]
 
-    def results_of(self, trials: Iterable[Trial]) -> dict[tuple[str, int], TrialResult]:
+    def results_of(self, trials: Iterable[Trial]) -> dict[Key, TrialResult]:
         """The results of those of the trials that have ended, by their keys."""
-        rows = {(str(row["network"]), int(str(row["seed"]))): row for row in self.rows()}
+        rows = {tuple(row[name] for name in KEY): row for row in self.rows()}
         return {t.key: _result(t, rows[t.key]) for t in trials if t.key in rows}
 
 
@@ -153,16 +231,33 @@ def _cut_to_whole_lines(journal: Path) -> None:
 def _row(result: TrialResult) -> Row:
     last = result.curve[-1] if result.state == "COMPLETE" else None
     row: Row = result.trial.candidate.row()
-    row |= {"seed": result.trial.seed, "state": result.state, "reason": result.reason}
+    row |= dict(zip(KEY, result.trial.key, strict=True))
+    row |= {"state": result.state, "reason": result.reason}
     for metric in ("val_accuracy", "val_loss", "train_loss"):
         row[metric] = None if last is None else getattr(last, metric)
     for name in ("train_seconds", "total_seconds", "images_per_second"):
         value = getattr(result, name)
         row[name] = value if math.isfinite(value) else None
-    for name in ("peak_memory_bytes", "device", "host", "versions"):
+    for name in ("device_share", "peak_memory_bytes", "device", "host", "versions"):
         row[name] = getattr(result, name)
     row["curve"] = [asdict(epoch) for epoch in result.curve]
+    if result.test is not None:
+        row |= {"test_loss": result.test.loss, "test_accuracy": result.test.accuracy}
+        row["test_losses"] = base64.b64encode(result.test.packed_losses).decode()
+        row["test_hits"] = base64.b64encode(result.test.packed_hits).decode()
     return row
+
+
+def scores_on_test(row: Mapping[str, object]) -> TestScores | None:
+    """What a row's network gave on the test split; None where it was not asked."""
+    if row.get("test_loss") is None:
+        return None
+    return TestScores(
+        loss=float(str(row["test_loss"])),
+        accuracy=float(str(row["test_accuracy"])),
+        packed_losses=base64.b64decode(str(row["test_losses"])),
+        packed_hits=base64.b64decode(str(row["test_hits"])),
+    )
 
 
 def _result(trial: Trial, row: Mapping[str, object]) -> TrialResult:
@@ -180,10 +275,12 @@ def _result(trial: Trial, row: Mapping[str, object]) -> TrialResult:
         train_seconds=seconds("train_seconds"),
         total_seconds=seconds("total_seconds"),
         images_per_second=seconds("images_per_second"),
+        device_share=seconds("device_share"),
         peak_memory_bytes=int(str(row["peak_memory_bytes"])),
         device=str(row["device"]),
         host=str(row["host"]),
         versions=str(row["versions"]),
+        test=scores_on_test(row),
     )
 
 

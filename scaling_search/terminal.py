@@ -1,5 +1,6 @@
 """Tables and sentences for the terminal, within 80 columns where networks allow."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -7,9 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from scaling_search.candidates import Plan
+from scaling_search.cells import count
 from scaling_search.conclusions import comparison_cells
 from scaling_search.ladder import Member
+from scaling_search.price import Price
+from scaling_search.progress import duration
 from scaling_search.scaling import DIMENSIONS, Shares
+from scaling_search.sections import Section
 from scaling_search.verdicts import Answer
 
 
@@ -114,6 +119,29 @@ def audit_sentences(rule: pd.DataFrame) -> list[str]:
             "in every stage."
         ),
     ]
+
+
+def price_sentence(cost: Price, slots: int) -> str:
+    """What trainings will take, before they start."""
+    known = f" ({cost.num_known} more are known)" if cost.num_known else ""
+    if not cost.num_trainings:
+        return f"Nothing is left to train{known}."
+    trainings = f"{count(cost.num_trainings, 'training')}{known}"
+    if math.isnan(cost.seconds):
+        return f"{trainings}; how long they take is not known before one has ended."
+    return (
+        f"{trainings}: about {duration(cost.seconds)} with {slots} at a time, "
+        f"{cost.device_seconds / 3600:.2f} hours of a device."
+    )
+
+
+def section_table(section: Section) -> Table:
+    """The table of a section."""
+    header, *lines = section.cells
+    table = _columns(*header)
+    for line in lines:
+        table.add_row(*line)
+    return table
 
 
 def _columns(*titles: str) -> Table:

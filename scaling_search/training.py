@@ -7,12 +7,14 @@ import socket
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from scaling_search.batches import Loaded, augmented_batches, load
@@ -32,7 +34,7 @@ class Recipe:
     """Training hyperparameters, equal for all networks of an experiment.
 
     Attributes:
-        epochs: Passes over the training split.
+        epochs: Passes over the training split; the last may be cut short.
         batch_size: Images in a step; the rest of an epoch that fills no batch is left out.
         learning_rate: The highest, reached after warm-up; a cosine then takes it to 0.
         warmup_epochs: Epochs of linear warm-up.
@@ -45,9 +47,11 @@ class Recipe:
         mixed_precision: bfloat16 autocast on CUDA; on a CPU it is slower and never used.
         channels_last: Memory format of images and weights.
         deterministic: Only deterministic kernels on CUDA; on a CPU results always repeat.
+        equal: What networks of one target have in common: ``epochs``, or ``training_flops``, at
+            which a network that costs more trains for less.
     """
 
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Annotated[float, Field(gt=0)]
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Annotated[float, Field(gt=0)]
     warmup_epochs: Annotated[float, Field(ge=0)]
@@ -60,21 +64,39 @@ class Recipe:
     mixed_precision: bool
     channels_last: bool
     deterministic: bool
+    equal: Literal["epochs", "training_flops"]
+
+    def stretched(self, factor: float) -> "Recipe":
+        """The same schedule, its warm-up too, over so many times the epochs."""
+        return replace(self, epochs=self.epochs * factor, warmup_epochs=self.warmup_epochs * factor)
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Steps of a whole training."""
+        return max(1, round(self.epochs * steps_per_epoch))
+
+
+Key = tuple[str, int, float, float]
+"""What makes a training the same within an experiment: network, seed, epochs, learning rate."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of one candidate with one seed; small, whole, and able to travel."""
+    """One training of one candidate with one seed; small, whole, and able to travel.
+
+    Attributes:
+        on_test: Whether the trained network is evaluated on the test split too, once.
+    """
 
     candidate: Candidate
     seed: int
     recipe: Recipe
     dataset: Dataset
+    on_test: bool = False
 
     @property
-    def key(self) -> tuple[str, int]:
-        """What makes a training the same within an experiment: network and seed."""
-        return self.candidate.network, self.seed
+    def key(self) -> Key:
+        """What makes it the same as another."""
+        return self.candidate.network, self.seed, self.recipe.epochs, self.recipe.learning_rate
 
     @property
     def order(self) -> tuple[int, int]:
@@ -103,6 +125,34 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class TestScores:
+    """What a trained network gave on the test split.
+
+    Attributes:
+        loss: Mean cross-entropy in nats, without smoothing.
+        accuracy: Top-1, a fraction.
+        packed_losses: Each image's cross-entropy as float16, lowest byte first.
+        packed_hits: Whether each image was recognised, eight to a byte.
+    """
+
+    loss: float
+    accuracy: float
+    packed_losses: bytes
+    packed_hits: bytes
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Each image's cross-entropy, to three digits."""
+        return np.frombuffer(self.packed_losses, "<f2").astype(np.float64)
+
+    @property
+    def hits(self) -> NDArray[np.float64]:
+        """For each image 1 if it was recognised, else 0."""
+        bits = np.frombuffer(self.packed_hits, np.uint8)
+        return np.unpackbits(bits, count=len(self.packed_losses) // 2).astype(np.float64)
+
+
+@dataclass(frozen=True)
 class TrialResult:
     """What a trial gave. Metrics are those of the last epoch, None if it failed.
 
@@ -114,11 +164,13 @@ class TrialResult:
         train_seconds: Wall time of the training steps.
         total_seconds: Wall time of all, data and evaluation included.
         images_per_second: Training images over `train_seconds`.
+        device_share: Part of the device that it took, as its executor says.
         peak_memory_bytes: Most memory held: allocated on CUDA, else resident in the process.
         device: Where it ran, by the device's own name.
         host: Name of the machine.
         versions: Of Python and torch.
         traceback: For the log.
+        test: Of the last epoch's network on the test split, where the trial asked for it.
     """
 
     trial: Trial
@@ -128,11 +180,13 @@ class TrialResult:
     train_seconds: float = math.nan
     total_seconds: float = math.nan
     images_per_second: float = math.nan
+    device_share: float = 1.0
     peak_memory_bytes: int = 0
     device: str = ""
     host: str = ""
     versions: str = ""
     traceback: str = ""
+    test: TestScores | None = None
 
 
 def train_trial(trial: Trial, device: str) -> TrialResult:
@@ -144,7 +198,7 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
     started = time.perf_counter()
     try:
         with _settings(trial.recipe, device):
-            curve, train_seconds, num_images = _train(trial, device)
+            curve, train_seconds, num_images, test = _train(trial, device)
     except Exception as error:  # noqa: BLE001 - a failed training is a row, never the end
         return TrialResult(
             trial,
@@ -167,6 +221,7 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
         device=device_name(device),
         host=socket.gethostname(),
         versions=VERSIONS,
+        test=test,
     )
 
 
@@ -188,12 +243,15 @@ def _settings(recipe: Recipe, device: str) -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic)
 
 
-def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float, int]:
-    """The curve, the seconds of the training steps and how many images they took."""
+def _train(
+    trial: Trial, device: str
+) -> tuple[tuple[Epoch, ...], float, int, TestScores | None]:
+    """The curve, the training steps' seconds, how many images they took, and the test if asked."""
     recipe = trial.recipe
     data = load(trial.dataset, trial.candidate.architecture.resolution, device)
     batch_size = min(recipe.batch_size, len(data.splits.train.labels))
-    num_steps = len(data.splits.train.labels) // batch_size
+    steps_per_epoch = len(data.splits.train.labels) // batch_size
+    num_steps = recipe.num_steps(steps_per_epoch)
     # The stream of initialisation and dropout; what the network draws moves nothing else.
     torch.manual_seed(trial.seed)
     network = trial.candidate.architecture.build().to(device)
@@ -209,16 +267,17 @@ def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float, int]:
     averaged = _averaged(network, recipe.averaging)
     curve: list[Epoch] = []
     train_seconds = 0.0
-    for epoch in range(recipe.epochs):
+    for epoch, first in enumerate(range(0, num_steps, steps_per_epoch)):
+        last = min(first + steps_per_epoch, num_steps)
         started = time.perf_counter()
         network.train()
         total = torch.zeros((), device=device)
         batches = augmented_batches(
             data, trial.seed, epoch, batch_size=batch_size, crop=recipe.crop, flip=recipe.flip
         )
-        for step, (images, labels) in enumerate(batches, start=epoch * num_steps):
+        for step, (images, labels) in zip(range(first, last), batches, strict=False):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step, num_steps)
+                group["lr"] = learning_rate(recipe, step, steps_per_epoch)
             inputs = images if recipe.channels_last else images.contiguous()
             with _autocast(recipe, device):
                 loss = functional.cross_entropy(
@@ -230,13 +289,17 @@ def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float, int]:
             if averaged is not None:
                 averaged.update_parameters(network)
             total += loss.detach()
-        train_loss = total.item() / num_steps  # the epoch's one wait for the device
+        train_loss = total.item() / (last - first)  # the epoch's one wait for the device
         train_seconds += time.perf_counter() - started
         _check_finite("training", train_loss, epoch)
         val_loss, val_accuracy = evaluate(averaged or network, data, data.splits.val, trial, device)
         _check_finite("validation", val_loss, epoch)
         curve.append(Epoch(train_loss, val_loss, val_accuracy))
-    return tuple(curve), train_seconds, recipe.epochs * num_steps * batch_size
+    test = None
+    if trial.on_test:
+        test = _test(averaged or network, data, trial, device)
+        _check_finite("test", test.loss, len(curve) - 1)
+    return tuple(curve), train_seconds, num_steps * batch_size, test
 
 
 def _check_finite(split: str, loss: float, epoch: int) -> None:
@@ -271,7 +334,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     warmup = recipe.warmup_epochs * steps_per_epoch
     if step < warmup:
         return recipe.learning_rate * (step + 1) / (warmup + 1)
-    remaining = max(1.0, recipe.epochs * steps_per_epoch - warmup)
+    remaining = max(1.0, recipe.num_steps(steps_per_epoch) - warmup)
     return recipe.learning_rate * (1 + math.cos(math.pi * (step - warmup) / remaining)) / 2
 
 
@@ -279,20 +342,46 @@ def evaluate(
     network: nn.Module, data: Loaded, split: Split, trial: Trial, device: str
 ) -> tuple[float, float]:
     """Mean cross-entropy in nats, without smoothing, and top-1 accuracy on a split."""
-    network.eval()
     losses = torch.zeros((), device=device, dtype=torch.float64)
     hits = torch.zeros((), device=device, dtype=torch.int64)
-    with torch.inference_mode():
-        for start in range(0, len(split.labels), EVALUATED_AT_ONCE):
-            batch = slice(start, start + EVALUATED_AT_ONCE)
-            inputs, labels = data.normalised(split.images[batch]), split.labels[batch]
+    for logits, labels in _answers(network, data, split, trial, device):
+        losses += functional.cross_entropy(logits.float(), labels, reduction="sum")
+        hits += (logits.argmax(1) == labels).sum()
+    return losses.item() / len(split.labels), hits.item() / len(split.labels)
+
+
+def _test(network: nn.Module, data: Loaded, trial: Trial, device: str) -> TestScores:
+    """What a trained network gives on each image of the test split."""
+    losses, hits = [], []
+    for logits, labels in _answers(network, data, data.splits.test, trial, device):
+        losses.append(functional.cross_entropy(logits.float(), labels, reduction="none"))
+        hits.append(logits.argmax(1) == labels)
+    loss = torch.cat(losses).cpu().double()
+    hit = torch.cat(hits).cpu()
+    largest = torch.finfo(torch.float16).max
+    return TestScores(
+        loss=loss.mean().item(),
+        accuracy=hit.double().mean().item(),
+        packed_losses=loss.clamp(max=largest).numpy().astype("<f2").tobytes(),
+        packed_hits=np.packbits(hit.numpy()).tobytes(),
+    )
+
+
+def _answers(
+    network: nn.Module, data: Loaded, split: Split, trial: Trial, device: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The logits of a split and its labels, batch by batch."""
+    network.eval()
+    for start in range(0, len(split.labels), EVALUATED_AT_ONCE):
+        batch = slice(start, start + EVALUATED_AT_ONCE)
+        labels = split.labels[batch]
+        with torch.inference_mode():
+            inputs = data.normalised(split.images[batch])
             if trial.recipe.channels_last:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
             with _autocast(trial.recipe, device):
                 logits = network(inputs)
-            losses += functional.cross_entropy(logits.float(), labels, reduction="sum")
-            hits += (logits.argmax(1) == labels).sum()
-    return losses.item() / len(split.labels), hits.item() / len(split.labels)
+        yield logits, labels
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -6,6 +6,8 @@ from scaling_search.conclusions import Conclusion, comparison_cells, conclude
 from scaling_search.scaling import DIMENSIONS
 from tests.surfaces import Truth, around, flat, plan_shares
 
+TRIPLE = ("alpha", "beta", "gamma")
+
 
 def results(
     truth: Truth,
@@ -40,6 +42,8 @@ def results(
                     "val_accuracy": 1.25 - other - luck,
                 }
                 | {f"{d}_share": s for d, s in zip(DIMENSIONS, split, strict=True)}
+                | {f"{name}{end}": 1.5 for name in TRIPLE for end in ("", "_low", "_high")}
+                | {"alpha": 1 + number / 100, "alpha_low": 1.0, "alpha_high": 1.5}
             )
     return pd.DataFrame(rows)
 
@@ -71,6 +75,19 @@ def test_a_flat_truth_names_no_winner_and_calls_the_best_a_guess() -> None:
     assert "is a guess" in text
     assert "better than" not in text
     assert "With 95 % confidence" not in text
+
+
+@pytest.mark.parametrize(("truth", "is_guess"), [(around(0.3, 0.3), False), (flat, True)])
+def test_the_found_coefficients_are_those_of_the_nearest_network_with_their_cell(
+    truth: Truth, *, is_guess: bool
+) -> None:
+    conclusion = concluded(results(truth, seed_sd=0.003))
+    assert conclusion.answer is not None
+    number, distance = conclusion.answer.found, conclusion.answer.found_distance
+    guess = ", a guess" if is_guess else ""
+    triple = f"alpha {1 + number / 100:.3f} (1.000 to 1.500), beta 1.500, gamma 1.500"
+    expected = f"Found{guess}: {triple}; network {number}, {distance:.2f} away from it."
+    assert expected in conclusion.sentences
 
 
 def test_an_optimum_in_a_corner_is_said_to_lie_on_an_edge() -> None:

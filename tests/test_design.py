@@ -1,20 +1,17 @@
-"""What a training would tell, against the covariance with it; how long it would take."""
+"""What a training would tell, against the covariance with it."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from scaling_search.candidates import Candidate
-from scaling_search.design import Design, differences_from_best, predicted_seconds
+from scaling_search.design import Design, differences_from_best
 from scaling_search.fit import fit_surface
 from scaling_search.observations import Indices, Values
 from scaling_search.region import GRID, Region, find_region
 from scaling_search.scaling import Shares
 from scaling_search.spread import as_points, scheffe
-from scaling_search.training import TrialResult
 from tests.surfaces import Luck, around, fitted, spread_points, trainings
-from tests.tiny import ended, failed, tiny_trial
 
 NUMBER = 12
 RATIOS = [0.0, 0.7]
@@ -117,39 +114,3 @@ def test_a_region_between_the_points_of_the_grid_still_has_differences() -> None
     assert np.linalg.matrix_rank(differences_from_best(region)) >= 2
     on_a_point = replace(region, best=Shares(*GRID[40].tolist()), mask=np.arange(len(GRID)) == 40)
     assert np.abs(differences_from_best(on_a_point)).max() > 0.001
-
-
-def result(number: int, seconds: float, *, seed: int = 0, flops: int | None = None) -> TrialResult:
-    trial = tiny_trial(number, seed=seed)
-    if flops is not None:
-        trial = replace(trial, candidate=replace(trial.candidate, flops=flops))
-    return replace(ended(trial, 0.5), total_seconds=seconds)
-
-
-def candidate(number: int, flops: int) -> Candidate:
-    return replace(tiny_trial(number).candidate, flops=flops)
-
-
-def test_a_network_takes_the_mean_of_its_own_trainings() -> None:
-    predicted = predicted_seconds([result(1, 4.0), result(1, 8.0, seed=1), result(2, 30.0)])
-    assert predicted(tiny_trial(1).candidate) == 6.0
-    assert predicted(tiny_trial(2).candidate) == 30.0
-
-
-def test_an_untried_network_takes_what_the_line_over_costs_says() -> None:
-    predicted = predicted_seconds([result(0, 5.0, flops=100), result(1, 8.0, flops=200)])
-    assert predicted(candidate(2, 400)) == pytest.approx(14.0)
-
-
-def test_with_one_cost_known_it_takes_seconds_in_proportion() -> None:
-    assert predicted_seconds([result(0, 5.0, flops=100)])(candidate(2, 400)) == pytest.approx(20.0)
-
-
-def test_a_line_below_zero_gives_way_to_the_proportion() -> None:
-    predicted = predicted_seconds([result(0, 9.0, flops=100), result(1, 1.0, flops=200)])
-    assert predicted(candidate(2, 400)) == pytest.approx(400 * 10 / 300)
-
-
-def test_failed_trainings_say_nothing_about_seconds_and_without_any_cost_decides() -> None:
-    predicted = predicted_seconds([failed(tiny_trial(1))])
-    assert predicted(candidate(1, 400)) == 2 * predicted(candidate(2, 200)) > 0

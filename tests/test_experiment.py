@@ -55,7 +55,7 @@ def tiny_scale(**changes: Any) -> Scale:
 
 
 def limits(**changes: Any) -> Limits:
-    options: dict[str, Any] = {"trainings": None, "hours": None}
+    options: dict[str, Any] = {"trainings": None, "hours": None, "gpu_hours": None, "region": None}
     return Limits(**options | changes)
 
 
@@ -67,7 +67,7 @@ def tpe(**changes: Any) -> Tpe:
 # Of each option the values that it must not have.
 OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
     tiny_recipe: {
-        "epochs": st.integers(max_value=0),
+        "epochs": at_most(0),
         "batch_size": st.integers(max_value=1),
         "learning_rate": at_most(0),
         "warmup_epochs": below(0),
@@ -80,6 +80,7 @@ OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
         "mixed_precision": st.integers() | st.none(),
         "channels_last": st.integers() | st.none(),
         "deterministic": st.integers() | st.none(),
+        "equal": st.text(),
     },
     buildable: {
         "tolerance": at_most(0) | at_least(1),
@@ -100,6 +101,8 @@ OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
     limits: {
         "trainings": st.integers(max_value=0) | st.text() | st.floats(),
         "hours": at_most(0) | st.text(),
+        "gpu_hours": at_most(0) | st.text(),
+        "region": at_most(0) | at_least(1),
     },
     tiny_network: {
         "num_layers": st.lists(st.integers(max_value=0), min_size=2, max_size=2),

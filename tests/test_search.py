@@ -7,24 +7,26 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from scaling_search.experiment import Experiment
+from scaling_search.experiment import Experiment, Limits
 from scaling_search.progress import View
 from scaling_search.protocols import Executor, Sampler
 from scaling_search.results import VOLATILE, curves_table, results_table
 from scaling_search.samplers.grid import Grid
 from scaling_search.samplers.tpe import Tpe
 from scaling_search.search import Search
+from scaling_search.stopping import Stopping, gpu_hours
 from scaling_search.study import Record
-from scaling_search.training import Trial, TrialResult, train_trial
+from scaling_search.training import Key, Trial, TrialResult, train_trial
 from tests.faults import Faulty
 from tests.tiny import ended, tiny_experiment, tiny_plan
 
+NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None)
 PROVENANCE = {"version": "1", "commit": "abc"}
 TPE = Tpe(objective="val_loss", num_startup=2, seed=0)
 
@@ -49,10 +51,11 @@ class Executing:
 
     slots: int = 1
     interrupt_at: int = 0
-    lost: tuple[tuple[str, int], ...] = ()
+    lost: tuple[Key, ...] = ()
     is_forgetful: bool = False
-    submitted: list[tuple[str, int]] = field(default_factory=list)
+    submitted: list[Key] = field(default_factory=list)
     is_open: bool = False
+    device_share: float = 0.5
 
     def check(self) -> None:
         pass
@@ -110,10 +113,9 @@ def run(
     executor: Executor | None = None,
     sampler: Sampler | None = None,
     *,
-    max_trainings: int | None = None,
-    max_hours: float | None = None,
     known: Sequence[TrialResult] = (),
     trials: Sequence[Trial] | None = None,
+    **limits: Any,
 ) -> tuple[Search, str]:
     """A command's search, after it has ended, and what it printed."""
     search = Search(
@@ -128,8 +130,7 @@ def run(
         sampler,
         executor or Executing(),
         view,
-        max_trainings=max_trainings,
-        max_hours=max_hours,
+        stopping=Stopping(replace(NO_LIMITS, **limits), search.record, 2.0),
     )
     return search, printed.getvalue()
 
@@ -227,7 +228,7 @@ def test_more_seeds_can_be_asked_for_later(
     run(tiny_experiment(tmp_path))
     executor = Executing()
     run(tiny_experiment(tmp_path, num_seeds=2), executor)
-    assert [seed for _, seed in executor.submitted] == [1, 1, 1, 1]
+    assert [seed for _, seed, *_ in executor.submitted] == [1, 1, 1, 1]
     assert_equal(tables(tiny_experiment(tmp_path)), expected)
 
 
@@ -266,9 +267,9 @@ def test_a_lost_worker_is_a_failed_training_and_the_search_goes_on(
 def test_a_limit_counts_all_that_the_record_holds(
     experiment: Experiment, slots: int, limit: int
 ) -> None:
-    run(experiment, max_trainings=1)
+    run(experiment, trainings=1)
     executor = Executing(slots)
-    search, _ = run(experiment, executor, max_trainings=limit)
+    search, _ = run(experiment, executor, trainings=limit)
     assert len(executor.submitted) == limit - 1
     assert len(opened(experiment).rows()) == limit
     assert search.stopped == (
@@ -285,20 +286,49 @@ def test_the_inline_executor_gives_the_same_tables(
 
 
 def test_a_limit_that_is_reached_trains_nothing(experiment: Experiment) -> None:
-    run(experiment, max_trainings=2)
+    run(experiment, trainings=2)
     executor = Executing()
-    search, _ = run(experiment, executor, max_trainings=2)
+    search, _ = run(experiment, executor, trainings=2)
     assert executor.submitted == []
     assert search.stopped == "limits.trainings=2 is reached"
 
 
 def test_hours_that_are_over_hand_out_nothing_more(experiment: Experiment) -> None:
     executor = Executing()
-    search, _ = run(experiment, executor, max_hours=1e-12)
+    search, _ = run(experiment, executor, hours=1e-12)
     assert executor.submitted == []
     assert search.stopped == "limits.hours=1e-12 is reached"
-    search, _ = run(experiment, executor, max_hours=1.0)
+    search, _ = run(experiment, executor, hours=1.0)
     assert search.stopped == "all trainings are done"
+
+
+def test_hours_of_a_device_count_what_the_record_holds(experiment: Experiment) -> None:
+    run(experiment, trainings=2)
+    used = gpu_hours(list(opened(experiment).results_of(experiment.trials(tiny_plan())).values()))
+    assert 0 < used < 1
+    executor = Executing()
+    search, _ = run(experiment, executor, gpu_hours=used)
+    assert executor.submitted == []
+    assert search.stopped == f"limits.gpu_hours={used:g} is reached"
+    search, _ = run(experiment, gpu_hours=1.0)
+    assert search.stopped == "all trainings are done"
+
+
+def test_a_training_counts_for_its_part_of_the_device(experiment: Experiment) -> None:
+    search, _ = run(experiment)  # each takes half of one
+    results = list(search.finished.values())
+    assert {result.device_share for result in results} == {0.5}
+    total = sum(result.total_seconds for result in results)
+    assert gpu_hours(results) == pytest.approx(total / 2 / 3600)
+    assert opened(experiment).rows()[0]["device_share"] == 0.5
+
+
+def test_the_record_says_why_the_last_command_ended(experiment: Experiment) -> None:
+    assert opened(experiment).stopped == ""
+    run(experiment, trainings=1)
+    assert opened(experiment).stopped == "limits.trainings=1 is reached"
+    run(experiment)
+    assert opened(experiment).stopped == "all trainings are done"
 
 
 @pytest.mark.parametrize("slots", [1, 3])

@@ -190,7 +190,7 @@ def reference(trial: Trial, *, decayed: tuple[type[nn.Module], ...]) -> list[tup
     velocities = [torch.zeros_like(p) for p in parameters]
     averages: dict[str, Tensor] = {}
     curve: list[tuple[float, ...]] = []
-    for epoch in range(recipe.epochs):
+    for epoch in range(int(recipe.epochs)):
         network.train()
         losses = []
         batches = augmented_batches(
@@ -288,7 +288,7 @@ recipes = st.builds(
 def test_the_learning_rate_begins_above_zero_reaches_its_highest_and_ends_at_zero(
     recipe: Recipe, steps_per_epoch: int
 ) -> None:
-    num_steps = recipe.epochs * steps_per_epoch
+    num_steps = recipe.num_steps(steps_per_epoch)
     rates = [learning_rate(recipe, step, steps_per_epoch) for step in range(num_steps + 1)]
     assert all(0 < rate <= recipe.learning_rate for rate in rates[:-1])
     assert rates[-1] == pytest.approx(0, abs=1e-12 * recipe.learning_rate)
@@ -304,7 +304,7 @@ def test_the_learning_rate_rises_then_falls_without_a_jump(
     recipe: Recipe, steps_per_epoch: int
 ) -> None:
     warmup = recipe.warmup_epochs * steps_per_epoch
-    num_steps = recipe.epochs * steps_per_epoch
+    num_steps = recipe.num_steps(steps_per_epoch)
     rates = [learning_rate(recipe, step, steps_per_epoch) for step in range(num_steps + 1)]
     differences = np.diff(rates) / recipe.learning_rate
     # The slope of the line, and the steepest of half a cosine; between them both.

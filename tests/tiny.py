@@ -10,7 +10,16 @@ from scaling_search.candidates import Candidate, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
 from scaling_search.executors.inline import Inline
-from scaling_search.experiment import Decide, Experiment, Limits, Report, Scale
+from scaling_search.experiment import (
+    Confirm,
+    Decide,
+    Experiment,
+    Fairness,
+    Limits,
+    Report,
+    Scale,
+    Transfer,
+)
 from scaling_search.samplers.grid import Grid
 from scaling_search.training import Epoch, Recipe, Trial, TrialResult
 from tests.proxies import buildable
@@ -65,6 +74,7 @@ def tiny_recipe(**changes: Any) -> Recipe:
         "mixed_precision": True,
         "channels_last": True,
         "deterministic": False,
+        "equal": "epochs",
     }
     return Recipe(**options | changes)
 
@@ -84,12 +94,16 @@ def tiny_experiment(out: Path, **changes: Any) -> Experiment:
         "recipe": tiny_recipe(),
         "sampler": Grid(),
         "executor": Inline(device="cpu"),
-        "limits": Limits(trainings=None, hours=None),
-        "decide": Decide(delta=None),
+        "limits": Limits(trainings=None, hours=None, gpu_hours=None, region=None),
+        "decide": Decide(delta=None, seed_sd=None),
+        "confirm": Confirm(num_seeds=2, force=False),
+        "fairness": Fairness(learning_rate=True, length=True, num_seeds=2),
+        "transfer": Transfer(phis=(2,), num_seeds=1),
         "scale": Scale(
             coefficients=None, families=("compound",), phis=(0, 1), num_seeds=1, tolerance=0.1
         ),
         "report": Report(most=10, published=False),
+        "price_only": False,
     }
     return Experiment(**options | changes)
 

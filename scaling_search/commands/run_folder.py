@@ -2,19 +2,27 @@
 
 import logging
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
+from scaling_search.candidates import Candidate, Plan
+from scaling_search.conclusions import Conclusion, conclude
 from scaling_search.experiment import DECIDING, Experiment
+from scaling_search.price import price
 from scaling_search.progress import View
 from scaling_search.protocols import Dataset, Sampler
+from scaling_search.results import coefficient_table, results_table
 from scaling_search.search import Search
-from scaling_search.study import Record, names
+from scaling_search.stopping import Stopping
+from scaling_search.study import Objective, Record, names
+from scaling_search.terminal import price_sentence, say
+from scaling_search.training import Trial, TrialResult
 
 
 @dataclass(frozen=True)
@@ -44,18 +52,118 @@ def record_of(experiment: Experiment, name: str) -> Record:
     return Record(storage_of(experiment), name, experiment.objective)
 
 
+@dataclass(frozen=True)
+class Searched:
+    """What a finished or interrupted search left in its folder.
+
+    Attributes:
+        record: Of its trainings.
+        plan: The networks it chose from.
+        finished: Its trainings that ended, by candidate and seed.
+        results: The same as a table.
+        conclusion: What they say.
+    """
+
+    record: Record
+    plan: Plan
+    finished: tuple[TrialResult, ...]
+    results: pd.DataFrame
+    conclusion: Conclusion
+
+    def found(self, objective: Objective) -> tuple[Candidate, str]:
+        """The network to go on with, and why: the surface's, else that of the best mean.
+
+        Raises:
+            ValueError: No scaled network has a finished training.
+        """
+        if self.conclusion.answer is not None:
+            guess = ", a guess" if self.conclusion.answer.region.is_everything else ""
+            number, why = self.conclusion.answer.found, f"nearest to the surface's best{guess}"
+        else:
+            rows = [candidate.row() for candidate in (self.plan.base, *self.plan.candidates)]
+            table = coefficient_table(pd.DataFrame(rows), self.results, objective)
+            best = table[table["order"] == 1]
+            if best.empty:
+                raise ValueError(
+                    "out must hold a finished training of a scaled network, got none; search "
+                    "first, or give scale.coefficients"
+                )
+            number, why = int(best["candidate"].iloc[0]), "the best mean, for want of a surface"
+        return next(c for c in self.plan.candidates if c.number == number), why
+
+
+def searched(call: Call) -> Searched:
+    """The search of a run's folder, after a look whether more can be trained as it was.
+
+    Raises:
+        ValueError: The configuration or the data are not the record's.
+        RuntimeError: The data are missing or damaged.
+    """
+    experiment = call.experiment
+    dataset = experiment.ready_dataset()
+    experiment.executor.check()
+    record = record_of(experiment, experiment.name)
+    record.claim(deciding(call.options, dataset))
+    plan = experiment.plan()
+    finished = record.results_of(experiment.trials(plan)).values()
+    results = results_table(record.rows())
+    conclusion = conclude(
+        results,
+        objective=experiment.objective,
+        target=experiment.candidates.target,
+        delta=experiment.decide.delta,
+    )
+    in_order = tuple(sorted(finished, key=lambda result: result.trial.order))
+    return Searched(record, plan, in_order, results, conclusion)
+
+
 def train(call: Call, search: Search, sampler: Sampler | None) -> None:
     """Does the trainings of a search within the limits, with a live view and a log."""
     experiment, console = call.experiment, call.console
+    limits = experiment.limits
+    if sampler is None:  # these trainings are no search for the best split
+        limits = replace(limits, region=None)
+    stopping = Stopping(limits, search.record, experiment.candidates.target)
     with logged(Path(experiment.out)):
         search.run(
-            sampler,
-            experiment.executor,
-            View(console, experiment.objective),
-            max_trainings=experiment.limits.trainings,
-            max_hours=experiment.limits.hours,
+            sampler, experiment.executor, View(console, experiment.objective), stopping=stopping
         )
     console.print(f"{search.stopped}; next: scaling-search report out={experiment.out}")
+
+
+def train_more(
+    call: Call, trials: Sequence[Trial], record: Record, before: Searched
+) -> list[TrialResult] | None:
+    """Says what trainings beyond the search cost and does those not known from it, seed by seed.
+
+    Args:
+        call: The command's.
+        trials: All of them, those that the search has done too.
+        record: Where the others are kept.
+        before: The search, whose times say the price.
+
+    Returns:
+        The results of all trials, by candidate and seed; None where only the price was asked or a
+        limit came first.
+    """
+    experiment = call.experiment
+    known = list(before.record.results_of(trials).values())
+    search = Search(trials, record, provenance=provenance(), known=known)
+    cost = price(
+        trials,
+        [*before.finished, *search.finished.values()],
+        known=search.finished.values(),
+        slots=experiment.executor.slots,
+        device_share=experiment.executor.device_share,
+    )
+    say(call.console, [price_sentence(cost, experiment.executor.slots)])
+    if experiment.price_only:
+        return None
+    if search.remaining:
+        train(call, search, None)
+    if search.remaining:
+        return None
+    return sorted(search.finished.values(), key=lambda result: result.trial.order)
 
 
 def scale_name(name: str) -> str:

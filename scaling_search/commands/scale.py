@@ -6,20 +6,17 @@ from rich.console import Console
 
 from scaling_search.commands.run_folder import (
     Call,
-    deciding,
-    provenance,
+    Searched,
     record_of,
     scale_name,
-    train,
+    searched,
+    train_more,
 )
 from scaling_search.experiment import Experiment
-from scaling_search.files import read_table, write_table
+from scaling_search.files import write_table
 from scaling_search.ladder import family_shares, members, members_table
-from scaling_search.progress import Tracked
-from scaling_search.results import coefficient_table, results_table
+from scaling_search.progress import Tracked, describe
 from scaling_search.scaling import Shares
-from scaling_search.search import Search
-from scaling_search.study import Record
 from scaling_search.terminal import ladder_table
 
 
@@ -27,15 +24,13 @@ def run(call: Call) -> None:
     """Trains families over phi from a run's folder and records them."""
     experiment, console = call.experiment, call.console
     folder = Path(experiment.out)
+    before = searched(call)
     dataset = experiment.ready_dataset()
-    experiment.executor.check()
-    searched = record_of(experiment, experiment.name)
-    searched.claim(deciding(call.options, dataset))
     with console.status("finding the families' members"):
         found = members(
             experiment.base_network,
             experiment.cost,
-            _families(experiment, searched, console),
+            _families(experiment, before, console),
             phis=experiment.scale.phis,
             tolerance=experiment.scale.tolerance,
             max_resolution=dataset.resolution,
@@ -46,41 +41,25 @@ def run(call: Call) -> None:
         experiment.cost.measure(candidate.architecture)
     write_table(members_table(found), folder / "families.csv")
     console.print(ladder_table(found))
+    phis = {member.candidate.number: member.phi for member in found}
     trials = [
-        experiment.trial(candidates[number], seed)
+        experiment.trial(candidates[number], seed, target=2.0 ** phis[number])
         for number in sorted(candidates)
         for seed in range(experiment.scale.num_seeds)
     ]
     record = record_of(experiment, scale_name(experiment.name))
-    search = Search(
-        trials,
-        record,
-        provenance=provenance(),
-        known=list(searched.results_of(trials).values()),
-    )
-    train(call, search, None)
+    train_more(call, trials, record, before)
 
 
-def _families(experiment: Experiment, searched: Record, console: Console) -> dict[str, Shares]:
+def _families(experiment: Experiment, before: Searched, console: Console) -> dict[str, Shares]:
     """The shares of each family that is asked for; of compound those given or found."""
     given = experiment.scale.given
     if given is not None:
         compound = Shares.nominal(given.multipliers(1))
     else:
-        candidates = read_table(Path(experiment.out) / "candidates.csv")
-        table = coefficient_table(candidates, results_table(searched.rows()), experiment.objective)
-        best = table[table["order"] == 1]
-        if best.empty:
-            raise ValueError(
-                f"out must hold a finished training of a scaled network, got none in "
-                f"{experiment.out!r}; search first, or give scale.coefficients"
-            )
-        row = best.iloc[0]
-        compound = Shares(row["depth_share"], row["width_share"], row["resolution_share"])
-        console.print(
-            f"compound: alpha {row['alpha']:.3f}, beta {row['beta']:.3f}, gamma "
-            f"{row['gamma']:.3f}, the best mean of the search",
-            highlight=False,
-        )
+        found, why = before.found(experiment.objective)
+        assert found.shares is not None  # only the base network has none
+        compound = found.shares
+        console.print(f"compound: {describe(found)}, {why}", highlight=False)
     shares = family_shares(compound)
     return {family: shares[family] for family in experiment.scale.families}

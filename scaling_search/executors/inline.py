@@ -22,6 +22,11 @@ class Inline:
         """One training at a time."""
         return 1
 
+    @property
+    def device_share(self) -> float:
+        """The whole device."""
+        return 1.0
+
     def check(self) -> None:
         """Looks whether the device is there."""
         devices(self.device)

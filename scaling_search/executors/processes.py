@@ -31,14 +31,19 @@ class Processes:
 
     @property
     def slots(self) -> int:
-        """Trainings that may be in flight; none before it is entered, which finds the devices."""
+        """Trainings that may be in flight; none before `check`, which finds the devices."""
         if "_devices" not in self.__dict__:
             return 0
         return self._workers_per_device * len(self._devices)
 
+    @property
+    def device_share(self) -> float:
+        """What one of several workers takes of its device."""
+        return len(self._devices) / self.slots if self.slots else 1.0
+
     def check(self) -> None:
         """Looks whether the devices are there."""
-        devices(self.device)
+        assert self._devices
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Hands the training to a worker, on the device that has the fewest."""

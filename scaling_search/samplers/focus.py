@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
-from scaling_search.design import Design, differences_from_best, predicted_seconds
+from scaling_search.design import Design, differences_from_best
 from scaling_search.fit import Surface, fit_surface
-from scaling_search.observations import Values, observations
+from scaling_search.observations import Values, of_results
+from scaling_search.price import predicted_seconds
 from scaling_search.protocols import part
 from scaling_search.region import find_region
 from scaling_search.spread import as_points
@@ -55,20 +55,8 @@ class Focus:
         return next((t for t in remaining if t.order == (0, chosen.seed)), chosen)
 
     def _surface(self, finished: Sequence[TrialResult]) -> Surface | None:
-        rows = [
-            result.trial.candidate.row()
-            | {
-                "seed": result.trial.seed,
-                "state": result.state,
-                self.objective: getattr(result.curve[-1], self.objective)
-                if result.state == "COMPLETE"
-                else None,
-            }
-            for result in finished
-        ]
-        table = pd.DataFrame(rows)
         try:
-            return fit_surface(observations(table, response=self.objective, target=self.target))
+            return fit_surface(of_results(finished, response=self.objective, target=self.target))
         except ValueError:
             return None
 
@@ -104,8 +92,8 @@ def _rates(
         np.array([trial.seed for trial in options]),
     )
     predicted = predicted_seconds(finished)
-    seconds = np.array([predicted(trial.candidate) for trial in options])
-    opening = {t.seed: predicted(t.candidate) for t in remaining if t.candidate.number == 0}
+    seconds = np.array([predicted(trial) for trial in options])
+    opening = {t.seed: predicted(t) for t in remaining if t.candidate.number == 0}
     base = np.array([opening.get(trial.seed, 0.0) for trial in options])
     together = pairs / (seconds[:, None] + seconds + base[:, None])
     rates: Values = np.maximum(alone / seconds, together.max(axis=1))

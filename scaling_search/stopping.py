@@ -1,0 +1,98 @@
+"""When a search ends before all is trained."""
+
+import time
+from collections.abc import Sequence
+
+from scaling_search.experiment import Limits
+from scaling_search.fit import fit_surface
+from scaling_search.observations import of_results
+from scaling_search.region import find_region
+from scaling_search.study import Look, Record
+from scaling_search.training import TrialResult
+
+FIRST_LOOK = 20
+"""Networks with a finished training before the region is looked at."""
+
+GROWTH = 1.25
+"""Trainings over those of the last look before it is looked at again.
+
+Each look is another chance to be sure by luck; few of them keep that rare.
+"""
+
+
+class Stopping:
+    """Looks at the limits whenever a training could be handed out; its hours count from here.
+
+    Attributes:
+        limits: What ends the search.
+        record: Where each look at the region is kept, so that a search that goes on later looks
+            when an uninterrupted one would have.
+        target: Cost over the base network's.
+    """
+
+    def __init__(self, limits: Limits, record: Record, target: float) -> None:
+        self.limits = limits
+        self.record = record
+        self.target = target
+        self._since = time.monotonic()
+
+    def reached(self, finished: Sequence[TrialResult], num_running: int) -> str:
+        """The limit that is reached with these results and so many in flight, else nothing.
+
+        Args:
+            finished: Sorted by candidate and seed.
+            num_running: Trainings in flight, which count as done where trainings are counted.
+        """
+        limits = self.limits
+        if limits.trainings is not None and len(finished) + num_running >= limits.trainings:
+            return f"limits.trainings={limits.trainings} is reached"
+        if limits.hours is not None and time.monotonic() - self._since >= limits.hours * 3600:
+            return f"limits.hours={limits.hours:g} is reached"
+        if limits.gpu_hours is not None and gpu_hours(finished) >= limits.gpu_hours:
+            return f"limits.gpu_hours={limits.gpu_hours:g} is reached"
+        if limits.region is not None:
+            return self._region(finished, limits.region)
+        return ""
+
+    def _region(self, finished: Sequence[TrialResult], limit: float) -> str:
+        looks = self.record.looks
+        if is_due(finished, looks[-1].trainings if looks else 0):
+            look = self._look(finished)
+            if look is None:
+                return ""
+            self.record.add_look(look)
+            looks.append(look)
+        if not looks or looks[-1].region > limit:
+            return ""
+        seen = looks[-1]
+        return (
+            f"limits.region={limit:g} is reached: with {seen.trainings} trainings the best split "
+            f"lies in {seen.region:.0%} of what was searched"
+        )
+
+    def _look(self, finished: Sequence[TrialResult]) -> Look | None:
+        objective = self.record.objective
+        try:
+            surface = fit_surface(of_results(finished, response=objective, target=self.target))
+        except ValueError:
+            return None
+        region = find_region(surface)
+        return Look(len(surface.observations.loss), region.area / region.searched_area)
+
+
+def is_due(finished: Sequence[TrialResult], last: int) -> bool:
+    """Whether the region should be looked at again.
+
+    Args:
+        finished: What has ended.
+        last: Trainings at the last look, 0 before the first.
+    """
+    ended = [r.trial for r in finished if r.state == "COMPLETE" and r.trial.candidate.number]
+    num_networks = len({trial.candidate.number for trial in ended})
+    return num_networks >= FIRST_LOOK and len(ended) >= GROWTH * last
+
+
+def gpu_hours(finished: Sequence[TrialResult]) -> float:
+    """Hours of whole devices that trainings took, failed ones too."""
+    seconds = (r.total_seconds * r.device_share for r in finished if r.total_seconds > 0)
+    return sum(seconds) / 3600
