@@ -1,0 +1,84 @@
+"""Searches replayed from the recorded trainings of fashion_mnist_small, nothing trained."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scaling_search.candidates import Plan
+from scaling_search.costs.flops import Flops
+from scaling_search.files import read_table
+from scaling_search.fit import fit_surface
+from scaling_search.observations import observations, of_results
+from scaling_search.region import best_point, in_region
+from scaling_search.samplers.focus import Focus
+from scaling_search.spread import as_points
+from scaling_search.training import Epoch, Trial, TrialResult
+from tests.proxies import buildable, small_proxy
+from tests.tiny import tiny_dataset, tiny_recipe
+
+RECORD = Path(__file__).parent.parent / "experiments" / "fashion_mnist_small" / "results.csv"
+NUM_SEEDS = 3
+
+
+def recorded() -> pd.DataFrame:
+    results = read_table(RECORD)
+    assert (results["state"] == "COMPLETE").all()
+    return results
+
+
+def networks() -> Plan:
+    """The plan of the record, whose networks are as recorded."""
+    plan = buildable().plan(small_proxy(), Flops())
+    names = {c.number: c.network for c in (plan.base, *plan.candidates)}
+    results = recorded().drop_duplicates("candidate").set_index("candidate")
+    assert results["network"].to_dict() == names
+    return plan
+
+
+def results_with_permuted_seeds(plan: Plan, run: int) -> dict[tuple[int, int], TrialResult]:
+    """All recorded trainings, the labels of each network's seeds dealt anew."""
+    stream = np.random.default_rng(run)
+    results = {}
+    for candidate in (plan.base, *plan.candidates):
+        rows = recorded_by_network()[candidate.number]
+        for seed, row in enumerate(stream.permutation(rows)):
+            loss, accuracy, seconds = row
+            results[candidate.number, seed] = TrialResult(
+                Trial(candidate, seed, tiny_recipe(), tiny_dataset()),
+                "COMPLETE",
+                curve=(Epoch(loss, loss, accuracy),),
+                total_seconds=seconds,
+            )
+    return results
+
+
+def recorded_by_network() -> dict[int, np.ndarray]:
+    columns = ["val_loss", "val_accuracy", "total_seconds"]
+    return {int(n): rows[columns].to_numpy() for n, rows in recorded().groupby("candidate")}
+
+
+def focused(results: dict[tuple[int, int], TrialResult], seconds: float) -> list[TrialResult]:
+    """What `focus` trains, one at a time, until the seconds are used up."""
+    sampler = Focus(objective="val_loss", target=2.0)
+    finished: list[TrialResult] = []
+    while sum(result.total_seconds for result in finished) < seconds:
+        done = {result.trial.order for result in finished}
+        remaining = [r.trial for order, r in sorted(results.items()) if order not in done]
+        finished.append(results[sampler.choose(remaining, [], finished).order])
+        finished.sort(key=lambda result: result.trial.order)
+    return finished
+
+
+@pytest.mark.slow
+def test_focus_on_half_the_seconds_finds_a_split_that_the_full_record_holds_possible() -> None:
+    plan = networks()
+    full = fit_surface(observations(recorded(), response="val_loss", target=2.0))
+    half = recorded()["total_seconds"].sum() / 2
+    num_right = 0
+    for run in range(20):
+        finished = focused(results_with_permuted_seeds(plan, run), half)
+        surface = fit_surface(of_results(finished, response="val_loss", target=2.0))
+        num_right += bool(in_region(full, as_points([best_point(surface)]))[0])
+    assert num_right >= 18
