@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import median
 
 from scaling_search.protocols import Architecture, Cost
@@ -45,7 +46,7 @@ class Candidate:
     params: int
     activations: int
 
-    @property
+    @cached_property
     def network(self) -> str:
         """A name that only equal networks of one base share: layers, channels, resolution."""
         a = self.architecture

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 from rich.console import Console
@@ -45,11 +46,14 @@ class View:
         self.console = console
         self.objective = objective
         self._live: Live | None = None
-        self._trials: Sequence[Trial] = ()
-        self._finished: dict[Key, TrialResult] = {}
         self._running: dict[Key, tuple[Trial, float]] = {}
         self._slots = 1
-        self._fresh: list[TrialResult] = []
+        self._num_trials = self._num_finished = self._num_failed = 0
+        self._best: TrialResult | None = None
+        # Sums instead of lists, so that a line takes as long for the last training as for the
+        # first: work that is left, and work and seconds of what has ended, before and now.
+        self._work_left = 0.0
+        self._before, self._now = _Pace(), _Pace()
 
     def __enter__(self) -> Self:
         """Starts drawing, on a terminal."""
@@ -67,8 +71,10 @@ class View:
 
     def begin(self, trials: Sequence[Trial], finished: Iterable[TrialResult], slots: int) -> None:
         """What there is to do and what was done before."""
-        self._trials, self._slots = trials, max(1, slots)
-        self._finished = {result.trial.key: result for result in finished}
+        self._slots, self._num_trials = max(1, slots), len(trials)
+        self._work_left = sum(map(_work, trials))
+        for result in finished:
+            self._count(result, self._before)
 
     def started(self, trial: Trial) -> None:
         """A training was handed out."""
@@ -77,30 +83,35 @@ class View:
     def ended(self, result: TrialResult) -> None:
         """A training ended."""
         self._running.pop(result.trial.key, None)
-        self._finished[result.trial.key] = result
-        self._fresh.append(result)
+        self._count(result, self._now)
         if self._live is None:
             self.console.print(self._line(result), soft_wrap=True, highlight=False)
 
+    def _count(self, result: TrialResult, pace: "_Pace") -> None:
+        self._num_finished += 1
+        self._num_failed += result.state == "FAIL"
+        self._work_left -= _work(result.trial)
+        if result.state == "COMPLETE" and math.isfinite(result.total_seconds):
+            pace.work += _work(result.trial)
+            pace.seconds += result.total_seconds
+        if result.state == "COMPLETE" and result.trial.candidate.number != 0:
+            best = self._best
+            if best is None or self._value(result) < self._value(best):
+                self._best = result
+
+    def _value(self, result: TrialResult) -> float:
+        """What should be small."""
+        value = float(getattr(result.curve[-1], self.objective))
+        return value if self.objective == "val_loss" else -value
+
     def left(self) -> float:
         """Seconds until all is done, from the speed of this command's trainings; NaN unknown."""
-        timed = [r for r in self._fresh if r.state == "COMPLETE"] or [
-            r for r in self._finished.values() if math.isfinite(r.total_seconds)
-        ]
-        work = sum(r.trial.candidate.flops for r in timed)
-        if not work:
+        pace = self._now if self._now.work else self._before
+        if not pace.work:
             return math.nan
-        pace = sum(r.total_seconds for r in timed) / work
-        now = time.monotonic()
-        total = 0.0
-        for trial in self._trials:
-            if trial.key in self._finished:
-                continue
-            expected = pace * trial.candidate.flops
-            if trial.key in self._running:
-                expected = max(0.0, expected - (now - self._running[trial.key][1]))
-            total += expected
-        return total / self._slots
+        rate, now = pace.seconds / pace.work, time.monotonic()
+        done = sum(min(now - since, rate * _work(trial)) for trial, since in self._running.values())
+        return max(0.0, rate * self._work_left - done) / self._slots
 
     def _line(self, result: TrialResult) -> str:
         trial = result.trial
@@ -113,12 +124,11 @@ class View:
             )
         else:
             how = f"failed: {result.reason}"
-        done = len(self._finished)
-        return f"{done}/{len(self._trials)}  {what}  {how}  left {duration(self.left())}"
+        return (
+            f"{self._num_finished}/{self._num_trials}  {what}  {how}  left {duration(self.left())}"
+        )
 
     def _table(self) -> Table:
-        num_failed = sum(r.state == "FAIL" for r in self._finished.values())
-        num_done = len(self._finished) - num_failed
         bar = Progress(
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             BarColumn(bar_width=40),
@@ -126,15 +136,16 @@ class View:
             console=self.console,
         )
         bar.add_task(
-            "", total=len(self._trials), completed=len(self._finished), left=duration(self.left())
+            "", total=self._num_trials, completed=self._num_finished, left=duration(self.left())
         )
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", justify="right")
         table.add_column()
         table.add_row("trainings", bar)
-        failed = f"[red]{num_failed} failed[/]" if num_failed else "0 failed"
+        failed = f"[red]{self._num_failed} failed[/]" if self._num_failed else "0 failed"
+        num_done = self._num_finished - self._num_failed
         table.add_row("", f"{num_done} done   {len(self._running)} running   {failed}")
-        table.add_row("best", self._best())
+        table.add_row("best", self._best_line())
         now = time.monotonic()
         for trial, since in self._running.values():
             table.add_row(
@@ -143,21 +154,26 @@ class View:
             )
         return table
 
-    def _best(self) -> str:
-        ended = [
-            r
-            for r in self._finished.values()
-            if r.state == "COMPLETE" and r.trial.candidate.number != 0
-        ]
-        if not ended:
+    def _best_line(self) -> str:
+        if self._best is None:
             return "none yet"
-        sign = 1 if self.objective == "val_loss" else -1
-        best = min(ended, key=lambda r: sign * getattr(r.curve[-1], self.objective))
-        last = best.curve[-1]
+        last = self._best.curve[-1]
         return (
-            f"{describe(best.trial.candidate)}  accuracy {last.val_accuracy:.4f}  "
+            f"{describe(self._best.trial.candidate)}  accuracy {last.val_accuracy:.4f}  "
             f"loss {last.val_loss:.4f}  [dim](one training)[/]"
         )
+
+
+@dataclass
+class _Pace:
+    """Work that was done, in multiply-adds of one image times epochs, and its seconds."""
+
+    work: float = 0.0
+    seconds: float = 0.0
+
+
+def _work(trial: Trial) -> float:
+    return trial.candidate.flops * trial.recipe.epochs
 
 
 def describe(candidate: Candidate) -> str:

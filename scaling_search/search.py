@@ -1,5 +1,6 @@
 """The loop of a search: choose, submit, record, until nothing remains."""
 
+import bisect
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -40,10 +41,14 @@ class Search:
         self.provenance = provenance
         self.finished = {r.trial.key: r for r in known} | record.results_of(trials)
         self.stopped = ""
+        # Kept in order as trainings come and go: sorting all of them anew for each would take the
+        # longer the more there are.
+        self._ended = sorted(self.finished.values(), key=_order_of_result)
+        self._left = sorted((t for t in trials if t.key not in self.finished), key=_order)
 
     @property
     def remaining(self) -> list[Trial]:
-        """Trainings without a result, by candidate and seed."""
+        """Trainings without a result, in the canonical order."""
         return [trial for trial in self.trials if trial.key not in self.finished]
 
     def run(
@@ -82,23 +87,21 @@ class Search:
     ) -> bool:
         """Hands out trainings while there are slots; False when none is in flight any more."""
         while len(running) < executor.slots:
-            in_flight = sorted(running.values(), key=_by_order)
-            taken = {trial.key for trial in in_flight}
-            remaining = [trial for trial in self.remaining if trial.key not in taken]
-            if not remaining:
+            if not self._left:
                 self.stopped = "all trainings are done"
                 break
-            finished = sorted(self.finished.values(), key=lambda result: result.trial.order)
-            if stopping is not None and (reached := stopping.reached(finished, len(running))):
+            if stopping is not None and (reached := stopping.reached(self._ended, len(running))):
                 self.stopped = reached
                 break
             if sampler is None:
-                trial: Trial | None = first_by_seed(remaining)
+                trial: Trial | None = first_by_seed(self._left)
             else:
-                trial = sampler.choose(remaining, in_flight, finished)
+                in_flight = sorted(running.values(), key=_order)
+                trial = sampler.choose(self._left, in_flight, self._ended)
             if trial is None:
                 self.stopped = "the sampler wants no more"
                 break
+            del self._left[bisect.bisect_left(self._left, trial.order, key=_order)]
             view.started(trial)
             running[executor.submit(trial)] = trial
         return bool(running)
@@ -121,12 +124,17 @@ class Search:
             finished = datetime.now(UTC).isoformat(timespec="seconds")
             self.record.add(result, finished=finished, **self.provenance)
             self.finished[trial.key] = result
+            bisect.insort(self._ended, result, key=_order_of_result)
             _log(result)
             view.ended(result)
 
 
-def _by_order(trial: Trial) -> tuple[int, int]:
+def _order(trial: Trial) -> tuple[int, int]:
     return trial.order
+
+
+def _order_of_result(result: TrialResult) -> tuple[int, int]:
+    return result.trial.order
 
 
 def _log(result: TrialResult) -> None:

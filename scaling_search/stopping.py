@@ -35,6 +35,7 @@ class Stopping:
         self.record = record
         self.target = target
         self._since = time.monotonic()
+        self._looks = record.looks
 
     def reached(self, finished: Sequence[TrialResult], num_running: int) -> str:
         """The limit that is reached with these results and so many in flight, else nothing.
@@ -55,7 +56,7 @@ class Stopping:
         return ""
 
     def _region(self, finished: Sequence[TrialResult], limit: float) -> str:
-        looks = self.record.looks
+        looks = self._looks
         if is_due(finished, looks[-1].trainings if looks else 0):
             look = self._look(finished)
             if look is None:
@@ -87,6 +88,8 @@ def is_due(finished: Sequence[TrialResult], last: int) -> bool:
         finished: What has ended.
         last: Trainings at the last look, 0 before the first.
     """
+    if len(finished) < max(FIRST_LOOK, GROWTH * last):
+        return False  # without counting, which all but a few calls need not do
     ended = [r.trial for r in finished if r.state == "COMPLETE" and r.trial.candidate.number]
     num_networks = len({trial.candidate.number for trial in ended})
     return num_networks >= FIRST_LOOK and len(ended) >= GROWTH * last

@@ -67,8 +67,7 @@ class LookAtTest:
         seeds: Each arm is trained with.
         objective: The metric that decides.
         delta: The difference of it that matters; None where that is not known.
-        chosen_by: What named the found one: the ``surface``, a ``flat surface``, which makes it a
-            guess, or the best ``mean``.
+        why: The found one is it, in words.
         searched: What the found one's trainings gave in the search, by metric.
         began: When it was chosen what to train.
         when: The test split was looked at; empty while trainings remain.
@@ -78,7 +77,7 @@ class LookAtTest:
     seeds: list[int]
     objective: Objective
     delta: float | None
-    chosen_by: Literal["surface", "flat surface", "mean"]
+    why: str
     searched: dict[str, list[float]]
     began: str
     when: str = ""

@@ -243,9 +243,7 @@ def _settings(recipe: Recipe, device: str) -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic)
 
 
-def _train(
-    trial: Trial, device: str
-) -> tuple[tuple[Epoch, ...], float, int, TestScores | None]:
+def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float, int, TestScores | None]:
     """The curve, the training steps' seconds, how many images they took, and the test if asked."""
     recipe = trial.recipe
     data = load(trial.dataset, trial.candidate.architecture.resolution, device)

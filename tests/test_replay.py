@@ -41,8 +41,9 @@ def results_with_permuted_seeds(plan: Plan, run: int) -> dict[tuple[int, int], T
     """All recorded trainings, the labels of each network's seeds dealt anew."""
     stream = np.random.default_rng(run)
     results = {}
+    by_network = recorded_by_network()
     for candidate in (plan.base, *plan.candidates):
-        rows = recorded_by_network()[candidate.number]
+        rows = by_network[candidate.number]
         for seed, row in enumerate(stream.permutation(rows)):
             loss, accuracy, seconds = row
             results[candidate.number, seed] = TrialResult(
@@ -56,7 +57,9 @@ def results_with_permuted_seeds(plan: Plan, run: int) -> dict[tuple[int, int], T
 
 def recorded_by_network() -> dict[int, np.ndarray]:
     columns = ["val_loss", "val_accuracy", "total_seconds"]
-    return {int(n): rows[columns].to_numpy() for n, rows in recorded().groupby("candidate")}
+    results = recorded()
+    numbers = results["candidate"].unique().tolist()
+    return {n: results.loc[results["candidate"] == n, columns].to_numpy() for n in numbers}
 
 
 def focused(results: dict[tuple[int, int], TrialResult], seconds: float) -> list[TrialResult]:

@@ -190,6 +190,7 @@ def test_volatile_columns_are_those_that_two_runs_cannot_share() -> None:
         "train_seconds",
         "total_seconds",
         "images_per_second",
+        "device_share",
         "peak_memory_bytes",
         "finished",
         "host",

@@ -147,7 +147,8 @@ def train_more(
         limit came first.
     """
     experiment = call.experiment
-    known = list(before.record.results_of(trials).values())
+    searched_too = [trial for trial in trials if not trial.on_test]
+    known = list(before.record.results_of(searched_too).values())
     search = Search(trials, record, provenance=provenance(), known=known)
     cost = price(
         trials,
@@ -171,6 +172,21 @@ def scale_name(name: str) -> str:
     return f"{name}-scale"
 
 
+def confirm_name(name: str) -> str:
+    """The name of the study that holds the new trainings of an experiment's winner."""
+    return f"{name}-confirm"
+
+
+def fairness_name(name: str) -> str:
+    """The name of the study that holds an experiment's trainings at other rates and lengths."""
+    return f"{name}-fairness"
+
+
+def transfer_name(name: str) -> str:
+    """The name of the study that holds an experiment's trainings at larger sizes."""
+    return f"{name}-transfer"
+
+
 def stored_names(experiment: Experiment) -> list[str]:
     """The names of the studies in the record; opening it would make the folder's own file."""
     if experiment.storage is None and not (Path(experiment.out) / "study.db").is_file():
@@ -192,8 +208,11 @@ def make_folder(folder: Path, experiment: Experiment) -> None:
             f"out must be a folder that can be made, got {str(folder)!r} ({error.strerror}); "
             "take another"
         ) from error
-    own = {experiment.name, scale_name(experiment.name)}
-    if experiment.storage is None and (others := set(stored_names(experiment)) - own):
+    stored = stored_names(experiment)
+    others = [name for name in stored if name != experiment.name]
+    if experiment.name in stored:  # what follows on a search is called after it
+        others = [name for name in others if not name.startswith(f"{experiment.name}-")]
+    if experiment.storage is None and others:
         raise ValueError(
             f"name must be {min(others, key=len)!r} as in this folder's record, got "
             f"{experiment.name!r}; take another out= for another experiment"

@@ -1,0 +1,176 @@
+"""Trains the winner anew with fresh seeds, then looks at the test split, once."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from scaling_search.candidates import Candidate, Plan
+from scaling_search.cells import count, difference
+from scaling_search.commands.run_folder import (
+    Call,
+    Searched,
+    confirm_name,
+    record_of,
+    searched,
+    stored_names,
+    train_more,
+)
+from scaling_search.confirmation import stored_section
+from scaling_search.experiment import Experiment
+from scaling_search.files import write_table
+from scaling_search.results import METRICS, noise
+from scaling_search.scaling import REFERENCES
+from scaling_search.sections import Section
+from scaling_search.study import LookAtTest
+from scaling_search.terminal import say, section_table
+from scaling_search.tested import num_seeds_needed
+from scaling_search.training import Trial
+
+
+def run(call: Call) -> None:
+    """Trains found, paper and base anew, seed by seed, then says how they do on the test split.
+
+    Nothing of the test split is told before all trainings have ended.
+    """
+    experiment, console = call.experiment, call.console
+    before = searched(call)
+    name = confirm_name(experiment.name)
+    stored = stored_names(experiment)
+    looks = record_of(experiment, name).test_looks if name in stored else []
+    is_begun = bool(looks) and not looks[-1].when
+    if looks and not is_begun and not experiment.confirm.force:
+        raise ValueError(
+            "confirm.force must be true to look at the test split again, got false; it was looked "
+            f"at on {looks[-1].when[:10]}; confirm.force=true looks again and is counted"
+        )
+    look = looks[-1] if is_begun else _new_look(experiment, before, stored, console)
+    record = record_of(experiment, name)
+    if not is_begun and not experiment.price_only:
+        record.begin_test_look(look)
+    say(console, [_intention(look, is_begun=is_begun)])
+    if train_more(call, _trials(experiment, before.plan, look), record, before) is None:
+        return
+    record.end_test_look(_now())
+    section = stored_section(record, experiment.objective)
+    assert section is not None
+    write_table(section.table, Path(experiment.out) / f"{section.name}.csv")
+    _show(section, console)
+
+
+def _show(section: Section, console: Console) -> None:
+    console.print()
+    if section.cells:
+        console.print(section_table(section))
+        console.print()
+    say(console, section.sentences)
+
+
+def _new_look(
+    experiment: Experiment, before: Searched, stored: Sequence[str], console: Console
+) -> LookAtTest:
+    """What to train: arms by the search as it is now, seeds that nothing in the record has used."""
+    found, why = before.found(experiment.objective)
+    arms = {"found": found.number, "paper": _paper(before.plan).number, "base": 0}
+    delta = experiment.decide.delta
+    if delta is None and before.conclusion.answer is not None:
+        delta = before.conclusion.answer.delta
+    num_seeds = experiment.confirm.num_seeds
+    if num_seeds is None:
+        num_seeds = _num_seeds(experiment, before, delta, console)
+    first = _first_unused_seed(experiment, stored)
+    results = before.results
+    ended = results[(results["candidate"] == found.number) & (results["state"] == "COMPLETE")]
+    return LookAtTest(
+        arms=arms,
+        seeds=list(range(first, first + num_seeds)),
+        objective=experiment.objective,
+        delta=delta,
+        why=why,
+        searched={metric: ended[metric].tolist() for metric in METRICS},
+        began=_now(),
+    )
+
+
+def _paper(plan: Plan) -> Candidate:
+    """The candidate nearest to the paper's split."""
+
+    def distance(candidate: Candidate) -> float:
+        return math.inf if candidate.shares is None else candidate.shares.distance(paper)
+
+    paper = REFERENCES["paper"]
+    return min(plan.candidates, key=distance)
+
+
+def _num_seeds(
+    experiment: Experiment, before: Searched, delta: float | None, console: Console
+) -> int:
+    """As many as the difference that matters needs.
+
+    Raises:
+        ValueError: That difference or the luck of a seed is not known.
+    """
+    if delta is None:
+        raise ValueError(
+            "decide.delta must be given while it is not known what more compute is worth, got "
+            "null; add decide.delta=0.01, or confirm.num_seeds=8"
+        )
+    seed_sd = _seed_sd(experiment, before)
+    if seed_sd is None:
+        raise ValueError(
+            "confirm.num_seeds must be given while no network has two seeds, got null; add "
+            "confirm.num_seeds=8, or a decide.seed_sd to have the number worked out"
+        )
+    num_seeds = num_seeds_needed(seed_sd, delta)
+    smallest, luck = (difference(value, experiment.objective) for value in (delta, seed_sd))
+    needed = f"{count(num_seeds, 'seed')} a network find a difference of {smallest} in 80 of 100"
+    say(console, [f"{needed} cases; seeds vary a network by {luck} of its own."])
+    return num_seeds
+
+
+def _seed_sd(experiment: Experiment, before: Searched) -> float | None:
+    """The seed's luck that networks do not share; None where no network has two seeds."""
+    if experiment.decide.seed_sd is not None:
+        return experiment.decide.seed_sd
+    luck = before.conclusion.diagnosis
+    if luck is not None and luck.seed_sd is not None:
+        return luck.seed_sd * math.sqrt(1 - (luck.shared_fraction or 0.0))
+    measured = noise(before.results, experiment.objective)
+    return measured.seed_sd if measured.residual_sd is None else measured.residual_sd
+
+
+def _first_unused_seed(experiment: Experiment, stored: Sequence[str]) -> int:
+    """One more than the largest seed of any study of this run, the search's planned ones too."""
+    own = [n for n in stored if n == experiment.name or n.startswith(f"{experiment.name}-")]
+    used = [int(str(row["seed"])) for n in own for row in record_of(experiment, n).rows()]
+    return max([experiment.num_seeds - 1, *used]) + 1
+
+
+def _trials(experiment: Experiment, plan: Plan, look: LookAtTest) -> list[Trial]:
+    """All trainings of a look, by candidate and seed."""
+    candidates = {candidate.number: candidate for candidate in (plan.base, *plan.candidates)}
+    return [
+        replace(experiment.trial(candidates[number], seed), on_test=True)
+        for number in sorted(set(look.arms.values()))
+        for seed in look.seeds
+    ]
+
+
+def _intention(look: LookAtTest, *, is_begun: bool) -> str:
+    """What is trained, before it is."""
+    arms = look.arms
+    against = f"network {arms['paper']} (nearest to the paper's split) and the base network"
+    if arms["paper"] == arms["found"]:
+        against = "the base network; it is also the nearest to the paper's split"
+    since = f", as begun on {look.began[:10]}" if is_begun else ""
+    return (
+        f"Seeds {look.seeds[0]} to {look.seeds[-1]}{since}: network {arms['found']} ({look.why}) "
+        f"against {against}."
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
