@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scaling_search import data_cache
 from scaling_search.protocols import Dataset, Splits
 
 STATISTICS_AT_ONCE = 2048
@@ -30,8 +31,8 @@ class Loaded:
 
 @functools.lru_cache(maxsize=8)
 def load(dataset: Dataset, resolution: int, device: str) -> Loaded:
-    """The data of a process, read and resized once for each size."""
-    splits = dataset.load(resolution, device)
+    """The data of a process at a size, on its device; on a CPU they are a map that all share."""
+    splits = data_cache.mapped(dataset, resolution).to(device)
     total = square = torch.zeros(1, dtype=torch.float64, device=device)
     # float64 sums of integers are exact, so that the statistics do not depend on their order.
     for chunk in splits.train.images.split(STATISTICS_AT_ONCE):  # type: ignore[no-untyped-call]  # torch's

@@ -242,11 +242,11 @@ class Experiment:
         return self.dataset
 
     def trials(self, plan: Plan) -> list[Trial]:
-        """All trainings of a plan, the base network's too, by candidate and seed."""
+        """All trainings of a plan, the base network's too, seed by seed."""
         return [
             self.trial(candidate, seed)
-            for candidate in (plan.base, *plan.candidates)
             for seed in range(self.num_seeds)
+            for candidate in (plan.base, *plan.candidates)
         ]
 
     def trial(self, candidate: Candidate, seed: int, target: float | None = None) -> Trial:

@@ -1,14 +1,15 @@
-"""Families over phi: one for each way to spend compute, all at equal measured cost."""
+"""Networks of larger costs: families over phi, and points of the triangle at one size."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import pandas as pd
 
 from scaling_search.candidates import Candidate, Costed
 from scaling_search.protocols import Architecture, Cost
 from scaling_search.reachable import Ranges, networks_in_band
-from scaling_search.scaling import REFERENCES, Shares
+from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
 
 ON_RAY = 0.05
 """A member whose shares are farther than this from its family's is marked."""
@@ -51,6 +52,49 @@ class Member:
             "is_on_ray": self.is_on_ray,
             "ends_at_native_resolution": self.ends,
         }
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A network that stands for a point of the triangle at a larger size.
+
+    Attributes:
+        phi: The cost is 2**phi times the base network's.
+        point: Name of the point.
+        candidate: The network; its number is 100·phi and its place from 1 up, so that no two sizes
+            share one.
+        distance: Of its shares from the point.
+    """
+
+    phi: int
+    point: str
+    candidate: Candidate
+    distance: float
+
+    @property
+    def size(self) -> float:
+        """Cost that it should have, over the base network's."""
+        return 2.0**self.phi
+
+    def row(self) -> dict[str, object]:
+        """The network as columns of a table."""
+        return {
+            "size": self.size,
+            "point": self.point,
+            "distance": self.distance,
+            **self.candidate.row(),
+        }
+
+
+def ten_points(found: Shares) -> dict[str, Shares]:
+    """Corners, middles of edges and references of the triangle, and a split that was found."""
+    middles = {
+        " + ".join(pair): Shares(*(0.5 * (dimension in pair) for dimension in DIMENSIONS))
+        for pair in combinations(DIMENSIONS, 2)
+    }
+    corners = {name: REFERENCES[name] for name in DIMENSIONS}
+    named = {"thirds": REFERENCES["thirds"], "paper": REFERENCES["paper"], "found": found}
+    return corners | middles | named | {"pycls": REFERENCES["pycls"]}
 
 
 def family_shares(compound: Shares) -> dict[str, Shares]:
@@ -106,24 +150,72 @@ def members(
     return _numbered(found)
 
 
+def placed(
+    base_network: Architecture,
+    cost: Cost,
+    points: Mapping[str, Shares],
+    *,
+    phis: Iterable[int],
+    tolerance: float,
+    max_resolution: int | None,
+) -> list[Placed]:
+    """For each point the nearest network of the band around 2**phi, by phi, all distinct.
+
+    Points choose one after another; where the nearest network is taken, it is the next nearest.
+    Points go without one where there are fewer networks.
+
+    Args:
+        base_network: What is scaled.
+        cost: What is held equal.
+        points: Shares by name.
+        phis: Compound coefficients from 1 up.
+        tolerance: Half the width of the band, a fraction of the cost.
+        max_resolution: Native resolution of the data in pixels, None for no limit.
+
+    Raises:
+        ValueError: No network lies in a band.
+    """
+    found: list[Placed] = []
+    ranges = replace(SEARCHED, max_resolution=max_resolution)
+    for phi in sorted(set(phis)):
+        costed = Costed(base_network, cost, phi)
+        band = networks_in_band(costed, 2.0**phi, tolerance, ranges, option="transfer.phis")
+        taken = {one.candidate.network for one in found}  # two bands may overlap
+        free = [candidate for candidate in band if candidate.network not in taken]
+        for place, (point, shares) in enumerate(points.items(), start=1):
+            if not free:
+                break
+            best = min(free, key=_closeness(shares, phi))
+            free.remove(best)
+            numbered = replace(best, number=100 * phi + place)
+            found.append(Placed(phi, point, numbered, _distance(best, shares)))
+    return found
+
+
 def _nearest(
     family: str, phi: int, shares: Shares, networks: list[Candidate], max_resolution: int | None
 ) -> Member | None:
-    def closeness(candidate: Candidate) -> tuple[float, float]:
-        assert candidate.shares is not None  # only the base network has none
-        off = abs(candidate.flops_ratio / 2.0**phi - 1)
-        return candidate.shares.distance(shares), off
-
+    closeness = _closeness(shares, phi)
     allowed = [
         c for c in networks if max_resolution is None or c.architecture.resolution <= max_resolution
     ]
     if not allowed:
         return None
     best = min(allowed, key=closeness)
-    distance = closeness(best)[0]
+    distance = _distance(best, shares)
     if distance > ON_RAY and min(networks, key=closeness) is not best:
         return None
     return Member(family, phi, best, distance)
+
+
+def _closeness(shares: Shares, phi: int) -> Callable[[Candidate], tuple[float, float]]:
+    """Orders networks by their distance from shares, those as near by how far off their cost is."""
+    return lambda c: (_distance(c, shares), abs(c.flops_ratio / 2.0**phi - 1))
+
+
+def _distance(candidate: Candidate, shares: Shares) -> float:
+    assert candidate.shares is not None  # only the base network has none
+    return candidate.shares.distance(shares)
 
 
 def _is_last(member: Member, family: str, found: list[Member]) -> bool:
@@ -142,6 +234,6 @@ def _numbered(found: list[Member]) -> list[Member]:
     ]
 
 
-def members_table(found: Iterable[Member]) -> pd.DataFrame:
-    """A row for each member."""
+def members_table(found: Iterable[Member | Placed]) -> pd.DataFrame:
+    """A row for each network."""
     return pd.DataFrame([member.row() for member in found])

@@ -53,6 +53,10 @@ class Split:
     images: "torch.Tensor"
     labels: "torch.Tensor"
 
+    def to(self, device: str) -> "Split":
+        """The same on a device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -61,6 +65,10 @@ class Splits:
     train: Split
     val: Split
     test: Split
+
+    def to(self, device: str) -> "Splits":
+        """The same on a device."""
+        return Splits(self.train.to(device), self.val.to(device), self.test.to(device))
 
 
 @runtime_checkable
@@ -162,7 +170,7 @@ class Sampler(Protocol):
         running: "Sequence[Trial]",
         finished: "Sequence[TrialResult]",
     ) -> "Trial | None":
-        """One of ``remaining``, or None to end; all three sorted by candidate and seed."""
+        """One of ``remaining``, or None to end; all three sorted by seed, then by candidate."""
 
 
 @runtime_checkable

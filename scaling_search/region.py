@@ -84,7 +84,7 @@ def best_point(surface: Surface) -> Shares:
         [[-2 * left, product - left - right], [product - left - right, -2 * right]]
     )
     slopes = np.array([one - three + left, two - three + right])
-    searched = Searched.of(surface.observations.shares)
+    searched = Searched.of(surface.searched)
     options = [searched.vertices]
     if np.linalg.eigvalsh(curvature)[0] > 0:
         depth, width = np.linalg.solve(curvature, -slopes)
@@ -103,40 +103,61 @@ def best_point(surface: Surface) -> Shares:
     return Shares(*(best / best.sum()).tolist())
 
 
-def thresholds(surface: Surface, points: Points) -> Values:
+def thresholds(surface: Surface, points: Points, *, level: float = LEVEL) -> Values:
     """How many standard errors a rival must lead each point by to leave it out, (points,).
 
-    The 95 % quantile of the largest lead over all rivals when the truth is flat, over draws of the
-    design's multivariate t. Every lead less so many errors is a bound that holds for all rivals at
-    once; the same from above.
+    The 95 % quantile (1 - ``level``) of the largest lead over all rivals when the truth is flat,
+    over draws of the design's multivariate t. Every lead less so many errors is a bound that holds
+    for all rivals at once; the same from above.
     """
-    root = _root(surface)
+    return design_thresholds(
+        surface.covariance, surface.freedom, surface.searched, points, level=level
+    )
+
+
+def design_thresholds(
+    covariance: Values, freedom: int, searched: Points, points: Points, *, level: float = LEVEL
+) -> Values:
+    """The same for a design whose trainings have not been done, (points,).
+
+    Args:
+        covariance: Of the surface's six coefficients in any unit, (6, 6).
+        freedom: Degrees of freedom behind it.
+        searched: Points whose hull is searched, (points searched, 3).
+        points: Where.
+        level: The chance of an error.
+    """
+    root = _root(covariance)
     # The scale drops out: equal designs share one computation.
     root = np.round(root / np.abs(root).max(), 7) + 0.0
-    arrays = (points, surface.observations.shares, root)
-    return _thresholds(*(np.ascontiguousarray(a).tobytes() for a in arrays), surface.freedom)
+    keys = (np.ascontiguousarray(array).tobytes() for array in (points, searched, root))
+    return _thresholds(*keys, freedom, level)
 
 
 def leads(surface: Surface, points: Points) -> Values:
     """The largest lead of a rival over each point, in standard errors of the lead, (points,)."""
-    searched = Searched.of(surface.observations.shares)
+    searched = Searched.of(surface.searched)
     contrasts = _contrasts(points, searched)
-    errors = np.linalg.norm(contrasts @ _root(surface), axis=2)
+    errors = np.linalg.norm(contrasts @ _root(surface.covariance), axis=2)
     gains = -contrasts @ (CONTRASTS @ surface.coefficients)
     ratios = np.divide(gains, errors, out=np.zeros_like(gains), where=errors > 0)
     largest: Values = ratios.max(axis=1)
     return largest
 
 
-def in_region(surface: Surface, points: Points) -> Mask:
+def in_region(surface: Surface, points: Points, *, level: float = LEVEL) -> Mask:
     """Which points of what was searched can be the best, with 95 % confidence, (points,).
 
-    All of them while the surface may be flat.
+    All of them while the surface may be flat. ``level`` is the chance of an error, 1 - 0.95.
     """
-    mask = Searched.of(surface.observations.shares).holds(points)
-    if mask.any() and flatness(surface).p_value < LEVEL:
-        inside = points[mask]
-        mask[mask] = leads(surface, inside) <= thresholds(surface, inside)
+    mask = Searched.of(surface.searched).holds(points)
+    if mask.any() and flatness(surface).p_value < level:
+        found = leads(surface, points[mask])
+        # Most points are beyond every threshold, so that theirs need not be known.
+        is_near = found <= _highest_threshold(surface.freedom, level)
+        mask[mask] = is_near
+        if is_near.any():
+            mask[mask] = found[is_near] <= thresholds(surface, points[mask], level=level)
     return mask
 
 
@@ -181,7 +202,7 @@ class Region:
 def find_region(surface: Surface) -> Region:
     """The best point and all that can be better than it looks."""
     shares = surface.observations.shares
-    searched = Searched.of(shares)
+    searched = Searched.of(surface.searched)
     best = best_point(surface)
     points = np.vstack([GRID, shares, as_points(list(REFERENCES.values()))])
     mask = in_region(surface, points)
@@ -210,10 +231,9 @@ def _is_at_limit(best: Shares, vertices: Points) -> bool:
     return bool((is_on_side & ~is_edge).any())
 
 
-def _root(surface: Surface) -> Values:
-    """A square root of the contrasts' covariance, (5, 5)."""
-    covariance = CONTRASTS @ surface.covariance @ CONTRASTS.T
-    return np.linalg.cholesky(covariance).astype(np.float64)
+def _root(covariance: Values) -> Values:
+    """A square root of the contrasts' covariance, (5, 5), from that of the six coefficients."""
+    return np.linalg.cholesky(CONTRASTS @ covariance @ CONTRASTS.T).astype(np.float64)
 
 
 def _contrasts(points: Points, searched: Searched) -> Values:
@@ -244,7 +264,14 @@ def _draws(freedom: int) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=256)
-def _thresholds(points: bytes, shares: bytes, root: bytes, freedom: int) -> Values:
+def _highest_threshold(freedom: int, level: float) -> float:
+    """What no threshold exceeds: that of all directions at once, with room for rounding."""
+    lengths = np.linalg.norm(_draws(freedom), axis=0)
+    return 1.001 * float(np.quantile(lengths, 1 - level))
+
+
+@lru_cache(maxsize=256)
+def _thresholds(points: bytes, shares: bytes, root: bytes, freedom: int, level: float) -> Values:
     """The thresholds of points; arrays come as bytes, to be looked up by."""
     searched = Searched.of(np.frombuffer(shares).reshape(-1, 3))
     contrasts = _contrasts(np.frombuffer(points).reshape(-1, 3), searched)
@@ -253,6 +280,6 @@ def _thresholds(points: bytes, shares: bytes, root: bytes, freedom: int) -> Valu
     units = np.divide(directions, lengths, out=np.zeros_like(directions), where=lengths > 0)
     draws = _draws(freedom)
     largest = np.stack([(rivals @ draws).max(axis=0) for rivals in units.astype(np.float32)])
-    found: Values = np.quantile(largest, 1 - LEVEL, axis=1).astype(np.float64)
+    found: Values = np.quantile(largest, 1 - level, axis=1).astype(np.float64)
     found.setflags(write=False)
     return found

@@ -2,12 +2,13 @@
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
 import jinja2
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from scaling_search.cells import (
@@ -29,6 +30,7 @@ from scaling_search.plots.families import family_curves
 from scaling_search.plots.triangle import triangle_of_shares
 from scaling_search.region import GRID
 from scaling_search.results import Noise, noise
+from scaling_search.sections import Section
 
 FEW_DEGREES_OF_FREEDOM = 6
 """An error estimated from fewer differences is itself off by about a third."""
@@ -44,7 +46,9 @@ def write_report(
     families: pd.DataFrame | None,
     conclusion: Conclusion,
     objective: str,
+    equal: str,
     facts: Mapping[str, str],
+    answers: Sequence[tuple[Section, Figure | None]] = (),
 ) -> list[Path]:
     """Writes tables, figures and ``report.html``; the paths of all files.
 
@@ -59,7 +63,9 @@ def write_report(
         families: A row for each family and phi, None where none was trained.
         conclusion: What the fitted surface says.
         objective: ``val_accuracy`` or ``val_loss``.
+        equal: What the trainings have in common, as `Recipe.equal` has it.
         facts: How it was measured: what, and its value.
+        answers: What trainings beyond the search said, each with its figure if it has one.
 
     Raises:
         RuntimeError: A file cannot be written.
@@ -75,16 +81,18 @@ def write_report(
     if found is not None:
         tables["comparisons"] = conclusion.comparisons()
     figures = {
-        "accuracy_over_flops": accuracy_over_flops(coefficients),
-        "triangle_of_shares": triangle_of_shares(coefficients, objective, region),
-        "training_curves": training_curves(curves, objective),
+        "accuracy_over_flops": accuracy_over_flops(coefficients, equal=equal),
+        "triangle_of_shares": triangle_of_shares(coefficients, objective, region, equal=equal),
+        "training_curves": training_curves(curves, objective, equal=equal),
     }
     if families is not None:
         tables["families"] = families
-        figures["families"] = family_curves(families)
+        figures["families"] = family_curves(families, equal=equal)
+    tables |= {section.name: section.table for section, _ in answers}
     files = {f"{name}.csv": csv(table) for name, table in tables.items()}
     images = {name: rendered(figure) for name, figure in figures.items()}
-    for name, image in images.items():
+    drawn = {section.name: rendered(figure) for section, figure in answers if figure is not None}
+    for name, image in (images | drawn).items():
         files |= {f"figures/{name}{suffix}": content for suffix, content in image.items()}
     files["report.html"] = _html(
         conclusions=conclusion.sentences,
@@ -92,9 +100,10 @@ def write_report(
         comparisons=[] if found is None else comparison_cells(found),
         coefficients=_cells(coefficients, coefficient_columns(objective)),
         families=[] if families is None else _cells(families, family_columns()),
-        figures=[
-            (name.replace("_", " "), base64.b64encode(image[".svg"]).decode())
-            for name, image in images.items()
+        figures=[(name.replace("_", " "), _embedded(image)) for name, image in images.items()],
+        answers=[
+            (section, _embedded(drawn[section.name]) if section.name in drawn else "")
+            for section, _ in answers
         ],
         facts=dict(facts),
         failures=_failures(results),
@@ -227,6 +236,11 @@ def _failures(results: pd.DataFrame) -> list[list[str]]:
         return []
     lines = failed[["candidate", "network", "seed", "reason"]].astype(str).to_numpy().tolist()
     return [["network", "layers / channels / px", "seed", "reason"], *lines]
+
+
+def _embedded(image: Mapping[str, bytes]) -> str:
+    """A rendered figure as HTML takes it."""
+    return base64.b64encode(image[".svg"]).decode()
 
 
 def _html(**content: object) -> bytes:

@@ -11,7 +11,7 @@ from scaling_search.progress import View, describe
 from scaling_search.protocols import Executor, Sampler
 from scaling_search.stopping import Stopping
 from scaling_search.study import Record
-from scaling_search.training import Trial, TrialResult, first_by_seed
+from scaling_search.training import Trial, TrialResult
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +94,14 @@ class Search:
                 self.stopped = reached
                 break
             if sampler is None:
-                trial: Trial | None = first_by_seed(self._left)
+                trial: Trial | None = self._left[0]
             else:
                 in_flight = sorted(running.values(), key=_order)
                 trial = sampler.choose(self._left, in_flight, self._ended)
             if trial is None:
                 self.stopped = "the sampler wants no more"
                 break
-            del self._left[bisect.bisect_left(self._left, trial.order, key=_order)]
+            del self._left[bisect.bisect_left(self._left, _order(trial), key=_order)]
             view.started(trial)
             running[executor.submit(trial)] = trial
         return bool(running)
@@ -113,7 +113,7 @@ class Search:
         executor: Executor,
         view: View,
     ) -> None:
-        for future in sorted(done, key=lambda f: running[f].order):
+        for future in sorted(done, key=lambda f: _order(running[f])):
             trial = running.pop(future)
             error = future.exception()
             if error is None:
@@ -129,12 +129,13 @@ class Search:
             view.ended(result)
 
 
-def _order(trial: Trial) -> tuple[int, int]:
-    return trial.order
+def _order(trial: Trial) -> tuple[int, int, float, float]:
+    """The canonical order; trainings of one network and seed by how they are trained."""
+    return *trial.order, trial.recipe.epochs, trial.recipe.learning_rate
 
 
-def _order_of_result(result: TrialResult) -> tuple[int, int]:
-    return result.trial.order
+def _order_of_result(result: TrialResult) -> tuple[int, int, float, float]:
+    return _order(result.trial)
 
 
 def _log(result: TrialResult) -> None:

@@ -79,7 +79,7 @@ def suggestion(
 
 def of_lowest_seed(remaining: Sequence[Trial]) -> list[Trial]:
     """In each candidate's lowest untrained seed, only those of the lowest of all."""
-    lowest = min(trial.seed for trial in remaining)
+    lowest = remaining[0].seed
     return [trial for trial in remaining if trial.seed == lowest]
 
 

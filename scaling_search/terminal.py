@@ -123,11 +123,11 @@ def audit_sentences(rule: pd.DataFrame) -> list[str]:
 
 def price_sentence(cost: Price, slots: int) -> str:
     """What trainings will take, before they start."""
-    known = f" ({cost.num_known} more are known)" if cost.num_known else ""
     if not cost.num_trainings:
-        return f"Nothing is left to train{known}."
+        return f"All {count(cost.num_known, 'training')} are done."
+    known = f" ({cost.num_known} more are done)" if cost.num_known else ""
     trainings = f"{count(cost.num_trainings, 'training')}{known}"
-    if math.isnan(cost.seconds):
+    if math.isnan(cost.seconds) or not slots:
         return f"{trainings}; how long they take is not known before one has ended."
     return (
         f"{trainings}: about {duration(cost.seconds)} with {slots} at a time, "
@@ -135,13 +135,16 @@ def price_sentence(cost: Price, slots: int) -> str:
     )
 
 
-def section_table(section: Section) -> Table:
-    """The table of a section."""
-    header, *lines = section.cells
-    table = _columns(*header)
-    for line in lines:
-        table.add_row(*line)
-    return table
+def show(console: Console, section: Section) -> None:
+    """Prints a section: its title, its table if it has one, its sentences."""
+    console.print(section.title, style="bold", highlight=False)
+    if section.cells:
+        header, *lines = section.cells
+        table = _columns(*header)
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
+    say(console, section.sentences)
 
 
 def _columns(*titles: str) -> Table:

@@ -6,7 +6,7 @@ import platform
 import socket
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -100,13 +100,8 @@ class Trial:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Place in the canonical order: candidate, then seed."""
-        return self.candidate.number, self.seed
-
-
-def first_by_seed(trials: Iterable[Trial]) -> Trial:
-    """The trial of the lowest seed, and among its own of the first candidate."""
-    return min(trials, key=lambda trial: (trial.seed, trial.candidate.number))
+        """Place in the canonical order: seed by seed, then by candidate."""
+        return self.seed, self.candidate.number
 
 
 @dataclass(frozen=True)

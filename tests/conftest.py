@@ -1,5 +1,6 @@
 """What several test modules ask for by name."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,14 @@ from tests.tiny import tiny_experiment
 
 # More threads than cores, with other tests beside, make the small networks here ten times slower.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Data are kept in a folder of these tests, in the processes that they start too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCALING_SEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

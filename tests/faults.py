@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +17,12 @@ class Faulty:
 
     Attributes:
         fault: ``raise`` tells the process in its message; ``kill`` ends it; ``hang`` writes the
-            process to the pipe and never returns; ``no test split`` leaves it out.
+            process to the pipe and never returns; ``bad test split`` has labels
+            that nothing can be compared with.
         pipe: A named pipe, which stays open for writing as long as the process lives.
     """
 
-    fault: Literal["raise", "kill", "hang", "no test split"]
+    fault: Literal["raise", "kill", "hang", "bad test split"]
     pipe: str = ""
     num_classes: int = 10
     in_channels: int = 1
@@ -31,7 +32,7 @@ class Faulty:
         tiny_dataset().check()
 
     def fingerprint(self) -> str:
-        return tiny_dataset().fingerprint()
+        return f"{self.fault} {tiny_dataset().fingerprint()}"
 
     def load(self, resolution: int, device: str) -> Splits:
         if self.fault == "raise":
@@ -43,4 +44,4 @@ class Faulty:
                 print(os.getpid(), file=pipe, flush=True)
                 threading.Event().wait()
         splits = tiny_dataset().load(resolution, device)
-        return Splits(splits.train, splits.val, None)  # type: ignore[arg-type]  # whoever looks fails
+        return replace(splits, test=replace(splits.test, labels=splits.test.labels + 99))

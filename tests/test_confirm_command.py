@@ -32,7 +32,7 @@ class Executing:
 
     Attributes:
         interrupt_at: At this submission, counted from 1, somebody presses Ctrl-C.
-        lost: Networks and seeds of trainings whose worker is lost.
+        lost: Seeds and networks of trainings whose worker is lost.
         submitted: All trainings, in order.
     """
 
@@ -117,7 +117,7 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
     assert look.arms["base"] == 0
     assert look.when > look.began
     assert {trial.order for trial in executor.submitted} == {
-        (number, seed) for number in look.arms.values() for seed in (1, 2)
+        (seed, number) for number in look.arms.values() for seed in (1, 2)
     }
     assert all(trial.on_test for trial in executor.submitted)
     table = said(experiment)
@@ -248,7 +248,7 @@ def test_seeds_that_the_search_has_yet_to_train_are_not_taken(experiment: Experi
 
 
 def test_a_lost_training_is_left_out_with_its_pair(experiment: Experiment) -> None:
-    out = printed(confirm.run, replace(experiment, executor=Executing(lost=((0, 2),))))
+    out = printed(confirm.run, replace(experiment, executor=Executing(lost=((2, 0),))))
     found = record(experiment).test_looks[0].arms["found"]
     assert f"Network {found} cannot be compared with the base network: 1 of 2 seeds" in out
     assert "1 of 6 trainings failed" in out or "1 of 4 trainings failed" in out
@@ -256,7 +256,7 @@ def test_a_lost_training_is_left_out_with_its_pair(experiment: Experiment) -> No
 
 
 def test_a_look_of_failures_alone_ends_in_words(experiment: Experiment) -> None:
-    lost = tuple((number, seed) for number in range(4) for seed in (1, 2))
+    lost = tuple((seed, number) for number in range(4) for seed in (1, 2))
     out = printed(confirm.run, replace(experiment, executor=Executing(lost=lost)))
     assert "0 of 2 seeds ended in both" in out
     assert "found is better by" not in out

@@ -14,7 +14,7 @@ from scaling_search.results import results_table
 from scaling_search.scaling import REFERENCES
 from scaling_search.sections import Section
 from scaling_search.study import LookAtTest, Record
-from scaling_search.terminal import section_table
+from scaling_search.terminal import show
 from tests.tiny import candidate_of, ended, failed, tiny_plan, tiny_trial
 
 IMAGES = 1 + np.random.default_rng(1).random(60)
@@ -288,7 +288,7 @@ def test_scores_are_read_back_as_they_were(tmp_path: Path) -> None:
 def test_the_table_fits_100_characters(tmp_path: Path) -> None:
     section = looked(tmp_path, lambda number, seed: 10 + 300 * jitter(number, seed))
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(section_table(section))
+    show(console, replace(section, sentences=()))
     text = console.export_text()
     assert "…" not in text
-    assert len(text.splitlines()) == 9
+    assert len(text.splitlines()) == 1 + 9

@@ -181,15 +181,15 @@ def test_the_choices_that_decide_are_options_of_an_experiment() -> None:
     assert set(DECIDING) < {field.name for field in fields(Experiment)}
 
 
-def test_trials_are_all_candidates_and_seeds_by_candidate_and_seed(tmp_path: Path) -> None:
+def test_trials_are_all_candidates_seed_by_seed(tmp_path: Path) -> None:
     experiment = tiny_experiment(tmp_path, num_seeds=3)
     trials = experiment.trials(tiny_plan())
-    assert [t.order for t in trials] == [(n, seed) for n in range(4) for seed in range(3)]
+    assert [t.order for t in trials] == [(seed, n) for seed in range(3) for n in range(4)]
     assert trials == sorted(trials, key=lambda trial: trial.order)
     for trial in trials:
         assert trial.recipe == tiny_recipe()
         assert trial.dataset == tiny_dataset()
-    networks = [t.candidate for t in trials[::3]]
+    networks = [t.candidate for t in trials[:4]]
     assert networks == [tiny_plan().base, *tiny_plan().candidates]
     assert len({trial.key for trial in trials}) == 12
 

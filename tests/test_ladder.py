@@ -6,7 +6,17 @@ import pytest
 
 from scaling_search.candidates import Costed
 from scaling_search.costs.flops import Flops
-from scaling_search.ladder import ON_RAY, SEARCHED, Member, family_shares, members, members_table
+from scaling_search.ladder import (
+    ON_RAY,
+    SEARCHED,
+    Member,
+    Placed,
+    family_shares,
+    members,
+    members_table,
+    placed,
+    ten_points,
+)
 from scaling_search.reachable import networks_in_band
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
 from tests.proxies import small_proxy
@@ -160,3 +170,92 @@ def test_the_table_has_a_row_for_each_member(ladder: list[Member]) -> None:
     assert table["ends_at_native_resolution"].sum() == 1
     assert table["is_on_ray"].tolist() == [member.distance <= ON_RAY for member in ladder]
     assert {"flops_ratio", "depth_share", "alpha", "network", "distance"} < set(table.columns)
+
+
+FOUND = Shares(0.0, 0.3, 0.7)
+
+
+def ten(*phis: int, tolerance: float = TOLERANCE, max_resolution: int | None = 28) -> list[Placed]:
+    return placed(
+        small_proxy(),
+        Flops(),
+        ten_points(FOUND),
+        phis=phis,
+        tolerance=tolerance,
+        max_resolution=max_resolution,
+    )
+
+
+def test_ten_points_are_corners_middles_references_and_the_one_found() -> None:
+    points = ten_points(FOUND)
+    assert list(points) == [
+        *DIMENSIONS,
+        "depth + width",
+        "depth + resolution",
+        "width + resolution",
+        "thirds",
+        "paper",
+        "found",
+        "pycls",
+    ]
+    assert points["found"] == FOUND
+    assert points["depth + resolution"] == Shares(0.5, 0.0, 0.5)
+    assert all(points[name] == REFERENCES[name] for name in REFERENCES)
+
+
+def test_each_size_has_ten_distinct_networks_with_numbers_of_their_own() -> None:
+    found = ten(3, 2)
+    assert [one.phi for one in found] == [2] * 10 + [3] * 10
+    assert [one.point for one in found[:10]] == list(ten_points(FOUND))
+    assert len({one.candidate.network for one in found}) == 20
+    numbers = [one.candidate.number for one in found]
+    assert numbers == [*range(201, 211), *range(301, 311)]
+    for one in found:
+        assert one.candidate.flops_ratio == pytest.approx(one.size, rel=TOLERANCE)
+        assert one.candidate.architecture.resolution <= 28
+        shares = one.candidate.shares
+        assert shares is not None
+        assert one.distance == shares.distance(ten_points(FOUND)[one.point])
+
+
+def test_a_point_has_the_nearest_network_that_no_earlier_point_took() -> None:
+    costed = Costed(small_proxy(), Flops(), 2)
+    band = [
+        candidate
+        for candidate in networks_in_band(costed, 4.0, TOLERANCE, SEARCHED)
+        if candidate.architecture.resolution <= 28
+    ]
+    taken: set[str] = set()
+    for one in ten(2):
+        point = ten_points(FOUND)[one.point]
+        free = [c.shares.distance(point) for c in band if c.shares and c.network not in taken]
+        assert one.distance == pytest.approx(min(free), abs=1e-12)
+        taken.add(one.candidate.network)
+
+
+def test_a_corner_that_needs_more_pixels_than_the_data_have_is_replaced_by_the_nearest() -> None:
+    distances = {one.point: one.distance for one in ten(2)}
+    assert distances["resolution"] == pytest.approx(0.5, abs=0.01)
+    assert distances["depth"] == distances["width"] == 0
+    without = {one.point: one.distance for one in ten(2, max_resolution=None)}
+    assert without["resolution"] == 0
+
+
+def test_overlapping_bands_share_no_network() -> None:
+    found = ten(2, 3, tolerance=0.4)
+    assert len({one.candidate.network for one in found}) == len(found) == 20
+
+
+def test_points_go_without_a_network_where_there_are_too_few() -> None:
+    few = ten(2, tolerance=0.0005)
+    assert 0 < len(few) < 10
+    assert [one.point for one in few] == list(ten_points(FOUND))[: len(few)]
+    with pytest.raises(ValueError, match=r"transfer\.phis must leave a network within 4x ± 0\.0%"):
+        ten(2, tolerance=1e-9)
+
+
+def test_the_table_of_placed_networks_names_size_point_and_distance() -> None:
+    table = members_table(ten(2))
+    assert table.columns[:4].tolist() == ["size", "point", "distance", "candidate"]
+    assert table["size"].eq(4.0).all()
+    assert table["candidate"].tolist() == list(range(201, 211))

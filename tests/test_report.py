@@ -49,6 +49,7 @@ def written(folder: Path, search: Tables, **changes: object) -> list[Path]:
         "coefficients": search.coefficients,
         "families": None,
         "objective": "val_accuracy",
+        "equal": "epochs",
         "facts": FACTS,
         "conclusion": Conclusion(None, None, ("No surface is fitted: too few networks.",)),
     }

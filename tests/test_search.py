@@ -161,7 +161,7 @@ def test_a_fresh_search_trains_everything_once_seed_by_seed(experiment: Experime
     experiment = replace(experiment, num_seeds=2)
     search, printed = run(experiment, executor)
     trials = experiment.trials(tiny_plan())
-    assert executor.submitted == [t.key for t in sorted(trials, key=lambda t: t.order[::-1])]
+    assert executor.submitted == [t.key for t in sorted(trials, key=lambda t: t.order)]
     assert search.remaining == []
     assert search.stopped == "all trainings are done"
     results, curves = tables(experiment)

@@ -96,9 +96,9 @@ def test_where_a_training_is_in_flight_a_sampler_does_not_look_again(
 
 
 def test_the_nearest_of_the_lowest_seed_is_taken_and_the_first_of_equals() -> None:
-    trials = [tiny_trial(n, seed=seed) for n in (1, 2, 3) for seed in (1, 2)]
+    trials = [tiny_trial(n, seed=seed) for seed in (1, 2) for n in (1, 2, 3)]
     for trial in trials:
-        assert nearest(trials, shares_of(trial)).order == (trial.candidate.number, 1)
+        assert nearest(trials, shares_of(trial)).order == (1, trial.candidate.number)
     assert nearest(trials[1:], shares_of(trials[0])).seed == 1
     assert nearest([trials[0], trials[0]], BEST) is trials[0]
 

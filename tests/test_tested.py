@@ -160,7 +160,7 @@ class TwiceValidation:
         tiny_dataset().check()
 
     def fingerprint(self) -> str:
-        return tiny_dataset().fingerprint()
+        return f"twice {tiny_dataset().fingerprint()}"
 
     def load(self, resolution: int, device: str) -> Splits:
         splits = tiny_dataset().load(resolution, device)
@@ -182,6 +182,6 @@ def test_the_test_is_of_the_last_epochs_network_on_each_image(averaging: float) 
 
 
 def test_a_test_that_cannot_be_made_is_a_failed_training() -> None:
-    trial = replace(tiny_trial(), on_test=True, dataset=Faulty("no test split"))
+    trial = replace(tiny_trial(), on_test=True, dataset=Faulty("bad test split"))
     result = train_trial(trial, "cpu")
     assert (result.state, result.test) == ("FAIL", None)

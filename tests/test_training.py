@@ -23,7 +23,6 @@ from scaling_search.training import (
     Trial,
     devices,
     evaluate,
-    first_by_seed,
     learning_rate,
     train_trial,
 )
@@ -388,7 +387,7 @@ def test_a_training_whose_data_raise_has_failed() -> None:
 
 
 def test_the_test_split_is_never_looked_at() -> None:
-    result = train_trial(replace(tiny_trial(), dataset=Faulty("no test split")), "cpu")
+    result = train_trial(replace(tiny_trial(), dataset=Faulty("bad test split")), "cpu")
     assert result.state == "COMPLETE"
     assert result.curve == train_trial(tiny_trial(), "cpu").curve
 
@@ -397,11 +396,6 @@ def test_a_trial_is_small_and_travels() -> None:
     trial = tiny_trial(2, seed=1)
     assert pickle.loads(pickle.dumps(trial)) == trial
     assert len(pickle.dumps(trial)) < 3000
-
-
-def test_the_first_trial_by_seed_is_that_of_the_lowest_candidate() -> None:
-    trials = [tiny_trial(number, seed=seed) for number in (2, 1, 3) for seed in (2, 1)]
-    assert first_by_seed(trials) == tiny_trial(1, seed=1)
 
 
 # Devices.

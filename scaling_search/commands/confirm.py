@@ -13,10 +13,10 @@ from scaling_search.cells import count, difference
 from scaling_search.commands.run_folder import (
     Call,
     Searched,
-    confirm_name,
     record_of,
     searched,
     stored_names,
+    study_name,
     train_more,
 )
 from scaling_search.confirmation import stored_section
@@ -24,9 +24,8 @@ from scaling_search.experiment import Experiment
 from scaling_search.files import write_table
 from scaling_search.results import METRICS, noise
 from scaling_search.scaling import REFERENCES
-from scaling_search.sections import Section
 from scaling_search.study import LookAtTest
-from scaling_search.terminal import say, section_table
+from scaling_search.terminal import say, show
 from scaling_search.tested import num_seeds_needed
 from scaling_search.training import Trial
 
@@ -38,7 +37,7 @@ def run(call: Call) -> None:
     """
     experiment, console = call.experiment, call.console
     before = searched(call)
-    name = confirm_name(experiment.name)
+    name = study_name(experiment.name, "confirm")
     stored = stored_names(experiment)
     looks = record_of(experiment, name).test_looks if name in stored else []
     is_begun = bool(looks) and not looks[-1].when
@@ -58,15 +57,8 @@ def run(call: Call) -> None:
     section = stored_section(record, experiment.objective)
     assert section is not None
     write_table(section.table, Path(experiment.out) / f"{section.name}.csv")
-    _show(section, console)
-
-
-def _show(section: Section, console: Console) -> None:
     console.print()
-    if section.cells:
-        console.print(section_table(section))
-        console.print()
-    say(console, section.sentences)
+    show(console, section)
 
 
 def _new_look(

@@ -1,8 +1,23 @@
-"""Which networks a search would train."""
+"""Which networks a search would train, what it would find, and what it would take."""
 
-from scaling_search.commands.run_folder import Call
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+
+from scaling_search import fairness
+from scaling_search.candidates import Plan
+from scaling_search.cells import count, difference
+from scaling_search.commands.run_folder import Call, record_of, stored_names
+from scaling_search.conclusions import conclude
+from scaling_search.detectable import detectable
+from scaling_search.diagnosis import Diagnosis
+from scaling_search.experiment import Experiment
+from scaling_search.price import price
 from scaling_search.progress import Tracked
-from scaling_search.terminal import plan_table, say
+from scaling_search.results import results_table
+from scaling_search.study import Record
+from scaling_search.terminal import plan_table, price_sentence, say
+from scaling_search.training import Trial, TrialResult
 
 
 def run(call: Call) -> None:
@@ -10,5 +25,89 @@ def run(call: Call) -> None:
     experiment, console = call.experiment, call.console
     planned = experiment.plan()
     planned.measure(experiment.cost, Tracked(console, "measuring networks"))
+    record = None
+    if experiment.name in stored_names(experiment):
+        record = record_of(experiment, experiment.name)
+    with contextlib.suppress(ValueError):  # a plan needs no device
+        experiment.executor.check()
     console.print(plan_table(planned))
     say(console, planned.sentences())
+    say(console, _about_differences(experiment, planned, record))
+    if experiment.dataset is not None:
+        say(console, _about_prices(experiment, planned, record))
+
+
+def _about_differences(
+    experiment: Experiment, planned: Plan, record: Record | None
+) -> Iterator[str]:
+    """The smallest differences between references that would be found."""
+    luck = None if record is None else _measured(experiment, record)
+    network_sd, measured = 0.0, ""
+    seed_sd = experiment.decide.seed_sd
+    if seed_sd is None and luck is not None and luck.seed_sd is not None:
+        seed_sd = luck.seed_sd * math.sqrt(1 - (luck.shared_fraction or 0.0))
+        network_sd, measured = luck.network_sd, ", as this run has measured"
+    if seed_sd is None:
+        yield (
+            "How small a difference it would find depends on the luck of a seed: give "
+            "decide.seed_sd, or plan again once some networks have two."
+        )
+        return
+    shares = [c.shares for c in planned.candidates if c.shares]
+    found = detectable(shares, experiment.num_seeds, seed_sd=seed_sd, network_sd=network_sd)
+    if not found:
+        return  # the plan's own sentences say what is missing
+    objective = experiment.objective
+    least, most = (
+        f"{difference(pair.difference, objective)} ({' and '.join(pair.names)})"
+        for pair in (found[0], found[-1])
+    )
+    scatter = "the surface explains all else"
+    if network_sd:
+        scatter = f"networks scatter around the surface by {difference(network_sd, objective)}"
+    yield (
+        f"With {count(experiment.num_seeds, 'seed')} a network it finds a difference between two "
+        f"references with probability 0.8 from {least} to {most}, if a seed's own luck has a "
+        f"standard deviation of {difference(seed_sd, objective)} and {scatter}{measured}."
+    )
+
+
+def _measured(experiment: Experiment, record: Record) -> Diagnosis | None:
+    return conclude(
+        results_table(record.rows()),
+        objective=experiment.objective,
+        target=experiment.candidates.target,
+        delta=experiment.decide.delta,
+    ).diagnosis
+
+
+def _about_prices(experiment: Experiment, planned: Plan, record: Record | None) -> Iterator[str]:
+    """What the search and the checks that are asked for would take."""
+    trials = experiment.trials(planned)
+    finished = [] if record is None else list(record.results_of(trials).values())
+    yield f"Search: {_price(experiment, trials, finished, finished)}"
+    searched = {trial.key for trial in trials}
+    asked = {}
+    if experiment.fairness.learning_rate:
+        asked["the learning rate"] = fairness.learning_rate_trials(experiment, planned, None)
+    if experiment.fairness.length:
+        asked["the length of training"] = fairness.length_trials(experiment, planned)
+    for what, checked in asked.items():
+        more = [trial for trial in checked if trial.key not in searched]
+        yield f"Fairness of {what}: {_price(experiment, more, finished, ())}"
+
+
+def _price(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    finished: Sequence[TrialResult],
+    known: Sequence[TrialResult],
+) -> str:
+    """In trainings of the base network, and in time where that is known."""
+    work = sum(t.candidate.flops_ratio * t.recipe.epochs for t in trials) / experiment.recipe.epochs
+    executor = experiment.executor
+    cost = price(
+        trials, finished, known=known, slots=executor.slots, device_share=executor.device_share
+    )
+    said = price_sentence(cost, executor.slots)
+    return f"as much work as {work:,.0f} trainings of the base network. {said}"

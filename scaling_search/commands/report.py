@@ -1,21 +1,26 @@
 """Tables, figures and report of what a run's folder holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from scaling_search import confirmation, fairness, transfer
 from scaling_search import report as reporting
 from scaling_search.audit import published_family
-from scaling_search.commands.run_folder import Call, record_of, scale_name, stored_names
-from scaling_search.conclusions import conclude
+from scaling_search.commands.run_folder import Call, record_of, stored_names, study_name
+from scaling_search.conclusions import Conclusion, conclude
 from scaling_search.experiment import Experiment
 from scaling_search.files import read_table, write_table
 from scaling_search.plots import families as family_plots
 from scaling_search.plots.drawing import save
+from scaling_search.plots.drift import best_by_size
+from scaling_search.plots.fairness import section_figure
 from scaling_search.results import coefficient_table, curves_table, results_table, with_means
-from scaling_search.study import Record
-from scaling_search.terminal import comparison_table, say
+from scaling_search.sections import Section
+from scaling_search.study import Record, Row
+from scaling_search.terminal import comparison_table, say, show
 
 
 def run(call: Call) -> None:
@@ -34,8 +39,8 @@ def run(call: Call) -> None:
     results = results_table(rows)
     coefficients = coefficient_table(candidates, results, experiment.objective)
     families = None
-    if (folder / "families.csv").is_file() and scale_name(experiment.name) in stored:
-        scaled = record_of(experiment, scale_name(experiment.name))
+    if (folder / "families.csv").is_file() and study_name(experiment.name, "scale") in stored:
+        scaled = record_of(experiment, study_name(experiment.name, "scale"))
         scale_rows = scaled.rows()
         trained = pd.concat([results, results_table(scale_rows)])
         found = read_table(folder / "families.csv")
@@ -50,6 +55,7 @@ def run(call: Call) -> None:
     if conclusion.answer is not None:
         possible = coefficients["candidate"].isin(conclusion.answer.possible)
         coefficients["in_region"] = possible.where(coefficients["candidate"] != 0)
+    answers = list(_answers(experiment, stored, rows, conclusion))
     written = reporting.write_report(
         folder,
         candidates=candidates,
@@ -59,7 +65,9 @@ def run(call: Call) -> None:
         families=families,
         conclusion=conclusion,
         objective=experiment.objective,
+        equal=experiment.recipe.equal,
         facts=_facts(experiment, searched, results),
+        answers=answers,
     )
     if experiment.report.published:
         figure = family_plots.published_family(published_family())
@@ -73,8 +81,41 @@ def run(call: Call) -> None:
     console.print()
     say(console, conclusion.sentences)
     say(console, reporting.sentences(coefficients, results, experiment.objective))
+    for section, _ in answers:
+        console.print()
+        show(console, section)
+    console.print()
     shown = [path for path in written if path.suffix in {".csv", ".html"}]
     say(console, [f"  {path}" for path in (*shown, folder / "figures")])
+
+
+def _answers(
+    experiment: Experiment, stored: Sequence[str], rows: Sequence[Row], conclusion: Conclusion
+) -> Iterator[tuple[Section, Figure | None]]:
+    """What trainings beyond the search said, as far as there are any."""
+    objective, equal = experiment.objective, experiment.recipe.equal
+
+    def record(command: str) -> Record | None:
+        name = study_name(experiment.name, command)
+        return record_of(experiment, name) if name in stored else None
+
+    if (tested := record("confirm")) is not None:
+        confirmed = confirmation.stored_section(tested, objective)
+        if confirmed is not None:
+            yield confirmed, None
+    networks = Path(experiment.out) / "transfer.csv"
+    if (larger := record("transfer")) is not None and networks.is_file():
+        placed = read_table(networks)
+        told = transfer.stored(conclusion, placed, results_table(larger.rows()))
+        if told is not None:
+            figure = best_by_size(told.regions, placed, equal=equal) if told.regions else None
+            yield told.section, figure
+    if (checked := record("fairness")) is not None:
+        found = None if conclusion.answer is None else conclusion.answer.found
+        for section in fairness.stored_sections(
+            rows, checked.rows(), experiment=experiment, found=found
+        ):
+            yield section, section_figure(section, objective, equal=equal)
 
 
 def _member_columns(found: pd.DataFrame) -> Iterator[str]:

@@ -113,7 +113,7 @@ def searched(call: Call) -> Searched:
         target=experiment.candidates.target,
         delta=experiment.decide.delta,
     )
-    in_order = tuple(sorted(finished, key=lambda result: result.trial.order))
+    in_order = tuple(sorted(finished, key=by_candidate))
     return Searched(record, plan, in_order, results, conclusion)
 
 
@@ -164,27 +164,17 @@ def train_more(
         train(call, search, None)
     if search.remaining:
         return None
-    return sorted(search.finished.values(), key=lambda result: result.trial.order)
+    return sorted(search.finished.values(), key=by_candidate)
 
 
-def scale_name(name: str) -> str:
-    """The name of the study that holds an experiment's families."""
-    return f"{name}-scale"
+def by_candidate(result: TrialResult) -> tuple[int, int]:
+    """The order of tables: candidate, then seed."""
+    return result.trial.candidate.number, result.trial.seed
 
 
-def confirm_name(name: str) -> str:
-    """The name of the study that holds the new trainings of an experiment's winner."""
-    return f"{name}-confirm"
-
-
-def fairness_name(name: str) -> str:
-    """The name of the study that holds an experiment's trainings at other rates and lengths."""
-    return f"{name}-fairness"
-
-
-def transfer_name(name: str) -> str:
-    """The name of the study that holds an experiment's trainings at larger sizes."""
-    return f"{name}-transfer"
+def study_name(name: str, command: str) -> str:
+    """The name of the study that holds what a command trained beyond the search."""
+    return f"{name}-{command}"
 
 
 def stored_names(experiment: Experiment) -> list[str]:

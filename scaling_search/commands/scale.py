@@ -8,8 +8,8 @@ from scaling_search.commands.run_folder import (
     Call,
     Searched,
     record_of,
-    scale_name,
     searched,
+    study_name,
     train_more,
 )
 from scaling_search.experiment import Experiment
@@ -47,7 +47,7 @@ def run(call: Call) -> None:
         for number in sorted(candidates)
         for seed in range(experiment.scale.num_seeds)
     ]
-    record = record_of(experiment, scale_name(experiment.name))
+    record = record_of(experiment, study_name(experiment.name, "scale"))
     train_more(call, trials, record, before)
 
 

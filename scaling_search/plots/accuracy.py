@@ -42,7 +42,9 @@ def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
 
 
 @styled()
-def accuracy_over_flops(coefficients: pd.DataFrame, cost_column: str = "flops") -> Figure:
+def accuracy_over_flops(
+    coefficients: pd.DataFrame, cost_column: str = "flops", *, equal: str
+) -> Figure:
     """Every network's mean validation accuracy over its cost, with standard errors over seeds.
 
     Networks of one cost lie in a narrow band: where that is so, the horizontal axis is broken
@@ -51,6 +53,7 @@ def accuracy_over_flops(coefficients: pd.DataFrame, cost_column: str = "flops") 
     Args:
         coefficients: As `results.coefficient_table` gives it.
         cost_column: The horizontal axis.
+        equal: What the trainings have in common, as `Recipe.equal` has it.
     """
     is_trained = coefficients["num_seeds"] > 0
     table = pd.DataFrame(
@@ -69,6 +72,7 @@ def accuracy_over_flops(coefficients: pd.DataFrame, cost_column: str = "flops") 
         5.0,
         title="Accuracy at measured cost",
         caption=_caption(table, num_untrained=int((~is_trained).sum())),
+        equal=equal,
     )
     name = COST_NAMES.get(cost_column, cost_column)
     if table.empty:

@@ -20,7 +20,7 @@ from scaling_search.plots.drawing import (
 
 
 @styled()
-def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy") -> Figure:
+def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy", *, equal: str) -> Figure:
     """Validation accuracy, validation loss and training loss over epochs, a line a network.
 
     Lines are means over seeds; the base network and the best network have a thin line for each
@@ -29,6 +29,7 @@ def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy") -> Fi
     Args:
         curves: As `results.curves_table` gives it.
         objective: By which the best is the best: ``val_accuracy`` or ``val_loss``.
+        equal: What the trainings have in common, as `Recipe.equal` has it.
     """
     figure = sheet(
         9.2,
@@ -36,6 +37,7 @@ def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy") -> Fi
         title="Training curves",
         caption="Lines: means over a network's seeds; thin lines: its single seeds. The first "
         "epochs, and networks far off, may lie outside the axes.",
+        equal=equal,
     )
     panels = figure.subplots(1, len(METRIC_NAMES))
     best = _best_at_end(curves, objective)
@@ -84,6 +86,7 @@ def _best_at_end(curves: pd.DataFrame, objective: str) -> int | None:
     scaled = curves[curves["candidate"] != 0]
     if scaled.empty:
         return None
-    ends = scaled[scaled["epoch"] == scaled["epoch"].max()]
+    # At equal training FLOPs some end earlier than others.
+    ends = scaled.sort_values("epoch").groupby(["candidate", "seed"], as_index=False).last()
     means = ends.groupby("candidate")[objective].mean()
     return int(str(means.idxmin() if objective == "val_loss" else means.idxmax()))

@@ -43,6 +43,8 @@ COST_NAMES = {
     "params": "Parameters",
     "activations": "Activations per image",
 }
+EQUAL_NAMES = {"epochs": "equal epochs", "training_flops": "equal training FLOPs"}
+"""What networks of one cost have in common in training, by `Recipe.equal`."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -83,8 +85,16 @@ def styled() -> Iterator[None]:
         yield
 
 
-def sheet(width: float, height: float, *, title: str, caption: str) -> Figure:
-    """An empty figure of so many inches with a title above and a caption below all axes."""
+def sheet(
+    width: float, height: float, *, title: str, caption: str, equal: str | None = None
+) -> Figure:
+    """An empty figure of so many inches with a title above and a caption below all axes.
+
+    The caption begins with what was equal in training (`Recipe.equal`); None for trainings of
+    others.
+    """
+    if equal is not None:
+        caption = f"Trained at {EQUAL_NAMES[equal]}. {caption}".strip()
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.012, ha="left")
     lines = textwrap.wrap(caption, width=round(width * 15))

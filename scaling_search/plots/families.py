@@ -38,7 +38,9 @@ PUBLISHED_SOURCE = (
 
 
 @styled()
-def family_curves(families: pd.DataFrame, published: pd.DataFrame | None = None) -> Figure:
+def family_curves(
+    families: pd.DataFrame, published: pd.DataFrame | None = None, *, equal: str
+) -> Figure:
     """Accuracy over measured cost, a curve for each way of scaling, with standard errors.
 
     Members whose shares are off their family's ray are hollow; where the data have no more
@@ -47,6 +49,7 @@ def family_curves(families: pd.DataFrame, published: pd.DataFrame | None = None)
     Args:
         families: A row for each family and phi, as `ladder` gives it.
         published: The published family as `published_family` takes it; beside, on its own axes.
+        equal: What the trainings have in common, as `Recipe.equal` has it.
     """
     figure = sheet(
         9.2 if published is None else 12.0,
@@ -54,6 +57,7 @@ def family_curves(families: pd.DataFrame, published: pd.DataFrame | None = None)
         title="Accuracy of scaled families at measured cost",
         caption=_caption(families)
         + ("" if published is None else f" On the right, as published. {PUBLISHED_SOURCE}"),
+        equal=equal,
     )
     ratios = [1.0] if published is None else [1.35, 1.0]
     panels = figure.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)[0]

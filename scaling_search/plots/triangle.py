@@ -35,7 +35,11 @@ CENTRED: Look = {"ha": "center", "va": "center"}
 
 @styled()
 def triangle_of_shares(
-    coefficients: pd.DataFrame, objective: str, region: NDArray[np.float64] | None = None
+    coefficients: pd.DataFrame,
+    objective: str,
+    region: NDArray[np.float64] | None = None,
+    *,
+    equal: str,
 ) -> Figure:
     """The networks on the triangle of shares, coloured by their mean of the objective.
 
@@ -43,6 +47,7 @@ def triangle_of_shares(
         coefficients: As `results.coefficient_table` gives it.
         objective: ``val_accuracy`` or ``val_loss``.
         region: Points of the grid where the best split can be, (points, 3); None to draw none.
+        equal: What the trainings have in common, as `Recipe.equal` has it.
     """
     look: Look
     is_loss = objective == "val_loss"
@@ -60,9 +65,10 @@ def triangle_of_shares(
         caption="A point is a network: how the logarithm of its cost over the base network's is "
         "split over depth, width and resolution, as built. Means over seeds; "
         f"{is_trained.sum()} of {len(scaled)} networks have a finished training.",
+        equal=equal,
     )
     axes = figure.subplots()
-    _frame(axes)
+    frame(axes)
     if region is not None and len(region):
         look = {"marker": "h", "s": 420, "color": "#dbe7f3", "linewidth": 0, "zorder": 0.5}
         cells = axes.scatter(*place(region), label="95 % region of the best split", **look)
@@ -101,7 +107,8 @@ def place(shares: "Iterable[Iterable[float]] | NDArray[np.float64]") -> NDArray[
     return np.stack([width + resolution / 2, resolution * np.sqrt(3) / 2])
 
 
-def _frame(axes: Axes) -> None:
+def frame(axes: Axes) -> None:
+    """Draws the empty triangle with its lines of equal shares and the names of its corners."""
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.set_xlim(-0.1, 1.1)

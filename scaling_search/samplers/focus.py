@@ -14,7 +14,7 @@ from scaling_search.protocols import part
 from scaling_search.region import find_region
 from scaling_search.spread import as_points
 from scaling_search.study import Objective
-from scaling_search.training import Trial, TrialResult, first_by_seed
+from scaling_search.training import Trial, TrialResult
 
 
 @part
@@ -42,7 +42,7 @@ class Focus:
         finished: Sequence[TrialResult],
     ) -> Trial:
         """The next seed of the network whose training tells the most per second."""
-        first = first_by_seed(remaining)
+        first = remaining[0]
         surface = None if first.seed == 0 else self._surface(finished)
         done = [result.trial for result in finished if result.state == "COMPLETE"]
         done = [trial for trial in (*done, *running) if trial.candidate.number > 0]
@@ -52,7 +52,7 @@ class Focus:
         rates = _rates(options, done, surface, remaining, finished)
         # What rounding makes of equal rates decides nothing: the first in the canonical order.
         chosen = options[int((rates >= rates.max() * (1 - 1e-9)).argmax())]
-        return next((t for t in remaining if t.order == (0, chosen.seed)), chosen)
+        return next((t for t in remaining if t.order == (chosen.seed, 0)), chosen)
 
     def _surface(self, finished: Sequence[TrialResult]) -> Surface | None:
         try:

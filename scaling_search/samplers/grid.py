@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scaling_search.protocols import part
-from scaling_search.training import Trial, TrialResult, first_by_seed
+from scaling_search.training import Trial, TrialResult
 
 
 @part
@@ -17,4 +17,4 @@ class Grid:
         finished: Sequence[TrialResult],  # noqa: ARG002 - as above
     ) -> Trial:
         """The first of ``remaining`` by seed, then by candidate."""
-        return first_by_seed(remaining)
+        return remaining[0]

@@ -26,8 +26,8 @@ def all_trials() -> list[Trial]:
     plan = tiny_plan(max_networks=9)
     return [
         Trial(candidate_of(plan, number), seed, tiny_recipe(), tiny_dataset())
-        for number in range(10)
         for seed in range(NUM_SEEDS)
+        for number in range(10)
     ]
 
 
@@ -36,7 +36,7 @@ TRIALS = all_trials()
 
 def result_of(trial: Trial) -> TrialResult:
     """A training that ends as chance has it, one in seven failed."""
-    number, seed = trial.order
+    seed, number = trial.order
     luck = number * 37 % 11 / 10 + seed / 100
     return failed(trial) if (3 * number + seed) % 7 == 6 else ended(trial, luck + 1, luck)
 
@@ -107,7 +107,7 @@ def test_driven_to_the_end_it_chooses_every_training_once_base_first_and_seed_by
     assert in_order(chosen) == TRIALS
     assert [trial.seed for trial in chosen] == sorted(trial.seed for trial in TRIALS)
     for seed in range(NUM_SEEDS):
-        assert chosen[seed * 10].order == (0, seed)
+        assert chosen[seed * 10].order == (seed, 0)
 
 
 def test_a_search_of_which_every_training_failed_goes_on(sampler: Sampler) -> None:

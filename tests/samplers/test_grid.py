@@ -5,13 +5,13 @@ from tests.tiny import ended, tiny_trial
 
 
 def test_the_grid_goes_from_candidate_to_candidate_and_then_to_the_next_seed() -> None:
-    trials = [tiny_trial(number, seed=seed) for number in range(4) for seed in range(2)]
+    trials = [tiny_trial(number, seed=seed) for seed in range(2) for number in range(4)]
     order = []
     while trials:
         trial = Grid().choose(trials, [], [])
         trials.remove(trial)
         order.append(trial.order)
-    assert order == [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1), (2, 1), (3, 1)]
+    assert order == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3)]
 
 
 def test_results_do_not_change_the_way() -> None:

@@ -20,7 +20,7 @@ def qmc(sequence: Sequence = "sobol", *, scramble: bool = False, seed: int = 0) 
 
 
 def trials(num_seeds: int = 1) -> list[Trial]:
-    return [trial_of(c, seed) for c in plan().candidates for seed in range(num_seeds)]
+    return [trial_of(c, seed) for seed in range(num_seeds) for c in plan().candidates]
 
 
 def chosen(sampler: Qmc, remaining: list[Trial], number: int) -> list[Trial]:
@@ -71,7 +71,7 @@ def test_every_seed_begins_the_sequence_anew() -> None:
     twice = [t for t in trials(num_seeds=2) if t.candidate.number % 8 == 0]
     way = [t.order for t in chosen(qmc(), twice, len(twice))]
     half = len(way) // 2
-    assert way[half:] == [(number, 1) for number, _ in way[:half]]
+    assert way[half:] == [(1, number) for _, number in way[:half]]
 
 
 def test_a_scrambled_sequence_has_a_way_for_each_seed() -> None:

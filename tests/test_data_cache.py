@@ -1,0 +1,132 @@
+"""Data kept as memory maps: equal to what was read, shared, mended, never half."""
+
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scaling_search import data_cache
+from scaling_search.batches import load
+from scaling_search.protocols import Splits
+from scaling_search.training import train_trial
+from tests.tiny import tiny_dataset, tiny_trial
+
+
+@dataclass
+class Counting:
+    """The tiny images; counts how often they are read."""
+
+    name: str = "counted"
+    num_loads: list[int] = field(default_factory=list)
+    num_classes: int = 10
+    in_channels: int = 1
+    resolution: int = 28
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def check(self) -> None:
+        pass
+
+    def fingerprint(self) -> str:
+        return self.name
+
+    def load(self, resolution: int, device: str) -> Splits:
+        self.num_loads.append(resolution)
+        return tiny_dataset().load(resolution, device)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SCALING_SEARCH_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def assert_equal(one: Splits, other: Splits) -> None:
+    for name in ("train", "val", "test"):
+        for what in ("images", "labels"):
+            ours, theirs = (getattr(getattr(s, name), what) for s in (one, other))
+            assert ours.dtype == theirs.dtype
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_maps_are_what_was_read_and_are_read_once_for_each_size() -> None:
+    dataset = Counting()
+    for resolution in (8, 10, 8, 10, 8):
+        expected = tiny_dataset().load(resolution, "cpu")
+        assert_equal(data_cache.mapped(dataset, resolution), expected)
+    assert dataset.num_loads == [8, 10]
+
+
+def test_other_data_have_other_maps(cache: Path) -> None:
+    for name in ("one", "another"):
+        dataset = Counting(name)
+        data_cache.mapped(dataset, 8)
+        assert dataset.num_loads == [8]
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.usefixtures("cache")
+def test_whoever_writes_into_the_images_changes_nobody_elses() -> None:
+    data_cache.mapped(Counting(), 8).train.images.fill_(7)
+    assert_equal(data_cache.mapped(Counting(), 8), tiny_dataset().load(8, "cpu"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "empty", "pickle"])
+def test_a_damaged_map_is_written_anew(cache: Path, damage: str) -> None:
+    data_cache.mapped(Counting(), 8)
+    (file,) = cache.glob("*/val-images.npy")
+    if damage == "gone":
+        file.unlink()
+    elif damage == "pickle":
+        np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    else:
+        os.truncate(file, 200 if damage == "cut" else 0)
+    dataset = Counting()
+    assert_equal(data_cache.mapped(dataset, 8), tiny_dataset().load(8, "cpu"))
+    assert dataset.num_loads == [8]
+    again = Counting()
+    data_cache.mapped(again, 8)
+    assert again.num_loads == []
+
+
+def test_what_cannot_be_kept_is_used_all_the_same_and_said(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (cache / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setenv("SCALING_SEARCH_CACHE", str(cache / "file" / "below"))
+    with caplog.at_level(logging.WARNING):
+        found = data_cache.mapped(Counting(), 8)
+    assert_equal(found, tiny_dataset().load(8, "cpu"))
+    assert "data are not kept in" in caplog.text
+
+
+def test_nothing_unfinished_is_left_behind(cache: Path) -> None:
+    data_cache.mapped(Counting(), 8)
+    (folder,) = cache.iterdir()
+    assert sorted(file.name for file in folder.iterdir()) == sorted(
+        f"{split}-{what}.npy" for split in ("train", "val", "test") for what in ("images", "labels")
+    )
+
+
+def test_the_folder_is_the_users_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SCALING_SEARCH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert data_cache.folder() == Path("/caches/scaling_search")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert data_cache.folder() == Path.home() / ".cache" / "scaling_search"
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_training_on_maps_gives_the_bits_of_one_on_what_was_read() -> None:
+    results = []
+    for _ in range(2):  # the first writes the maps and looks at them, as the second does
+        load.cache_clear()
+        results.append(train_trial(tiny_trial(1), "cpu").curve)
+    load.cache_clear()
+    assert results[0] == results[1]
