@@ -19,11 +19,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 
+from scaling_search.candidates import Candidate
 from scaling_search.fit import Surface, fit_surface
 from scaling_search.observations import Observations, Values
 from scaling_search.region import GRID, Searched, best_point, find_region, in_region
@@ -113,7 +116,11 @@ def extent(truth: str) -> tuple[float, float]:
 @cache
 def optimum(case: Case) -> Points:
     """The best point of what a plan's networks search, to five decimals, (1, 3)."""
-    searched = Searched.of(networks(case.plan)[0])
+    return optimum_within(case, Searched.of(networks(case.plan)[0]))
+
+
+def optimum_within(case: Case, searched: Searched) -> Points:
+    """The best point of what was searched, to five decimals, (1, 3)."""
     points, step = triangle(0.01), 0.01
     while True:
         points = points[searched.holds(points) & (points.min(axis=1) >= 0)]
@@ -127,15 +134,30 @@ def optimum(case: Case) -> Points:
 
 
 @cache
+def composed(plan: str, *overrides: str) -> DictConfig:
+    """The configuration of a plan."""
+    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
+        chosen = ["candidates.max_networks=30", *PLANS[plan], *overrides]
+        return compose("config", overrides=chosen)
+
+
+def built(plan: str, group: str, *overrides: str) -> Any:
+    """A part of a plan's configuration."""
+    return instantiate(composed(plan, *overrides)[group], _convert_="all")
+
+
+@cache
+def candidates(plan: str) -> tuple[Candidate, ...]:
+    """The base network and a plan's networks."""
+    parts = (built(plan, group) for group in ("base_network", "cost"))
+    whole = built(plan, "candidates").plan(*parts)
+    return whole.base, *(c for c in whole.candidates if c.shares)
+
+
+@cache
 def networks(plan: str) -> tuple[Points, Values]:
     """Shares and measured cost ratios of a plan's networks."""
-    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-        options = compose("config", overrides=["candidates.max_networks=30", *PLANS[plan]])
-        built = instantiate(options.candidates, _convert_="all").plan(
-            instantiate(options.base_network, _convert_="all"),
-            instantiate(options.cost, _convert_="all"),
-        )
-    kept = [c for c in built.candidates if c.shares]
+    kept = candidates(plan)[1:]
     return as_points([c.shares for c in kept]), np.array([c.flops_ratio for c in kept])
 
 
@@ -171,10 +193,16 @@ def search(case: Case, draw: int) -> Observations:
 def simulate(case: Case, num_draws: int) -> dict[str, object]:
     """Means over draws of what a case's bars are about."""
     draws = [measured(case, draw) for draw in range(num_draws)]
-    row: dict[str, object] = asdict(case) | {"draws": num_draws}
+    return asdict(case) | averaged(draws)
+
+
+def averaged(draws: list[dict[str, float]]) -> dict[str, object]:
+    """The mean of each column over draws, and its standard error, 0 of a single draw."""
+    row: dict[str, object] = {"draws": len(draws)}
     for name in draws[0]:
-        row[name] = float(np.mean([draw[name] for draw in draws]))
-        row[f"{name}_se"] = float(np.std([draw[name] for draw in draws]) / num_draws**0.5)
+        values = [draw[name] for draw in draws]
+        row[name] = float(np.mean(values))
+        row[f"{name}_se"] = float(np.std(values, ddof=min(1, len(values) - 1)) / len(values) ** 0.5)
     return row
 
 
@@ -190,10 +218,8 @@ def measured(case: Case, draw: int) -> dict[str, float]:
     found = data.shares[distances(best, data.shares)[0].argmin()][None]
     means = np.bincount(data.network, weights=data.loss) / data.counts
     lowest = data.shares[[means.argmin()]]
-    got = {
-        name: float(case.loss(points)[0]) - least
-        for name, points in (("regret", best), ("regret_found", found), ("regret_lowest", lowest))
-    }
+    places = {"regret": best, "regret_found": found, "regret_lowest": lowest}
+    got = {name: regret(case, points) for name, points in places.items()}
     if case.truth in COVERED:
         got["covered"] = float(in_region(surface, truth)[0])
     if case.truth not in COVERED or (case.truth, case.network_sd) == ("inside", 0.0):
@@ -202,6 +228,11 @@ def measured(case: Case, draw: int) -> dict[str, float]:
         points = np.vstack([GRID[region.mask], data.shares[region.networks], best])
         got["near"] = float(case.loss(points).min() - least <= 0.002)
     return got
+
+
+def regret(case: Case, point: Points) -> float:
+    """By how much a point's true loss is above the best, (1, 3)."""
+    return float(case.loss(point)[0] - case.loss(optimum(case))[0])
 
 
 def false_alarms(data: Observations, surface: Surface) -> dict[str, float]:
@@ -311,12 +342,14 @@ def summary(rows: list[dict[str, object]]) -> Iterable[tuple[str, str, str, str,
                 )
 
 
-def regret_ratio(rows: list[dict[str, object]]) -> tuple[float, float]:
-    """The surface's regret over that of the network of lowest mean, and its standard error.
+def regret_ratio(
+    rows: list[dict[str, object]], over: str = "regret", under: str = "regret_lowest"
+) -> tuple[float, float]:
+    """One choice's regret over another's, and its standard error.
 
     The error takes the two regrets of a draw as independent: too large rather than too small.
     """
-    names = ("regret", "regret_lowest")
+    names = (over, under)
     top, bottom = (sum(float(str(row[name])) for row in rows) for name in names)
     errors = [math.sqrt(sum(float(str(row[f"{name}_se"])) ** 2 for row in rows)) for name in names]
     return top / bottom, top / bottom * math.hypot(errors[0] / top, errors[1] / bottom)
@@ -354,8 +387,13 @@ def main() -> None:
     header = ("bar", "limit", "cases", "worst case", "mean")
     for line in (header, *summary(rows)):
         print(f"{line[0]:50}{line[1]:>10}{line[2]:>7}{line[3]:>18}{line[4]:>18}")
+    write(rows, options.out)
+
+
+def write(rows: list[dict[str, object]], path: Path) -> None:
+    """Writes rows that may have different columns as CSV."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with options.out.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
