@@ -14,6 +14,7 @@ import os
 import resource
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,7 @@ from rich.console import Console
 
 from scaling_search.experiment import Experiment, Limits
 from scaling_search.progress import View
+from scaling_search.protocols import Argument, T
 from scaling_search.search import Search
 from scaling_search.stopping import Stopping
 from scaling_search.study import Record
@@ -52,12 +54,27 @@ class Instant:
     def check(self) -> None:
         """Nothing can be missing."""
 
+    def prepare(self, trials: Sequence[Trial]) -> None:
+        """Nothing is to be settled."""
+
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """The finished future."""
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self.times.append((time.perf_counter(), memory))
         future: Future[TrialResult] = Future()
-        future.set_result(result_of(trial))
+        future.set_result(self.result_of(trial))
+        return future
+
+    def result_of(self, trial: Trial) -> TrialResult:
+        """A result without a training."""
+        loss = 0.4 + trial.candidate.number / 1000 + trial.seed / 10_000
+        curve = (Epoch(loss, loss, 1 - loss),) * int(trial.recipe.epochs)
+        return TrialResult(trial, "COMPLETE", curve=curve, total_seconds=0.001, train_seconds=0.001)
+
+    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
+        """The finished future of a function."""
+        future: Future[T] = Future()
+        future.set_result(function(argument, "cpu"))
         return future
 
     def __enter__(self) -> Self:
@@ -66,13 +83,6 @@ class Instant:
 
     def __exit__(self, *exc: object) -> None:
         """Nothing was started."""
-
-
-def result_of(trial: Trial) -> TrialResult:
-    """A result without a training."""
-    loss = 0.4 + trial.candidate.number / 1000 + trial.seed / 10_000
-    curve = (Epoch(loss, loss, 1 - loss),) * int(trial.recipe.epochs)
-    return TrialResult(trial, "COMPLETE", curve=curve, total_seconds=0.001, train_seconds=0.001)
 
 
 def searched(num_trainings: int, slots: int, storage: str) -> dict[str, object]:

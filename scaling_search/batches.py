@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,14 +46,70 @@ def load(dataset: Dataset, resolution: int, device: str) -> Loaded:
     return Loaded(splits, mean.float(), variance.clamp(min=0).sqrt().float().clamp(min=1e-6))
 
 
+class Draws(NamedTuple):
+    """What was drawn for an epoch.
+
+    Attributes:
+        order: Places (N,) of the images in the split.
+        mirrored: Whether the image at each place of the order (N,) is.
+        corners: Row and column (N, 2) of its crop in the padded image.
+    """
+
+    order: Tensor
+    mirrored: Tensor
+    corners: Tensor
+
+
+def drawn(num_images: int, seed: int, epoch: int, *, padding: int, flip: bool) -> Draws:
+    """An epoch's draws, in the host's memory.
+
+    They depend on seed and epoch alone, crops as fractions of the size, so that every network of
+    a seed sees the same images in the same way.
+    """
+    stream = np.random.default_rng([seed, epoch])
+    order = torch.from_numpy(stream.permutation(num_images))
+    mirrored = torch.from_numpy(stream.random(num_images) < (0.5 if flip else 0.0))
+    fractions = torch.from_numpy(stream.random((num_images, 2)))
+    return Draws(order, mirrored, (fractions * (2 * padding + 1)).long())
+
+
+def padded_by(data: Loaded, crop: float) -> int:
+    """Pixels of zero padding on each side, for a fraction of the size."""
+    return round(crop * data.splits.train.images.shape[-1])
+
+
+def augmented(
+    data: Loaded, draws: Draws, places: slice | Tensor, *, padding: int
+) -> tuple[Tensor, Tensor]:
+    """A batch: float images (B, C, H, W), normalised, channels last, and labels.
+
+    Args:
+        data: The splits on their device.
+        draws: Of the epoch, on the same device.
+        places: Of the batch in the epoch's order.
+        padding: Pixels, as `drawn` had it.
+    """
+    images, labels = data.splits.train.images, data.splits.train.labels
+    chosen = draws.order[places]
+    padded = functional.pad(images[chosen], (padding,) * 4)
+    size = images.shape[-1]
+    pixels = torch.arange(size, device=images.device)
+    first = torch.arange(len(chosen), device=images.device)[:, None, None]
+    corners = draws.corners[places]
+    rows = corners[:, 0, None] + pixels
+    columns = torch.where(draws.mirrored[places][:, None], size - 1 - pixels, pixels)
+    columns = columns + corners[:, 1, None]
+    # Indices around the channels put them last, which is the memory order wanted.
+    cropped = padded[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return data.normalised(cropped), labels[chosen]
+
+
 def augmented_batches(
     data: Loaded, seed: int, epoch: int, *, batch_size: int, crop: float, flip: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch: float images (B, C, H, W), normalised, channels last, and labels.
+    """The batches of an epoch, as `augmented` gives them.
 
-    Order, mirrors and crops depend on seed and epoch alone, crops as fractions of the size, so
-    that every network of a seed sees the same images in the same way. Images that fill no batch
-    are left out.
+    Images that fill no batch are left out.
 
     Args:
         data: The splits on their device.
@@ -62,22 +119,9 @@ def augmented_batches(
         crop: Zero padding before the random crop, a fraction of the size.
         flip: Whether half of the images are mirrored.
     """
-    images, labels = data.splits.train.images, data.splits.train.labels
-    size, device = images.shape[-1], images.device
-    padding = round(crop * size)
-    stream = np.random.default_rng([seed, epoch])
-    order = torch.from_numpy(stream.permutation(len(labels))).to(device)
-    mirrored = torch.from_numpy(stream.random(len(labels)) < (0.5 if flip else 0.0)).to(device)
-    corners = torch.from_numpy(stream.random((len(labels), 2)))
-    offsets = (corners * (2 * padding + 1)).long().to(device)
-    pixels = torch.arange(size, device=device)
-    first = torch.arange(batch_size, device=device)[:, None, None]
+    labels = data.splits.train.labels
+    padding = padded_by(data, crop)
+    on_host = drawn(len(labels), seed, epoch, padding=padding, flip=flip)
+    draws = Draws(*(values.to(labels.device) for values in on_host))
     for start in range(0, len(labels) - batch_size + 1, batch_size):
-        batch = slice(start, start + batch_size)
-        padded = functional.pad(images[order[batch]], (padding,) * 4)
-        rows = offsets[batch, 0, None] + pixels
-        columns = torch.where(mirrored[batch, None], size - 1 - pixels, pixels)
-        columns = columns + offsets[batch, 1, None]
-        # Indices around the channels put them last, which is the memory order wanted.
-        cropped = padded[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-        yield data.normalised(cropped), labels[order[batch]]
+        yield augmented(data, draws, slice(start, start + batch_size), padding=padding)

@@ -1,14 +1,25 @@
 """A base network, a cost and a target become distinct networks of that cost, ready to train."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import median
+from typing import overload
 
-from scaling_search.protocols import Architecture, Cost
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_search.measuring import measured
+from scaling_search.protocols import Architecture, Cost, EstimatesMany
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Coefficients, Multipliers, Shares
-from scaling_search.spread import largest_hole
+from scaling_search.spread import Points, largest_hole
+
+Ratios = NDArray[np.float64]
+"""Costs over the base network's."""
+
+Places = NDArray[np.int64]
+"""Which depth, width and resolution of three lists each network has, (networks, 3)."""
 
 Track = Callable[[Iterable["Candidate"], int], Iterable["Candidate"]]
 """Shows the progress over so many things."""
@@ -71,6 +82,47 @@ class Candidate:
         return row
 
 
+class Found(Sequence[Candidate]):
+    """Distinct networks as vectors; only those that are asked for become candidates.
+
+    Attributes:
+        ratios: The `flops_ratio` of each, (networks,).
+        shares: The `shares` of each, (networks, 3); not a number where there are none.
+    """
+
+    def __init__(self, ratios: Ratios, shares: Points, make: Callable[[int], Candidate]) -> None:
+        self.ratios, self.shares = ratios, shares
+        self._make = make
+        self._made: dict[int, Candidate] = {}
+
+    def __len__(self) -> int:
+        return len(self.ratios)
+
+    @overload
+    def __getitem__(self, index: int) -> Candidate: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Candidate, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Candidate | tuple[Candidate, ...]:
+        """The network at a place, or those of a slice."""
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            return tuple(self[place] for place in places)
+        if places not in self._made:
+            self._made[places] = self._make(places)
+        return self._made[places]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other has the same networks in the same order."""
+        if not isinstance(other, Found):
+            return NotImplemented
+        return np.array_equal(self.ratios, other.ratios) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self.ratios.tobytes())
+
+
 LARGEST_HOLE, FEWEST, SHARED, LARGEST_GAP = 0.25, 12, 0.1, 0.1
 """Beyond these a plan says what it cannot answer: distance of the triangle's loneliest point,
 number of networks, smallest share that counts as scaled, and error of the shares' sum."""
@@ -94,7 +146,7 @@ class Plan:
     tolerance: float
     base: Candidate
     candidates: tuple[Candidate, ...]
-    found: tuple[Candidate, ...]
+    found: Sequence[Candidate]
     num_points: int
     num_points_in_band: int
 
@@ -105,17 +157,18 @@ class Plan:
     def sentences(self) -> list[str]:
         """What the plan leaves to compare, what it misses, and what would help."""
         ratios = sorted(c.flops_ratio for c in self.candidates)
-        found = sorted(c.flops_ratio for c in self.found)
+        found = self._found_ratios
+        within = np.abs(found / self.target - 1) <= self.tolerance + 1e-12  # as `in_band`
         shares = [c.shares for c in self.candidates if c.shares]
         networks = f"{len(self.found)} distinct networks"
         if self.num_points != len(self.found):
             networks = f"{self.num_points} coefficient triples lead to {networks}"
-        in_band = f"{sum(map(self.in_band, self.found))} networks"
+        in_band = f"{within.sum()} networks"
         if self.num_points_in_band != len(self.found):
             in_band = f"{self.num_points_in_band} triples ({in_band})"
         said = [
             (
-                f"{networks} of {found[0]:.2f}x to {found[-1]:.2f}x the base network's cost "
+                f"{networks} of {found.min():.2f}x to {found.max():.2f}x the base network's cost "
                 f"({self.base.flops / 1e6:,.2f} M multiply-adds); {in_band} lie within "
                 f"{self.target:g} ± {self.target * self.tolerance:g}."
             ),
@@ -141,6 +194,12 @@ class Plan:
         ]
         return said + self._warnings(hole, num_inside)
 
+    @property
+    def _found_ratios(self) -> Ratios:
+        if isinstance(self.found, Found):
+            return self.found.ratios
+        return np.array([candidate.flops_ratio for candidate in self.found])
+
     def _warnings(self, hole: float, num_inside: int) -> list[str]:
         said = []
         unequal = [c for c in self.candidates if not self.in_band(c)]
@@ -165,14 +224,25 @@ class Plan:
         return said
 
     def measure(self, cost: Cost, track: Track | None = None) -> None:
-        """Builds and measures the base network and each kept one.
+        """Builds and measures the base network and each kept one, as `measure` does.
 
         Raises:
             RuntimeError: A measured cost is not the one that the plan was made with.
         """
-        networks = (self.base, *self.candidates)
-        for candidate in track(networks, len(networks)) if track else networks:
-            cost.measure(candidate.architecture)
+        measure((self.base, *self.candidates), cost, track)
+
+
+def measure(networks: Sequence[Candidate], cost: Cost, track: Track | None = None) -> None:
+    """Builds and measures networks, in processes where that is sooner.
+
+    Raises:
+        RuntimeError: A measured cost is not the one that a plan was made with.
+    """
+    built = measured([network.architecture for network in networks], cost)
+    # A network is shown as done only when it is measured.
+    done = (network for network, _ in zip(networks, built, strict=True))
+    for _ in track(done, len(networks)) if track else done:
+        pass
 
 
 class Costed:
@@ -180,6 +250,7 @@ class Costed:
 
     def __init__(self, base_network: Architecture, cost: Cost, phi: float) -> None:
         self.base_network = base_network
+        self.cost = cost
         self.estimate = cost.estimate
         self.base_cost = cost.estimate(base_network)
         self.phi = phi
@@ -188,6 +259,43 @@ class Costed:
     def ratio(self, architecture: Architecture) -> float:
         """Cost over the base network's, in closed form."""
         return self.estimate(architecture) / self.base_cost
+
+    def ratios(
+        self,
+        depths: Sequence[Architecture],
+        widths: Sequence[Architecture],
+        resolutions: Sequence[Architecture],
+    ) -> Ratios | None:
+        """Cost over the base network's of every combination, (depths, widths, resolutions).
+
+        None where the cost or the architecture offers one network at a time. Each argument is
+        `alone` of its dimension, at least one network.
+        """
+        if not isinstance(self.cost, EstimatesMany):
+            return None
+        costs = self.cost.estimates(depths, widths, resolutions)
+        return None if costs is None else costs / self.base_cost
+
+    def alone(self, dimension: str, multipliers: Iterable[float]) -> list[Architecture]:
+        """The base network with one dimension scaled, by each of the multipliers."""
+        ones = dict.fromkeys(DIMENSIONS, 1.0)
+        return [self.base_network.scaled(Multipliers(**ones | {dimension: m})) for m in multipliers]
+
+    def shares(self, axes: Sequence[Sequence[Architecture]], places: Places) -> Points:
+        """The shares of combinations of three lists of `alone`; not a number where nothing scaled.
+
+        Bit for bit what the candidates have.
+        """
+        depth, width, resolution = (
+            np.array([math.log(self.ratio(network)) for network in axis])[places[:, i]]
+            for i, axis in enumerate(axes)
+        )
+        total = depth + width + resolution
+        logs = np.stack([depth, width, resolution], axis=1)
+        scaled = np.abs(total) >= 1e-12
+        shares = np.full(logs.shape, np.nan)
+        shares[scaled] = logs[scaled] / total[scaled, None] + 0.0
+        return shares
 
     def base(self) -> Candidate:
         """The base network as candidate 0."""

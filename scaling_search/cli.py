@@ -1,5 +1,6 @@
 """The command line, and the only file that knows Hydra."""
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -7,8 +8,14 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from scaling_search.passwords import is_hidden, without_password
+
+if TYPE_CHECKING:
+    from scaling_search.trust import Trusted
 
 COMMANDS = {
     "plan": "which networks of the target's cost there are; trains nothing",
@@ -36,16 +43,17 @@ first steps:
   scaling-search search experiment=fashion_mnist_small  under an hour, three seeds
 
 scaling-search COMMAND --help lists every option, --cfg job shows them composed.
+allow=my_package lets YAML files name parts of a package of your own.
 Tab completion: eval "$(scaling-search -sc install=bash)"
 """
 
 TRAINING = ("executor", "limits", "price_only")
 OWN_OPTIONS = {
-    "report": ("report", "decide"),
-    "scale": ("scale", *TRAINING),
-    "confirm": ("confirm", "decide", *TRAINING),
-    "fairness": ("fairness", *TRAINING),
-    "transfer": ("transfer", *TRAINING),
+    "report": ("report", "decide", "storage"),
+    "scale": ("scale", "storage", *TRAINING),
+    "confirm": ("confirm", "decide", "storage", *TRAINING),
+    "fairness": ("fairness", "storage", *TRAINING),
+    "transfer": ("transfer", "storage", *TRAINING),
 }
 """What the commands that read a run's config.yaml still take from the command line, with out=."""
 
@@ -73,7 +81,7 @@ def main() -> None:
     try:
         sys.exit(_main(sys.argv[1:]))
     except UsageError as error:
-        print(f"scaling-search: {error}", file=sys.stderr)
+        print(f"scaling-search: {without_password(str(error))}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
@@ -125,27 +133,66 @@ def _hydra(command: str, arguments: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    from scaling_search.trust import allowed
 
     parser = get_args_parser()
     parser.error = _usage_error  # type: ignore[method-assign]  # argparse would print its usage
-    parsed = parser.parse_args(arguments)
     program = Path(sys.argv[0]).name
-    sys.argv = [f"{program} {command}" if command else program, *arguments]
     try:
-        if not parsed.multirun:
-            _hydra_main(command)
-            return
-        # Hydra's sweeper always writes a multirun.yaml; it goes where nobody looks.
-        with tempfile.TemporaryDirectory(prefix="scaling_search_") as folder:
-            sys.argv += [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
-            _hydra_main(command)
+        packages, arguments = allowed(arguments)
+        parsed = parser.parse_args(arguments)
+        trusted = _trusted(packages, parsed)
+        sys.argv = [f"{program} {command}" if command else program, *arguments]
+        if parsed.help or parsed.cfg or parsed.info:
+            _shown_without_passwords(command, trusted)
+        elif not parsed.multirun:
+            _hydra_main(command, trusted)
+        else:
+            # Hydra's sweeper always writes a multirun.yaml; it goes where nobody looks.
+            with tempfile.TemporaryDirectory(prefix="scaling_search_") as folder:
+                sys.argv += [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
+                _hydra_main(command, trusted)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explained(error)) from error
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, YAMLError) as error:
         raise UsageError(_one_line(error)) from error
+    except (OverflowError, MemoryError) as error:
+        raise UsageError(
+            f"options must be numbers that memory can hold, got {_one_line(error)!r}; take smaller "
+            "ones"
+        ) from error
 
 
-def _hydra_main(command: str) -> None:
+def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
+    """Whose code may be named, after a look at what the command line brings in."""
+    from scaling_search.trust import Trusted, check_folder, check_overrides
+
+    for flag in ("config_path", "config_name", "experimental_rerun"):
+        if (value := getattr(parsed, flag)) is not None:
+            raise UsageError(
+                f"--{flag.replace('_', '-')} is not an option, got {value!r}; --config-dir adds "
+                "a folder of your own, and experiment=name takes an experiment from it"
+            )
+    own = [] if parsed.config_dir is None else [Path(parsed.config_dir).absolute()]
+    check_overrides(parsed.overrides, [_conf(), *own])
+    for folder in own:
+        check_folder(folder)
+    return Trusted(packages, own[0].parent if own else None)
+
+
+def _shown_without_passwords(command: str, trusted: "Trusted") -> None:
+    """Prints what Hydra shows of the options."""
+    shown = StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            _hydra_main(command, trusted)
+    finally:
+        print(without_password(shown.getvalue()), end="")
+
+
+def _hydra_main(command: str, trusted: "Trusted") -> None:
     import hydra
 
     failures: list[Exception] = []
@@ -154,7 +201,7 @@ def _hydra_main(command: str) -> None:
         # Hydra would add a line of its own to what leaves a job.
         try:
             if not failures:
-                _run(command, config)
+                _run(command, config, trusted)
         except Exception as error:  # noqa: BLE001 - raised again below
             failures.append(error)
 
@@ -170,27 +217,27 @@ def _conf() -> Path:
     return beside if (beside / "config.yaml").is_file() else package / "conf"
 
 
-def _run(command: str, config: Any) -> None:
+def _run(command: str, config: Any, trusted: "Trusted") -> None:
     """Builds what a command needs and hands over; the configuration ends here."""
     import hydra
     import pydantic
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import InstantiationException
     from hydra.types import RunMode
-    from omegaconf import OmegaConf, open_dict
+    from omegaconf import OmegaConf
     from rich.console import Console
 
     settings = HydraConfig.get()
     overrides = [str(o) for o in settings.overrides.task]
     if settings.mode == RunMode.MULTIRUN and not any(o.startswith("out=") for o in overrides):
-        config.out = f"{config.out}/{settings.job.override_dirname}"
+        config.out = f"{config.out}/{without_password(settings.job.override_dirname)}"
     if command in OWN_OPTIONS:
         config = _from_folder(command, config, overrides)
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    text = OmegaConf.to_yaml(OmegaConf.create(plain))
+    trusted.check(plain)
+    text = OmegaConf.to_yaml(OmegaConf.create(_without_passwords(plain)))
     try:
-        with open_dict(config):
-            experiment = hydra.utils.instantiate(config, _convert_="all")
+        experiment = hydra.utils.instantiate(OmegaConf.create(plain), _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, pydantic.ValidationError):
             raw = OmegaConf.to_container(config, resolve=False)
@@ -207,7 +254,9 @@ def _run(command: str, config: Any) -> None:
 def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     """The configuration of a run's folder with the command's own options from the command line."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
+
+    from scaling_search.trust import check_file
 
     path = Path(config.out) / "config.yaml"
     if not path.is_file():
@@ -216,6 +265,9 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
             f"config.yaml; scaling-search search out={config.out} makes one"
         )
     saved: Any = OmegaConf.load(path)
+    if not isinstance(saved, DictConfig):
+        raise UsageError(f"{path} must hold options by their keys; the same search makes it anew")
+    check_file(path, saved)
     own_keys = OWN_OPTIONS[command]
     fresh = {key: config[key] for key in own_keys if key in FOR_ONE_COMMAND}
     # What an executor's options are depends on which it is.
@@ -235,7 +287,21 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
             saved.executor = config.executor
         else:
             OmegaConf.update(saved, key, override.value())
+    if is_hidden(str(saved.storage)):
+        raise UsageError(
+            f"storage must be given with its password, got {saved.storage!r} from {path}; "
+            "passwords are not kept, so add storage=... to the command"
+        )
     return saved
+
+
+def _without_passwords(options: Any) -> Any:
+    """Plain options as they are kept."""
+    if isinstance(options, dict):
+        return {key: _without_passwords(value) for key, value in options.items()}
+    if isinstance(options, list):
+        return [_without_passwords(value) for value in options]
+    return without_password(options) if isinstance(options, str) else options
 
 
 def _usage_error(message: str) -> NoReturn:
@@ -254,7 +320,7 @@ def _explained(error: Exception) -> str:
     if isinstance(cause, (ValueError, RuntimeError, OSError)):
         return _one_line(cause)
     text = f"{error}\n{cause}"  # Hydra's own words first, then OmegaConf's
-    if match := re.search(r"Could not find '([\w/-]+)/([^/']+)'", text):
+    if match := re.search(r"Could not find '([\w/-]+)/([^/']*)'", text):
         group, name = match.groups()
         options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
         return f"{group} must be one of {', '.join(options)}, got {name!r}" + _near(name, options)
@@ -277,7 +343,7 @@ def _refused(text: str, error: Any, options: Any) -> str:
     key = ".".join(path)
     for name in path:
         options = options.get(name) if isinstance(options, dict) else None
-    if isinstance(options, str) and (source := re.fullmatch(r"\$\{(.+)\}", options)):
+    if isinstance(options, str) and (source := re.fullmatch(r"\$\{([\w.]+)\}", options)):
         key = source.group(1)
     message = str(first["msg"])
     if message.startswith("Value error, "):

@@ -193,6 +193,7 @@ class Experiment:
         transfer: Options of the larger networks.
         report: Options of the report.
         price_only: Whether commands that train only say what it would cost.
+        timed: Whether a plan times a few steps while nothing has been trained.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -215,6 +216,7 @@ class Experiment:
     transfer: Transfer
     report: Report
     price_only: bool
+    timed: bool
 
     def plan(self) -> Plan:
         """The networks to train, their costs in closed form."""

@@ -16,7 +16,10 @@ def replace_file(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:  # its mode is the user's umask's
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a lost power supply could leave the new name empty
         temporary.replace(path)
     except OSError as error:
         with suppress(OSError):

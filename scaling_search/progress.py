@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, track
 from rich.table import Table
 
 from scaling_search.candidates import Candidate
+from scaling_search.price import work
 from scaling_search.study import Objective
 from scaling_search.training import Key, Trial, TrialResult
 
@@ -72,7 +73,7 @@ class View:
     def begin(self, trials: Sequence[Trial], finished: Iterable[TrialResult], slots: int) -> None:
         """What there is to do and what was done before."""
         self._slots, self._num_trials = max(1, slots), len(trials)
-        self._work_left = sum(map(_work, trials))
+        self._work_left = sum(map(work, trials))
         for result in finished:
             self._count(result, self._before)
 
@@ -90,9 +91,9 @@ class View:
     def _count(self, result: TrialResult, pace: "_Pace") -> None:
         self._num_finished += 1
         self._num_failed += result.state == "FAIL"
-        self._work_left -= _work(result.trial)
+        self._work_left -= work(result.trial)
         if result.state == "COMPLETE" and math.isfinite(result.total_seconds):
-            pace.work += _work(result.trial)
+            pace.work += work(result.trial)
             pace.seconds += result.total_seconds
         if result.state == "COMPLETE" and result.trial.candidate.number != 0:
             best = self._best
@@ -110,7 +111,7 @@ class View:
         if not pace.work:
             return math.nan
         rate, now = pace.seconds / pace.work, time.monotonic()
-        done = sum(min(now - since, rate * _work(trial)) for trial, since in self._running.values())
+        done = sum(min(now - since, rate * work(trial)) for trial, since in self._running.values())
         return max(0.0, rate * self._work_left - done) / self._slots
 
     def _line(self, result: TrialResult) -> str:
@@ -170,10 +171,6 @@ class _Pace:
 
     work: float = 0.0
     seconds: float = 0.0
-
-
-def _work(trial: Trial) -> float:
-    return trial.candidate.flops * trial.recipe.epochs
 
 
 def describe(candidate: Candidate) -> str:

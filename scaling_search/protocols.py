@@ -1,6 +1,6 @@
 """What a part must offer, the values that parts exchange, and how a part checks its options."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar, dataclass_transform, runtime_checkable
@@ -11,7 +11,9 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from scaling_search.scaling import Multipliers
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from scaling_search.training import Trial, TrialResult
 
@@ -21,6 +23,7 @@ CHECKED = pydantic.ConfigDict(
 """How options are checked: no conversions, no unknown keys, no NaN or infinity."""
 
 T = TypeVar("T")
+Argument = TypeVar("Argument")
 
 
 @dataclass_transform(frozen_default=True)
@@ -73,7 +76,10 @@ class Splits:
 
 @runtime_checkable
 class Architecture(Protocol):
-    """A network on paper: hashable, cheap, without tensors."""
+    """A network on paper: hashable, cheap, without tensors.
+
+    Each dimension is rounded on its own, by its own multiplier, and no cost falls while one grows.
+    """
 
     @property
     def resolution(self) -> int:
@@ -106,6 +112,26 @@ class Architecture(Protocol):
 
     def build(self) -> "torch.nn.Module":
         """The network: images (N, C, H, W) to logits (N, classes); draws from torch's generator."""
+
+
+@runtime_checkable
+class CountsMany(Protocol):
+    """An architecture that can count the flops of many networks at once, for faster plans.
+
+    Optional; what `layers` says of each network is what this must say of all.
+    """
+
+    def flops_of(
+        self,
+        depths: "Sequence[Architecture]",
+        widths: "Sequence[Architecture]",
+        resolutions: "Sequence[Architecture]",
+    ) -> "NDArray[np.int64]":
+        """Multiply-adds of every combination, (depths, widths, resolutions).
+
+        Each argument holds this network with one dimension scaled: a combination has the layers of
+        its first, the channels of its second and the resolution of its third.
+        """
 
 
 @runtime_checkable
@@ -161,6 +187,22 @@ class Cost(Protocol):
 
 
 @runtime_checkable
+class EstimatesMany(Protocol):
+    """A cost that can estimate many networks at once; optional, as `CountsMany` is."""
+
+    def estimates(
+        self,
+        depths: Sequence[Architecture],
+        widths: Sequence[Architecture],
+        resolutions: Sequence[Architecture],
+    ) -> "NDArray[np.int64] | None":
+        """The closed form of every combination, (depths, widths, resolutions), as in `CountsMany`.
+
+        None where the architecture counts one network at a time.
+        """
+
+
+@runtime_checkable
 class Sampler(Protocol):
     """Chooses the next training. Keeps no state: the same arguments give the same choice."""
 
@@ -192,8 +234,20 @@ class Executor(Protocol):
             ValueError: A device is not there.
         """
 
+    def prepare(self, trials: "Sequence[Trial]") -> None:
+        """Settles `slots` for such trainings, by a short measurement where that is left to it.
+
+        Once, after it was entered and before anything else is asked of it.
+        """
+
     def submit(self, trial: "Trial") -> "Future[TrialResult]":
         """Starts a training."""
+
+    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> "Future[T]":
+        """Calls a function with an argument and a device where a training would run.
+
+        What it raises, the future raises. Function, argument and result must be able to travel.
+        """
 
     def __enter__(self) -> Self:
         """Starts what runs trainings."""

@@ -2,23 +2,28 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
+import numpy as np
 from pydantic import Strict
 
-from scaling_search.candidates import Candidate, Costed
+from scaling_search.candidates import Candidate, Costed, Found, Places, Ratios
+from scaling_search.protocols import Architecture
 from scaling_search.scaling import DIMENSIONS, Multipliers
 
 Range = Annotated[tuple[float, float], Strict(strict=False)]
 """Two limits, given as any sequence."""
 
 
+LARGEST = 100
+"""No coefficient is larger: nobody scales one dimension so far, and every result is walked."""
+
+
 @dataclass(frozen=True)
 class Ranges:
-    """Where coefficients are looked for, each range [low, high] with 1 <= low <= high.
+    """Where coefficients are looked for, each range [low, high] with 1 <= low <= high <= 100.
 
     Attributes:
         alpha: Of the depth coefficient.
@@ -36,15 +41,18 @@ class Ranges:
         """Checks the order of the limits."""
         for name in ("alpha", "beta", "gamma"):
             low, high = getattr(self, name)
-            if not 1 <= low <= high:
+            if not 1 <= low <= high <= LARGEST:
                 raise ValueError(
-                    f"candidates.{name} must be a range [low, high] with 1 <= low <= high, got "
-                    f"{[low, high]}; a coefficient below 1 would shrink the network"
+                    f"candidates.{name} must be a range [low, high] with 1 <= low <= high <= "
+                    f"{LARGEST}, got {[low, high]}; a coefficient below 1 would shrink the network"
                 )
 
 
 Cell = tuple[float, float]
 """The smallest and the largest multiplier of one result of rounding."""
+
+AT_ONCE = 2_000_000
+"""Combinations whose cost is held in memory at a time, 8 bytes each."""
 
 
 def networks_in_band(
@@ -54,12 +62,13 @@ def networks_in_band(
     ranges: Ranges,
     *,
     option: str = "candidates.tolerance",
-) -> Iterator[Candidate]:
+) -> Found:
     """All distinct networks of the band, by depth, then width, then resolution.
 
-    Depths, widths and resolutions are walked from one distinct result of rounding to the next.
-    The cost grows with each, so that one search over the resolutions finds where the band begins
-    for each depth and width.
+    Depths, widths and resolutions are taken from one distinct result of rounding to the next, and
+    all their combinations costed at once. Where the cost or the base network cannot, they are
+    walked: the cost grows with each, so that one search over the resolutions finds where the band
+    begins for each depth and width.
 
     Args:
         costed: The base network with its cost.
@@ -71,37 +80,80 @@ def networks_in_band(
     Raises:
         ValueError: There is none.
     """
-    depths, widths, resolutions = _cells(costed, ranges)
+    cells = _cells(costed, ranges)
     low, high = target * (1 - tolerance) - 1e-12, target * (1 + tolerance) + 1e-12
-    below, above, num_found = 0.0, math.inf, 0
-    for (depth, deepest), (width, widest) in _affordable(costed, depths, widths, resolutions, high):
-        ratio = partial(_ratio_at, costed, depth, width)
-        first = bisect_left(resolutions, low, key=ratio)
-        if first:
-            below = max(below, ratio(resolutions[first - 1]))
-        for resolution, largest in resolutions[first:]:
-            if (reached := ratio((resolution, largest))) > high:
-                above = min(above, reached)
-                break
-            smallest = Multipliers(depth, width, resolution)
-            corner = Multipliers(deepest, widest, largest)
-            candidate = costed.candidate(smallest, smallest, corner)
-            if candidate.shares is not None:  # else it costs what the base network does
-                num_found += 1
-                yield candidate
-    if not num_found:
-        raise ValueError(empty_band(target, tolerance, below, above, option=option))
+    axes = [
+        costed.alone(dimension, [smallest for smallest, _ in ends])
+        for dimension, ends in zip(DIMENSIONS, cells, strict=True)
+    ]
+    band = _Band(low, high)
+    if all(axes) and not _costed_at_once(costed, axes, band):
+        _walked(costed, cells, band)
+    if not band.places:
+        raise ValueError(empty_band(target, tolerance, band.below, band.above, option=option))
+    places = np.concatenate(band.places)
+    shares = costed.shares(axes, places)
+    return Found(np.concatenate(band.ratios), shares, partial(_candidate, costed, cells, places))
 
 
-def _affordable(
-    costed: Costed, depths: list[Cell], widths: list[Cell], resolutions: list[Cell], high: float
-) -> Iterator[tuple[Cell, Cell]]:
-    """Pairs of depth and width, for each depth up to the first that costs too much at any size."""
-    for depth in depths:
-        for width in widths:
-            yield depth, width
-            if not resolutions or _ratio_at(costed, depth[0], width[0], resolutions[0]) > high:
-                break
+@dataclass
+class _Band:
+    """What lies within two cost ratios, and how near the others come while there is none."""
+
+    low: float
+    high: float
+    below: float = 0.0
+    above: float = math.inf
+    places: list[Places] = field(default_factory=list)
+    ratios: list[Ratios] = field(default_factory=list)
+
+    def add(self, ratios: Ratios, first: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """Takes in combinations, (depths, widths, resolutions), of which ``first`` is the first."""
+        # What costs as much as the base network has no shares.
+        inside = (ratios >= self.low) & (ratios <= self.high) & (ratios != 1)
+        places = np.argwhere(inside)
+        if len(places):
+            self.places.append(places + first)
+            self.ratios.append(ratios[inside])
+        elif not self.places:
+            self.below = float(ratios.max(where=ratios < self.low, initial=self.below))
+            self.above = float(ratios.min(where=ratios > self.high, initial=self.above))
+
+
+def _costed_at_once(costed: Costed, axes: list[list[Architecture]], band: _Band) -> bool:
+    """Takes all combinations into the band; False where they cannot be costed at once."""
+    depths, widths, resolutions = axes
+    step = max(1, AT_ONCE // (len(widths) * len(resolutions)))
+    for first in range(0, len(depths), step):
+        ratios = costed.ratios(depths[first : first + step], widths, resolutions)
+        if ratios is None:
+            return False
+        band.add(ratios, (first, 0, 0))
+    return True
+
+
+def _walked(costed: Costed, cells: list[list[Cell]], band: _Band) -> None:
+    """Takes into the band, for each depth and width, the resolutions around and within it."""
+    depths, widths, resolutions = cells
+    for i, (depth, _) in enumerate(depths):
+        for j, (width, _) in enumerate(widths):
+            ratio = partial(_ratio_at, costed, depth, width)
+            first = max(0, bisect_left(resolutions, band.low, key=ratio) - 1)
+            ratios = []
+            for cell in resolutions[first:]:
+                ratios.append(ratio(cell))
+                if ratios[-1] > band.high:
+                    break
+            band.add(np.array([[ratios]]), (i, j, first))
+            if first == 0 and ratios[0] > band.high:
+                break  # wider is dearer still
+
+
+def _candidate(costed: Costed, cells: list[list[Cell]], places: Places, index: int) -> Candidate:
+    at = [ends[place] for ends, place in zip(cells, places[index].tolist(), strict=True)]
+    smallest = Multipliers(*(low for low, _ in at))
+    largest = Multipliers(*(high for _, high in at))
+    return costed.candidate(smallest, smallest, largest)
 
 
 def _cells(costed: Costed, ranges: Ranges) -> list[list[Cell]]:

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from scaling_search.price import longest_of_round
 from scaling_search.progress import View, describe
 from scaling_search.protocols import Executor, Sampler
 from scaling_search.stopping import Stopping
@@ -60,20 +61,23 @@ class Search:
     ) -> None:
         """Trains until nothing remains, the sampler ends it or a limit is reached.
 
-        Without a sampler all trainings are done, seed by seed. At a limit nothing more is handed
-        out; what is in flight ends.
+        Without a sampler all trainings are done, seed by seed, the longest of a seed first. At a
+        limit nothing more is handed out; what is in flight ends.
         On KeyboardInterrupt what has ended is recorded before it goes on its way.
         """
         running: Running = {}
-        with executor, view:
-            view.begin(self.trials, self.finished.values(), executor.slots)
-            try:
-                while self._fill(running, sampler, executor, view, stopping):
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    self._collect(running, done, executor, view)
-            except KeyboardInterrupt:
-                self._collect(running, {f for f in running if f.done()}, executor, view)
-                raise
+        with executor:
+            if self._left:
+                executor.prepare(self._left)
+            with view:
+                view.begin(self.trials, self.finished.values(), executor.slots)
+                try:
+                    while self._fill(running, sampler, executor, view, stopping):
+                        done, _ = wait(running, return_when=FIRST_COMPLETED)
+                        self._collect(running, done, executor, view)
+                except KeyboardInterrupt:
+                    self._collect(running, {f for f in running if f.done()}, executor, view)
+                    raise
         self.record.stop(self.stopped)
         log.info("ended: %s", self.stopped)
 
@@ -94,7 +98,7 @@ class Search:
                 self.stopped = reached
                 break
             if sampler is None:
-                trial: Trial | None = self._left[0]
+                trial: Trial | None = longest_of_round(self._left)
             else:
                 in_flight = sorted(running.values(), key=_order)
                 trial = sampler.choose(self._left, in_flight, self._ended)

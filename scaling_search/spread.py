@@ -11,6 +11,10 @@ Points = NDArray[np.float64]
 """Shares, one row a point: (points, 3) for depth, width, resolution."""
 
 
+AT_ONCE = 10_000
+"""Points whose distances are held in memory at a time."""
+
+
 def triangle(step: float = 0.05) -> Points:
     """All points of the triangle whose shares are multiples of ``step``."""
     num_steps = round(1 / step)
@@ -25,12 +29,18 @@ def triangle(step: float = 0.05) -> Points:
 
 def distances(points: Points, others: Points) -> NDArray[np.float64]:
     """Half the sum of absolute differences of shares, (points, others)."""
-    halves: Points = np.abs(points[:, None, :] - others[None, :, :]).sum(axis=2) / 2
+    # Column by column: many times as fast as a sum over an axis of three.
+    depth, width, resolution = (
+        np.abs(np.subtract.outer(ones, twos)) for ones, twos in zip(points.T, others.T, strict=True)
+    )
+    halves: NDArray[np.float64] = (depth + width + resolution) / 2
     return halves
 
 
-def as_points(shares: Sequence[Shares]) -> Points:
+def as_points(shares: Sequence[Shares] | Points) -> Points:
     """Shares as an array (points, 3)."""
+    if isinstance(shares, np.ndarray):
+        return shares
     return np.array([tuple(s) for s in shares], dtype=np.float64).reshape(-1, 3)
 
 
@@ -45,13 +55,14 @@ def scheffe(points: Points) -> NDArray[np.float64]:
 
 def largest_hole(shares: Sequence[Shares]) -> tuple[float, Shares]:
     """How far the triangle's loneliest point is from the nearest of ``shares``, and that point."""
-    grid = triangle()
-    nearest = distances(grid, as_points(shares)).min(axis=1)
+    grid, points = triangle(), as_points(shares)
+    blocks = np.array_split(points, len(points) // AT_ONCE + 1)
+    nearest = np.min([distances(grid, block).min(axis=1) for block in blocks], axis=0)
     loneliest = int(nearest.argmax())
     return float(nearest[loneliest]), Shares(*grid[loneliest].tolist())
 
 
-def spread_subset(shares: Sequence[Shares], size: int) -> list[int]:
+def spread_subset(shares: Sequence[Shares] | Points, size: int) -> list[int]:
     """Indices of at most ``size`` of the points, in the order in which they are taken.
 
     First the nearest to each reference; up to half of them always the point farthest from those

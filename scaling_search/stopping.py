@@ -1,7 +1,7 @@
 """When a search ends before all is trained."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from scaling_search.experiment import Limits
 from scaling_search.fit import fit_surface
@@ -28,12 +28,20 @@ class Stopping:
         record: Where each look at the region is kept, so that a search that goes on later looks
             when an uninterrupted one would have.
         target: Cost over the base network's.
+        is_lost: Whether another command has taken the run's folder over.
     """
 
-    def __init__(self, limits: Limits, record: Record, target: float) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        record: Record,
+        target: float,
+        is_lost: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.limits = limits
         self.record = record
         self.target = target
+        self.is_lost = is_lost
         self._since = time.monotonic()
         self._looks = record.looks
 
@@ -45,6 +53,8 @@ class Stopping:
             num_running: Trainings in flight, which count as done where trainings are counted.
         """
         limits = self.limits
+        if self.is_lost():
+            return "another command has taken the folder over"
         if limits.trainings is not None and len(finished) + num_running >= limits.trainings:
             return f"limits.trainings={limits.trainings} is reached"
         if limits.hours is not None and time.monotonic() - self._since >= limits.hours * 3600:

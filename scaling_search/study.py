@@ -15,6 +15,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
+from scaling_search.passwords import without_password
 from scaling_search.training import Epoch, Key, TestScores, Trial, TrialResult
 
 Objective = Literal["val_loss", "val_accuracy"]
@@ -231,13 +232,20 @@ def _row(result: TrialResult) -> Row:
     last = result.curve[-1] if result.state == "COMPLETE" else None
     row: Row = result.trial.candidate.row()
     row |= dict(zip(KEY, result.trial.key, strict=True))
-    row |= {"state": result.state, "reason": result.reason}
+    row |= {"state": result.state, "reason": without_password(result.reason)}
     for metric in ("val_accuracy", "val_loss", "train_loss"):
         row[metric] = None if last is None else getattr(last, metric)
     for name in ("train_seconds", "total_seconds", "images_per_second"):
         value = getattr(result, name)
         row[name] = value if math.isfinite(value) else None
-    for name in ("device_share", "peak_memory_bytes", "device", "host", "versions"):
+    for name in (
+        "device_share",
+        "peak_memory_bytes",
+        "micro_batches",
+        "device",
+        "host",
+        "versions",
+    ):
         row[name] = getattr(result, name)
     row["curve"] = [asdict(epoch) for epoch in result.curve]
     if result.test is not None:
@@ -276,6 +284,7 @@ def _result(trial: Trial, row: Mapping[str, object]) -> TrialResult:
         images_per_second=seconds("images_per_second"),
         device_share=seconds("device_share"),
         peak_memory_bytes=int(str(row["peak_memory_bytes"])),
+        micro_batches=int(str(row.get("micro_batches", 1))),
         device=str(row["device"]),
         host=str(row["host"]),
         versions=str(row["versions"]),
@@ -285,6 +294,7 @@ def _result(trial: Trial, row: Mapping[str, object]) -> TrialResult:
 
 def _unusable(storage: str, error: BaseException) -> str:
     reason = next(iter(str(error.__cause__ or error).split("\n")), "") or type(error).__name__
+    reason = without_password(reason)
     place = storage.rpartition("@")[2].partition("?")[0]  # passwords stand before @ or after ?
     return (
         f"storage must be readable and writable, got {place!r} ({reason}); check that the folder "

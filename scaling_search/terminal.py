@@ -129,9 +129,12 @@ def price_sentence(cost: Price, slots: int) -> str:
     trainings = f"{count(cost.num_trainings, 'training')}{known}"
     if math.isnan(cost.seconds) or not slots:
         return f"{trainings}; how long they take is not known before one has ended."
+    shortest, longest = duration(cost.shortest), duration(cost.longest)
+    each = shortest if shortest == longest else f"{shortest} to {longest}"
+    hours = "GPU-hours" if cost.on_gpu else "hours of a device"
     return (
         f"{trainings}: about {duration(cost.seconds)} with {slots} at a time, "
-        f"{cost.device_seconds / 3600:.2f} hours of a device."
+        f"{cost.device_seconds / 3600:.2f} {hours}; one takes {each}."
     )
 
 

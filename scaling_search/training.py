@@ -1,6 +1,9 @@
 """One network, one seed, one device: from a trial to its result."""
 
 import contextlib
+import ctypes
+import functools
+import gc
 import math
 import platform
 import socket
@@ -8,71 +11,41 @@ import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scaling_search.batches import Loaded, augmented_batches, load
+from scaling_search.batches import Loaded, load
 from scaling_search.candidates import Candidate
-from scaling_search.protocols import Dataset, Split, part
+from scaling_search.protocols import Dataset, Split
+from scaling_search.recipe import Recipe, learning_rate
+from scaling_search.steps import Steps, autocast
+
+__all__ = [
+    "Epoch",
+    "Key",
+    "Recipe",
+    "TestScores",
+    "Trial",
+    "TrialResult",
+    "device_name",
+    "devices",
+    "evaluate",
+    "learning_rate",
+    "settings",
+    "train_trial",
+]
 
 VERSIONS = f"python {platform.python_version()}, torch {torch.__version__}"
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
 EVALUATED_AT_ONCE = 500
 """Images in a batch of evaluation: enough to fill a device, few enough for its memory."""
 
-
-@part
-class Recipe:
-    """Training hyperparameters, equal for all networks of an experiment.
-
-    Attributes:
-        epochs: Passes over the training split; the last may be cut short.
-        batch_size: Images in a step; the rest of an epoch that fills no batch is left out.
-        learning_rate: The highest, reached after warm-up; a cosine then takes it to 0.
-        warmup_epochs: Epochs of linear warm-up.
-        momentum: Nesterov momentum of SGD.
-        weight_decay: L2 penalty on weights, not on norms and biases.
-        label_smoothing: Probability moved from the label to all classes, in training only.
-        averaging: Decay per step of the average of weights that is evaluated; 0 for none.
-        crop: Zero padding before a random crop, a fraction of the size.
-        flip: Whether half of the images are mirrored.
-        mixed_precision: bfloat16 autocast on CUDA; on a CPU it is slower and never used.
-        channels_last: Memory format of images and weights.
-        deterministic: Only deterministic kernels on CUDA; on a CPU results always repeat.
-        equal: What networks of one target have in common: ``epochs``, or ``training_flops``, at
-            which a network that costs more trains for less.
-    """
-
-    epochs: Annotated[float, Field(gt=0)]
-    batch_size: Annotated[int, Field(ge=2)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_epochs: Annotated[float, Field(ge=0)]
-    momentum: Fraction
-    weight_decay: Annotated[float, Field(ge=0)]
-    label_smoothing: Fraction
-    averaging: Fraction
-    crop: Annotated[float, Field(ge=0, le=0.5)]
-    flip: bool
-    mixed_precision: bool
-    channels_last: bool
-    deterministic: bool
-    equal: Literal["epochs", "training_flops"]
-
-    def stretched(self, factor: float) -> "Recipe":
-        """The same schedule, its warm-up too, over so many times the epochs."""
-        return replace(self, epochs=self.epochs * factor, warmup_epochs=self.warmup_epochs * factor)
-
-    def num_steps(self, steps_per_epoch: int) -> int:
-        """Steps of a whole training."""
-        return max(1, round(self.epochs * steps_per_epoch))
+KEPT_BYTES = 1 << 30
+"""Freed memory that a process on a CPU keeps for its next step."""
 
 
 Key = tuple[str, int, float, float]
@@ -161,6 +134,8 @@ class TrialResult:
         images_per_second: Training images over `train_seconds`.
         device_share: Part of the device that it took, as its executor says.
         peak_memory_bytes: Most memory held: allocated on CUDA, else resident in the process.
+        micro_batches: Parts of a batch whose gradients were summed because memory was short; batch
+            norm then has the statistics of a part.
         device: Where it ran, by the device's own name.
         host: Name of the machine.
         versions: Of Python and torch.
@@ -177,6 +152,7 @@ class TrialResult:
     images_per_second: float = math.nan
     device_share: float = 1.0
     peak_memory_bytes: int = 0
+    micro_batches: int = 1
     device: str = ""
     host: str = ""
     versions: str = ""
@@ -188,111 +164,128 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
     """The result of a trial on a device (``cpu``, ``cuda:1``, ``mps``).
 
     The same trial gives the same bits on a CPU, in whatever process, and on one kind of CUDA
-    device with ``recipe.deterministic``. What goes wrong is a result too.
+    device with ``recipe.deterministic``. Where the device's memory does not hold a batch, the
+    training begins again with the batch in two parts, then four, and so on. What goes wrong is a
+    result too.
     """
     started = time.perf_counter()
     try:
-        with _settings(trial.recipe, device):
-            curve, train_seconds, num_images, test = _train(trial, device)
+        with settings(trial.recipe, device):
+            result = _trained_in_memory(trial, device)
     except Exception as error:  # noqa: BLE001 - a failed training is a row, never the end
-        return TrialResult(
+        result = TrialResult(
             trial,
             "FAIL",
             reason=f"{type(error).__name__}: {error}".splitlines()[0],
             traceback=traceback.format_exc(),
-            total_seconds=time.perf_counter() - started,
-            device=device_name(device),
-            host=socket.gethostname(),
-            versions=VERSIONS,
         )
-    return TrialResult(
-        trial,
-        "COMPLETE",
-        curve=curve,
-        train_seconds=train_seconds,
+    return replace(
+        result,
         total_seconds=time.perf_counter() - started,
-        images_per_second=num_images / train_seconds,
-        peak_memory_bytes=_peak_memory_bytes(device),
         device=device_name(device),
         host=socket.gethostname(),
         versions=VERSIONS,
-        test=test,
     )
 
 
 @contextlib.contextmanager
-def _settings(recipe: Recipe, device: str) -> Iterator[None]:
+def settings(recipe: Recipe, device: str) -> Iterator[None]:
     """One thread on a CPU, where two give other bits; deterministic kernels where asked."""
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
-    if device == "cpu":
-        torch.set_num_threads(1)
-    elif device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        torch.use_deterministic_algorithms(recipe.deterministic)
-        torch.backends.cudnn.benchmark = not recipe.deterministic
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+    with contextlib.ExitStack() as stack:
+        if device == "cpu":
+            _keep_freed_memory()
+            torch.set_num_threads(1)
+        elif device.startswith("cuda"):
+            stack.enter_context(torch.cuda.device(device))
+            torch.cuda.reset_peak_memory_stats(device)
+            torch.use_deterministic_algorithms(recipe.deterministic)
+            torch.backends.cudnn.benchmark = not recipe.deterministic
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(deterministic)
 
 
-def _train(trial: Trial, device: str) -> tuple[tuple[Epoch, ...], float, int, TestScores | None]:
-    """The curve, the training steps' seconds, how many images they took, and the test if asked."""
-    recipe = trial.recipe
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Lets this process keep what it frees, where the C library is glibc.
+
+    By default it goes back to the kernel after each step, and the next one waits for it again.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        m_trim_threshold, m_mmap_threshold, largest = -1, -3, 32 << 20  # of malloc.h
+        libc.mallopt(m_mmap_threshold, largest)
+        libc.mallopt(m_trim_threshold, KEPT_BYTES)
+
+
+def _trained_in_memory(trial: Trial, device: str) -> TrialResult:
+    """The result of a training with its batches in as few parts as memory allows.
+
+    Raises:
+        torch.OutOfMemoryError: Not even one image fits.
+    """
     data = load(trial.dataset, trial.candidate.architecture.resolution, device)
-    batch_size = min(recipe.batch_size, len(data.splits.train.labels))
-    steps_per_epoch = len(data.splits.train.labels) // batch_size
-    num_steps = recipe.num_steps(steps_per_epoch)
+    batch_size = min(trial.recipe.batch_size, len(data.splits.train.labels))
+    micro_batches = 1
+    while True:
+        try:
+            return _trained(trial, data, device, micro_batches)
+        except RuntimeError as error:
+            if micro_batches == batch_size or not _is_out_of_memory(error):
+                raise
+        # Here the error is gone, and with it the last hold on what it left behind.
+        micro_batches = min(2 * micro_batches, batch_size)
+        gc.collect()
+        if device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory was short, be it only the cause of what ended the recording of a step."""
+    while error is not None and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__context__
+    return error is not None
+
+
+def _trained(trial: Trial, data: Loaded, device: str, micro_batches: int) -> TrialResult:
     # The stream of initialisation and dropout; what the network draws moves nothing else.
     torch.manual_seed(trial.seed)
     network = trial.candidate.architecture.build().to(device)
-    if recipe.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent in torch's stub
-    optimizer = torch.optim.SGD(
-        _parameter_groups(network, recipe.weight_decay),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        fused=not device.startswith("mps"),
-    )
-    averaged = _averaged(network, recipe.averaging)
+    steps = Steps(network, data, trial.recipe, seed=trial.seed, micro_batches=micro_batches)
+    evaluated = steps.averaged or steps.network
+    at_once = -(-EVALUATED_AT_ONCE // micro_batches)
     curve: list[Epoch] = []
     train_seconds = 0.0
-    for epoch, first in enumerate(range(0, num_steps, steps_per_epoch)):
-        last = min(first + steps_per_epoch, num_steps)
-        started = time.perf_counter()
-        network.train()
-        total = torch.zeros((), device=device)
-        batches = augmented_batches(
-            data, trial.seed, epoch, batch_size=batch_size, crop=recipe.crop, flip=recipe.flip
-        )
-        for step, (images, labels) in zip(range(first, last), batches, strict=False):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step, steps_per_epoch)
-            inputs = images if recipe.channels_last else images.contiguous()
-            with _autocast(recipe, device):
-                loss = functional.cross_entropy(
-                    network(inputs), labels, label_smoothing=recipe.label_smoothing
-                )
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            if averaged is not None:
-                averaged.update_parameters(network)
-            total += loss.detach()
-        train_loss = total.item() / (last - first)  # the epoch's one wait for the device
+    while steps.taken < steps.total:
+        started, before = time.perf_counter(), steps.taken
+        steps.network.train()
+        losses = steps.epoch().item()  # the epoch's one wait for the device
+        train_loss = losses / (steps.taken - before)
         train_seconds += time.perf_counter() - started
-        _check_finite("training", train_loss, epoch)
-        val_loss, val_accuracy = evaluate(averaged or network, data, data.splits.val, trial, device)
-        _check_finite("validation", val_loss, epoch)
+        _check_finite("training", train_loss, len(curve))
+        val_loss, val_accuracy = evaluate(
+            evaluated, data, data.splits.val, trial, device, at_once=at_once
+        )
+        _check_finite("validation", val_loss, len(curve))
         curve.append(Epoch(train_loss, val_loss, val_accuracy))
     test = None
     if trial.on_test:
-        test = _test(averaged or network, data, trial, device)
+        test = _test(evaluated, data, trial, device, at_once)
         _check_finite("test", test.loss, len(curve) - 1)
-    return tuple(curve), train_seconds, num_steps * batch_size, test
+    return TrialResult(
+        trial,
+        "COMPLETE",
+        curve=tuple(curve),
+        train_seconds=train_seconds,
+        images_per_second=steps.total * steps.batch_size / train_seconds,
+        peak_memory_bytes=_peak_memory_bytes(device),
+        micro_batches=micro_batches,
+        test=test,
+    )
 
 
 def _check_finite(split: str, loss: float, epoch: int) -> None:
@@ -322,31 +315,28 @@ def devices(device: str) -> list[str]:
     return named
 
 
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """The rate of a step counted from 0: linear warm-up, then half a cosine that ends at 0."""
-    warmup = recipe.warmup_epochs * steps_per_epoch
-    if step < warmup:
-        return recipe.learning_rate * (step + 1) / (warmup + 1)
-    remaining = max(1.0, recipe.num_steps(steps_per_epoch) - warmup)
-    return recipe.learning_rate * (1 + math.cos(math.pi * (step - warmup) / remaining)) / 2
-
-
 def evaluate(
-    network: nn.Module, data: Loaded, split: Split, trial: Trial, device: str
+    network: nn.Module,
+    data: Loaded,
+    split: Split,
+    trial: Trial,
+    device: str,
+    *,
+    at_once: int = EVALUATED_AT_ONCE,
 ) -> tuple[float, float]:
     """Mean cross-entropy in nats, without smoothing, and top-1 accuracy on a split."""
     losses = torch.zeros((), device=device, dtype=torch.float64)
     hits = torch.zeros((), device=device, dtype=torch.int64)
-    for logits, labels in _answers(network, data, split, trial, device):
+    for logits, labels in _answers(network, data, split, trial, device, at_once):
         losses += functional.cross_entropy(logits.float(), labels, reduction="sum")
         hits += (logits.argmax(1) == labels).sum()
     return losses.item() / len(split.labels), hits.item() / len(split.labels)
 
 
-def _test(network: nn.Module, data: Loaded, trial: Trial, device: str) -> TestScores:
+def _test(network: nn.Module, data: Loaded, trial: Trial, device: str, at_once: int) -> TestScores:
     """What a trained network gives on each image of the test split."""
     losses, hits = [], []
-    for logits, labels in _answers(network, data, data.splits.test, trial, device):
+    for logits, labels in _answers(network, data, data.splits.test, trial, device, at_once):
         losses.append(functional.cross_entropy(logits.float(), labels, reduction="none"))
         hits.append(logits.argmax(1) == labels)
     loss = torch.cat(losses).cpu().double()
@@ -361,42 +351,20 @@ def _test(network: nn.Module, data: Loaded, trial: Trial, device: str) -> TestSc
 
 
 def _answers(
-    network: nn.Module, data: Loaded, split: Split, trial: Trial, device: str
+    network: nn.Module, data: Loaded, split: Split, trial: Trial, device: str, at_once: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The logits of a split and its labels, batch by batch."""
     network.eval()
-    for start in range(0, len(split.labels), EVALUATED_AT_ONCE):
-        batch = slice(start, start + EVALUATED_AT_ONCE)
+    for start in range(0, len(split.labels), at_once):
+        batch = slice(start, start + at_once)
         labels = split.labels[batch]
         with torch.inference_mode():
             inputs = data.normalised(split.images[batch])
             if trial.recipe.channels_last:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
-            with _autocast(trial.recipe, device):
+            with autocast(trial.recipe, device.partition(":")[0]):
                 logits = network(inputs)
         yield logits, labels
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weights of more than one axis decay; norms and biases do not."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def _averaged(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel | None:
-    if decay == 0:
-        return None
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # as above
-    return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)
-
-
-def _autocast(recipe: Recipe, device: str) -> torch.autocast:
-    kind = device.partition(":")[0]
-    enabled = recipe.mixed_precision and kind == "cuda"
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled)
 
 
 def _peak_memory_bytes(device: str) -> int:

@@ -1,13 +1,18 @@
-"""Data sets that go wrong in the process that loads them; importable by spawned workers."""
+"""Data sets and networks that go wrong where they are used; importable by spawned workers."""
 
+import contextlib
 import os
 import signal
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from scaling_search.protocols import Splits
+import torch
+from torch import Tensor, nn
+
+from scaling_search.protocols import Layer, Splits
+from scaling_search.scaling import Multipliers
 from tests.tiny import tiny_dataset
 
 
@@ -45,3 +50,75 @@ class Faulty:
                 threading.Event().wait()
         splits = tiny_dataset().load(resolution, device)
         return replace(splits, test=replace(splits.test, labels=splits.test.labels + 99))
+
+
+@dataclass(frozen=True)
+class Hungry:
+    """A network without batch norm for grey images, on a device of little memory.
+
+    Attributes:
+        most: Images that fit while training; more of them raise `torch.OutOfMemoryError`.
+        most_evaluated: Images that fit while evaluating.
+        is_masked: Whether the error is one that followed from it, as it is when a CUDA graph is
+            recorded.
+    """
+
+    most: int
+    most_evaluated: int = 500
+    is_masked: bool = False
+    resolution: int = 8
+    in_channels: int = 1
+    num_classes: int = 10
+    num_layers: tuple[int, ...] = (1,)
+    channels: tuple[int, ...] = (4, 4)
+
+    def scaled(self, multipliers: Multipliers) -> Self:
+        assert multipliers is not None
+        return self
+
+    def layers(self) -> tuple[Layer, ...]:
+        return ()
+
+    def steps(self, dimension: str, low: float, high: float) -> list[float]:
+        assert dimension
+        return [low, high]
+
+    def build(self) -> "HungryNetwork":
+        return HungryNetwork(self)
+
+
+class HungryNetwork(nn.Module):
+    """Two convolutions and a classifier."""
+
+    def __init__(self, architecture: Hungry) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(4, 8, 3, stride=2),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Linear(72, 10),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        most = self.architecture.most if self.training else self.architecture.most_evaluated
+        if len(images) > most:
+            self.run_out(len(images))
+        logits: Tensor = self.layers(images)
+        return logits
+
+    def run_out(self, number: int) -> None:
+        with Recording() if self.architecture.is_masked else contextlib.nullcontext():
+            raise torch.OutOfMemoryError(f"no memory for {number} images\nand a second line")
+
+
+class Recording:
+    """Ends as the recording of a CUDA graph does that an error interrupts."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        raise RuntimeError("recording was interrupted")

@@ -1,6 +1,8 @@
 """Candidates and plans: equal cost counted anew, shares, and what the coefficients mean."""
 
+import dataclasses
 import math
+import pickle
 import random
 import warnings
 from collections.abc import Iterable, Iterator
@@ -116,6 +118,35 @@ def test_a_plan_with_a_wrong_closed_form_is_an_error() -> None:
     plan = buildable(max_networks=1).plan(Lying(small_proxy()), Flops())
     with pytest.raises(RuntimeError, match="must equal the closed form"):
         plan.measure(Flops())
+
+
+def test_found_networks_are_a_sequence(plan: Plan) -> None:
+    found = plan.found
+    assert len(found) == len(list(found)) == 114
+    assert found[-1] == list(found)[113]
+    assert found[-1] is found[113]
+    assert found[:2] == (found[0], found[1])
+    assert found[0] in found
+    with pytest.raises(IndexError):
+        found[114]
+
+
+def test_found_networks_are_equal_when_each_is(plan: Plan) -> None:
+    same = buildable(max_networks=3).plan(small_proxy(), Flops()).found
+    other = buildable().plan(small_proxy(dropout=0.5), Flops()).found
+    assert same == plan.found
+    assert hash(same) == hash(plan.found)
+    assert other != plan.found
+    assert plan.found != tuple(plan.found)
+
+
+def test_a_plan_of_candidates_in_a_tuple_says_the_same(plan: Plan) -> None:
+    listed = dataclasses.replace(plan, found=tuple(plan.found))
+    assert listed.sentences() == plan.sentences()
+
+
+def test_a_plan_survives_pickling(plan: Plan) -> None:
+    assert pickle.loads(pickle.dumps(plan)) == plan
 
 
 CELLS: list[tuple[float, EfficientNet]] = [

@@ -1,3 +1,4 @@
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 
+from scaling_search import timing
 from scaling_search.cli import COMMANDS, main
 from scaling_search.results import VOLATILE
 
@@ -140,12 +142,43 @@ def test_bad_input_gets_one_line_and_writes_nothing(
 
 
 def test_a_plan_prints_its_networks_and_what_they_leave_open(cli: Cli, tmp_path: Path) -> None:
-    outcome = cli("plan", "candidates.max_networks=3")
+    outcome = cli("plan", "candidates.max_networks=3", "timed=false")
     assert outcome.code == 0
     assert "114 distinct networks" in outcome.out
     assert "3 networks are kept" in outcome.out
     assert "Warning: holes over 0.25" in outcome.out
+    assert "4 trainings; how long they take is not known before one has ended." in outcome.out
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def timed_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WARM_SECONDS", "TIMED_SECONDS", "EVALUATION_SECONDS"):
+        monkeypatch.setattr(timing, name, 0.01)
+
+
+@pytest.mark.usefixtures("timed_shortly")
+def test_a_plan_times_steps_and_says_what_the_search_would_take(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("plan", "executor=inline", *TINY)
+    assert outcome.code == 0
+    assert "Timed are steps of 3 networks on cpu, 1 at a time" in outcome.out
+    said = r"3 trainings: about [^,]+ with 1 at a time, \d+\.\d\d hours of a device; one takes "
+    assert re.search(said, outcome.out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_of_trainings_that_have_begun_times_nothing(cli: Cli) -> None:
+    cli("search", "executor=inline", "limits.trainings=1", *TINY)
+    outcome = cli("plan", "executor=inline", *TINY)
+    assert "Timed" not in outcome.out
+    assert re.search(r"2 trainings \(1 more are done\): about .+ with 1 at a time", outcome.out)
+
+
+def test_a_plan_without_its_device_says_so_and_times_nothing(cli: Cli) -> None:
+    outcome = cli("plan", "executor.device=cuda:9", *TINY)
+    assert outcome.code == 0
+    assert "Nothing is timed: executor.device must be on this machine, got 'cuda:9'" in outcome.out
+    assert "3 trainings; how long they take is not known before one has ended." in outcome.out
 
 
 @pytest.mark.slow
@@ -154,6 +187,7 @@ def test_the_papers_procedure_compares_unequal_costs(cli: Cli) -> None:
     assert outcome.code == 0
     assert "108 coefficient triples lead to 65 distinct networks of 1.93x to 3.33x" in outcome.out
     assert "; 5 triples (4 networks) lie within 2 ± 0.1." in outcome.out
+    assert "imed" not in outcome.out  # there are no data to time on
 
 
 def test_the_audit_shows_what_the_published_coefficients_cost(cli: Cli, tmp_path: Path) -> None:

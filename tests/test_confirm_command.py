@@ -20,6 +20,7 @@ from scaling_search.confirmation import stored_section
 from scaling_search.experiment import DECIDING, Confirm, Decide, Experiment, Limits
 from scaling_search.study import Record
 from scaling_search.training import Trial, TrialResult, train_trial
+from tests.in_process import InProcess
 from tests.proxies import buildable
 from tests.tiny import tiny_experiment
 
@@ -27,7 +28,7 @@ NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None)
 
 
 @dataclass
-class Executing:
+class Executing(InProcess):
     """Trains in this process, with what can go wrong.
 
     Attributes:
@@ -115,7 +116,7 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
     look = record(experiment).test_looks[0]
     assert look.seeds == [1, 2]
     assert look.arms["base"] == 0
-    assert look.when > look.began
+    assert look.when >= look.began
     assert {trial.order for trial in executor.submitted} == {
         (seed, number) for number in look.arms.values() for seed in (1, 2)
     }

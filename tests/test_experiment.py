@@ -80,6 +80,8 @@ OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
         "mixed_precision": st.integers() | st.none(),
         "channels_last": st.integers() | st.none(),
         "deterministic": st.integers() | st.none(),
+        "compile": st.integers() | st.none(),
+        "cuda_graph": st.integers() | st.none(),
         "equal": st.text(),
     },
     buildable: {

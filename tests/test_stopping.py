@@ -20,6 +20,7 @@ from scaling_search.search import Search
 from scaling_search.stopping import FIRST_LOOK, GROWTH, Stopping
 from scaling_search.study import Look, Record
 from scaling_search.training import Key, Trial, TrialResult
+from tests.in_process import InProcess
 from tests.searches import plan, trial_of
 from tests.tiny import ended, failed
 
@@ -28,7 +29,7 @@ LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=0.1)
 
 
 @dataclass
-class Knowing:
+class Knowing(InProcess):
     """Gives each training the loss of a smooth truth and its own luck at once.
 
     Attributes:

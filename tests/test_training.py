@@ -26,7 +26,7 @@ from scaling_search.training import (
     learning_rate,
     train_trial,
 )
-from tests.faults import Faulty
+from tests.faults import Faulty, Hungry, HungryNetwork
 from tests.tiny import tiny_recipe, tiny_trial, with_network
 
 always_the_same = settings(derandomize=True, deadline=None)
@@ -58,9 +58,9 @@ def watched() -> Iterator[Seen]:
     seen = Seen()
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if isinstance(module, Network) and module.training:
+        if isinstance(module, Network | HungryNetwork) and module.training:
             seen.images.append(inputs[0].clone())
-            seen.weights.append(nn.utils.parameters_to_vector(module.parameters()).detach())
+            seen.weights.append(torch.cat([p.detach().flatten() for p in module.parameters()]))
             seen.threads.append(torch.get_num_threads())
 
     hook = nn.modules.module.register_module_forward_pre_hook(look)
@@ -396,6 +396,65 @@ def test_a_trial_is_small_and_travels() -> None:
     trial = tiny_trial(2, seed=1)
     assert pickle.loads(pickle.dumps(trial)) == trial
     assert len(pickle.dumps(trial)) < 3000
+
+
+# Memory.
+
+
+def hungry_trial(most: int, *, is_masked: bool = False, most_evaluated: int = 500) -> Trial:
+    """A training in batches of 20 where so many images fit."""
+    trial = tiny_trial()
+    architecture = Hungry(most, is_masked=is_masked, most_evaluated=most_evaluated)
+    return replace(trial, candidate=replace(trial.candidate, architecture=architecture))
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+@pytest.mark.parametrize(
+    ("most", "micro_batches"), [(20, 1), (19, 2), (10, 2), (9, 4), (3, 8), (2, 16), (1, 20)]
+)
+def test_a_batch_that_does_not_fit_is_trained_in_parts(
+    most: int, micro_batches: int, *, is_masked: bool
+) -> None:
+    whole = train_trial(hungry_trial(20), "cpu")
+    parts = train_trial(hungry_trial(most, is_masked=is_masked), "cpu")
+    assert (whole.state, parts.state) == ("COMPLETE", "COMPLETE")
+    assert (whole.micro_batches, parts.micro_batches) == (1, micro_batches)
+    for one, other in zip(whole.curve, parts.curve, strict=True):
+        # Floats have seven digits, of which ten steps of sums in another order lose one or two.
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-5)
+        assert one.val_loss == pytest.approx(other.val_loss, rel=1e-5)
+    assert parts.images_per_second * parts.train_seconds == pytest.approx(200)
+
+
+def test_parts_of_batches_hold_the_same_images_in_the_same_order() -> None:
+    with watched() as whole:
+        train_trial(hungry_trial(20), "cpu")
+    with watched() as parts:
+        train_trial(hungry_trial(6), "cpu")
+    # It began with 20 images, then with 10; of the third beginning all are left.
+    sizes = [len(images) for images in parts.images]
+    assert sizes == [20, 10] + [5] * 40
+    assert torch.equal(torch.cat(parts.images[2:]), torch.cat(whole.images))
+    assert all(torch.equal(weights, whole.weights[0]) for weights in parts.weights[:3])
+
+
+def test_evaluation_is_done_in_smaller_batches_too() -> None:
+    # 500 images at a time over 16 parts are 32, over 20 parts 25.
+    result = train_trial(hungry_trial(20, most_evaluated=30), "cpu")
+    assert (result.state, result.micro_batches) == ("COMPLETE", 20)
+
+
+@pytest.mark.parametrize(
+    ("is_masked", "reason"),
+    [
+        (False, "OutOfMemoryError: no memory for 1 images"),
+        (True, "RuntimeError: recording was interrupted"),
+    ],
+)
+def test_where_not_one_image_fits_the_training_has_failed(reason: str, *, is_masked: bool) -> None:
+    result = train_trial(hungry_trial(0, is_masked=is_masked), "cpu")
+    assert (result.state, result.reason) == ("FAIL", reason)
+    assert "OutOfMemoryError" in result.traceback
 
 
 # Devices.

@@ -20,6 +20,7 @@ from scaling_search.files import read_table
 from scaling_search.results import VOLATILE, results_table
 from scaling_search.training import Trial, TrialResult, train_trial
 from scaling_search.transfer import stored
+from tests.in_process import InProcess
 from tests.proxies import buildable
 from tests.tiny import tiny_dataset, tiny_experiment, tiny_network, tiny_recipe
 
@@ -145,7 +146,7 @@ def test_equal_training_flops_are_those_of_each_size(tmp_path: Path) -> None:
 
 
 @dataclass
-class Losing:
+class Losing(InProcess):
     """Trains in this process, but for networks whose worker is lost.
 
     Attributes:

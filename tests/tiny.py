@@ -74,6 +74,8 @@ def tiny_recipe(**changes: Any) -> Recipe:
         "mixed_precision": True,
         "channels_last": True,
         "deterministic": False,
+        "compile": False,
+        "cuda_graph": True,
         "equal": "epochs",
     }
     return Recipe(**options | changes)
@@ -104,6 +106,7 @@ def tiny_experiment(out: Path, **changes: Any) -> Experiment:
         ),
         "report": Report(most=10, published=False),
         "price_only": False,
+        "timed": False,
     }
     return Experiment(**options | changes)
 

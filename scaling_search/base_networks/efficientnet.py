@@ -5,10 +5,13 @@ authors' `efficientnet_builder.py` and `efficientnet_model.py` (tensorflow/tpu).
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, Strict, validate_call
 from torch import Tensor, nn
 
@@ -22,8 +25,8 @@ from scaling_search.base_networks.rounding import (
     round_resolution,
     round_width,
 )
-from scaling_search.protocols import CHECKED, Layer
-from scaling_search.scaling import DIMENSIONS, Multipliers
+from scaling_search.protocols import CHECKED, Architecture, Layer
+from scaling_search.scaling import Multipliers
 
 
 @dataclass(frozen=True)
@@ -149,25 +152,28 @@ class EfficientNet:
 
     def scaled(self, multipliers: Multipliers) -> "EfficientNet":
         """The network with these multipliers, rounded by the rules of this one."""
-
-        def width(channels: int) -> int:
-            rounded = round_width(channels * multipliers.width, self.width_divisor)
-            return kept_direction(rounded, channels, multipliers.width)
-
-        def depth(num_layers: int) -> int:
-            return round_depth(num_layers * multipliers.depth, self.depth_rounding)
-
-        pixels = round_resolution(self.resolution * multipliers.resolution, self.resolution_divisor)
+        stem_channels, *channels, head_channels = self._widths(multipliers.width)
+        stages = zip(self.stages, self._depths(multipliers.depth), channels, strict=True)
         return replace(
             self,
-            stages=tuple(
-                replace(s, num_layers=depth(s.num_layers), channels=width(s.channels))
-                for s in self.stages
-            ),
-            stem_channels=width(self.stem_channels),
-            head_channels=width(self.head_channels),
-            resolution=kept_direction(pixels, self.resolution, multipliers.resolution),
+            stages=tuple(replace(s, num_layers=n, channels=c) for s, n, c in stages),
+            stem_channels=stem_channels,
+            head_channels=head_channels,
+            resolution=self._pixels(multipliers.resolution),
         )
+
+    def _depths(self, multiplier: float) -> tuple[int, ...]:
+        return tuple(round_depth(n * multiplier, self.depth_rounding) for n in self.num_layers)
+
+    def _widths(self, multiplier: float) -> tuple[int, ...]:
+        return tuple(
+            kept_direction(round_width(c * multiplier, self.width_divisor), c, multiplier)
+            for c in self.channels
+        )
+
+    def _pixels(self, multiplier: float) -> int:
+        pixels = round_resolution(self.resolution * multiplier, self.resolution_divisor)
+        return kept_direction(pixels, self.resolution, multiplier)
 
     def layers(self) -> tuple[Layer, ...]:
         """Every convolution and linear layer in order; a stride divides the size, rounded up."""
@@ -187,6 +193,42 @@ class EfficientNet:
             linear_layer("classifier", (self.head_channels, self.num_classes)),
         )
 
+    def flops_of(
+        self,
+        depths: Sequence[Architecture],
+        widths: Sequence[Architecture],
+        resolutions: Sequence[Architecture],
+    ) -> NDArray[np.int64]:
+        """Multiply-adds of every combination of scaled depth, width and resolution.
+
+        The sum of `layers` as a matrix product: weights of the convolutions at each size of
+        feature maps, (depths, widths, sizes), times the pixels of these, (sizes, resolutions).
+        """
+        num_layers = np.array([a.num_layers for a in depths], dtype=np.int64).T[:, :, None]
+        channels = np.array([a.channels for a in widths], dtype=np.int64).T
+        squeezed = np.maximum(1, (channels * self.se_ratio).astype(np.int64))
+        size = np.array([-(-a.resolution // self.stem_stride) for a in resolutions], dtype=np.int64)
+        stem = 9 * self.in_channels * channels[0] + np.zeros_like(num_layers[0])
+        # Of convolutions by size, and last of linear layers, which see one pooled pixel.
+        weights = [stem, channels[-1] * self.num_classes + np.zeros_like(num_layers[0])]
+        pixels = [size**2, np.ones_like(size)]
+        for i, stage in enumerate(self.stages):
+            before, after = channels[i], channels[i + 1]
+            expanded, repeated = before * stage.expand_ratio, after * stage.expand_ratio
+            times = num_layers[i] - 1  # all but the first have the stage's channels on both sides
+            depthwise = stage.kernel_size**2
+            if stage.expand_ratio != 1:
+                weights[-2] = weights[-2] + before * expanded
+            size = -(-size // stage.stride)
+            pixels.insert(-1, size**2)
+            again = repeated * (depthwise + after * (1 + (stage.expand_ratio != 1)))
+            weights.insert(-1, expanded * (depthwise + after) + times * again)
+            pooled = expanded * squeezed[i] + times * (repeated * squeezed[i + 1])
+            weights[-1] = weights[-1] + 2 * pooled
+        weights[-2] = weights[-2] + channels[-2] * channels[-1]
+        flops: NDArray[np.int64] = np.stack(weights, axis=-1) @ np.stack(pixels)
+        return flops
+
     def steps(self, dimension: str, low: float, high: float) -> list[float]:
         """The smallest multiplier, to six decimals, of each distinct result within [low, high].
 
@@ -194,12 +236,13 @@ class EfficientNet:
         divisors or pixels, or where width rounding would fall under 0.9. The rules themselves
         decide on which side of such a place the result changes.
         """
-
-        def result(multiplier: float) -> "EfficientNet":
-            ones = dict.fromkeys(DIMENSIONS, 1.0)
-            return self.scaled(Multipliers(**ones | {dimension: multiplier}))
-
-        return first_of_each(result, self._breakpoints(dimension, low, high), low, high)
+        rounded: dict[str, Callable[[float], object]] = {
+            "depth": self._depths,
+            "width": self._widths,
+            "resolution": self._pixels,
+        }
+        near = self._breakpoints(dimension, low, high)
+        return first_of_each(rounded[dimension], near, low, high)
 
     def _breakpoints(self, dimension: str, low: float, high: float) -> list[float]:
         if dimension == "depth":

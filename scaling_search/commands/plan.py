@@ -4,6 +4,8 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 
+from rich.console import Console
+
 from scaling_search import fairness
 from scaling_search.candidates import Plan
 from scaling_search.cells import count, difference
@@ -17,6 +19,7 @@ from scaling_search.progress import Tracked
 from scaling_search.results import results_table
 from scaling_search.study import Record
 from scaling_search.terminal import plan_table, price_sentence, say
+from scaling_search.timing import Timing, time_networks
 from scaling_search.training import Trial, TrialResult
 
 
@@ -34,7 +37,7 @@ def run(call: Call) -> None:
     say(console, planned.sentences())
     say(console, _about_differences(experiment, planned, record))
     if experiment.dataset is not None:
-        say(console, _about_prices(experiment, planned, record))
+        say(console, _about_prices(experiment, planned, record, console))
 
 
 def _about_differences(
@@ -81,11 +84,26 @@ def _measured(experiment: Experiment, record: Record) -> Diagnosis | None:
     ).diagnosis
 
 
-def _about_prices(experiment: Experiment, planned: Plan, record: Record | None) -> Iterator[str]:
+def _about_prices(
+    experiment: Experiment, planned: Plan, record: Record | None, console: Console
+) -> Iterator[str]:
     """What the search and the checks that are asked for would take."""
     trials = experiment.trials(planned)
     finished = [] if record is None else list(record.results_of(trials).values())
-    yield f"Search: {_price(experiment, trials, finished, finished)}"
+    timings: list[Timing] = []
+    if experiment.timed:
+        is_known = any(result.state == "COMPLETE" for result in finished)
+        try:
+            timings = _timings(experiment, trials, console, are_needed=not is_known)
+        except (ValueError, RuntimeError) as error:
+            yield f"Nothing is timed: {error}."
+    if timings:
+        yield (
+            f"Timed are steps of {count(len({t.trial.key for t in timings}), 'network')} on "
+            f"{timings[0].device}, {experiment.executor.slots} at a time; seconds grow with FLOPs "
+            "and activations."
+        )
+    yield f"Search: {_price(experiment, trials, finished, finished, timings)}"
     searched = {trial.key for trial in trials}
     asked = {}
     if experiment.fairness.learning_rate:
@@ -94,7 +112,26 @@ def _about_prices(experiment: Experiment, planned: Plan, record: Record | None) 
         asked["the length of training"] = fairness.length_trials(experiment, planned)
     for what, checked in asked.items():
         more = [trial for trial in checked if trial.key not in searched]
-        yield f"Fairness of {what}: {_price(experiment, more, finished, ())}"
+        yield f"Fairness of {what}: {_price(experiment, more, finished, (), timings)}"
+
+
+def _timings(
+    experiment: Experiment, trials: Sequence[Trial], console: Console, *, are_needed: bool
+) -> list[Timing]:
+    """A few steps of some networks, with as many at a time as a search would have.
+
+    Where recorded trainings say how long others take, only their number at a time is settled.
+
+    Raises:
+        ValueError: The device is not there, or the data do not fit.
+        RuntimeError: The data are missing, or a network cannot be trained.
+    """
+    executor = experiment.executor
+    executor.check()
+    experiment.ready_dataset()
+    with console.status("timing steps of some networks"), executor:
+        executor.prepare(trials)
+        return time_networks(executor, trials) if are_needed else []
 
 
 def _price(
@@ -102,12 +139,18 @@ def _price(
     trials: Sequence[Trial],
     finished: Sequence[TrialResult],
     known: Sequence[TrialResult],
+    timings: Sequence[Timing],
 ) -> str:
     """In trainings of the base network, and in time where that is known."""
     work = sum(t.candidate.flops_ratio * t.recipe.epochs for t in trials) / experiment.recipe.epochs
     executor = experiment.executor
     cost = price(
-        trials, finished, known=known, slots=executor.slots, device_share=executor.device_share
+        trials,
+        finished,
+        known=known,
+        slots=executor.slots,
+        device_share=executor.device_share,
+        timings=timings,
     )
     said = price_sentence(cost, executor.slots)
     return f"as much work as {work:,.0f} trainings of the base network. {said}"

@@ -13,6 +13,7 @@ from scaling_search.commands.run_folder import Call, record_of, stored_names, st
 from scaling_search.conclusions import Conclusion, conclude
 from scaling_search.experiment import Experiment
 from scaling_search.files import read_table, write_table
+from scaling_search.passwords import without_password
 from scaling_search.plots import families as family_plots
 from scaling_search.plots.drawing import save
 from scaling_search.plots.drift import best_by_size
@@ -128,13 +129,14 @@ def _member_columns(found: pd.DataFrame) -> Iterator[str]:
 
 def _facts(experiment: Experiment, record: Record, results: pd.DataFrame) -> dict[str, str]:
     """How it was measured, for the report."""
-    recipe = ", ".join(f"{name} {value}" for name, value in vars(experiment.recipe).items())
+    options = vars(experiment.recipe).items()
+    recipe = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in options)
     facts = {
         "experiment": experiment.name,
         "base network": str(experiment.base_network),
         "target": f"{experiment.candidates.target:g} times the base network's "
         f"{experiment.cost.column}, ± {experiment.candidates.tolerance:.0%}",
-        "data": f"{experiment.dataset} (fingerprint {record.fingerprint[:16]})",
+        "data": without_password(f"{experiment.dataset} (fingerprint {record.fingerprint[:16]})"),
         "recipe": recipe,
         "sampler": str(experiment.sampler),
     }

@@ -14,6 +14,8 @@ from rich.console import Console
 from scaling_search.candidates import Candidate, Plan
 from scaling_search.conclusions import Conclusion, conclude
 from scaling_search.experiment import DECIDING, Experiment
+from scaling_search.hold import Hold
+from scaling_search.passwords import without_password
 from scaling_search.price import price
 from scaling_search.progress import View
 from scaling_search.protocols import Dataset, Sampler
@@ -117,13 +119,14 @@ def searched(call: Call) -> Searched:
     return Searched(record, plan, in_order, results, conclusion)
 
 
-def train(call: Call, search: Search, sampler: Sampler | None) -> None:
+def train(call: Call, search: Search, sampler: Sampler | None, hold: Hold) -> None:
     """Does the trainings of a search within the limits, with a live view and a log."""
     experiment, console = call.experiment, call.console
     limits = experiment.limits
     if sampler is None:  # these trainings are no search for the best split
         limits = replace(limits, region=None)
-    stopping = Stopping(limits, search.record, experiment.candidates.target)
+    target = experiment.candidates.target
+    stopping = Stopping(limits, search.record, target, hold.lost.is_set)
     with logged(Path(experiment.out)):
         search.run(
             sampler, experiment.executor, View(console, experiment.objective), stopping=stopping
@@ -161,7 +164,10 @@ def train_more(
     if experiment.price_only:
         return None
     if search.remaining:
-        train(call, search, None)
+        with Hold(Path(experiment.out)) as hold:
+            # What another command has trained since the price was said is not trained again.
+            search = Search(trials, record, provenance=provenance(), known=known)
+            train(call, search, None, hold)
     if search.remaining:
         return None
     return sorted(search.finished.values(), key=by_candidate)
@@ -235,11 +241,16 @@ def provenance() -> dict[str, object]:
     return {"version": version("scaling-search"), "commit": described.stdout.strip()}
 
 
+class _WithoutPasswords(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_password(super().format(record))
+
+
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
     """Appends the package's log to ``search.log`` in a run's folder."""
     handler = logging.FileHandler(folder / "search.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_WithoutPasswords("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("scaling_search")
     package.addHandler(handler)
     package.setLevel(logging.INFO)

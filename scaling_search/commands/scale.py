@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from scaling_search.candidates import measure
 from scaling_search.commands.run_folder import (
     Call,
     Searched,
@@ -37,9 +38,9 @@ def run(call: Call) -> None:
         )
     candidates = {member.candidate.number: member.candidate for member in found}
     track = Tracked(console, "measuring networks")
-    for candidate in track(candidates.values(), len(candidates)):
-        experiment.cost.measure(candidate.architecture)
-    write_table(members_table(found), folder / "families.csv")
+    measure(list(candidates.values()), experiment.cost, track)
+    if not experiment.price_only:
+        write_table(members_table(found), folder / "families.csv")
     console.print(ladder_table(found))
     phis = {member.candidate.number: member.phi for member in found}
     trials = [

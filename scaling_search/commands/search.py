@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from scaling_search.candidates import Plan
 from scaling_search.commands.run_folder import (
     Call,
     deciding,
@@ -13,7 +14,9 @@ from scaling_search.commands.run_folder import (
     train,
 )
 from scaling_search.files import replace_file, write_table
+from scaling_search.hold import Hold
 from scaling_search.progress import Tracked
+from scaling_search.protocols import Dataset
 from scaling_search.search import Search
 
 
@@ -22,12 +25,18 @@ def run(call: Call) -> None:
 
     Everything that can be wrong is looked at before the first file is written.
     """
-    experiment, console = call.experiment, call.console
+    experiment = call.experiment
     planned = experiment.plan()
     dataset = experiment.ready_dataset()
     experiment.executor.check()
     folder = Path(experiment.out)
     make_folder(folder, experiment)
+    with Hold(folder) as hold:
+        _train(call, planned, dataset, hold)
+
+
+def _train(call: Call, planned: Plan, dataset: Dataset, hold: Hold) -> None:
+    experiment, console, folder = call.experiment, call.console, Path(call.experiment.out)
     record = record_of(experiment, experiment.name)
     record.claim(deciding(call.options, dataset))
     replace_file(folder / "config.yaml", call.config.encode())
@@ -35,4 +44,4 @@ def run(call: Call) -> None:
     write_table(candidates, folder / "candidates.csv")
     planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     search = Search(experiment.trials(planned), record, provenance=provenance())
-    train(call, search, experiment.sampler)
+    train(call, search, experiment.sampler, hold)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from scaling_search.candidates import Candidate
+from scaling_search.candidates import Candidate, measure
 from scaling_search.commands.run_folder import (
     Call,
     Searched,
@@ -46,8 +46,7 @@ def run(call: Call) -> None:
             max_resolution=experiment.dataset.resolution,
         )
     track = Tracked(console, "measuring networks")
-    for candidate in track([one.candidate for one in chosen], len(chosen)):
-        experiment.cost.measure(candidate.architecture)
+    measure([one.candidate for one in chosen], experiment.cost, track)
     networks = members_table(chosen)
     say(console, sentences_before(before.conclusion, networks, experiment.transfer.num_seeds))
     trials = [

@@ -2,11 +2,14 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from fvcore.nn import FlopCountAnalysis
+from numpy.typing import NDArray
 
-from scaling_search.protocols import Architecture, part
+from scaling_search.protocols import Architecture, CountsMany, part
 
 COUNTED = frozenset({"conv", "linear", "addmm", "matmul"})
 """fvcore's operators that count. Norms fold into convolutions and pooling differs between
@@ -28,6 +31,21 @@ class Flops:
     def estimate(self, architecture: Architecture) -> int:
         """The multiply-adds in closed form, without building the network."""
         return sum(layer.flops for layer in architecture.layers())
+
+    def estimates(
+        self,
+        depths: Sequence[Architecture],
+        widths: Sequence[Architecture],
+        resolutions: Sequence[Architecture],
+    ) -> NDArray[np.int64] | None:
+        """The closed form of every combination, (depths, widths, resolutions).
+
+        None where the architecture counts one network at a time.
+        """
+        network = depths[0]
+        if not isinstance(network, CountsMany):
+            return None
+        return network.flops_of(depths, widths, resolutions)
 
     def measure(self, architecture: Architecture) -> int:
         """The multiply-adds that fvcore counts in the built network, batch 1, evaluating.

@@ -1,9 +1,10 @@
 """Trainings one after another in the process that chooses them."""
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Self
 
-from scaling_search.protocols import part
+from scaling_search.protocols import Argument, T, part
 from scaling_search.training import Trial, TrialResult, devices, train_trial
 
 
@@ -31,10 +32,21 @@ class Inline:
         """Looks whether the device is there."""
         devices(self.device)
 
+    def prepare(self, trials: Sequence[Trial]) -> None:
+        """Has nothing to settle."""
+
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Trains, then returns the finished future."""
-        future: Future[TrialResult] = Future()
-        future.set_result(train_trial(trial, devices(self.device)[0]))
+        return self.call(train_trial, trial)
+
+    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
+        """Calls a function with an argument and the device, then returns the finished future."""
+        future: Future[T] = Future()
+        device = devices(self.device)[0]
+        try:
+            future.set_result(function(argument, device))
+        except Exception as error:  # noqa: BLE001 - the future's, as it would be in a worker
+            future.set_exception(error)
         return future
 
     def __enter__(self) -> Self:

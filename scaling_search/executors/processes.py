@@ -1,29 +1,44 @@
 """Trainings in warm worker processes of this machine, several for each device."""
 
+import contextlib
 import functools
+import logging
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pebble
 from pydantic import Field
 
-from scaling_search.protocols import part
+from scaling_search.protocols import Argument, T, part
+from scaling_search.timing import time_training
 from scaling_search.training import Trial, TrialResult, devices, train_trial
+
+log = logging.getLogger(__name__)
+
+TRIED = (1, 2, 4, 8)
+"""Workers of a GPU whose speed is measured."""
+
+WORTHWHILE = 1.05
+"""By how much more workers must train faster together to be taken."""
 
 
 @part
 class Processes:
-    """Runs trainings in processes that stay and keep their imports and data.
+    """Runs trainings in processes that stay and keep their imports, context and data.
 
-    A worker that is lost ends its own training only and is replaced.
+    Each device has processes of its own. A worker that is lost ends its own training only and is
+    replaced. Several trainings of a device are always several processes, never several streams of
+    one: a small network's steps wait for Python to launch their kernels, and the threads of a
+    process launch one at a time.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` (all of them), ``cuda:1`` or ``mps``.
         workers_per_device: Trainings at a time on each; ``auto`` is one for each usable core on
-            a CPU, where a training has one thread, and one on a GPU.
+            a CPU, where a training has one thread, and on GPUs what `prepare` measures.
     """
 
     device: str
@@ -45,10 +60,30 @@ class Processes:
         """Looks whether the devices are there."""
         assert self._devices
 
+    def prepare(self, trials: Sequence[Trial]) -> None:
+        """On GPUs measures how many workers of one train the fastest, where that is ``auto``.
+
+        Takes about half a minute, once for each object.
+        """
+        first = self._devices[0]
+        if self.workers_per_device != "auto" or not first.startswith("cuda"):
+            return
+        if trials and "_is_measured" not in self.__dict__:
+            numbers = numbers_to_try(usable_cores(), len(self._devices))
+            with contextlib.closing(_rates(_middle(trials), first, numbers)) as rates:
+                number = most_productive(rates)
+            self.__dict__.update(_workers_per_device=number, _is_measured=True)
+
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Hands the training to a worker, on the device that has the fewest."""
+        return self.call(train_trial, trial)
+
+    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
+        """Hands a function to a worker, on the device that has the fewest."""
         device = min(self._devices, key=lambda name: sum(not f.done() for f in self._handed[name]))
-        future: Future[TrialResult] = self._pool.schedule(_work, args=(trial, device))
+        if device not in self._pools:
+            self._pools[device] = _pool(self._workers_per_device)
+        future: Future[T] = self._pools[device].schedule(_work, args=(function, argument, device))
         self._handed[device] = [f for f in self._handed[device] if not f.done()] + [future]
         return future
 
@@ -59,9 +94,10 @@ class Processes:
 
     def __exit__(self, *exc: object) -> None:
         """Ends all workers, whatever they do, and waits until they are gone."""
-        pool = self.__dict__.pop("_pool", None)
-        if pool is not None:
+        pools = self.__dict__.pop("_pools", {})
+        for pool in pools.values():
             pool.stop()
+        for pool in pools.values():
             pool.join()
 
     @functools.cached_property
@@ -75,14 +111,32 @@ class Processes:
         return usable_cores() if self._devices == ["cpu"] else 1
 
     @functools.cached_property
-    def _handed(self) -> dict[str, list[Future[TrialResult]]]:
+    def _handed(self) -> dict[str, list[Future[Any]]]:
         return {device: [] for device in self._devices}
 
     @functools.cached_property
-    def _pool(self) -> pebble.ProcessPool:
-        # spawn: CUDA does not survive a fork, and a forked torch may hold locks.
-        context = multiprocessing.get_context("spawn")
-        return pebble.ProcessPool(max_workers=self.slots, context=context)
+    def _pools(self) -> dict[str, pebble.ProcessPool]:
+        return {}
+
+
+def most_productive(rates: Iterable[tuple[int, float]]) -> int:
+    """The number of workers beyond which more of them are not worth it.
+
+    Args:
+        rates: Rising numbers of workers, and how fast they are together; no more of them are
+            asked for than it takes, and none at all make one worker.
+    """
+    best, fastest = 1, 0.0
+    for number, rate in rates:
+        if rate < WORTHWHILE * fastest:
+            break
+        best, fastest = number, rate
+    return best
+
+
+def numbers_to_try(num_cores: int, num_devices: int) -> list[int]:
+    """Workers of a device to be measured; each of all devices' workers has a core for itself."""
+    return [number for number in TRIED if number == 1 or number * num_devices <= num_cores]
 
 
 def usable_cores() -> int:
@@ -92,9 +146,45 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _work(trial: Trial, device: str) -> TrialResult:
+def _middle(trials: Sequence[Trial]) -> Trial:
+    """One of the networks in the middle of all by what they keep for the way back."""
+    in_order = sorted(trials, key=lambda trial: trial.candidate.activations)
+    return in_order[len(in_order) // 2]
+
+
+def _rates(
+    trial: Trial, device: str, numbers: Sequence[int]
+) -> Generator[tuple[int, float], None, None]:
+    """Images a second of so many workers of a device together, for as long as they all fit."""
+    pool = _pool(numbers[-1])
+    try:
+        # Workers start at different times, so that the first round only warms them up.
+        for is_warm, number in enumerate((numbers[-1], *numbers)):
+            asked = [
+                pool.schedule(_work, args=(time_training, trial, device)) for _ in range(number)
+            ]
+            failed = [future for future in asked if future.exception() is not None]
+            if is_warm and failed:
+                log.info("%d workers on %s: %s", number, device, failed[0].exception())
+                return
+            if is_warm:
+                rate = sum(future.result().images_per_second for future in asked)
+                log.info("%d workers on %s: %.0f images/s together", number, device, rate)
+                yield number, rate
+    finally:
+        pool.stop()  # type: ignore[no-untyped-call]  # pebble's
+        pool.join()
+
+
+def _pool(num_workers: int) -> pebble.ProcessPool:
+    # spawn: CUDA does not survive a fork, and a forked torch may hold locks.
+    context = multiprocessing.get_context("spawn")
+    return pebble.ProcessPool(max_workers=num_workers, context=context)
+
+
+def _work(function: Callable[[Argument, str], T], argument: Argument, device: str) -> T:
     _leave_with_parent()
-    return train_trial(trial, device)
+    return function(argument, device)
 
 
 @functools.cache

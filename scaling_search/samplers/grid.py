@@ -1,14 +1,19 @@
-"""Every candidate in turn, seed by seed."""
+"""Every candidate, seed by seed."""
 
 from collections.abc import Sequence
 
+from scaling_search.price import longest_of_round
 from scaling_search.protocols import part
 from scaling_search.training import Trial, TrialResult
 
 
 @part
 class Grid:
-    """Chooses seed 0 of every candidate, then seed 1 of every candidate, and so on."""
+    """Chooses seed 0 of every candidate, then seed 1 of every candidate, and so on.
+
+    The base network opens the search. Then the longest of a seed come first, so that in the end no
+    slot waits for a long one; about equal ones keep the order of the plan.
+    """
 
     def choose(
         self,
@@ -16,5 +21,5 @@ class Grid:
         running: Sequence[Trial],  # noqa: ARG002 - the protocol's; a grid does not look at it
         finished: Sequence[TrialResult],  # noqa: ARG002 - as above
     ) -> Trial:
-        """The first of ``remaining`` by seed, then by candidate."""
-        return remaining[0]
+        """Of the lowest seed in ``remaining`` one of those that take the longest."""
+        return longest_of_round(remaining)

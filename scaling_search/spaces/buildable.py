@@ -53,15 +53,15 @@ class Buildable:
             ValueError: No network lies in the band.
         """
         costed = Costed(base_network, cost, phi_of(self.target))
-        found = list(networks_in_band(costed, self.target, self.tolerance, self.ranges()))
-        kept = spread_subset([c.shares for c in found if c.shares], self.max_networks)
+        found = networks_in_band(costed, self.target, self.tolerance, self.ranges())
+        kept = spread_subset(found.shares, self.max_networks)
         numbered = tuple(replace(found[i], number=n) for n, i in enumerate(kept, start=1))
         return Plan(
             target=self.target,
             tolerance=self.tolerance,
             base=costed.base(),
             candidates=numbered,
-            found=tuple(found),
+            found=found,
             num_points=len(found),
             num_points_in_band=len(found),
         )

@@ -1,16 +1,17 @@
 """The paper's procedure: a grid of coefficients held together by their nominal cost."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from scaling_search.candidates import Candidate, Costed, Plan
+from scaling_search.candidates import Candidate, Costed, Found, Places, Plan
 from scaling_search.protocols import Architecture, Cost, part
 from scaling_search.reachable import Range, Ranges, empty_band
-from scaling_search.scaling import Coefficients, phi_of
+from scaling_search.scaling import DIMENSIONS, Coefficients, phi_of
 from scaling_search.spread import spread_subset
 
 
@@ -61,70 +62,125 @@ class PaperGrid:
             ValueError: No point meets the nominal rule, or with ``equal_cost`` no network the band.
         """
         costed = Costed(base_network, cost, phi_of(self.target))
-        points_of: dict[Architecture, list[Coefficients]] = {}
-        for point in self._points():
-            architecture = base_network.scaled(point.multipliers(costed.phi))
-            if self.max_resolution is None or architecture.resolution <= self.max_resolution:
-                points_of.setdefault(architecture, []).append(point)
-        if not points_of:
+        grid = self._grid(costed)
+        if grid is None:
             raise ValueError(
                 f"candidates.nominal_tolerance must let a point of the grid through, got "
                 f"{self.nominal_tolerance!r} at step {self.step!r}; widen it or the ranges"
             )
-        found = tuple(_merged(costed, points) for points in points_of.values())
-        counts = [len(points) for points in points_of.values()]
-        plan = Plan(
-            target=self.target,
-            tolerance=self.tolerance,
-            base=costed.base(),
-            candidates=(),
-            found=found,
-            num_points=sum(counts),
-            num_points_in_band=0,
-        )
-        is_equal = [plan.in_band(candidate) for candidate in found]
-        eligible = [
-            candidate
-            for candidate, equal in zip(found, is_equal, strict=True)
-            if candidate.shares is not None and (equal or not self.equal_cost)
-        ]
-        if not eligible:
-            ratios = [c.flops_ratio for c in found]
-            below = max((r for r in ratios if r < self.target), default=0.0)
-            above = min((r for r in ratios if r > self.target), default=math.inf)
+        found = grid.found(costed)
+        is_equal = np.abs(found.ratios / self.target - 1) <= self.tolerance + 1e-12
+        is_eligible = found.ratios != 1  # else it has no shares
+        if self.equal_cost:
+            is_eligible &= is_equal
+        eligible = np.flatnonzero(is_eligible)
+        if not len(eligible):
+            below = found.ratios[found.ratios < self.target].max(initial=0.0)
+            above = found.ratios[found.ratios > self.target].min(initial=math.inf)
             raise ValueError(
                 empty_band(self.target, self.tolerance, below, above, option="candidates.tolerance")
             )
-        kept = list(range(len(eligible)))
+        kept = eligible
         if self.max_networks is not None:
-            kept = spread_subset([c.shares for c in eligible if c.shares], self.max_networks)
-        return replace(
-            plan,
-            candidates=tuple(replace(eligible[i], number=n) for n, i in enumerate(kept, start=1)),
-            num_points_in_band=sum(n for n, e in zip(counts, is_equal, strict=True) if e),
+            kept = eligible[spread_subset(found.shares[eligible], self.max_networks)]
+        return Plan(
+            target=self.target,
+            tolerance=self.tolerance,
+            base=costed.base(),
+            candidates=tuple(
+                replace(found[i], number=n) for n, i in enumerate(kept.tolist(), start=1)
+            ),
+            found=found,
+            num_points=len(grid.network),
+            num_points_in_band=int(is_equal[grid.network].sum()),
         )
 
-    def _points(self) -> list[Coefficients]:
+    def _grid(self, costed: Costed) -> "_Grid | None":
+        """What the points that meet the nominal rule round to, alpha slowest; None without one."""
         axes = [_axis(limits, self.step) for limits in (self.alpha, self.beta, self.gamma)]
         alpha, beta, gamma = np.meshgrid(*axes, indexing="ij")
         nominal = alpha * beta**2 * gamma**2
-        feasible = np.argwhere(np.abs(nominal - 2) < self.nominal_tolerance - 1e-9)
-        return [Coefficients(*(axes[k][i] for k, i in enumerate(at))) for at in feasible.tolist()]
+        points = np.argwhere(np.abs(nominal - 2) < self.nominal_tolerance - 1e-9)
+        results, result_of = [], []
+        for dimension, axis in zip(DIMENSIONS, axes, strict=True):
+            scaled = costed.alone(dimension, [value**costed.phi for value in axis])
+            numbers = {network: i for i, network in enumerate(dict.fromkeys(scaled))}
+            results.append(list(numbers))
+            result_of.append(np.array([numbers[network] for network in scaled]))
+        if self.max_resolution is not None:
+            sizes = np.array([network.resolution for network in results[2]])[result_of[2]]
+            points = points[sizes[points[:, 2]] <= self.max_resolution]
+        if not len(points):
+            return None
+        places = np.stack([of[points[:, i]] for i, of in enumerate(result_of)], axis=1)
+        names = np.ravel_multi_index(tuple(places.T), tuple(map(len, results)))
+        _, first, network = np.unique(names, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # networks by their first point
+        network = np.argsort(order)[network]
+        by_network = np.argsort(network, kind="stable")
+        starts = np.searchsorted(network[by_network], np.arange(len(order)))
+        return _Grid(
+            axes=axes,
+            network=network,
+            results=results,
+            places=places[first[order]],
+            first=points[first[order]],
+            lowest=np.minimum.reduceat(points[by_network], starts),
+            highest=np.maximum.reduceat(points[by_network], starts),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """The distinct networks that the points of a grid round to, in the order of their first.
+
+    Attributes:
+        axes: Values of alpha, beta and gamma.
+        network: Which network each point rounds to, (points,).
+        results: The base network with each distinct result of rounding one dimension.
+        places: Which of the results each network has, (networks, 3).
+        first: Of each network's first point the places on the axes, (networks, 3).
+        lowest: The smallest places of its points.
+        highest: The largest places of its points.
+    """
+
+    axes: list[list[float]]
+    network: Places
+    results: list[list[Architecture]]
+    places: Places
+    first: Places
+    lowest: Places
+    highest: Places
+
+    def found(self, costed: Costed) -> Found:
+        """The networks; each becomes a candidate when it is asked for."""
+        table = costed.ratios(*self.results)
+        if table is None:
+            networks = [
+                costed.base_network.scaled(self._point(at).multipliers(costed.phi))
+                for at in self.first
+            ]
+            ratios = np.array([costed.ratio(network) for network in networks])
+        else:
+            ratios = table[tuple(self.places.T)]
+        shares = costed.shares(self.results, self.places)
+        return Found(ratios, shares, partial(self._candidate, costed))
+
+    def _candidate(self, costed: Costed, index: int) -> Candidate:
+        point = self._point(self.first[index])
+        multipliers = point.multipliers(costed.phi)
+        return replace(
+            costed.candidate(multipliers, multipliers, multipliers),
+            coefficients=point,
+            lowest=self._point(self.lowest[index]),
+            highest=self._point(self.highest[index]),
+        )
+
+    def _point(self, places: Places) -> Coefficients:
+        return Coefficients(*(a[i] for a, i in zip(self.axes, places.tolist(), strict=True)))
 
 
 def _axis(limits: tuple[float, float], step: float) -> list[float]:
     # From integers: adding a float step loses the last point.
     num_steps = math.floor((limits[1] - limits[0]) / step + 1e-9)
     return [round(limits[0] + i * step, 6) for i in range(num_steps + 1)]
-
-
-def _merged(costed: Costed, points: list[Coefficients]) -> Candidate:
-    """The one network that these points of a grid round to; the first of them builds it."""
-    columns = [[getattr(p, name) for p in points] for name in ("alpha", "beta", "gamma")]
-    multipliers = points[0].multipliers(costed.phi)
-    return replace(
-        costed.candidate(multipliers, multipliers, multipliers),
-        coefficients=points[0],
-        lowest=Coefficients(*(min(column) for column in columns)),
-        highest=Coefficients(*(max(column) for column in columns)),
-    )

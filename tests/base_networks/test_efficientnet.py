@@ -251,6 +251,43 @@ bases = st.builds(
     st.sampled_from([1, 16, 32]),
     st.sampled_from(["ceil", "round"]),
 )
+odd_bases = st.builds(
+    lambda stages, **options: unchecked_small(
+        **options,
+        **dict(
+            zip(
+                ("num_layers", "kernel_size", "stride", "expand_ratio", "channels"),
+                zip(*stages, strict=True),
+                strict=True,
+            )
+        ),
+        dropout=0.2,
+        stochastic_depth=0.2,
+        norm_momentum=0.01,
+        norm_epsilon=1e-3,
+    ),
+    st.lists(
+        st.tuples(
+            st.integers(1, 3),
+            st.sampled_from([1, 3, 5, 7]),
+            st.integers(1, 3),
+            st.sampled_from([1, 2, 6]),
+            st.integers(1, 40),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    stem_channels=st.integers(1, 40),
+    stem_stride=st.sampled_from([1, 2]),
+    head_channels=st.integers(1, 100),
+    resolution=st.integers(162, 200),
+    in_channels=st.sampled_from([1, 3]),
+    num_classes=st.sampled_from([1, 10, 100]),
+    se_ratio=st.sampled_from([0.05, 0.25, 0.3, 1.0]),
+    width_divisor=st.sampled_from([1, 2, 8]),
+    resolution_divisor=st.sampled_from([1, 2, 16]),
+    depth_rounding=st.sampled_from(["ceil", "round"]),
+)
 ranges = st.sampled_from([(1.0, 2.0), (0.4, 1.0), (0.5, 2.0), (1.1, 3.0)])
 
 
@@ -289,6 +326,33 @@ def test_consecutive_steps_give_other_networks_that_cost_no_less(
         before = round(step - 1e-6, 6)
         if before >= limits[0]:
             assert base.scaled(only(dimension, before)) != architecture
+
+
+several = st.lists(st.floats(0.4, 3.0), min_size=1, max_size=4)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(bases | odd_bases, several, several, several)
+def test_flops_of_many_are_the_sums_of_their_layers(
+    base: EfficientNet, depths: list[float], widths: list[float], resolutions: list[float]
+) -> None:
+    alone = [
+        [base.scaled(only(dimension, multiplier)) for multiplier in multipliers]
+        for dimension, multipliers in zip(DIMENSIONS, (depths, widths, resolutions), strict=True)
+    ]
+    flops = base.flops_of(*alone)
+    expected = [
+        [[num_flops(base.scaled(Multipliers(d, w, r))) for r in resolutions] for w in widths]
+        for d in depths
+    ]
+    assert flops.tolist() == expected
+
+
+def test_flops_of_the_largest_networks_are_exact() -> None:
+    b7 = efficientnet("b7")
+    times = Multipliers(3.0, 3.0, 3.0)
+    alone = [[b7.scaled(times.alone(dimension))] for dimension in DIMENSIONS]
+    assert b7.flops_of(*alone).tolist() == [[[num_flops(b7.scaled(times))]]]
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)

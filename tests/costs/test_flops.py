@@ -12,8 +12,8 @@ from scaling_search.base_networks.efficientnet import (
     small_efficientnet,
 )
 from scaling_search.costs.flops import Flops
-from scaling_search.protocols import Cost
-from scaling_search.scaling import Multipliers
+from scaling_search.protocols import Cost, EstimatesMany
+from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.proxies import Lying, small_proxy
 
 
@@ -114,7 +114,25 @@ def test_dropout_and_norms_do_not_count() -> None:
     assert Flops().measure(plain) == Flops().measure(small_proxy())
 
 
+def test_many_estimates_are_those_of_each_network() -> None:
+    base = efficientnet("b0")
+    alone = [
+        [base.scaled(Multipliers(1.0, 1.0, 1.0).alone(dimension)) for _ in range(2)]
+        for dimension in DIMENSIONS
+    ]
+    estimates = Flops().estimates(*alone)
+    assert estimates is not None
+    assert estimates.shape == (2, 2, 2)
+    assert set(estimates.ravel().tolist()) == {Flops().estimate(base)}
+
+
+def test_there_are_no_many_estimates_of_a_network_that_counts_itself_alone() -> None:
+    alone = [Lying(small_proxy())]
+    assert Flops().estimates(alone, alone, alone) is None
+
+
 def test_flops_are_a_cost() -> None:
+    assert isinstance(Flops(), EstimatesMany)
     assert isinstance(Flops(), Cost)
     assert Flops().column == "flops"
     assert Flops() == Flops()

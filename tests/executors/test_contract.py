@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from scaling_search.executors.inline import Inline
-from scaling_search.executors.processes import Processes, usable_cores
+from scaling_search.executors.processes import (
+    TRIED,
+    Processes,
+    most_productive,
+    numbers_to_try,
+    usable_cores,
+)
 from scaling_search.protocols import Executor
 from scaling_search.training import Trial, train_trial
 from tests.composed import CONF, part
@@ -28,6 +34,10 @@ needs_processes = pytest.mark.slow
 
 def faulty(fault: str, pipe: Path | str = "") -> Trial:
     return replace(tiny_trial(), dataset=Faulty(fault, str(pipe)))  # type: ignore[arg-type]  # a literal
+
+
+def divided(number: int, device: str) -> tuple[float, str]:
+    return 1 / number, device
 
 
 @pytest.fixture(
@@ -61,6 +71,21 @@ def test_a_training_that_raises_is_a_result(executor: Executor) -> None:
     assert result.state == "FAIL"
     assert result.reason.startswith("RuntimeError: loaded by process ")
     assert "in load" in result.traceback
+
+
+def test_a_function_is_called_with_its_argument_and_the_device(executor: Executor) -> None:
+    assert executor.call(divided, 7).result(PATIENCE_SECONDS) == (1 / 7, "cpu")
+
+
+def test_what_a_function_raises_is_the_futures(executor: Executor) -> None:
+    failed = executor.call(divided, 0)
+    assert isinstance(failed.exception(PATIENCE_SECONDS), ZeroDivisionError)
+    assert executor.call(divided, 2).result(PATIENCE_SECONDS) == (0.5, "cpu")
+
+
+def test_on_a_cpu_nothing_is_measured_beforehand(executor: Executor) -> None:
+    executor.prepare([tiny_trial()])
+    assert executor.slots == 1
 
 
 def test_the_process_of_a_slot_stays(executor: Executor) -> None:
@@ -104,6 +129,48 @@ def test_workers_are_as_many_as_asked_for_and_start_with_their_first_training() 
     with Processes(device="cpu", workers_per_device="auto") as executor:
         assert executor.slots == usable_cores()
         assert active_children() == before
+
+
+@pytest.mark.parametrize(
+    ("rates", "number"),
+    [
+        ([], 1),
+        ([(1, 100.0)], 1),
+        ([(1, 100.0), (2, 104.0), (4, 400.0)], 1),
+        ([(1, 100.0), (2, 180.0), (4, 186.0), (8, 400.0)], 2),
+        ([(1, 100.0), (2, 105.0), (4, 111.0), (8, 117.0)], 8),
+        ([(1, 100.0), (2, 200.0), (4, 150.0)], 2),
+    ],
+)
+def test_workers_are_added_for_as_long_as_they_are_worth_it(
+    rates: list[tuple[int, float]], number: int
+) -> None:
+    assert most_productive(rates) == number
+
+
+def test_no_more_is_measured_than_the_choice_takes() -> None:
+    rates = iter([(1, 100.0), (2, 101.0), (4, 200.0)])
+    assert most_productive(rates) == 1
+    assert next(rates) == (4, 200.0)
+
+
+def test_every_worker_that_is_tried_has_a_core() -> None:
+    assert numbers_to_try(16, 1) == [1, 2, 4, 8]
+    assert numbers_to_try(16, 4) == [1, 2, 4]
+    assert numbers_to_try(4, 8) == [1]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_number_is_measured_once_and_no_process_stays() -> None:
+    before = active_children()
+    with Processes(device="cuda:0", workers_per_device="auto") as executor:
+        executor.prepare([tiny_trial(number) for number in range(4)])
+        assert executor.slots in TRIED
+        assert active_children() == before
+        results = [executor.submit(tiny_trial(seed=seed)) for seed in range(executor.slots)]
+        assert {result.result(PATIENCE_SECONDS).state for result in results} == {"COMPLETE"}
+        assert executor.device_share == 1 / executor.slots
+    assert active_children() == before
 
 
 @dataclass(frozen=True)

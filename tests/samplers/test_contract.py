@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.protocols import Sampler
+from scaling_search.samplers.grid import Grid
 from scaling_search.training import Trial, TrialResult
 from tests.composed import CONF, part
 from tests.tiny import candidate_of, ended, failed, tiny_dataset, tiny_plan, tiny_recipe
@@ -75,6 +76,11 @@ states = st.tuples(
 )
 
 
+def opening(sampler: Sampler, seed: int) -> tuple[int, int]:
+    """Which training of a seed comes first: the base network's, but later by a grid a longer."""
+    return seed, int(seed > 0 and isinstance(sampler, Grid))
+
+
 @settings(derandomize=True, deadline=None, max_examples=40)
 @given(states)
 def test_the_choice_is_one_of_those_that_remain_and_always_the_same(
@@ -90,7 +96,7 @@ def test_the_choice_is_one_of_those_that_remain_and_always_the_same(
 
 
 @pytest.mark.parametrize("num_slots", [1, 3])
-def test_driven_to_the_end_it_chooses_every_training_once_base_first_and_seed_by_seed(
+def test_driven_to_the_end_it_chooses_every_training_once_seed_by_seed(
     sampler: Sampler, num_slots: int
 ) -> None:
     chosen: list[Trial] = []
@@ -107,7 +113,7 @@ def test_driven_to_the_end_it_chooses_every_training_once_base_first_and_seed_by
     assert in_order(chosen) == TRIALS
     assert [trial.seed for trial in chosen] == sorted(trial.seed for trial in TRIALS)
     for seed in range(NUM_SEEDS):
-        assert chosen[seed * 10].order == (seed, 0)
+        assert chosen[seed * 10].order == opening(sampler, seed)
 
 
 def test_a_search_of_which_every_training_failed_goes_on(sampler: Sampler) -> None:

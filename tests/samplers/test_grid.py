@@ -1,20 +1,45 @@
-"""Every candidate in turn, seed by seed."""
+"""Every candidate, seed by seed, the longest of a seed first."""
+
+from dataclasses import replace
+from typing import Any
 
 from scaling_search.samplers.grid import Grid
+from scaling_search.training import Trial
 from tests.tiny import ended, tiny_trial
 
 
-def test_the_grid_goes_from_candidate_to_candidate_and_then_to_the_next_seed() -> None:
-    trials = [tiny_trial(number, seed=seed) for seed in range(2) for number in range(4)]
+def in_turn(trials: list[Trial]) -> list[tuple[int, int]]:
+    """The orders of trainings as a grid takes them."""
     order = []
     while trials:
         trial = Grid().choose(trials, [], [])
         trials.remove(trial)
         order.append(trial.order)
-    assert order == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3)]
+    return order
+
+
+def costing(flops: int, number: int, *, seed: int = 1, **changes: Any) -> Trial:
+    trial = tiny_trial(number, seed=seed, **changes)
+    return replace(trial, candidate=replace(trial.candidate, flops=flops))
+
+
+def test_the_grid_goes_seed_by_seed_and_after_the_first_training_the_base_network_is_last() -> None:
+    trials = [tiny_trial(number, seed=seed) for seed in range(2) for number in range(4)]
+    assert in_turn(trials) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (1, 3), (1, 0)]
+
+
+def test_the_longest_come_first_and_about_equal_ones_in_their_order() -> None:
+    trials = [costing(100, 0), costing(400, 1), costing(390, 2), costing(800, 3)]
+    assert in_turn(trials) == [(1, 3), (1, 1), (1, 2), (1, 0)]
+    trials = [costing(100, 0), costing(395, 1), costing(400, 2)]
+    assert in_turn(trials) == [(1, 1), (1, 2), (1, 0)]
+
+
+def test_epochs_count_as_much_as_cost() -> None:
+    assert in_turn([costing(100, 1, epochs=2), costing(50, 2, epochs=8)]) == [(1, 2), (1, 1)]
 
 
 def test_results_do_not_change_the_way() -> None:
     trials = [tiny_trial(number) for number in (1, 2, 3)]
     results = [ended(tiny_trial(0), 5.0)]
-    assert Grid().choose(trials, trials[:0], results) == Grid().choose(trials, [], []) == trials[0]
+    assert Grid().choose(trials, trials[:0], results) == Grid().choose(trials, [], [])

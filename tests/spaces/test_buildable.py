@@ -1,19 +1,23 @@
 """Every network that rounding can reach: the proxy's numbers, brute force, shrinking, errors."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
-from scaling_search.candidates import Candidate, Plan
+from scaling_search.candidates import Candidate, Found, Plan
 from scaling_search.costs.flops import Flops
+from scaling_search.protocols import CountsMany, Layer
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
 from scaling_search.spaces.buildable import Buildable
 from scaling_search.spread import largest_hole
-from tests.proxies import buildable, small_proxy
+from tests.proxies import Lying, buildable, small_proxy
 
 NAMES = ("alpha", "beta", "gamma")
 
@@ -23,11 +27,11 @@ def plan() -> Plan:
     return buildable().plan(small_proxy(), Flops())
 
 
-def shares_of(candidates: tuple[Candidate, ...]) -> list[Shares]:
+def shares_of(candidates: Sequence[Candidate]) -> list[Shares]:
     return [candidate.shares for candidate in candidates if candidate.shares is not None]
 
 
-def nearest(reference: Shares, candidates: tuple[Candidate, ...]) -> float:
+def nearest(reference: Shares, candidates: Sequence[Candidate]) -> float:
     return min(map(reference.distance, shares_of(candidates)))
 
 
@@ -95,6 +99,73 @@ def test_buildable_networks_are_all_products_in_the_band(
     found = options.plan(base, Flops()).found
     assert {candidate.architecture for candidate in found} == all_products(base, options)
     assert len({candidate.architecture for candidate in found}) == len(found)
+
+
+WALKED: list[tuple[EfficientNet, dict[str, Any]]] = [
+    (small_proxy(), {}),
+    (small_proxy(depth_rounding="ceil"), {"max_resolution": None, "max_networks": 200}),
+    (small_proxy(resolution=21, resolution_divisor=5, width_divisor=3), {"tolerance": 0.1}),
+    (small_proxy(), {"target": 1.05, "tolerance": 0.1}),
+    (small_proxy(), {"target": 4.0, "max_resolution": None}),
+    (small_proxy(resolution=40), {"target": 0.5, "max_resolution": None}),
+]
+
+
+@dataclass(frozen=True)
+class OneAtATime(Lying):
+    """An architecture that offers what it must and no more; its closed form is right."""
+
+    def scaled(self, multipliers: Multipliers) -> "OneAtATime":
+        return OneAtATime(self.truth.scaled(multipliers))
+
+    def layers(self) -> tuple[Layer, ...]:
+        return self.truth.layers()
+
+
+@pytest.mark.parametrize(("base", "changes"), WALKED)
+def test_networks_that_are_costed_one_at_a_time_are_the_same(
+    base: EfficientNet, changes: dict[str, Any]
+) -> None:
+    assert isinstance(base, CountsMany)
+    assert not isinstance(OneAtATime(base), CountsMany)
+    at_once = buildable(**changes).plan(base, Flops())
+    one_at_a_time = buildable(**changes).plan(OneAtATime(base), Flops())
+    assert [c.row() for c in one_at_a_time.found] == [c.row() for c in at_once.found]
+    assert [c.row() for c in one_at_a_time.candidates] == [c.row() for c in at_once.candidates]
+
+
+def test_an_empty_band_is_said_alike_when_costed_one_at_a_time() -> None:
+    options = buildable(alpha=(1.0, 1.0), gamma=(1.0, 1.0), tolerance=0.001)
+    with pytest.raises(ValueError, match="got none; the nearest cost") as at_once:
+        options.plan(small_proxy(), Flops())
+    with pytest.raises(ValueError, match="got none") as one_at_a_time:
+        options.plan(OneAtATime(small_proxy()), Flops())
+    assert str(one_at_a_time.value) == str(at_once.value)
+
+
+def test_a_resolution_below_every_network_leaves_none() -> None:
+    with pytest.raises(ValueError, match="the nearest cost nothing inside the ranges"):
+        buildable(max_resolution=4).plan(small_proxy(), Flops())
+
+
+def test_found_vectors_are_those_of_its_candidates(plan: Plan) -> None:
+    assert isinstance(plan.found, Found)
+    assert plan.found.ratios.tolist() == [c.flops_ratio for c in plan.found]
+    assert plan.found.shares.tolist() == [list(shares) for shares in shares_of(plan.found)]
+
+
+def test_b7_has_78572_networks_of_twice_its_cost() -> None:
+    # Source: the walk over depths, widths and sizes one at a time, in half a minute.
+    plan = buildable(max_resolution=None).plan(efficientnet("b7"), Flops())
+    assert len(plan.found) == plan.num_points == 78_572
+    assert isinstance(plan.found, Found)
+    assert np.allclose(plan.found.shares.sum(axis=1), 1)
+    assert plan.found.ratios.min() >= 1.9
+    assert plan.found.ratios.max() <= 2.1
+    assert len({candidate.architecture for candidate in plan.candidates}) == 32
+    said = " ".join(plan.sentences())
+    assert "78572 distinct networks of 1.90x to 2.10x" in said
+    assert "78572 networks lie within 2 ± 0.1" in said
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)

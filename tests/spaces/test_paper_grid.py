@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from scaling_search.base_networks.efficientnet import efficientnet
+from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
 from scaling_search.base_networks.rounding import DepthRounding
-from scaling_search.candidates import Plan
+from scaling_search.candidates import Found, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.scaling import PAPER, Coefficients
 from scaling_search.spaces.paper_grid import PaperGrid
-from tests.proxies import small_proxy
+from tests.proxies import Lying, small_proxy
 
 NAMES = ("alpha", "beta", "gamma")
 
@@ -121,6 +121,56 @@ def test_paper_grid_with_a_step_of_a_tenth_misses_the_papers_triple() -> None:
     scaled = efficientnet("b0").scaled(PAPER.multipliers(1))
     assert all(candidate.coefficients != PAPER for candidate in plan.found)
     assert all(candidate.architecture != scaled for candidate in plan.found)
+
+
+def merged(points: list[Coefficients], phi: float) -> list[list[Coefficients]]:
+    """The points that round to one network of B0, by their first."""
+    networks: dict[EfficientNet, list[Coefficients]] = {}
+    for point in points:
+        networks.setdefault(efficientnet("b0").scaled(point.multipliers(phi)), []).append(point)
+    return list(networks.values())
+
+
+@pytest.mark.parametrize(("target", "phi"), [(2.0, 1), (4.0, 2), (0.5, -1)])
+def test_points_of_the_grid_merge_as_if_each_were_built(target: float, phi: int) -> None:
+    plan = paper_grid(step=0.025, target=target).plan(efficientnet("b0"), Flops())
+    grid = [
+        Coefficients(round(1 + i / 40, 6), round(1 + j / 40, 6), round(1 + k / 40, 6))
+        for i in range(41)
+        for j in range(21)
+        for k in range(21)
+    ]
+    nominal = [p for p in grid if abs(p.nominal_flops_ratio - 2) < 0.1 - 1e-9]
+    groups = merged(nominal, phi)
+    assert plan.num_points == len(nominal)
+    assert [c.coefficients for c in plan.found] == [points[0] for points in groups]
+    for name in NAMES:
+        values = [[getattr(point, name) for point in points] for points in groups]
+        assert [getattr(c.lowest, name) for c in plan.found] == list(map(min, values))
+        assert [getattr(c.highest, name) for c in plan.found] == list(map(max, values))
+    in_band = [c for c in plan.found if plan.in_band(c)]
+    assert plan.num_points_in_band == sum(
+        len(points) for c, points in zip(plan.found, groups, strict=True) if c in in_band
+    )
+
+
+def test_a_grid_of_262701_points_leads_to_1588_networks() -> None:
+    # Source: every one of the feasible points built on paper, one at a time.
+    plan = paper_grid(step=0.01).plan(efficientnet("b0"), Flops())
+    assert (plan.num_points, len(plan.found)) == (10_285, 1_588)
+    assert isinstance(plan.found, Found)
+    assert plan.found.ratios.tolist() == [c.flops_ratio for c in plan.found]
+    shares = [list(c.shares) for c in plan.found if c.shares is not None]
+    assert plan.found.shares.tolist() == shares
+
+
+def test_a_grid_of_networks_costed_one_at_a_time_leaves_out_what_they_leave_out() -> None:
+    # Without its classifier each network costs as much less.
+    at_once = paper_grid().plan(small_proxy(), Flops())
+    one_at_a_time = paper_grid().plan(Lying(small_proxy()), Flops())
+    assert [c.network for c in one_at_a_time.found] == [c.network for c in at_once.found]
+    for lying, true in zip(one_at_a_time.found, at_once.found, strict=True):
+        assert lying.flops == true.flops - true.architecture.layers()[-1].flops
 
 
 def test_the_last_point_of_a_range_is_on_the_grid() -> None:

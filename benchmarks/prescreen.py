@@ -1,0 +1,179 @@
+"""How long it takes to know what every network costs, and whether fvcore agrees.
+
+    python benchmarks/prescreen.py [--runs 5] [--sample 200] [--out benchmarks/prescreen.csv]
+
+Times, in this process and without its imports, the plans of the paper's grid on B0 (262,701
+points) and of every buildable network of B7 at twice its cost. Then takes distinct networks of the
+grid, evenly over its order, and counts each by its layers, by vectors and by fvcore, the latter
+also as a plan does it: in processes where that should be sooner. --sample 0 takes all 1,588, about
+a quarter of an hour. Prints a table and writes CSV; ends with an error where two counts differ.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from commands import processor
+
+from scaling_search.base_networks.efficientnet import efficientnet
+from scaling_search.candidates import Candidate, Found, Plan
+from scaling_search.costs.flops import Flops
+from scaling_search.measuring import measured
+from scaling_search.spaces.buildable import Buildable
+from scaling_search.spaces.paper_grid import PaperGrid
+
+GRID = PaperGrid(
+    target=2.0,
+    tolerance=0.05,
+    nominal_tolerance=0.1,
+    equal_cost=False,
+    max_networks=None,
+    alpha=(1.0, 2.0),
+    beta=(1.0, 1.5),
+    gamma=(1.0, 1.5),
+    step=0.01,
+    max_resolution=None,
+)
+BUILDABLE = Buildable(
+    target=2.0,
+    tolerance=0.05,
+    max_networks=32,
+    alpha=(1.0, 3.0),
+    beta=(1.0, 2.0),
+    gamma=(1.0, 2.0),
+    max_resolution=None,
+)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was done, on how many networks, and its seconds in each run."""
+
+    what: str
+    networks: int
+    seconds: list[float]
+
+
+def grid_of_b0() -> Plan:
+    """The paper's grid with its finest step."""
+    return GRID.plan(efficientnet("b0"), Flops())
+
+
+def buildable_of_b7() -> Plan:
+    """Every network of B7 by the official rounding."""
+    return BUILDABLE.plan(efficientnet("b7"), Flops())
+
+
+def buildable_of_b7_to_the_nearest() -> Plan:
+    """Every network of B7 whose depth is rounded to the nearest."""
+    return BUILDABLE.plan(efficientnet("b7", depth_rounding="round"), Flops())
+
+
+def planned(what: str, plan: Callable[[], Plan], runs: int) -> Timed:
+    """The seconds of making a plan."""
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        networks = len(plan().found)
+        seconds.append(time.perf_counter() - started)
+    return Timed(what, networks, seconds)
+
+
+def counted(
+    what: str, count: Callable[[list[Candidate]], list[int]], candidates: list[Candidate]
+) -> Timed:
+    """The seconds of counting candidates.
+
+    Raises:
+        RuntimeError: A count is not the plan's.
+    """
+    started = time.perf_counter()
+    flops = count(candidates)
+    seconds = time.perf_counter() - started
+    for candidate, number in zip(candidates, flops, strict=True):
+        if number != candidate.flops:
+            raise RuntimeError(
+                f"all counts of {candidate.network} must agree, got {number} by {what} instead of "
+                f"{candidate.flops}"
+            )
+    return Timed(what, len(candidates), [seconds])
+
+
+def sampled(plan: Plan, number: int) -> list[Candidate]:
+    """Distinct networks of a plan, evenly over its order; all if ``number`` is 0."""
+    size = min(number or len(plan.found), len(plan.found))
+    return [plan.found[i] for i in np.linspace(0, len(plan.found) - 1, size).astype(int)]
+
+
+def by_layers(candidates: list[Candidate]) -> list[int]:
+    """The sum of each network's layers."""
+    return [Flops().estimate(candidate.architecture) for candidate in candidates]
+
+
+def by_vectors(candidates: list[Candidate]) -> list[int]:
+    """The vectors' ratios times the base network's cost; the whole grid is costed again."""
+    plan = grid_of_b0()
+    assert isinstance(plan.found, Found)
+    ratios = {c.network: r for c, r in zip(plan.found, plan.found.ratios.tolist(), strict=True)}
+    return [round(ratios[candidate.network] * plan.base.flops) for candidate in candidates]
+
+
+def by_fvcore(candidates: list[Candidate]) -> list[int]:
+    """What fvcore counts in each built network, one after the other."""
+    return [Flops().measure(candidate.architecture) for candidate in candidates]
+
+
+def by_fvcore_as_planned(candidates: list[Candidate]) -> list[int]:
+    """The same as a plan does it; a count that differs is an error there."""
+    networks = [candidate.architecture for candidate in candidates]
+    return [Flops().estimate(network) for network in measured(networks, Flops())]
+
+
+def main() -> None:
+    """Times plans and counts, prints and writes them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5, help="runs of each plan")
+    parser.add_argument("--sample", type=int, default=200, help="networks to count; 0 for all")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
+    options = parser.parse_args()
+    sample = sampled(grid_of_b0(), options.sample)
+    rows = [
+        planned("plan of 262,701 points of B0", grid_of_b0, options.runs),
+        planned("plan of B7, depth ceil", buildable_of_b7, options.runs),
+        planned("plan of B7, depth round", buildable_of_b7_to_the_nearest, options.runs),
+        counted("flops by layers", by_layers, sample),
+        counted("flops by vectors (the whole grid)", by_vectors, sample),
+        counted("flops by fvcore, one by one", by_fvcore, sample),
+        counted("flops by fvcore, as a plan does it", by_fvcore_as_planned, sample),
+    ]
+    machine = (
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"numpy {np.__version__}, torch {torch.__version__}"
+    )
+    today = datetime.now(UTC).date().isoformat()
+    print(f"{machine}, {today}\n")
+    print(f"{'what':36}{'networks':>10}{'runs':>6}{'median s':>10}{'worst s':>10}")
+    with options.out.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ["what", "networks", "runs", "median_seconds", "worst_seconds", "machine", "date"]
+        )
+        for row in rows:
+            median, worst = round(statistics.median(row.seconds), 3), round(max(row.seconds), 3)
+            runs = len(row.seconds)
+            print(f"{row.what:36}{row.networks:10,}{runs:6}{median:10.3f}{worst:10.3f}")
+            writer.writerow([row.what, row.networks, runs, median, worst, machine, today])
+    print(f"\nAll counts of {len(sample)} networks of the grid agree.")
+
+
+if __name__ == "__main__":
+    main()

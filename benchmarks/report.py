@@ -1,0 +1,72 @@
+"""How long the fit, the region and the report of a large search take.
+
+    python benchmarks/report.py [--networks 100] [--seeds 5]
+
+Records a search of so many networks, whose losses are a known surface and luck instead of
+trainings, then times ``scaling-search report`` on it as a whole process.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from coordinator import CONF, Instant
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from scaling_search.commands import search
+from scaling_search.commands.run_folder import Call
+from scaling_search.training import Epoch, Trial, TrialResult
+
+
+@dataclass
+class Surface(Instant):
+    """Ends every training as it begins, with the loss of a bowl and luck."""
+
+    def result_of(self, trial: Trial) -> TrialResult:
+        """A result without a training."""
+        stream = np.random.default_rng([trial.candidate.number, trial.seed])
+        shares = trial.candidate.shares or (0.0, 0.0, 0.0)
+        away = sum((a - b) ** 2 for a, b in zip(shares, (0.3, 0.3, 0.4), strict=True))
+        loss = 0.4 + 0.03 * away + 0.0065 * float(stream.normal())
+        curve = tuple(Epoch(loss + 1 / e, loss + 0.1 / e, 1 - loss) for e in range(1, 5))
+        return TrialResult(trial, "COMPLETE", curve=curve, total_seconds=40.0, train_seconds=35.0)
+
+
+def main() -> None:
+    """Records a search and times its report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", type=int, default=100, help="with the base network")
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = [
+            f"out={folder}/run",
+            f"candidates.max_networks={options.networks - 1}",
+            f"num_seeds={options.seeds}",
+        ]
+        with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
+            config = compose("config", overrides=chosen)
+        plain = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(plain, dict)
+        text = OmegaConf.to_yaml(OmegaConf.create(plain))
+        experiment = replace(instantiate(config, _convert_="all"), executor=Surface(slots=1))
+        with Path(os.devnull).open("w") as nowhere:
+            search.run(Call(experiment, plain, text, Console(file=nowhere)))
+        started = time.perf_counter()
+        command = [str(Path(sys.executable).parent / "scaling-search"), "report"]
+        subprocess.run([*command, f"out={folder}/run"], check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - started
+    print(f"report of {options.networks * options.seeds} trainings: {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

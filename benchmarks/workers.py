@@ -1,0 +1,121 @@
+"""Trainings an hour over the workers of a device, and how long a worker takes to start.
+
+    python benchmarks/workers.py [--workers 1,2,4,8] [--trainings 8]
+        [--out benchmarks/workers.csv] [experiment=fashion_mnist_gpu recipe.epochs=1 ...]
+
+The same trainings for each number, networks of an experiment far apart, in processes that are
+warm: each has imported everything and trained for a step. Prints a table and writes CSV.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import torch
+from commands import processor
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from scaling_search.executors.processes import Processes
+from scaling_search.experiment import Experiment
+from scaling_search.timing import spread
+from scaling_search.training import Trial, device_name, devices
+
+CONF = Path(__file__).parent.parent / "conf"
+DEFAULT = ["experiment=fashion_mnist_small", "recipe.epochs=0.5"]
+
+
+def seconds_since(moment: float, device: str) -> float:
+    """Seconds since a moment, once the device has answered."""
+    torch.ones(1, device=device).item()
+    return time.time() - moment
+
+
+def measured(trials: Sequence[Trial], device: str, workers: int) -> dict[str, object]:
+    """How so many workers of each device get on with the trainings."""
+    with Processes(device=device, workers_per_device=workers) as executor:
+        slots = executor.slots
+        started = [executor.call(seconds_since, time.time()) for _ in range(slots)]
+        start_seconds = min(future.result() for future in started)
+        short = [replace(t, recipe=replace(t.recipe, epochs=1e-9)) for t in trials]
+        for future in [executor.submit(trial) for trial in (short * slots)[: 2 * slots]]:
+            future.result()
+        begun = time.perf_counter()
+        results = [future.result() for future in [executor.submit(trial) for trial in trials]]
+        seconds = time.perf_counter() - begun
+    failed = [result.reason for result in results if result.state != "COMPLETE"]
+    if failed:
+        raise RuntimeError(f"all trainings must end, got {failed[0]!r}")
+    return {
+        "workers_per_device": workers,
+        "at_a_time": slots,
+        "trainings": len(results),
+        "seconds": round(seconds, 2),
+        "trainings_an_hour": round(3600 * len(results) / seconds, 1),
+        "start_seconds": round(start_seconds, 2),
+    }
+
+
+def about(overrides: Sequence[str], device: str) -> dict[str, str]:
+    """What was measured, where and when."""
+    return {
+        "experiment": " ".join(overrides),
+        "device": device,
+        "machine": (
+            f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+            f"torch {torch.__version__}"
+        ),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def write_rows(rows: Sequence[Mapping[str, object]], path: Path, *, is_added: bool) -> None:
+    """Writes rows of the same columns as CSV, behind those that are there where asked."""
+    has_header = is_added and path.is_file()
+    with path.open("a" if is_added else "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        if not has_header:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def main() -> None:
+    """Measures each number of workers, prints and writes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=partial(str.split, sep=","), default=["1", "2", "4", "8"])
+    parser.add_argument("--trainings", type=int, default=8, help="a multiple of the most at a time")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
+    parser.add_argument("overrides", nargs="*", help="as on the command line of scaling-search")
+    options = parser.parse_args()
+    overrides = options.overrides or DEFAULT
+    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
+        experiment: Experiment = instantiate(
+            compose("config", overrides=overrides), _convert_="all"
+        )
+    experiment.ready_dataset()
+    trials = spread(experiment.trials(experiment.plan()), options.trainings)
+    found = devices(options.device)
+    where = about(overrides, f"{len(found)} x {device_name(found[0])}")
+    print("  ".join(where.values()) + "\n")
+    print(f"{'workers':>8}{'at a time':>11}{'seconds':>10}{'trainings/h':>13}{'start s':>9}")
+    rows = []
+    for workers in map(int, options.workers):
+        row = measured(trials, options.device, workers)
+        print(
+            f"{row['workers_per_device']:8}{row['at_a_time']:11}{row['seconds']:10}"
+            f"{row['trainings_an_hour']:13}{row['start_seconds']:9}"
+        )
+        rows.append({**row, **where})
+    write_rows(rows, options.out, is_added=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""What configurations may ask for: files from others are data, and name no code of their own."""
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+PACKAGE = "scaling_search"
+HYDRA_OWN = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.run.dir", "hydra.mode")
+"""What may be set of Hydra itself, on the command line alone."""
+
+CALLING = ("_args_", "_partial_", "_recursive_", "_convert_")
+"""Keys that change how Hydra builds a part; no part needs them."""
+
+_NAME = r"\w[\w.-]*(?:/\w[\w.-]*)*"
+_DEFAULT_GROUP = re.compile(rf"(?:(?:optional|override) +)*/?{_NAME}(?:@[\w.:]+)?")
+_DEFAULT_OPTION = re.compile(rf"\?\?\?|{_NAME}")
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """Whose code a configuration may name.
+
+    Attributes:
+        packages: Besides this one, as ``allow=`` names them.
+        folder: Where they may lie too; None where Python finds them by itself.
+    """
+
+    packages: tuple[str, ...] = ()
+    folder: Path | None = None
+
+    def check(self, options: Any) -> None:
+        """Looks at every ``_target_`` of plain, resolved options and at what else calls code.
+
+        Raises:
+            ValueError: A target is no part of a trusted package.
+        """
+        if self.packages and self.folder is not None and str(self.folder) not in sys.path:
+            sys.path.append(str(self.folder))  # behind all else: it takes the place of no module
+        for key, value in _values(options):
+            last = key.rpartition(".")[2]
+            if last in CALLING:
+                raise ValueError(
+                    f"{key} is not an option, got {value!r}; a part is built from its options alone"
+                )
+            if last == "_target_":
+                self._check_target(key, value)
+            elif isinstance(value, str) and "${" in value:
+                raise ValueError(
+                    f"{key} must be plain text once composed, got {value!r}; write it without ${{"
+                )
+
+    def _check_target(self, key: str, target: object) -> None:
+        remedy = "add allow=PACKAGE to the command if you trust its code"
+        packages = (PACKAGE, *self.packages)
+        if not isinstance(target, str) or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", target):
+            raise ValueError(f"{key} must be package.module.Name, got {target!r}; name a part")
+        if not any(_lies_in(target, package) for package in packages):
+            raise ValueError(f"{key} must lie in {' or '.join(packages)}, got {target!r}; {remedy}")
+        found = _located(key, target)
+        home = str(getattr(found, "__module__", None))
+        if not callable(found) or not any(_lies_in(home, package) for package in packages):
+            raise ValueError(
+                f"{key} must be defined in {' or '.join(packages)}, got {target!r} of {home}; "
+                "name the module that defines it"
+            )
+        if _lies_in(home, PACKAGE) and not _is_part(found):
+            raise ValueError(
+                f"{key} must be a part, got {target!r}; conf/ names those that there are"
+            )
+
+
+def allowed(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The packages of ``allow=``, and the arguments without it.
+
+    Raises:
+        ValueError: One is no package's name or is Python's own.
+    """
+    given = [a.removeprefix("allow=") for a in arguments if a.startswith("allow=")]
+    packages = tuple(name for names in given for name in names.split(","))
+    for name in packages:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"allow must be packages, got {name!r}; write allow=my_package,other")
+        if name.partition(".")[0] in sys.stdlib_module_names:
+            raise ValueError(
+                f"allow must be packages with parts, got {name!r} of Python itself; write a part "
+                "of your own around it"
+            )
+    return packages, [a for a in arguments if not a.startswith("allow=")]
+
+
+def check_overrides(overrides: Sequence[str], groups: Sequence[Path]) -> None:
+    """Looks whether options of the command line change Hydra or leave the known folders.
+
+    Args:
+        overrides: As they were typed.
+        groups: Folders whose subfolders hold parts and experiments.
+
+    Raises:
+        ValueError: One does.
+    """
+    for override in overrides:
+        key, _, value = override.partition("=")
+        key = key.strip().lstrip("+~").strip()
+        if "hydra" in re.split(r"[\s./@:]+", key) and key not in HYDRA_OWN:
+            raise ValueError(
+                f"{key} is not an option; of Hydra itself only {', '.join(HYDRA_OWN)} can be set"
+            )
+        group = key.partition("@")[0]
+        is_group = any((folder / group).is_dir() for folder in groups) if group else False
+        if ".." in group or (is_group and ".." in value):
+            raise ValueError(
+                f"{group} must be in conf or --config-dir, got {value!r}; give its folder by "
+                "--config-dir"
+            )
+
+
+def check_folder(folder: Path) -> None:
+    """Looks whether YAML files of others would set Hydra up or run what OmegaConf can run.
+
+    Raises:
+        ValueError: One would, by its name.
+    """
+    for path in _yaml_files(folder):
+        place = path.relative_to(folder)
+        if "hydra" in (*place.parts[:-1], path.stem):
+            raise ValueError(_no_hydra(path, str(place)))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if header := re.search(r"#\s*@package\s.*hydra.*", text):
+            raise ValueError(_no_hydra(path, header.group()))
+        # Whatever is refused below has one of these in its text; a backslash can hide letters.
+        if not any(sign in text for sign in ("hydra", "${", "\\", "defaults")):
+            continue
+        try:
+            config = OmegaConf.load(path)
+        except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError):
+            continue  # nobody can compose it
+        if isinstance(config, DictConfig):
+            check_file(path, config)
+
+
+def check_file(path: Path, config: DictConfig) -> None:
+    """The same for one file that is read already.
+
+    Raises:
+        ValueError: It sets Hydra up, or has more than plain values and references to them.
+    """
+    options: Any = OmegaConf.to_container(config, resolve=False)
+    for key in options:
+        if "hydra" in str(key):
+            raise ValueError(_no_hydra(path, str(key)))
+    defaults = options.pop("defaults", [])
+    for entry in defaults if isinstance(defaults, list) else []:
+        _check_default(path, entry)
+    for key, value in _values(options):
+        if isinstance(value, str) and _calls_resolver(value):
+            raise ValueError(
+                f"{key} must be a value or refer to one as in ${{name}}, got {value!r} in "
+                f"{str(path)!r}; set {key}= on the command line, where anything can be written"
+            )
+
+
+def _check_default(path: Path, entry: object) -> None:
+    pairs = entry.items() if isinstance(entry, dict) else [(entry, None)]
+    for group, chosen in pairs:
+        names = chosen if isinstance(chosen, list) else [] if chosen is None else [chosen]
+        if "hydra" in str(group) or any("hydra" in str(name) for name in names):
+            raise ValueError(_no_hydra(path, str(entry)))
+        if not _DEFAULT_GROUP.fullmatch(str(group)) or ".." in f"{group} {chosen}":
+            raise ValueError(_no_default(path, entry))
+        if not all(_DEFAULT_OPTION.fullmatch(str(name)) for name in names):
+            raise ValueError(_no_default(path, entry))
+
+
+def _no_default(path: Path, entry: object) -> str:
+    return (
+        f"defaults must name parts as in sampler: grid, got {entry!r} in {str(path)!r}; "
+        "name files of conf and --config-dir"
+    )
+
+
+def _no_hydra(path: Path, what: str) -> str:
+    return (
+        f"hydra is not an option of a file, got {what!r} in {str(path)!r}; remove it: what "
+        "Hydra itself does is set by this package"
+    )
+
+
+def _yaml_files(folder: Path) -> Iterator[Path]:
+    """All that Hydra could load, behind links too."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place) / name for name in sorted(files) if name.endswith(".yaml"))
+
+
+def _values(options: Any, key: str = "") -> Iterator[tuple[str, object]]:
+    """Every value, containers too, by its full key."""
+    if isinstance(options, dict):
+        pairs = list(options.items())
+    elif isinstance(options, list):
+        pairs = list(enumerate(options))
+    else:
+        return
+    for name, value in pairs:
+        place = f"{key}.{name}".lstrip(".")
+        yield place, value
+        yield from _values(value, place)
+
+
+def _calls_resolver(text: str) -> bool:
+    """Whether an interpolation has a colon, which a reference to a key cannot have."""
+    depth = 0
+    for sign in re.findall(r"\$\{|[}:]", text):
+        if sign == ":" and depth:
+            return True
+        depth = max(depth + {"${": 1, "}": -1}.get(sign, 0), 0)
+    return False
+
+
+def _lies_in(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def _located(key: str, target: str) -> object:
+    """What a target names, as an attribute of the module before it and no other way."""
+    module, _, name = target.rpartition(".")
+    try:
+        found = vars(importlib.import_module(module)).get(name)
+    except ImportError as error:
+        raise ValueError(
+            f"{key} must name what can be imported, got {target!r} ({error}); {_WHERE}"
+        ) from error
+    if found is None or isinstance(found, ModuleType):
+        raise ValueError(
+            f"{key} must name a class or function of a module, got {target!r}; {_WHERE}"
+        )
+    return found
+
+
+_WHERE = "put the package beside the folder of --config-dir or install it"
+
+
+def _is_part(found: object) -> bool:
+    """Whether its options are checked, by `part` or by pydantic's ``validate_call``."""
+    is_dataclass = isinstance(found, type) and "__pydantic_fields__" in vars(found)
+    return is_dataclass or hasattr(found, "raw_function")
