@@ -38,7 +38,7 @@ def networks() -> Plan:
 
 
 def results_with_permuted_seeds(plan: Plan, run: int) -> dict[tuple[int, int], TrialResult]:
-    """All recorded trainings, the labels of each network's seeds dealt anew."""
+    """All recorded trainings by their order, the labels of each network's seeds dealt anew."""
     stream = np.random.default_rng(run)
     results = {}
     by_network = recorded_by_network()
@@ -46,7 +46,7 @@ def results_with_permuted_seeds(plan: Plan, run: int) -> dict[tuple[int, int], T
         rows = by_network[candidate.number]
         for seed, row in enumerate(stream.permutation(rows)):
             loss, accuracy, seconds = row
-            results[candidate.number, seed] = TrialResult(
+            results[seed, candidate.number] = TrialResult(
                 Trial(candidate, seed, tiny_recipe(), tiny_dataset()),
                 "COMPLETE",
                 curve=(Epoch(loss, loss, accuracy),),

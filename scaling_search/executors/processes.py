@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import logging
 import multiprocessing
 import os
@@ -99,6 +100,10 @@ class Processes:
             pool.stop()
         for pool in pools.values():
             pool.join()
+        for future in itertools.chain(*self.__dict__.pop("_handed", {}).values()):
+            # Whoever waits for what was in flight learns that it will not come.
+            if future.cancel():
+                future.set_running_or_notify_cancel()
 
     @functools.cached_property
     def _devices(self) -> list[str]:
