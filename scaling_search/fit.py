@@ -55,10 +55,7 @@ class Surface:
 
     def corrected(self) -> Values:
         """The losses as they would be at exactly the target's cost, (trainings,)."""
-        data = self.observations
-        logs = np.log(data.flops_ratio / data.target)[data.network]
-        corrected: Values = data.loss + self.slope * logs
-        return corrected
+        return self.observations.corrected(self.slope)
 
     def loss(self, points: Points) -> Values:
         """The fitted loss at the target's cost, (points,)."""

@@ -54,13 +54,19 @@ def measured(
         yield network
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def num_workers(num_networks: int, seconds: float, start_seconds: float) -> int:
     """How many processes to start for networks that take so long each; 1 for none but this.
 
     They must save twice the seconds of their start, since their shares are never quite equal.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = max(1, min(cores or 1, num_networks // FEWEST_EACH))
+    workers = max(1, min(usable_cores(), num_networks // FEWEST_EACH))
     saved = num_networks * seconds * (1 - 1 / workers)
     return workers if saved > 2 * start_seconds else 1
 

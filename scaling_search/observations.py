@@ -56,6 +56,16 @@ class Observations:
         """Trainings of each network, (networks,)."""
         return np.bincount(self.network, minlength=len(self.candidates))
 
+    def corrected(self, slope: float) -> Values:
+        """The losses as they would be at exactly the target's cost, (trainings,).
+
+        Args:
+            slope: By how much the loss falls when the cost grows e-fold.
+        """
+        logs = np.log(self.flops_ratio / self.target)[self.network]
+        corrected: Values = self.loss + slope * logs
+        return corrected
+
 
 def of_results(
     finished: Iterable[TrialResult], *, response: Objective, target: float

@@ -79,7 +79,7 @@ class Pool:
             sizes=tuple(sizes.tolist()),
             terms=terms,
             design=np.hstack([terms[network], dummies - dummies.mean(axis=0)]),
-            response=np.concatenate([_corrected(part, surface.slope) for part in parts]),
+            response=np.concatenate([part.corrected(surface.slope) for part in parts]),
             network=network,
         )
         if is_singular(terms) or is_singular(pool.design) or pool.freedom < 1:
@@ -114,12 +114,6 @@ def _check(parts: Sequence[Observations]) -> None:
                 f"{FEWEST_PLACES}, got {len(part.shares)} on a line at {part.target:g}x; "
                 "take a wider candidates.tolerance"
             )
-
-
-def _corrected(data: Observations, slope: float) -> Values:
-    logs = np.log(data.flops_ratio / data.target)[data.network]
-    corrected: Values = data.loss + slope * logs
-    return corrected
 
 
 @dataclass(frozen=True, eq=False)

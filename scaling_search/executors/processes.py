@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import pebble
 from pydantic import Field
 
+from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Argument, T, part
 from scaling_search.timing import time_training
 from scaling_search.training import Trial, TrialResult, devices, train_trial
@@ -142,13 +143,6 @@ def most_productive(rates: Iterable[tuple[int, float]]) -> int:
 def numbers_to_try(num_cores: int, num_devices: int) -> list[int]:
     """Workers of a device to be measured; each of all devices' workers has a core for itself."""
     return [number for number in TRIED if number == 1 or number * num_devices <= num_cores]
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _middle(trials: Sequence[Trial]) -> Trial:

@@ -18,8 +18,8 @@ from scaling_search.executors.processes import (
     Processes,
     most_productive,
     numbers_to_try,
-    usable_cores,
 )
+from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Executor
 from scaling_search.training import Trial, train_trial
 from tests.composed import CONF, part
