@@ -35,7 +35,7 @@ from scaling_search.training import Epoch, Trial, TrialResult
 
 CONF = Path(__file__).parent.parent / "conf"
 STORAGES = {"journal": "study.log", "sqlite": "study.db"}
-NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None)
+NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0)
 
 
 @dataclass

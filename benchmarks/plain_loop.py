@@ -250,7 +250,9 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     rates: dict[str, list[float]] = {"processes": [], "plain loop": []}
     scores: dict[str, list[float]] = {}
-    with Processes(device=options.device, workers_per_device="auto") as executor:
+    with Processes(
+        device=options.device, workers_per_device="auto", retries=0, timeout_minutes=None
+    ) as executor:
         executor.check()
         warmed_up(executor, trials)
         arms: dict[str, Callable[[Sequence[Trial]], list[float]]] = {

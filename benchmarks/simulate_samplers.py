@@ -17,6 +17,7 @@ import argparse
 import heapq
 import itertools
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -61,7 +62,7 @@ SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")
 SEEDLESS = "seedless"
 """Focus without seed offsets in its model, for a flat truth with half-shared seeds."""
 NUM_SEEDS, REGION, SPREAD, NEAR, OBJECTIVE = 3, 0.15, 0.02, 0.002, "val_loss"
-LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=REGION)
+LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=REGION, failed_share=1.0)
 
 
 class Looks:
@@ -231,7 +232,11 @@ def simulated(case: Case, name: str, draw: int, slots: int) -> dict[str, float]:
         if part_of_seconds is not None and used >= part_of_seconds - 1e-9:
             got |= after_part(case, finished)
             part_of_seconds = None
-        if not ending and len(finished) < len(outcomes) and stopping.reached(finished, 0):
+        if (
+            not ending
+            and len(finished) < len(outcomes)
+            and stopping.reached(finished, 0, Counter())
+        ):
             ending = stopped(case, finished) | {"seconds": used}
         if part_of_seconds is None and (ending or name == SEEDLESS):
             break

@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from scaling_search.interruption import EXIT_CODE as INTERRUPTED
 from scaling_search.passwords import is_hidden, without_password
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ WIDTH = 110
 """Columns of tables where there is no terminal to ask."""
 
 USAGE_ERROR = 2
-INTERRUPTED = 130
 
 
 class UsageError(Exception):

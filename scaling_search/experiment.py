@@ -1,5 +1,6 @@
 """Every choice that decides an outcome, as one value: the root of the configuration."""
 
+from pathlib import Path
 from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import Field, Strict
@@ -44,12 +45,15 @@ class Limits:
             device, be it a GPU or a machine's CPU; None for no limit.
         region: End once the region of the best split is at most this part of what was searched;
             None to train all.
+        failed_share: Give up once more than this part of the trainings that ended, and of five at
+            least, have failed; 1 goes on whatever happens.
     """
 
     trainings: Annotated[int, Field(ge=1)] | None
     hours: Annotated[float, Field(gt=0)] | None
     gpu_hours: Annotated[float, Field(gt=0)] | None
     region: Annotated[float, Field(gt=0, lt=1)] | None
+    failed_share: Annotated[float, Field(ge=0, le=1)]
 
 
 @part
@@ -262,4 +266,6 @@ class Experiment:
         if recipe.equal == "training_flops" and candidate.number:
             target = self.candidates.target if target is None else target
             recipe = recipe.stretched(target / candidate.flops_ratio)
-        return Trial(candidate, seed, recipe, self.dataset)
+        is_kept = recipe.checkpoint_minutes is not None
+        checkpoints = Path(self.out).resolve() / "checkpoints" if is_kept else None
+        return Trial(candidate, seed, recipe, self.dataset, checkpoints=checkpoints)

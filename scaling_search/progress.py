@@ -41,6 +41,7 @@ class View:
     Attributes:
         console: Where to.
         objective: Which metric the best is chosen by.
+        slots: Trainings that may be in flight now.
     """
 
     def __init__(self, console: Console, objective: Objective) -> None:
@@ -48,7 +49,7 @@ class View:
         self.objective = objective
         self._live: Live | None = None
         self._running: dict[Key, tuple[Trial, float]] = {}
-        self._slots = 1
+        self.slots = 1
         self._num_trials = self._num_finished = self._num_failed = 0
         self._best: TrialResult | None = None
         # Sums instead of lists, so that a line takes as long for the last training as for the
@@ -72,7 +73,7 @@ class View:
 
     def begin(self, trials: Sequence[Trial], finished: Iterable[TrialResult], slots: int) -> None:
         """What there is to do and what was done before."""
-        self._slots, self._num_trials = max(1, slots), len(trials)
+        self.slots, self._num_trials = slots, len(trials)
         self._work_left = sum(map(work, trials))
         for result in finished:
             self._count(result, self._before)
@@ -86,7 +87,17 @@ class View:
         self._running.pop(result.trial.key, None)
         self._count(result, self._now)
         if self._live is None:
-            self.console.print(self._line(result), soft_wrap=True, highlight=False)
+            self.note(self._line(result))
+
+    def again(self, result: TrialResult) -> None:
+        """A training failed and will be tried again."""
+        self._running.pop(result.trial.key, None)
+        what = f"{describe(result.trial.candidate)} seed {result.trial.seed}"
+        self.note(f"{what}  failed and is tried again: {result.reason}")
+
+    def note(self, line: str) -> None:
+        """Says something besides."""
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _count(self, result: TrialResult, pace: "_Pace") -> None:
         self._num_finished += 1
@@ -112,7 +123,7 @@ class View:
             return math.nan
         rate, now = pace.seconds / pace.work, time.monotonic()
         done = sum(min(now - since, rate * work(trial)) for trial, since in self._running.values())
-        return max(0.0, rate * self._work_left - done) / self._slots
+        return max(0.0, rate * self._work_left - done) / max(1, self.slots)
 
     def _line(self, result: TrialResult) -> str:
         trial = result.trial

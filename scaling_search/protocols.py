@@ -224,6 +224,10 @@ class Executor(Protocol):
         """How many trainings may be in flight now; unknown, 0, before `check`."""
 
     @property
+    def retries(self) -> int:
+        """How often a training that failed is tried again."""
+
+    @property
     def device_share(self) -> float:
         """The part of a device that one training takes; known after `check`."""
 
@@ -241,7 +245,11 @@ class Executor(Protocol):
         """
 
     def submit(self, trial: "Trial") -> "Future[TrialResult]":
-        """Starts a training."""
+        """Starts a training.
+
+        The future raises `TimeoutError` where it took longer than it may, and anything else where
+        whoever trained is lost.
+        """
 
     def call(self, function: Callable[[Argument, str], T], argument: Argument) -> "Future[T]":
         """Calls a function with an argument and a device where a training would run.

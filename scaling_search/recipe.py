@@ -31,6 +31,9 @@ class Recipe:
         deterministic: Only deterministic kernels on CUDA; on a CPU results always repeat.
         compile: torch.compile for the steps; compiling outlasts a short training.
         cuda_graph: On CUDA, record a whole step once and replay it.
+        checkpoint_minutes: So often a training writes down where it is, to go on from there to
+            the same bits after it was interrupted; None for never. The one hyperparameter that
+            changes nothing, and may change between two commands.
         equal: What networks of one target have in common: ``epochs``, or ``training_flops``, at
             which a network that costs more trains for less.
     """
@@ -50,6 +53,7 @@ class Recipe:
     deterministic: bool
     compile: bool
     cuda_graph: bool
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None
     equal: Literal["epochs", "training_flops"]
 
     def stretched(self, factor: float) -> "Recipe":

@@ -22,7 +22,7 @@ from scaling_search.cells import (
     terminal_columns,
 )
 from scaling_search.conclusions import Conclusion, comparison_cells
-from scaling_search.files import csv, replace_file
+from scaling_search.files import replace_file
 from scaling_search.plots.accuracy import accuracy_over_flops
 from scaling_search.plots.curves import training_curves
 from scaling_search.plots.drawing import rendered
@@ -31,6 +31,7 @@ from scaling_search.plots.triangle import triangle_of_shares
 from scaling_search.region import GRID
 from scaling_search.results import Noise, noise
 from scaling_search.sections import Section
+from scaling_search.tables import csv
 
 FEW_DEGREES_OF_FREEDOM = 6
 """An error estimated from fewer differences is itself off by about a third."""

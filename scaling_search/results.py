@@ -11,6 +11,7 @@ VOLATILE = (
     "train_seconds",
     "total_seconds",
     "images_per_second",
+    "attempts",
     "device_share",
     "peak_memory_bytes",
     "finished",

@@ -2,11 +2,14 @@
 
 import bisect
 import logging
+import signal
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from scaling_search.interruption import Interruption
 from scaling_search.price import longest_of_round
 from scaling_search.progress import View, describe
 from scaling_search.protocols import Executor, Sampler
@@ -17,6 +20,9 @@ from scaling_search.training import Trial, TrialResult
 log = logging.getLogger(__name__)
 
 Running = dict[Future[TrialResult], Trial]
+
+LOOK_SECONDS = 1.0
+"""So often it is looked whether slots have come, as nodes join a cluster."""
 
 
 class Search:
@@ -35,13 +41,29 @@ class Search:
         *,
         provenance: Mapping[str, object],
         known: Sequence[TrialResult] = (),
+        retries: int = 0,
     ) -> None:
-        """Reads what was done before; ``known`` are results from elsewhere that count as done."""
+        """Reads what was done before.
+
+        Args:
+            trials: All trainings.
+            record: Where results go.
+            provenance: What made them, for every row.
+            known: Results from elsewhere that count as done.
+            retries: How often a training that failed is tried again, those that failed under
+                earlier commands too; not one that diverged, for it would again.
+        """
         self.trials = trials
         self.record = record
         self.provenance = provenance
-        self.finished = {r.trial.key: r for r in known} | record.results_of(trials)
+        self.retries = retries
+        before = record.results_of(trials)
+        self._attempts = {k: r.attempts for k, r in before.items() if self._may_pass(r)}
+        done = {key: result for key, result in before.items() if key not in self._attempts}
+        self.finished = {r.trial.key: r for r in known} | done
         self.stopped = ""
+        self._again: list[Trial] = []
+        self._reasons = Counter(r.kind for r in self.finished.values() if r.state == "FAIL")
         # Kept in order as trainings come and go: sorting all of them anew for each would take the
         # longer the more there are.
         self._ended = sorted(self.finished.values(), key=_order_of_result)
@@ -62,75 +84,147 @@ class Search:
         """Trains until nothing remains, the sampler ends it or a limit is reached.
 
         Without a sampler all trainings are done, seed by seed, the longest of a seed first. At a
-        limit nothing more is handed out; what is in flight ends.
-        On KeyboardInterrupt what has ended is recorded before it goes on its way.
+        limit nothing more is handed out; what is in flight ends. A training that failed is tried
+        again where that can help. On KeyboardInterrupt, and on SIGTERM, which raises it too, what
+        has ended is recorded before it goes on its way.
         """
         running: Running = {}
-        with executor:
+        with Interruption() as interruption, executor:
             if self._left:
-                executor.prepare(self._left)
+                with interruption.heeded():
+                    executor.prepare(self._left)
             with view:
                 view.begin(self.trials, self.finished.values(), executor.slots)
+                hands = _Hands(executor, view, interruption)
                 try:
-                    while self._fill(running, sampler, executor, view, stopping):
-                        done, _ = wait(running, return_when=FIRST_COMPLETED)
-                        self._collect(running, done, executor, view)
+                    while self._fill(running, sampler, hands, stopping):
+                        self._collect(running, hands.ended(running), hands)
                 except KeyboardInterrupt:
-                    self._collect(running, {f for f in running if f.done()}, executor, view)
+                    self._collect(running, {f for f in running if f.done()}, hands)
                     raise
-        self.record.stop(self.stopped)
+            self.record.stop(self.stopped, pause=hands.pause)
         log.info("ended: %s", self.stopped)
 
     def _fill(
         self,
         running: Running,
         sampler: Sampler | None,
-        executor: Executor,
-        view: View,
+        hands: "_Hands",
         stopping: Stopping | None,
     ) -> bool:
-        """Hands out trainings while there are slots; False when none is in flight any more."""
-        while len(running) < executor.slots:
-            if not self._left:
+        """Hands out trainings while there are slots; False when there is nothing to wait for."""
+        while True:
+            if not self._left and not self._again:
                 self.stopped = "all trainings are done"
-                break
-            if stopping is not None and (reached := stopping.reached(self._ended, len(running))):
+                return bool(running)
+            if stopping is not None and (
+                reached := stopping.reached(self._ended, len(running), self._reasons)
+            ):
                 self.stopped = reached
-                break
-            if sampler is None:
-                trial: Trial | None = longest_of_round(self._left)
-            else:
-                in_flight = sorted(running.values(), key=_order)
-                trial = sampler.choose(self._left, in_flight, self._ended)
+                return bool(running)
+            if len(running) >= hands.executor.slots:
+                return True
+            trial = self._again.pop(0) if self._again else self._chosen(running, sampler)
             if trial is None:
                 self.stopped = "the sampler wants no more"
-                break
-            del self._left[bisect.bisect_left(self._left, _order(trial), key=_order)]
-            view.started(trial)
-            running[executor.submit(trial)] = trial
-        return bool(running)
+                return bool(running)
+            running[hands.submit(trial)] = trial
 
-    def _collect(
-        self,
-        running: Running,
-        done: set[Future[TrialResult]],
-        executor: Executor,
-        view: View,
-    ) -> None:
+    def _chosen(self, running: Running, sampler: Sampler | None) -> Trial | None:
+        """The next of those that are left, taken from them."""
+        if sampler is None:
+            trial: Trial | None = longest_of_round(self._left)
+        else:
+            in_flight = sorted(running.values(), key=_order)
+            trial = sampler.choose(self._left, in_flight, self._ended)
+        if trial is not None:
+            del self._left[bisect.bisect_left(self._left, _order(trial), key=_order)]
+        return trial
+
+    def _collect(self, running: Running, done: set[Future[TrialResult]], hands: "_Hands") -> None:
         for future in sorted(done, key=lambda f: _order(running[f])):
             trial = running.pop(future)
-            error = future.exception()
-            if error is None:
-                result = replace(future.result(), device_share=executor.device_share)
-            else:
-                reason = f"worker lost: {error}".splitlines()[0]
-                result = TrialResult(trial, "FAIL", reason=reason)
-            finished = datetime.now(UTC).isoformat(timespec="seconds")
-            self.record.add(result, finished=finished, **self.provenance)
-            self.finished[trial.key] = result
-            bisect.insort(self._ended, result, key=_order_of_result)
+            result = replace(
+                _result_of(future, trial),
+                device_share=hands.executor.device_share,
+                attempts=self._attempts.pop(trial.key, 0) + 1,
+            )
             _log(result)
-            view.ended(result)
+            if self._may_pass(result):
+                self._attempts[trial.key] = result.attempts
+                self._again.append(trial)
+                hands.view.again(result)
+                continue
+            finished = datetime.now(UTC).isoformat(timespec="seconds")
+            self.record.add(result, pause=hands.pause, finished=finished, **self.provenance)
+            self.finished[trial.key] = result
+            self._reasons.update([result.kind] if result.state == "FAIL" else [])
+            bisect.insort(self._ended, result, key=_order_of_result)
+            if trial.checkpoint is not None:
+                trial.checkpoint.unlink(missing_ok=True)
+            hands.view.ended(result)
+
+    def _may_pass(self, result: TrialResult) -> bool:
+        """Whether a training failed that is to be tried again."""
+        is_worth_it = result.state == "FAIL" and not result.is_divergent
+        return is_worth_it and result.attempts <= self.retries
+
+
+class _Hands:
+    """Where a search gives trainings to, and what it waits with.
+
+    Attributes:
+        executor: Runs them.
+        view: Shows them.
+        interruption: Ends each wait.
+    """
+
+    def __init__(self, executor: Executor, view: View, interruption: Interruption) -> None:
+        self.executor = executor
+        self.view = view
+        self.interruption = interruption
+
+    def submit(self, trial: Trial) -> Future[TrialResult]:
+        """Starts a training; where it runs in this process, until it has ended."""
+        self.view.started(trial)
+        with self.interruption.heeded():
+            return self.executor.submit(trial)
+
+    def ended(self, running: Running) -> set[Future[TrialResult]]:
+        """Those that have ended, after a wait for the next, or for slots."""
+        self.view.slots = self.executor.slots
+        if not running:
+            self.interruption.sleep(LOOK_SECONDS)
+            return set()
+        with self.interruption.heeded():
+            done, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        return done
+
+    def pause(self, reason: str, seconds: float) -> None:
+        """Waits until the storage is tried again."""
+        log.warning("%s; trying again in %.0f s", reason, seconds)
+        self.view.note(f"{reason}; trying again in {seconds:.0f} s")
+        self.interruption.sleep(seconds)
+
+
+def _result_of(future: Future[TrialResult], trial: Trial) -> TrialResult:
+    """What came of a training, be it only why nothing did."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, TimeoutError):
+        return TrialResult(trial, "FAIL", reason="overdue: longer than executor.timeout_minutes")
+    said = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if code := getattr(error, "exitcode", None):
+        said += f" (exit code {code}{_BY_SIGNAL.get(-code, '')})"
+    return TrialResult(trial, "FAIL", reason=f"worker lost: {said}")
+
+
+_BY_SIGNAL = {
+    signal.SIGKILL: ", SIGKILL: by someone, or by the system for want of memory",
+    signal.SIGBUS: ", SIGBUS: a file of the data became shorter while it was read",
+}
+"""What ends a process from outside."""
 
 
 def _order(trial: Trial) -> tuple[int, int, float, float]:

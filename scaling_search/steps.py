@@ -1,5 +1,7 @@
 """Optimisation steps: of a whole batch, of its parts in turn, or recorded once and replayed."""
 
+from collections.abc import Callable, Iterator, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -80,37 +82,101 @@ class Steps:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate  # this very tensor, whatever the optimiser made of it
+        self._warm_up_left = NUM_WARM_UP
         self._aside: torch.cuda.Stream | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         if recipe.cuda_graph and self._device.type == "cuda":
             self._aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch's
 
-    def epoch(self) -> Tensor:
+    @property
+    def taken_of_epoch(self) -> int:
+        """Steps taken since the last epoch's end; after an epoch all of it."""
+        return (self.taken - 1) % self.per_epoch + 1 if self.taken else 0
+
+    def epoch(self, after_step: Callable[[], None] = lambda: None) -> Tensor:
         """Takes the steps that are left of an epoch, the last cut short; the sum of their losses.
 
         The sum stays on the device, so that only who reads it waits; the next epoch overwrites it.
+
+        Args:
+            after_step: Called after each step but the last of an epoch.
         """
         until = min(self.total, (self.taken // self.per_epoch + 1) * self.per_epoch)
-        self._losses.zero_()
+        if self.taken % self.per_epoch == 0:
+            self._losses.zero_()
         while self.taken < until:
             self.advance()
+            if self.taken < until:
+                after_step()
         return self._losses
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on, by name; each a copy in the host's memory."""
+        held = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self._tensors()
+        }
+        held["random"] = torch.get_rng_state()
+        if self._device.type == "cuda":
+            held["random.cuda"] = torch.cuda.get_rng_state(self._device)
+        return held
+
+    def restore(self, state: Mapping[str, Tensor], taken: int) -> None:
+        """Goes on from where another training of the same trial was.
+
+        Args:
+            state: As `state` gave it.
+            taken: Steps that it had taken.
+        """
+        for number, parameter in enumerate(self._parameters()):
+            if f"momentum.{number}" in state:  # the first step would have made it
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        with torch.no_grad():
+            for name, tensor in self._tensors():
+                tensor.copy_(state[name])
+        torch.set_rng_state(state["random"])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(state["random.cuda"], self._device)
+        self.taken = taken
+        self._step.fill_(taken)
+        if taken % self.per_epoch:
+            self._draw(taken // self.per_epoch)
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for name, tensor in self.network.state_dict().items():
+            yield f"network.{name}", tensor
+        if self.averaged is not None:
+            for name, tensor in self.averaged.state_dict().items():
+                yield f"averaged.{name}", tensor
+        for number, parameter in enumerate(self._parameters()):
+            buffer = self.optimizer.state[parameter].get("momentum_buffer")
+            if buffer is not None:
+                yield f"momentum.{number}", buffer
+        yield "losses", self._losses
+
+    def _parameters(self) -> Iterator[Tensor]:
+        for group in self.optimizer.param_groups:
+            yield from group["params"]
 
     def advance(self) -> None:
         """Takes one step."""
         epoch, place = divmod(self.taken, self.per_epoch)
         if place == 0:
-            for held, new in zip(self._draws, self._drawn(epoch), strict=True):
-                held.copy_(new, non_blocking=True)
+            self._draw(epoch)
         if self._aside is None:
             self._take()
-        elif self.taken < NUM_WARM_UP:
+        elif self._warm_up_left:
+            self._warm_up_left -= 1
             self._take_aside(self._aside)
         else:
             if self._graph is None:
                 self._graph = self._captured(self._aside)
             self._graph.replay()
         self.taken += 1
+
+    def _draw(self, epoch: int) -> None:
+        for held, new in zip(self._draws, self._drawn(epoch), strict=True):
+            held.copy_(new, non_blocking=True)
 
     def _drawn(self, epoch: int) -> Draws:
         number = len(self._data.splits.train.labels)

@@ -1,6 +1,7 @@
 """When a search ends before all is trained."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from scaling_search.experiment import Limits
@@ -20,6 +21,10 @@ Each look is another chance to be sure by luck; few of them keep that rare.
 """
 
 
+FEWEST = 5
+"""Trainings that a share of failed ones is taken of at least."""
+
+
 class Stopping:
     """Looks at the limits whenever a training could be handed out; its hours count from here.
 
@@ -29,6 +34,7 @@ class Stopping:
             when an uninterrupted one would have.
         target: Cost over the base network's.
         is_lost: Whether another command has taken the run's folder over.
+        gave_up: Whether too many trainings failed.
     """
 
     def __init__(
@@ -42,19 +48,26 @@ class Stopping:
         self.record = record
         self.target = target
         self.is_lost = is_lost
+        self.gave_up = False
         self._since = time.monotonic()
         self._looks = record.looks
 
-    def reached(self, finished: Sequence[TrialResult], num_running: int) -> str:
+    def reached(
+        self, finished: Sequence[TrialResult], num_running: int, reasons: Counter[str]
+    ) -> str:
         """The limit that is reached with these results and so many in flight, else nothing.
 
         Args:
             finished: Sorted by candidate and seed.
             num_running: Trainings in flight, which count as done where trainings are counted.
+            reasons: Kinds of reasons for which some of the finished failed.
         """
         limits = self.limits
         if self.is_lost():
             return "another command has taken the folder over"
+        if reasons.total() > limits.failed_share * max(FEWEST, len(finished)):
+            self.gave_up = True
+            return self._failed(finished, reasons)
         if limits.trainings is not None and len(finished) + num_running >= limits.trainings:
             return f"limits.trainings={limits.trainings} is reached"
         if limits.hours is not None and time.monotonic() - self._since >= limits.hours * 3600:
@@ -64,6 +77,15 @@ class Stopping:
         if limits.region is not None:
             return self._region(finished, limits.region)
         return ""
+
+    def _failed(self, finished: Sequence[TrialResult], reasons: Counter[str]) -> str:
+        ((kind, number),) = reasons.most_common(1)
+        failed = [result for result in finished if result.state == "FAIL"]
+        example = next(result.reason for result in failed if result.kind == kind)
+        return (
+            f"limits.failed_share={self.limits.failed_share:g} is exceeded: {len(failed)} of "
+            f"{len(finished)} trainings failed, {number} of them so: {example}"
+        )
 
     def _region(self, finished: Sequence[TrialResult], limit: float) -> str:
         looks = self._looks

@@ -1,10 +1,12 @@
 """The record of a search: an Optuna study that holds one trial for each training that ended."""
 
 import base64
+import functools
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -26,6 +28,20 @@ KEY = ("network", "seed", "epochs", "learning_rate")
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+PATIENCE_SECONDS = 90.0
+"""So long storage that cannot be written is tried again: a server starts anew, a lock is held."""
+
+MOST_SECONDS = 10.0
+"""Between two tries."""
+
+Pause = Callable[[str, float], None]
+"""Waits so many seconds, for a reason that it may tell."""
+
+
+def _pause(reason: str, seconds: float) -> None:
+    del reason
+    time.sleep(seconds)
+
 
 def direction(objective: Objective) -> Literal["minimize", "maximize"]:
     """Which way an objective is better, in Optuna's words."""
@@ -39,7 +55,8 @@ def open_storage(storage: str) -> BaseStorage:
         RuntimeError: It cannot be opened.
     """
     if _is_journal(storage):
-        return JournalStorage(JournalFileBackend(storage))
+        # Its lock is a link that names the file; a relative name would be taken from elsewhere.
+        return JournalStorage(JournalFileBackend(str(Path(storage).resolve())))
     try:
         return RDBStorage(storage)
     except Exception as error:
@@ -133,8 +150,15 @@ class Record:
         """Of the dataset that was trained on."""
         return str(self.study.user_attrs.get("choices", {}).get("dataset", ""))
 
-    def add(self, result: TrialResult, **extra: object) -> None:
+    def add(self, result: TrialResult, *, pause: Pause = _pause, **extra: object) -> None:
         """Records a training that ended, in one transaction.
+
+        Storage that cannot be written is tried again for as long as `PATIENCE_SECONDS`.
+
+        Args:
+            result: Of the training.
+            pause: Waits until the next try.
+            extra: More columns.
 
         Raises:
             RuntimeError: The storage cannot be written.
@@ -150,10 +174,32 @@ class Record:
             user_attrs={"row": _row(result) | extra},
             intermediate_values=values,
         )
-        try:
+        self._written(functools.partial(self._add, trial), pause)
+
+    def _add(self, trial: optuna.trial.FrozenTrial, *, is_first_try: bool) -> None:
+        # The answer of a try that failed may be all that was lost.
+        if is_first_try or trial.user_attrs["row"] not in self._all_rows():
             self.study.add_trial(trial)
-        except Exception as error:
-            raise RuntimeError(_unusable(self.storage, error)) from error
+
+    def _written(self, write: Callable[..., None], pause: Pause) -> None:
+        """Writes, again and again where storage is locked, full or gone, until patience ends."""
+        end, seconds, is_first_try = time.monotonic() + PATIENCE_SECONDS, 1.0, True
+        while True:
+            try:
+                if _is_journal(self.storage):
+                    Path(self.storage).stat()  # Optuna would begin a new one
+                    if not is_first_try:  # what filled the disk may be a half
+                        _cut_to_whole_lines(Path(self.storage))
+                write(is_first_try=is_first_try)
+            except Exception as error:
+                unusable = _unusable(self.storage, error)
+                if time.monotonic() + seconds > end:
+                    raise RuntimeError(unusable) from error
+            else:
+                return
+            is_first_try = False
+            pause(unusable, seconds)
+            seconds = min(2 * seconds, MOST_SECONDS)
 
     @property
     def looks(self) -> list[Look]:
@@ -186,18 +232,29 @@ class Record:
         """Why the last command ended, empty before the first did."""
         return str(self.study.user_attrs.get("stopped", ""))
 
-    def stop(self, reason: str) -> None:
-        """Records why a command ended."""
-        self.study.set_user_attr("stopped", reason)
+    def stop(self, reason: str, *, pause: Pause = _pause) -> None:
+        """Records why a command ended, with the patience of `add`."""
+
+        def write(**_: bool) -> None:
+            self.study.set_user_attr("stopped", reason)
+
+        self._written(write, pause)
 
     def rows(self) -> list[Row]:
-        """The row of every training, in the order in which they ended."""
+        """The last row of every training, in the order in which they first ended."""
+        return list(self._rows().values())
+
+    def _rows(self) -> dict[tuple[object, ...], Row]:
+        """The same by `KEY`; one that failed and was tried again has several."""
+        return {tuple(row[name] for name in KEY): row for row in self._all_rows()}
+
+    def _all_rows(self) -> list[Row]:
         trials = self.study.get_trials(deepcopy=False)
         return [dict(t.user_attrs["row"]) for t in trials if "row" in t.user_attrs]
 
     def results_of(self, trials: Iterable[Trial]) -> dict[Key, TrialResult]:
         """The results of those of the trials that have ended, by their keys."""
-        rows = {tuple(row[name] for name in KEY): row for row in self.rows()}
+        rows = self._rows()
         return {t.key: _result(t, rows[t.key]) for t in trials if t.key in rows}
 
 
@@ -217,7 +274,7 @@ def _cut_to_whole_lines(journal: Path) -> None:
     """
     if not journal.exists() or journal.read_bytes()[-1:] in {b"", b"\n"}:
         return
-    lock = JournalFileSymlinkLock(str(journal))
+    lock = JournalFileSymlinkLock(str(journal.resolve()))
     lock.acquire()  # whoever writes just now ends the line
     try:
         content = journal.read_bytes()
@@ -239,6 +296,7 @@ def _row(result: TrialResult) -> Row:
         value = getattr(result, name)
         row[name] = value if math.isfinite(value) else None
     for name in (
+        "attempts",
         "device_share",
         "peak_memory_bytes",
         "micro_batches",
@@ -284,7 +342,8 @@ def _result(trial: Trial, row: Mapping[str, object]) -> TrialResult:
         images_per_second=seconds("images_per_second"),
         device_share=seconds("device_share"),
         peak_memory_bytes=int(str(row["peak_memory_bytes"])),
-        micro_batches=int(str(row.get("micro_batches", 1))),
+        micro_batches=int(str(row["micro_batches"])),
+        attempts=int(str(row["attempts"])),
         device=str(row["device"]),
         host=str(row["host"]),
         versions=str(row["versions"]),

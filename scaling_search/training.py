@@ -10,20 +10,19 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from scaling_search.batches import Loaded, load
-from scaling_search.candidates import Candidate
-from scaling_search.protocols import Dataset, Split
+from scaling_search.checkpoints import Progress
+from scaling_search.protocols import Split
 from scaling_search.recipe import Recipe, learning_rate
 from scaling_search.steps import Steps, autocast
+from scaling_search.trial import Epoch, Key, TestScores, Trial, TrialResult
 
 __all__ = [
     "Epoch",
@@ -48,118 +47,6 @@ KEPT_BYTES = 1 << 30
 """Freed memory that a process on a CPU keeps for its next step."""
 
 
-Key = tuple[str, int, float, float]
-"""What makes a training the same within an experiment: network, seed, epochs, learning rate."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training of one candidate with one seed; small, whole, and able to travel.
-
-    Attributes:
-        on_test: Whether the trained network is evaluated on the test split too, once.
-    """
-
-    candidate: Candidate
-    seed: int
-    recipe: Recipe
-    dataset: Dataset
-    on_test: bool = False
-
-    @property
-    def key(self) -> Key:
-        """What makes it the same as another."""
-        return self.candidate.network, self.seed, self.recipe.epochs, self.recipe.learning_rate
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Place in the canonical order: seed by seed, then by candidate."""
-        return self.seed, self.candidate.number
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One point of a training curve; losses are mean cross-entropies in nats.
-
-    Attributes:
-        train_loss: Over the epoch's steps, with label smoothing and augmentation.
-        val_loss: On the validation split, without smoothing.
-        val_accuracy: Top-1 on the validation split, a fraction.
-    """
-
-    train_loss: float
-    val_loss: float
-    val_accuracy: float
-
-
-@dataclass(frozen=True)
-class TestScores:
-    """What a trained network gave on the test split.
-
-    Attributes:
-        loss: Mean cross-entropy in nats, without smoothing.
-        accuracy: Top-1, a fraction.
-        packed_losses: Each image's cross-entropy as float16, lowest byte first.
-        packed_hits: Whether each image was recognised, eight to a byte.
-    """
-
-    loss: float
-    accuracy: float
-    packed_losses: bytes
-    packed_hits: bytes
-
-    @property
-    def losses(self) -> NDArray[np.float64]:
-        """Each image's cross-entropy, to three digits."""
-        return np.frombuffer(self.packed_losses, "<f2").astype(np.float64)
-
-    @property
-    def hits(self) -> NDArray[np.float64]:
-        """For each image 1 if it was recognised, else 0."""
-        bits = np.frombuffer(self.packed_hits, np.uint8)
-        return np.unpackbits(bits, count=len(self.packed_losses) // 2).astype(np.float64)
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """What a trial gave. Metrics are those of the last epoch, None if it failed.
-
-    Attributes:
-        trial: The trial.
-        state: COMPLETE or FAIL.
-        reason: Why it failed, in one line, else empty.
-        curve: One point for each epoch that ended.
-        train_seconds: Wall time of the training steps.
-        total_seconds: Wall time of all, data and evaluation included.
-        images_per_second: Training images over `train_seconds`.
-        device_share: Part of the device that it took, as its executor says.
-        peak_memory_bytes: Most memory held: allocated on CUDA, else resident in the process.
-        micro_batches: Parts of a batch whose gradients were summed because memory was short; batch
-            norm then has the statistics of a part.
-        device: Where it ran, by the device's own name.
-        host: Name of the machine.
-        versions: Of Python and torch.
-        traceback: For the log.
-        test: Of the last epoch's network on the test split, where the trial asked for it.
-    """
-
-    trial: Trial
-    state: Literal["COMPLETE", "FAIL"]
-    reason: str = ""
-    curve: tuple[Epoch, ...] = ()
-    train_seconds: float = math.nan
-    total_seconds: float = math.nan
-    images_per_second: float = math.nan
-    device_share: float = 1.0
-    peak_memory_bytes: int = 0
-    micro_batches: int = 1
-    device: str = ""
-    host: str = ""
-    versions: str = ""
-    traceback: str = ""
-    test: TestScores | None = None
-
-
 def train_trial(trial: Trial, device: str) -> TrialResult:
     """The result of a trial on a device (``cpu``, ``cuda:1``, ``mps``).
 
@@ -179,9 +66,10 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
             reason=f"{type(error).__name__}: {error}".splitlines()[0],
             traceback=traceback.format_exc(),
         )
+    before = 0.0 if math.isnan(result.total_seconds) else result.total_seconds
     return replace(
         result,
-        total_seconds=time.perf_counter() - started,
+        total_seconds=before + time.perf_counter() - started,
         device=device_name(device),
         host=socket.gethostname(),
         versions=VERSIONS,
@@ -256,32 +144,34 @@ def _trained(trial: Trial, data: Loaded, device: str, micro_batches: int) -> Tri
     torch.manual_seed(trial.seed)
     network = trial.candidate.architecture.build().to(device)
     steps = Steps(network, data, trial.recipe, seed=trial.seed, micro_batches=micro_batches)
+    where = f"{VERSIONS}, {device_name(device)}, micro-batches {micro_batches}"
+    progress = Progress(trial, steps, where)
+    progress.restore()
     evaluated = steps.averaged or steps.network
     at_once = -(-EVALUATED_AT_ONCE // micro_batches)
-    curve: list[Epoch] = []
-    train_seconds = 0.0
     while steps.taken < steps.total:
-        started, before = time.perf_counter(), steps.taken
-        steps.network.train()
-        losses = steps.epoch().item()  # the epoch's one wait for the device
-        train_loss = losses / (steps.taken - before)
-        train_seconds += time.perf_counter() - started
-        _check_finite("training", train_loss, len(curve))
+        with progress.timed():
+            steps.network.train()
+            # The epoch's one wait for the device.
+            train_loss = steps.epoch(progress.keep_if_due).item() / steps.taken_of_epoch
+        _check_finite("training", train_loss, len(progress.curve))
         val_loss, val_accuracy = evaluate(
             evaluated, data, data.splits.val, trial, device, at_once=at_once
         )
-        _check_finite("validation", val_loss, len(curve))
-        curve.append(Epoch(train_loss, val_loss, val_accuracy))
+        _check_finite("validation", val_loss, len(progress.curve))
+        progress.curve.append(Epoch(train_loss, val_loss, val_accuracy))
+        progress.keep_if_due()
     test = None
     if trial.on_test:
         test = _test(evaluated, data, trial, device, at_once)
-        _check_finite("test", test.loss, len(curve) - 1)
+        _check_finite("test", test.loss, len(progress.curve) - 1)
     return TrialResult(
         trial,
         "COMPLETE",
-        curve=tuple(curve),
-        train_seconds=train_seconds,
-        images_per_second=steps.total * steps.batch_size / train_seconds,
+        curve=tuple(progress.curve),
+        train_seconds=progress.train_seconds,
+        total_seconds=progress.seconds_before,
+        images_per_second=steps.total * steps.batch_size / progress.train_seconds,
         peak_memory_bytes=_peak_memory_bytes(device),
         micro_batches=micro_batches,
         test=test,

@@ -10,6 +10,8 @@ from scaling_search.training import Trial
 class InProcess:
     """Has nothing to settle, and calls functions at once."""
 
+    retries: int = 0
+
     def prepare(self, trials: Sequence[Trial]) -> None:
         """Settles nothing."""
 

@@ -24,7 +24,7 @@ from tests.in_process import InProcess
 from tests.proxies import buildable
 from tests.tiny import tiny_experiment
 
-NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None)
+NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0)
 
 
 @dataclass

@@ -56,7 +56,7 @@ def tiny_scale(**changes: Any) -> Scale:
 
 def limits(**changes: Any) -> Limits:
     options: dict[str, Any] = {"trainings": None, "hours": None, "gpu_hours": None, "region": None}
-    return Limits(**options | changes)
+    return Limits(**options | {"failed_share": 0.5} | changes)
 
 
 def tpe(**changes: Any) -> Tpe:
@@ -105,6 +105,7 @@ OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
         "hours": at_most(0) | st.text(),
         "gpu_hours": at_most(0) | st.text(),
         "region": at_most(0) | at_least(1),
+        "failed_share": below(0) | above(1),
     },
     tiny_network: {
         "num_layers": st.lists(st.integers(max_value=0), min_size=2, max_size=2),
@@ -137,8 +138,17 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_its_option(
     refuse()
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(tiny_recipe())])
-@pytest.mark.parametrize("value", [math.nan, math.inf, "1", None])
+OPTIONAL = ("checkpoint_minutes",)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (field.name, value)
+        for field in fields(tiny_recipe())
+        for value in (math.nan, math.inf, "1", *([] if field.name in OPTIONAL else [None]))
+    ],
+)
 def test_options_are_neither_converted_nor_infinite(name: str, value: object) -> None:
     with pytest.raises(pydantic.ValidationError, match=name):
         tiny_recipe(**{name: value})

@@ -187,6 +187,7 @@ def test_tables_of_failures_alone_are_empty_but_for_their_number() -> None:
 
 def test_volatile_columns_are_those_that_two_runs_cannot_share() -> None:
     assert set(VOLATILE) == {
+        "attempts",
         "train_seconds",
         "total_seconds",
         "images_per_second",

@@ -3,6 +3,8 @@
 import functools
 import io
 import math
+import signal
+import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -13,7 +15,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from scaling_search import search as search_module
 from scaling_search.experiment import Experiment, Limits
+from scaling_search.interruption import Interruption
 from scaling_search.progress import View
 from scaling_search.protocols import Executor, Sampler
 from scaling_search.results import VOLATILE, curves_table, results_table
@@ -25,9 +29,9 @@ from scaling_search.study import Record
 from scaling_search.training import Key, Trial, TrialResult, train_trial
 from tests.faults import Faulty
 from tests.in_process import InProcess
-from tests.tiny import ended, tiny_experiment, tiny_plan
+from tests.tiny import ended, tiny_experiment, tiny_plan, tiny_recipe
 
-NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None)
+NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0)
 PROVENANCE = {"version": "1", "commit": "abc"}
 TPE = Tpe(objective="val_loss", num_startup=2, seed=0)
 
@@ -45,14 +49,14 @@ class Executing(InProcess):
     Attributes:
         slots: Trainings that may be in flight; those whose results nobody took yet.
         interrupt_at: At this submission, counted from 1, somebody presses Ctrl-C.
-        lost: Keys of trainings whose worker is lost.
+        lost: How often the worker of a training is lost, by its key.
         is_forgetful: Trains again what another test has trained.
         submitted: Keys of all trainings, in order.
     """
 
     slots: int = 1
     interrupt_at: int = 0
-    lost: tuple[Key, ...] = ()
+    lost: dict[Key, int] = field(default_factory=dict)
     is_forgetful: bool = False
     submitted: list[Key] = field(default_factory=list)
     is_open: bool = False
@@ -67,7 +71,7 @@ class Executing(InProcess):
             raise KeyboardInterrupt
         self.submitted.append(trial.key)
         future: Future[TrialResult] = Future()
-        if trial.key in self.lost:
+        if self.submitted.count(trial.key) <= self.lost.get(trial.key, 0):
             future.set_exception(RuntimeError("killed by signal 9\nwith its last words"))
         else:
             future.set_result(train_trial(trial, "cpu") if self.is_forgetful else trained(trial))
@@ -116,6 +120,7 @@ def run(
     *,
     known: Sequence[TrialResult] = (),
     trials: Sequence[Trial] | None = None,
+    retries: int = 0,
     **limits: Any,
 ) -> tuple[Search, str]:
     """A command's search, after it has ended, and what it printed."""
@@ -124,6 +129,7 @@ def run(
         opened(experiment),
         provenance=PROVENANCE,
         known=known,
+        retries=retries,
     )
     printed = io.StringIO()
     view = View(Console(file=printed, width=200), experiment.objective)
@@ -248,7 +254,7 @@ def test_a_failing_training_is_a_row_and_the_search_goes_on(
     assert "failed: RuntimeError: loaded by process" in printed.splitlines()[1]
     assert "and a second line" in caplog.text  # the whole traceback is in the log
     assert search.stopped == "all trainings are done"
-    # It is not tried again: nothing about it would be different.
+    # It is not tried again where that is not asked for.
     executor = Executing()
     run(experiment, executor, trials=trials)
     assert executor.submitted == []
@@ -259,10 +265,157 @@ def test_a_lost_worker_is_a_failed_training_and_the_search_goes_on(
     experiment: Experiment, slots: int
 ) -> None:
     trials = experiment.trials(tiny_plan())
-    run(experiment, Executing(slots, lost=(trials[2].key,)))
+    run(experiment, Executing(slots, lost={trials[2].key: 1}))
     results, _ = tables(experiment)
     assert results["state"].tolist() == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
     assert results["reason"][2] == "worker lost: killed by signal 9"
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_lost_training_is_tried_again_and_ends_as_if_nothing_had_been(
+    tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], slots: int
+) -> None:
+    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    often, once = (t.key for t in experiment.trials(tiny_plan())[2:4])
+    executor = Executing(slots, lost={often: 2, once: 1})
+    search, printed = run(experiment, executor, retries=2)
+    assert len(executor.submitted) == 8 + 3
+    assert_equal(tables(experiment), expected)
+    assert {k: r.attempts for k, r in search.finished.items() if r.attempts > 1} == {
+        often: 3,
+        once: 2,
+    }
+    assert printed.count("failed and is tried again: worker lost: killed by signal 9") == 3
+
+
+def test_a_training_is_tried_again_as_often_as_asked_and_no_more(experiment: Experiment) -> None:
+    key = experiment.trials(tiny_plan())[2].key
+    executor = Executing(lost={key: 99})
+    search, _ = run(experiment, executor, retries=2)
+    assert executor.submitted.count(key) == 3
+    assert (search.finished[key].state, search.finished[key].attempts) == ("FAIL", 3)
+    # As many more as are allowed later, and where it passes the failure is gone from all tables.
+    executor = Executing(lost={key: 1})
+    search, printed = run(experiment, executor, retries=4)
+    assert executor.submitted == [key, key]
+    assert (search.finished[key].state, search.finished[key].attempts) == ("COMPLETE", 5)
+    assert tables(experiment)[0]["state"].tolist() == ["COMPLETE"] * 4
+    assert printed.splitlines()[-1].startswith("4/4")
+
+
+def test_a_training_that_diverged_is_not_tried_again(experiment: Experiment) -> None:
+    wild = tiny_recipe(learning_rate=1e30, warmup_epochs=0.0)
+    trials = [replace(t, recipe=wild) for t in experiment.trials(tiny_plan())[:2]]
+    executor = Executing()
+    for _ in range(2):
+        run(experiment, executor, trials=trials, retries=5)
+    assert executor.submitted == [trial.key for trial in trials]
+    assert tables(experiment)[0]["state"].tolist() == ["FAIL", "FAIL"]
+
+
+def test_too_many_failures_end_the_search_with_the_commonest_reason(
+    experiment: Experiment,
+) -> None:
+    experiment = replace(experiment, num_seeds=3)
+    trials = experiment.trials(tiny_plan())
+    trials[0] = replace(trials[0], recipe=tiny_recipe(learning_rate=1e30, warmup_epochs=0.0))
+    lost = {trial.key: 1 for trial in trials[2:]}
+    search, _ = run(experiment, Executing(lost=lost), trials=trials, failed_share=0.4)
+    assert len(search.finished) == 4
+    assert search.stopped == (
+        "limits.failed_share=0.4 is exceeded: 3 of 4 trainings failed, 2 of them so: worker lost: "
+        "killed by signal 9"
+    )
+    executor = Executing()
+    search, _ = run(experiment, executor, trials=trials, failed_share=0.4)
+    assert executor.submitted == []  # nothing is different
+    search, _ = run(experiment, executor, trials=trials, failed_share=0.4, retries=1)
+    assert len(executor.submitted) == 8 + 2
+    assert search.stopped == "all trainings are done"
+
+
+@pytest.mark.parametrize(("share", "number"), [(0.0, 1), (0.5, 3), (0.79, 4), (1.0, 8)])
+def test_a_few_failures_are_no_share_of_many(
+    experiment: Experiment, share: float, number: int
+) -> None:
+    trials = replace(experiment, num_seeds=2).trials(tiny_plan())
+    lost = {trial.key: 1 for trial in trials}
+    search, _ = run(experiment, Executing(lost=lost), trials=trials, failed_share=share)
+    assert len(search.finished) == number
+
+
+class Joining(Executing):
+    """Has no slot until it was asked some times, as a cluster without nodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_asked = 0
+
+    @property
+    def slots(self) -> int:
+        self.num_asked += 1
+        return 2 if self.num_asked > 4 else 0
+
+    @slots.setter
+    def slots(self, value: int) -> None:
+        pass
+
+
+def test_a_search_waits_for_slots(
+    tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "LOOK_SECONDS", 0.01)
+    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    run(experiment, Joining())
+    assert_equal(tables(experiment), expected)
+
+
+class Signalled(Executing):
+    """Sends itself a signal when it is given its third training, and goes on with it."""
+
+    def submit(self, trial: Trial) -> Future[TrialResult]:
+        future = super().submit(trial)
+        if len(self.submitted) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return future
+
+
+def test_sigterm_ends_a_search_as_ctrl_c_does(
+    tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment, Signalled())
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert len(opened(experiment).rows()) == 2
+    run(experiment)
+    assert_equal(tables(experiment), expected)
+
+
+def test_storage_that_is_locked_for_a_while_is_waited_for(
+    tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    record = Record(f"sqlite:///{tmp_path}/study.db?timeout=0.1", "tiny", "val_loss")
+    other = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
+    search = Search(experiment.trials(tiny_plan()), record, provenance=PROVENANCE)
+    other.execute("BEGIN EXCLUSIVE")
+    naps: list[float] = []
+
+    def sleep(_: Interruption, seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            other.execute("ROLLBACK")
+
+    monkeypatch.setattr(Interruption, "sleep", sleep)
+    printed = io.StringIO()
+    search.run(None, Executing(), View(Console(file=printed, width=300), "val_loss"))
+    other.close()
+    assert naps == [1.0, 2.0, 4.0]  # seconds, longer each time
+    assert printed.getvalue().count("database is locked") == 3
+    rows = record.rows()
+    assert_equal((results_table(rows).drop(columns=list(VOLATILE)), curves_table(rows)), expected)
 
 
 @pytest.mark.parametrize(("slots", "limit"), [(1, 1), (1, 3), (3, 2), (3, 4)])
@@ -361,7 +514,10 @@ def test_its_own_record_counts_more_than_known_results(experiment: Experiment) -
     assert again.finished[key].curve == own.curve
 
 
-def test_a_record_that_cannot_be_written_ends_the_search(experiment: Experiment) -> None:
+def test_a_record_that_cannot_be_written_ends_the_search(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scaling_search.study.PATIENCE_SECONDS", 0.5)
     search = Search(experiment.trials(tiny_plan()), opened(experiment), provenance=PROVENANCE)
     executor = Executing()
     (Path(experiment.out) / "study.log").unlink()

@@ -25,7 +25,7 @@ from tests.searches import plan, trial_of
 from tests.tiny import ended, failed
 
 BEST = Shares(0.2, 0.3, 0.5)
-LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=0.1)
+LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=0.1, failed_share=1.0)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Whole searches of a flat truth: luck alone hardly ever ends them."""
 
 import functools
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -49,12 +50,12 @@ def outcomes(draw: int) -> list[TrialResult]:
 def looks(folder: Path, sampler: Sampler, draw: int) -> tuple[list[int], bool]:
     """Trainings at each look at the region of one search, and whether the last one ended it."""
     record = Record(str(folder / f"{draw}.log"), "search", "val_loss")
-    limits = Limits(trainings=None, hours=None, gpu_hours=None, region=0.15)
+    limits = Limits(trainings=None, hours=None, gpu_hours=None, region=0.15, failed_share=1.0)
     stopping = Stopping(limits, record, 2.0)
     by_key = {result.trial.key: result for result in outcomes(draw)}
     remaining = [result.trial for result in by_key.values()]
     finished: list[TrialResult] = []
-    while remaining and not stopping.reached(finished, 0):
+    while remaining and not stopping.reached(finished, 0, Counter()):
         trial = sampler.choose(remaining, [], finished)
         assert trial is not None
         remaining.remove(trial)

@@ -81,21 +81,21 @@ def test_few_networks_are_timed_over_again_so_that_no_slot_is_idle() -> None:
 @pytest.mark.usefixtures("shortly")
 def test_all_chosen_networks_are_timed() -> None:
     trials = [tiny_trial(number) for number in range(len(tiny_plan().candidates) + 1)]
-    timings = time_networks(Inline(device="cpu"), trials)
+    timings = time_networks(Inline(device="cpu", retries=0), trials)
     assert [timed.trial for timed in timings] == spread(trials, 1)
 
 
 def test_a_training_that_cannot_be_timed_is_named_in_one_line() -> None:
     broken = replace(tiny_trial(), dataset=Faulty("raise"))
     with pytest.raises(RuntimeError, match=r"^RuntimeError: loaded by process \d+$"):
-        time_networks(Inline(device="cpu"), [broken])
+        time_networks(Inline(device="cpu", retries=0), [broken])
 
 
 @pytest.mark.slow
 def test_workers_time_side_by_side_and_leave() -> None:
     before = active_children()
     trials = [tiny_trial(number) for number in range(4)]
-    with Processes(device="cpu", workers_per_device=2) as executor:
+    with Processes(device="cpu", workers_per_device=2, retries=0, timeout_minutes=None) as executor:
         timings = time_networks(executor, trials)
         assert len(timings) == 4
         assert len(active_children()) == len(before) + 2

@@ -16,8 +16,8 @@ from scaling_search.commands import search, transfer
 from scaling_search.commands.run_folder import Call, record_of, study_name
 from scaling_search.commands.run_folder import searched as searched_by
 from scaling_search.experiment import DECIDING, Experiment, Limits, Transfer
-from scaling_search.files import read_table
 from scaling_search.results import VOLATILE, results_table
+from scaling_search.tables import read_table
 from scaling_search.training import Trial, TrialResult, train_trial
 from scaling_search.transfer import stored
 from tests.in_process import InProcess
@@ -116,7 +116,7 @@ def test_more_sizes_and_seeds_go_on_from_what_is_known(experiment: Experiment) -
 
 
 def test_at_a_limit_it_ends_and_the_stored_part_is_told(experiment: Experiment) -> None:
-    limits = Limits(trainings=4, hours=None, gpu_hours=None, region=None)
+    limits = Limits(trainings=4, hours=None, gpu_hours=None, region=None, failed_share=1.0)
     out = printed(transfer.run, replace(experiment, limits=limits))
     assert "best split moves" not in out
     networks = read_table(Path(experiment.out) / "transfer.csv")

@@ -76,6 +76,7 @@ def tiny_recipe(**changes: Any) -> Recipe:
         "deterministic": False,
         "compile": False,
         "cuda_graph": True,
+        "checkpoint_minutes": None,
         "equal": "epochs",
     }
     return Recipe(**options | changes)
@@ -95,8 +96,8 @@ def tiny_experiment(out: Path, **changes: Any) -> Experiment:
         "dataset": tiny_dataset(),
         "recipe": tiny_recipe(),
         "sampler": Grid(),
-        "executor": Inline(device="cpu"),
-        "limits": Limits(trainings=None, hours=None, gpu_hours=None, region=None),
+        "executor": Inline(device="cpu", retries=0),
+        "limits": Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0),
         "decide": Decide(delta=None, seed_sd=None),
         "confirm": Confirm(num_seeds=2, force=False),
         "fairness": Fairness(learning_rate=True, length=True, num_seeds=2),

@@ -21,10 +21,10 @@ from scaling_search.commands.run_folder import (
 )
 from scaling_search.confirmation import stored_section
 from scaling_search.experiment import Experiment
-from scaling_search.files import write_table
 from scaling_search.results import METRICS, noise
 from scaling_search.scaling import REFERENCES
 from scaling_search.study import LookAtTest
+from scaling_search.tables import write_table
 from scaling_search.terminal import say, show
 from scaling_search.tested import num_seeds_needed
 from scaling_search.training import Trial

@@ -10,9 +10,9 @@ from scaling_search.commands.run_folder import (
     study_name,
     train_more,
 )
-from scaling_search.files import write_table
 from scaling_search.plots.drawing import save
 from scaling_search.plots.fairness import section_figure
+from scaling_search.tables import write_table
 from scaling_search.terminal import say, show
 
 

@@ -131,6 +131,12 @@ def train(call: Call, search: Search, sampler: Sampler | None, hold: Hold) -> No
         search.run(
             sampler, experiment.executor, View(console, experiment.objective), stopping=stopping
         )
+    if stopping.gave_up:
+        raise RuntimeError(
+            f"{search.stopped}; search.log has the tracebacks. Mend the cause and run the same "
+            "command with executor.retries=2, which tries again what failed, or go on regardless "
+            "with limits.failed_share=1"
+        )
     console.print(f"{search.stopped}; next: scaling-search report out={experiment.out}")
 
 
@@ -150,9 +156,10 @@ def train_more(
         limit came first.
     """
     experiment = call.experiment
+    retries = experiment.executor.retries
     searched_too = [trial for trial in trials if not trial.on_test]
     known = list(before.record.results_of(searched_too).values())
-    search = Search(trials, record, provenance=provenance(), known=known)
+    search = Search(trials, record, provenance=provenance(), known=known, retries=retries)
     cost = price(
         trials,
         [*before.finished, *search.finished.values()],
@@ -166,7 +173,7 @@ def train_more(
     if search.remaining:
         with Hold(Path(experiment.out)) as hold:
             # What another command has trained since the price was said is not trained again.
-            search = Search(trials, record, provenance=provenance(), known=known)
+            search = Search(trials, record, provenance=provenance(), known=known, retries=retries)
             train(call, search, None, hold)
     if search.remaining:
         return None
@@ -217,8 +224,9 @@ def make_folder(folder: Path, experiment: Experiment) -> None:
 
 def deciding(options: Mapping[str, object], dataset: Dataset) -> dict[str, object]:
     """The options that decide outcomes, by their full keys; the dataset's is its fingerprint."""
-    chosen = {key: options[key] for key in DECIDING if key != "dataset"}
-    return dict(_flat(chosen)) | {"dataset": dataset.fingerprint()}
+    chosen = dict(_flat({key: options[key] for key in DECIDING if key != "dataset"}))
+    chosen.pop("recipe.checkpoint_minutes", None)  # changes no bit
+    return chosen | {"dataset": dataset.fingerprint()}
 
 
 def _flat(options: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -14,10 +14,10 @@ from scaling_search.commands.run_folder import (
     train_more,
 )
 from scaling_search.experiment import Experiment
-from scaling_search.files import write_table
 from scaling_search.ladder import family_shares, members, members_table
 from scaling_search.progress import Tracked, describe
 from scaling_search.scaling import Shares
+from scaling_search.tables import write_table
 from scaling_search.terminal import ladder_table
 
 

@@ -13,11 +13,12 @@ from scaling_search.commands.run_folder import (
     record_of,
     train,
 )
-from scaling_search.files import replace_file, write_table
+from scaling_search.files import replace_file
 from scaling_search.hold import Hold
 from scaling_search.progress import Tracked
 from scaling_search.protocols import Dataset
 from scaling_search.search import Search
+from scaling_search.tables import write_table
 
 
 def run(call: Call) -> None:
@@ -43,5 +44,7 @@ def _train(call: Call, planned: Plan, dataset: Dataset, hold: Hold) -> None:
     candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
     write_table(candidates, folder / "candidates.csv")
     planned.measure(experiment.cost, Tracked(console, "measuring networks"))
-    search = Search(experiment.trials(planned), record, provenance=provenance())
+    retries = experiment.executor.retries
+    trials = experiment.trials(planned)
+    search = Search(trials, record, provenance=provenance(), retries=retries)
     train(call, search, experiment.sampler, hold)

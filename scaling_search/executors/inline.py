@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Self
+from typing import Annotated, Self
+
+from pydantic import Field
 
 from scaling_search.protocols import Argument, T, part
 from scaling_search.training import Trial, TrialResult, devices, train_trial
@@ -14,9 +16,11 @@ class Inline:
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the first if it names several.
+        retries: How often a training that failed is tried again; not one that diverged.
     """
 
     device: str
+    retries: Annotated[int, Field(ge=0)]
 
     @property
     def slots(self) -> int:

@@ -1,14 +1,19 @@
 """Trainings in warm worker processes of this machine, several for each device."""
 
 import contextlib
+import ctypes
 import functools
 import itertools
 import logging
 import multiprocessing
 import os
+import signal
+import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Annotated, Any, Literal, Self
 
 import pebble
@@ -23,6 +28,9 @@ log = logging.getLogger(__name__)
 
 TRIED = (1, 2, 4, 8)
 """Workers of a GPU whose speed is measured."""
+
+LOOK_SECONDS = 0.5
+"""So often it is looked whether a training takes too long."""
 
 WORTHWHILE = 1.05
 """By how much more workers must train faster together to be taken."""
@@ -41,10 +49,15 @@ class Processes:
         device: ``auto``, ``cpu``, ``cuda`` (all of them), ``cuda:1`` or ``mps``.
         workers_per_device: Trainings at a time on each; ``auto`` is one for each usable core on
             a CPU, where a training has one thread, and on GPUs what `prepare` measures.
+        retries: How often a training that failed is tried again; not one that diverged.
+        timeout_minutes: A training that takes longer is ended, and its worker replaced; None for
+            no limit.
     """
 
     device: str
     workers_per_device: Annotated[int, Field(ge=1)] | Literal["auto"]
+    retries: Annotated[int, Field(ge=0)]
+    timeout_minutes: Annotated[float, Field(gt=0)] | None
 
     @property
     def slots(self) -> int:
@@ -78,16 +91,25 @@ class Processes:
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Hands the training to a worker, on the device that has the fewest."""
-        return self.call(train_trial, trial)
+        seconds = None if self.timeout_minutes is None else 60 * self.timeout_minutes
+        return self._handed_out(train_trial, trial, seconds)
 
     def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
         """Hands a function to a worker, on the device that has the fewest."""
+        return self._handed_out(function, argument, None)
+
+    def _handed_out(
+        self, function: Callable[[Argument, str], T], argument: Argument, seconds: float | None
+    ) -> Future[T]:
         device = min(self._devices, key=lambda name: sum(not f.done() for f in self._handed[name]))
-        if device not in self._pools:
-            self._pools[device] = _pool(self._workers_per_device)
-        future: Future[T] = self._pools[device].schedule(_work, args=(function, argument, device))
+        try:
+            future = self._pool_of(device).schedule(function, args=(argument, device))
+        except RuntimeError:
+            # Pebble gives a pool up once its workers were lost before they took anything.
+            self._pools.pop(device).end()
+            future = self._pool_of(device).schedule(function, args=(argument, device))
         self._handed[device] = [f for f in self._handed[device] if not f.done()] + [future]
-        return future
+        return future if seconds is None else self._watch.limited(future, seconds)
 
     def __enter__(self) -> Self:
         """Checks that the devices are there; workers start with their first training."""
@@ -96,15 +118,14 @@ class Processes:
 
     def __exit__(self, *exc: object) -> None:
         """Ends all workers, whatever they do, and waits until they are gone."""
-        pools = self.__dict__.pop("_pools", {})
-        for pool in pools.values():
-            pool.stop()
-        for pool in pools.values():
-            pool.join()
+        for pool in self.__dict__.pop("_pools", {}).values():
+            pool.end()
         for future in itertools.chain(*self.__dict__.pop("_handed", {}).values()):
             # Whoever waits for what was in flight learns that it will not come.
             if future.cancel():
                 future.set_running_or_notify_cancel()
+        if "_watch" in self.__dict__:
+            self.__dict__.pop("_watch").end()
 
     @functools.cached_property
     def _devices(self) -> list[str]:
@@ -121,8 +142,17 @@ class Processes:
         return {device: [] for device in self._devices}
 
     @functools.cached_property
-    def _pools(self) -> dict[str, pebble.ProcessPool]:
+    def _pools(self) -> "dict[str, _Pool]":
         return {}
+
+    @functools.cached_property
+    def _watch(self) -> "_Watch":
+        return _Watch()
+
+    def _pool_of(self, device: str) -> "_Pool":
+        if device not in self._pools:
+            self._pools[device] = _Pool(self._workers_per_device)
+        return self._pools[device]
 
 
 def most_productive(rates: Iterable[tuple[int, float]]) -> int:
@@ -155,13 +185,11 @@ def _rates(
     trial: Trial, device: str, numbers: Sequence[int]
 ) -> Generator[tuple[int, float], None, None]:
     """Images a second of so many workers of a device together, for as long as they all fit."""
-    pool = _pool(numbers[-1])
+    pool = _Pool(numbers[-1])
     try:
         # Workers start at different times, so that the first round only warms them up.
         for is_warm, number in enumerate((numbers[-1], *numbers)):
-            asked = [
-                pool.schedule(_work, args=(time_training, trial, device)) for _ in range(number)
-            ]
+            asked = [pool.schedule(time_training, args=(trial, device)) for _ in range(number)]
             failed = [future for future in asked if future.exception() is not None]
             if is_warm and failed:
                 log.info("%d workers on %s: %s", number, device, failed[0].exception())
@@ -171,22 +199,109 @@ def _rates(
                 log.info("%d workers on %s: %.0f images/s together", number, device, rate)
                 yield number, rate
     finally:
-        pool.stop()  # type: ignore[no-untyped-call]  # pebble's
-        pool.join()
+        pool.end()
 
 
-def _pool(num_workers: int) -> pebble.ProcessPool:
-    # spawn: CUDA does not survive a fork, and a forked torch may hold locks.
-    context = multiprocessing.get_context("spawn")
-    return pebble.ProcessPool(max_workers=num_workers, context=context)
+class _Pool:
+    """Pebble's pool of spawned processes, with an end that waits for nobody."""
+
+    def __init__(self, num_workers: int) -> None:
+        self._context = _Spawning()
+        self._pool = pebble.ProcessPool(
+            max_workers=num_workers, context=self._context, initializer=_leave_with_parent
+        )
+
+    def schedule(self, function: Callable[..., T], args: tuple[object, ...]) -> Future[T]:
+        """Hands a call to the next idle process.
+
+        Raises:
+            RuntimeError: The pool is broken.
+        """
+        future: Future[T] = self._pool.schedule(function, args=args)
+        return future
+
+    def end(self) -> None:
+        """Ends all processes at once, also those that are stopped, and waits until they are gone.
+
+        Pebble asks one after the other and waits for each; what they do counts for nothing.
+        """
+        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble's
+        for process in self._context.spawned:
+            if process.pid is not None:  # else it was about to start
+                process.kill()
+        self._pool.join()
 
 
-def _work(function: Callable[[Argument, str], T], argument: Argument, device: str) -> T:
-    _leave_with_parent()
-    return function(argument, device)
+class _Spawning(SpawnContext):
+    """Spawns processes, for CUDA does not survive a fork and a forked torch may hold locks.
+
+    Attributes:
+        spawned: All of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spawned: list[SpawnProcess] = []
+
+    def Process(self, *args: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802  # a class there
+        """A process that is not started yet."""
+        process = SpawnProcess(*args, **options)
+        self.spawned = [p for p in self.spawned if p.exitcode is None] + [process]
+        return process
 
 
-@functools.cache
+class _Watch:
+    """Ends calls that take too long, by a clock that nobody sets and that stops with us."""
+
+    def __init__(self) -> None:
+        self._left: dict[Future[Any], float] = {}
+        self._overdue: set[Future[Any]] = set()
+        self._lock = threading.RLock()  # what is cancelled passes on in the same thread
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="watch-time")
+        self._thread.start()
+
+    def limited(self, call: Future[T], seconds: float) -> Future[T]:
+        """The same, but raising `TimeoutError` once it has run for so long."""
+        result: Future[T] = Future()
+        self._left[call] = seconds
+        call.add_done_callback(functools.partial(self._pass_on, result))
+        return result
+
+    def end(self) -> None:
+        """Watches no more."""
+        self._is_over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._is_over.wait(LOOK_SECONDS):
+            now = time.monotonic()
+            passed = min(now - last, 2 * LOOK_SECONDS)  # more if all of us were stopped meanwhile
+            last = now
+            with self._lock:
+                for call in [call for call in self._left if call.running()]:
+                    self._left[call] -= passed
+                    if self._left[call] < 0:
+                        self._overdue.add(call)
+                        call.cancel()  # ends its process
+
+    def _pass_on(self, result: Future[T], call: Future[T]) -> None:
+        with self._lock:
+            del self._left[call]
+            is_overdue = call in self._overdue
+            self._overdue.discard(call)
+        if is_overdue:
+            result.set_exception(TimeoutError())
+        elif call.cancelled():
+            result.cancel()
+            result.set_running_or_notify_cancel()
+        elif (error := call.exception()) is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(call.result())
+
+
 def _leave_with_parent() -> None:
     """Ends this worker as soon as the coordinator is gone, however it went."""
     parent = multiprocessing.parent_process()
@@ -197,3 +312,7 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="watch-parent").start()
+    if sys.platform == "linux":
+        # A worker that is stopped cannot watch, but the kernel can.
+        pr_set_pdeathsig = 1  # of prctl.h
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,12 @@ PATIENCE_SECONDS = 120
 needs_processes = pytest.mark.slow
 
 
+def processes(device: str = "cpu", **changes: Any) -> Processes:
+    """One worker, unless told otherwise."""
+    options = {"workers_per_device": 1, "retries": 0, "timeout_minutes": None} | changes
+    return Processes(device=device, **options)
+
+
 def faulty(fault: str, pipe: Path | str = "") -> Trial:
     return replace(tiny_trial(), dataset=Faulty(fault, str(pipe)))  # type: ignore[arg-type]  # a literal
 
@@ -43,10 +51,8 @@ def divided(number: int, device: str) -> tuple[float, str]:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(Inline(device="cpu"), id="inline"),
-        pytest.param(
-            Processes(device="cpu", workers_per_device=1), id="processes", marks=needs_processes
-        ),
+        pytest.param(Inline(device="cpu", retries=0), id="inline"),
+        pytest.param(processes(), id="processes", marks=needs_processes),
     ],
 )
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
@@ -112,7 +118,10 @@ def test_every_yaml_builds_an_executor_and_starts_nothing(name: str) -> None:
 
 @pytest.mark.parametrize(
     "executor",
-    [Inline(device="cuda:99"), Processes(device="cuda:99", workers_per_device="auto")],
+    [
+        Inline(device="cuda:99", retries=0),
+        processes(device="cuda:99", workers_per_device="auto"),
+    ],
     ids=["inline", "processes"],
 )
 def test_a_missing_device_is_named_when_it_is_asked_for_and_not_before(executor: Executor) -> None:
@@ -124,9 +133,9 @@ def test_a_missing_device_is_named_when_it_is_asked_for_and_not_before(executor:
 
 def test_workers_are_as_many_as_asked_for_and_start_with_their_first_training() -> None:
     before = active_children()
-    with Processes(device="cpu", workers_per_device=3) as executor:
+    with processes(workers_per_device=3) as executor:
         assert executor.slots == 3
-    with Processes(device="cpu", workers_per_device="auto") as executor:
+    with processes(workers_per_device="auto") as executor:
         assert executor.slots == usable_cores()
         assert active_children() == before
 
@@ -163,7 +172,7 @@ def test_every_worker_that_is_tried_has_a_core() -> None:
 @pytest.mark.gpu
 def test_on_a_gpu_the_number_is_measured_once_and_no_process_stays() -> None:
     before = active_children()
-    with Processes(device="cuda:0", workers_per_device="auto") as executor:
+    with processes(device="cuda:0", workers_per_device="auto") as executor:
         executor.prepare([tiny_trial(number) for number in range(4)])
         assert executor.slots in TRIED
         assert active_children() == before
@@ -199,7 +208,7 @@ def pipe(tmp_path: Path) -> Iterator[Pipe]:
 
 @needs_processes
 def test_a_killed_worker_ends_its_own_training_only(pipe: Pipe) -> None:
-    with Processes(device="cpu", workers_per_device=2) as executor:
+    with processes(workers_per_device=2) as executor:
         other = executor.submit(faulty("hang", pipe.path))
         killed = executor.submit(faulty("kill"))
         later = executor.submit(tiny_trial())
@@ -212,7 +221,7 @@ def test_a_killed_worker_ends_its_own_training_only(pipe: Pipe) -> None:
 @needs_processes
 def test_leaving_ends_trainings_in_flight(pipe: Pipe) -> None:
     before = active_children()
-    with Processes(device="cpu", workers_per_device=1) as executor:
+    with processes() as executor:
         hanging = executor.submit(faulty("hang", pipe.path))
         waiting = executor.submit(tiny_trial())
         pid = int(pipe.read())
@@ -224,21 +233,47 @@ def test_leaving_ends_trainings_in_flight(pipe: Pipe) -> None:
 
 
 @needs_processes
+def test_a_training_that_takes_too_long_ends_alone(pipe: Pipe) -> None:
+    with processes(workers_per_device=2, timeout_minutes=0.2) as executor:
+        hanging = executor.submit(faulty("hang", pipe.path))
+        fine = executor.submit(tiny_trial())
+        assert fine.result(PATIENCE_SECONDS).state == "COMPLETE"
+        with pytest.raises(TimeoutError):
+            hanging.result(PATIENCE_SECONDS)
+        assert pipe.read() != b""  # it had begun
+        assert pipe.read() == b""  # and its process is gone
+        assert executor.submit(tiny_trial()).result(PATIENCE_SECONDS).state == "COMPLETE"
+
+
+@needs_processes
+def test_a_stopped_worker_leaves_with_a_killed_coordinator(tmp_path: Path, pipe: Pipe) -> None:
+    coordinator = coordinating(tmp_path, pipe)
+    os.kill(int(pipe.read()), signal.SIGSTOP)
+    coordinator.kill()
+    coordinator.wait(PATIENCE_SECONDS)
+    assert pipe.read() == b""
+
+
+@needs_processes
 def test_workers_leave_with_a_killed_coordinator(tmp_path: Path, pipe: Pipe) -> None:
-    script = (
-        "import sys\n"
-        "from scaling_search.executors.processes import Processes\n"
-        "from tests.executors.test_contract import faulty\n"
-        "if __name__ == '__main__':\n"
-        "    with Processes(device='cpu', workers_per_device=1) as executor:\n"
-        "        executor.submit(faulty('hang', sys.argv[1])).result()\n"
-    )
-    (tmp_path / "coordinator.py").write_text(script, encoding="utf-8")
-    coordinator = subprocess.Popen(
-        [sys.executable, str(tmp_path / "coordinator.py"), str(pipe.path)],
-        env=os.environ | {"PYTHONPATH": str(CONF.parent)},
-    )
+    coordinator = coordinating(tmp_path, pipe)
     assert int(pipe.read()) != coordinator.pid
     coordinator.kill()
     coordinator.wait(PATIENCE_SECONDS)
     assert pipe.read() == b""
+
+
+def coordinating(folder: Path, pipe: Pipe) -> "subprocess.Popen[bytes]":
+    """A process whose only worker hangs and has told the pipe who it is."""
+    script = (
+        "import sys\n"
+        "from tests.executors.test_contract import faulty, processes\n"
+        "if __name__ == '__main__':\n"
+        "    with processes() as executor:\n"
+        "        executor.submit(faulty('hang', sys.argv[1])).result()\n"
+    )
+    (folder / "coordinator.py").write_text(script, encoding="utf-8")
+    return subprocess.Popen(
+        [sys.executable, str(folder / "coordinator.py"), str(pipe.path)],
+        env=os.environ | {"PYTHONPATH": str(CONF.parent)},
+    )
