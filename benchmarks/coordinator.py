@@ -31,7 +31,7 @@ from scaling_search.protocols import Argument, T
 from scaling_search.search import Search
 from scaling_search.stopping import Stopping
 from scaling_search.study import Record
-from scaling_search.training import Epoch, Trial, TrialResult
+from scaling_search.trial import Epoch, Trial, TrialResult
 
 CONF = Path(__file__).parent.parent / "conf"
 STORAGES = {"journal": "study.log", "sqlite": "study.db"}

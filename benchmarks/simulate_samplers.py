@@ -55,7 +55,7 @@ from scaling_search.samplers import focus
 from scaling_search.spread import as_points
 from scaling_search.stopping import Stopping
 from scaling_search.study import Look
-from scaling_search.training import Epoch, Trial, TrialResult
+from scaling_search.trial import Epoch, Trial, TrialResult
 from scaling_search.verdicts import answer
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")

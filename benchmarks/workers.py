@@ -26,7 +26,8 @@ from hydra.utils import instantiate
 from scaling_search.executors.processes import Processes
 from scaling_search.experiment import Experiment
 from scaling_search.timing import spread
-from scaling_search.training import Trial, device_name, devices
+from scaling_search.training import device_name, devices
+from scaling_search.trial import Trial
 
 CONF = Path(__file__).parent.parent / "conf"
 DEFAULT = ["experiment=fashion_mnist_small", "recipe.epochs=0.5"]

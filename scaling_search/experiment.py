@@ -7,9 +7,10 @@ from pydantic import Field, Strict
 
 from scaling_search.candidates import Candidate, Plan
 from scaling_search.protocols import Architecture, Cost, Dataset, Executor, Sampler, part
+from scaling_search.recipe import Recipe
 from scaling_search.scaling import Coefficients
 from scaling_search.study import Objective
-from scaling_search.training import Recipe, Trial
+from scaling_search.trial import Trial
 
 DECIDING = ("name", "objective", "base_network", "candidates", "cost", "dataset", "recipe")
 """Keys of the choices that decide outcomes; all others may change between two commands.

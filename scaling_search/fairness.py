@@ -28,7 +28,7 @@ from scaling_search.scaling import DIMENSIONS, REFERENCES
 from scaling_search.sections import Section
 from scaling_search.spread import spread_subset
 from scaling_search.study import KEY
-from scaling_search.training import Trial
+from scaling_search.trial import Trial
 
 CORNERS = ("depth", "width", "resolution", "thirds")
 """References whose nearest networks are trained at three rates, beside the one that was found."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scaling_search.scaling import DIMENSIONS
 from scaling_search.spread import Points
 from scaling_search.study import Objective
-from scaling_search.training import TrialResult
+from scaling_search.trial import TrialResult
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -13,7 +13,7 @@ from scipy.optimize import nnls
 
 from scaling_search.candidates import Candidate
 from scaling_search.timing import Timing
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 Seconds = Callable[[Trial], float]
 """How long a training takes."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from scaling_search.candidates import Candidate
 from scaling_search.price import work
 from scaling_search.study import Objective
-from scaling_search.training import Key, Trial, TrialResult
+from scaling_search.trial import Key, Trial, TrialResult
 
 
 class Tracked:

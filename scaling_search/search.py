@@ -15,7 +15,7 @@ from scaling_search.progress import View, describe
 from scaling_search.protocols import Executor, Sampler
 from scaling_search.stopping import Stopping
 from scaling_search.study import Record
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 log = logging.getLogger(__name__)
 

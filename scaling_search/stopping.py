@@ -9,7 +9,7 @@ from scaling_search.fit import fit_surface
 from scaling_search.observations import of_results
 from scaling_search.region import find_region
 from scaling_search.study import Look, Record
-from scaling_search.training import TrialResult
+from scaling_search.trial import TrialResult
 
 FIRST_LOOK = 20
 """Networks with a finished training before the region is looked at."""

@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
 from scaling_search.passwords import without_password
-from scaling_search.training import Epoch, Key, TestScores, Trial, TrialResult
+from scaling_search.trial import Epoch, Key, TestScores, Trial, TrialResult
 
 Objective = Literal["val_loss", "val_accuracy"]
 Row = dict[str, object]

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from scaling_search.scaling import Shares
 from scaling_search.study import Objective, direction
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import torch
 from scaling_search.batches import load
 from scaling_search.protocols import Executor, Split
 from scaling_search.steps import NUM_WARM_UP, Steps
-from scaling_search.training import EVALUATED_AT_ONCE, Trial, device_name, evaluate, settings
+from scaling_search.training import EVALUATED_AT_ONCE, device_name, evaluate, settings
+from scaling_search.trial import Trial
 
 NUM_NETWORKS = 6
 """Networks that are timed at least, where there are so many: three times what is fitted."""

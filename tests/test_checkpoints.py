@@ -11,7 +11,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from scaling_search.steps import Steps
-from scaling_search.training import Trial, TrialResult, train_trial
+from scaling_search.training import train_trial
+from scaling_search.trial import Trial, TrialResult
 from tests.faults import Hungry
 from tests.tiny import tiny_trial
 
@@ -29,7 +30,9 @@ def kept(folder: Path, **recipe: Any) -> Trial:
     return dataclasses.replace(trial, checkpoints=folder / "checkpoints")
 
 
-def interrupted(trial: Trial, steps: int, monkeypatch: pytest.MonkeyPatch) -> int:
+def interrupted(
+    trial: Trial, steps: int, monkeypatch: pytest.MonkeyPatch, device: str = "cpu"
+) -> int:
     """Trains until power is lost after so many steps; the steps that were taken."""
     advance, taken = Steps.advance, 0
 
@@ -43,7 +46,7 @@ def interrupted(trial: Trial, steps: int, monkeypatch: pytest.MonkeyPatch) -> in
     with monkeypatch.context() as patch:
         patch.setattr(Steps, "advance", advance_or_die)
         with contextlib.suppress(PowerIsLost):
-            train_trial(trial, "cpu")
+            train_trial(trial, device)
     return taken
 
 
@@ -170,3 +173,14 @@ def test_a_folder_that_cannot_be_written_does_not_end_a_training(tmp_path: Path)
     assert bits(train_trial(trial, "cpu")) == bits(
         train_trial(dataclasses.replace(trial, checkpoints=None), "cpu")
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("steps", [1, 4, 6])
+def test_a_recorded_step_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    trial = kept(tmp_path, deterministic=True)
+    expected = train_trial(dataclasses.replace(trial, checkpoints=None), "cuda:0")
+    interrupted(trial, steps, monkeypatch, device="cuda:0")
+    assert bits(train_trial(trial, "cuda:0")) == bits(expected)

@@ -19,7 +19,8 @@ from scaling_search.commands.run_folder import Call, record_of, stored_names
 from scaling_search.confirmation import stored_section
 from scaling_search.experiment import DECIDING, Confirm, Decide, Experiment, Limits
 from scaling_search.study import Record
-from scaling_search.training import Trial, TrialResult, train_trial
+from scaling_search.training import train_trial
+from scaling_search.trial import Trial, TrialResult
 from tests.in_process import InProcess
 from tests.proxies import buildable
 from tests.tiny import tiny_experiment

@@ -106,6 +106,17 @@ def test_what_cannot_be_kept_is_used_all_the_same_and_said(
     assert "data are not kept in" in caplog.text
 
 
+def test_what_is_given_comes_first_and_is_forgotten(cache: Path) -> None:
+    dataset, given = Counting(), tiny_dataset().load(10, "cpu")
+    with data_cache.given(dataset, 8, given):
+        assert data_cache.mapped(dataset, 8) is given
+        assert dataset.num_loads == []
+        assert list(cache.iterdir()) == []
+        assert data_cache.mapped(dataset, 10) is not given
+    assert_equal(data_cache.mapped(dataset, 8), tiny_dataset().load(8, "cpu"))
+    assert dataset.num_loads == [10, 8]
+
+
 def test_nothing_unfinished_is_left_behind(cache: Path) -> None:
     data_cache.mapped(Counting(), 8)
     (folder,) = cache.iterdir()

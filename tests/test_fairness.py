@@ -27,7 +27,8 @@ from scaling_search.scaling import REFERENCES
 from scaling_search.sections import Section
 from scaling_search.spread import as_points, scheffe
 from scaling_search.study import Record
-from scaling_search.training import Trial, TrialResult, train_trial
+from scaling_search.training import train_trial
+from scaling_search.trial import Trial, TrialResult
 from tests.proxies import buildable, small_proxy
 from tests.surfaces import Luck, around, fitted, flat, spread_points
 from tests.tiny import ended, failed, tiny_experiment, tiny_recipe

@@ -11,7 +11,7 @@ from scaling_search.candidates import Candidate
 from scaling_search.price import Price, fitted, predicted_seconds, price, timed_seconds
 from scaling_search.terminal import price_sentence
 from scaling_search.timing import Timing
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 from tests.tiny import ended, failed, tiny_trial
 
 

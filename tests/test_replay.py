@@ -14,7 +14,7 @@ from scaling_search.region import best_point, in_region
 from scaling_search.samplers.focus import Focus
 from scaling_search.spread import as_points
 from scaling_search.tables import read_table
-from scaling_search.training import Epoch, Trial, TrialResult
+from scaling_search.trial import Epoch, Trial, TrialResult
 from tests.proxies import buildable, small_proxy
 from tests.tiny import tiny_dataset, tiny_recipe
 

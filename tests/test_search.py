@@ -24,9 +24,11 @@ from scaling_search.results import VOLATILE, curves_table, results_table
 from scaling_search.samplers.grid import Grid
 from scaling_search.samplers.tpe import Tpe
 from scaling_search.search import Search
+from scaling_search.steps import Steps
 from scaling_search.stopping import Stopping, gpu_hours
 from scaling_search.study import Record
-from scaling_search.training import Key, Trial, TrialResult, train_trial
+from scaling_search.training import train_trial
+from scaling_search.trial import Key, Trial, TrialResult
 from tests.faults import Faulty
 from tests.in_process import InProcess
 from tests.tiny import ended, tiny_experiment, tiny_plan, tiny_recipe
@@ -214,6 +216,32 @@ def test_an_interrupted_search_goes_on_and_ends_as_if_nothing_had_been(
     run(experiment, second)
     assert len({*first.submitted, *second.submitted}) == 8
     assert len([*first.submitted, *second.submitted]) == 8
+    assert_equal(tables(experiment), expected)
+
+
+def test_a_search_goes_on_in_the_middle_of_a_training_and_leaves_no_checkpoint(
+    tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C at the seventh of ten steps of the second training."""
+    recipe = tiny_recipe(checkpoint_minutes=1e-9)
+    experiment = tiny_experiment(tmp_path, num_seeds=2, recipe=recipe)
+    advance, taken = Steps.advance, 0
+
+    def advance_or_stop(self: Steps) -> None:
+        nonlocal taken
+        if taken == 17:
+            taken += 1  # once
+            raise KeyboardInterrupt
+        taken += 1
+        advance(self)
+
+    monkeypatch.setattr(Steps, "advance", advance_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment, experiment.executor)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    run(experiment, experiment.executor)
+    assert taken == 8 * 10 + 1  # no step was done twice
+    assert list((tmp_path / "checkpoints").iterdir()) == []
     assert_equal(tables(experiment), expected)
 
 

@@ -19,7 +19,7 @@ from scaling_search.scaling import Shares
 from scaling_search.search import Search
 from scaling_search.stopping import FIRST_LOOK, GROWTH, Stopping
 from scaling_search.study import Look, Record
-from scaling_search.training import Key, Trial, TrialResult
+from scaling_search.trial import Key, Trial, TrialResult
 from tests.in_process import InProcess
 from tests.searches import plan, trial_of
 from tests.tiny import ended, failed

@@ -15,7 +15,7 @@ from scaling_search.samplers.focus import Focus
 from scaling_search.samplers.grid import Grid
 from scaling_search.stopping import Stopping
 from scaling_search.study import Record
-from scaling_search.training import TrialResult
+from scaling_search.trial import TrialResult
 from tests.proxies import buildable, small_proxy
 from tests.searches import trial_of
 from tests.tiny import ended

@@ -14,7 +14,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from scaling_search.study import Objective, Record, direction, names
-from scaling_search.training import Epoch, train_trial
+from scaling_search.training import train_trial
+from scaling_search.trial import Epoch
 from tests.tiny import ended, failed, tiny_trial
 
 STORAGES: dict[str, Callable[[Path], str]] = {

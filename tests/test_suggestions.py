@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scaling_search.scaling import Shares
 from scaling_search.suggestions import SQUARE, TRIANGLE, Coordinates, nearest, suggestion
-from scaling_search.training import Trial
+from scaling_search.trial import Trial
 from tests.searches import loss, plan, trial_of
 from tests.tiny import ended, failed, tiny_trial
 

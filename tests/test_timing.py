@@ -9,7 +9,7 @@ from scaling_search import timing
 from scaling_search.executors.inline import Inline
 from scaling_search.executors.processes import Processes
 from scaling_search.timing import NUM_NETWORKS, spread, time_networks, time_training
-from scaling_search.training import Trial
+from scaling_search.trial import Trial
 from tests.faults import Faulty
 from tests.searches import plan, trial_of
 from tests.tiny import tiny_plan, tiny_trial

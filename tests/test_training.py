@@ -18,14 +18,9 @@ from torch import Tensor, nn
 
 from scaling_search.base_networks.efficientnet import Network
 from scaling_search.batches import augmented_batches, load
-from scaling_search.training import (
-    Recipe,
-    Trial,
-    devices,
-    evaluate,
-    learning_rate,
-    train_trial,
-)
+from scaling_search.recipe import Recipe, learning_rate
+from scaling_search.training import devices, evaluate, train_trial
+from scaling_search.trial import Trial
 from tests.faults import Faulty, Hungry, HungryNetwork
 from tests.tiny import tiny_recipe, tiny_trial, with_network
 

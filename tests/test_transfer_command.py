@@ -18,8 +18,9 @@ from scaling_search.commands.run_folder import searched as searched_by
 from scaling_search.experiment import DECIDING, Experiment, Limits, Transfer
 from scaling_search.results import VOLATILE, results_table
 from scaling_search.tables import read_table
-from scaling_search.training import Trial, TrialResult, train_trial
+from scaling_search.training import train_trial
 from scaling_search.transfer import stored
+from scaling_search.trial import Trial, TrialResult
 from tests.in_process import InProcess
 from tests.proxies import buildable
 from tests.tiny import tiny_dataset, tiny_experiment, tiny_network, tiny_recipe

@@ -20,8 +20,9 @@ from scaling_search.experiment import (
     Scale,
     Transfer,
 )
+from scaling_search.recipe import Recipe
 from scaling_search.samplers.grid import Grid
-from scaling_search.training import Epoch, Recipe, Trial, TrialResult
+from scaling_search.trial import Epoch, Trial, TrialResult
 from tests.proxies import buildable
 
 

@@ -27,7 +27,7 @@ from scaling_search.study import LookAtTest
 from scaling_search.tables import write_table
 from scaling_search.terminal import say, show
 from scaling_search.tested import num_seeds_needed
-from scaling_search.training import Trial
+from scaling_search.trial import Trial
 
 
 def run(call: Call) -> None:

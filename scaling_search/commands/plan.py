@@ -20,7 +20,7 @@ from scaling_search.results import results_table
 from scaling_search.study import Record
 from scaling_search.terminal import plan_table, price_sentence, say
 from scaling_search.timing import Timing, time_networks
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 
 def run(call: Call) -> None:

@@ -24,7 +24,7 @@ from scaling_search.search import Search
 from scaling_search.stopping import Stopping
 from scaling_search.study import Objective, Record, names
 from scaling_search.terminal import price_sentence, say
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from scaling_search.protocols import Argument, T, part
-from scaling_search.training import Trial, TrialResult, devices, train_trial
+from scaling_search.training import devices, train_trial
+from scaling_search.trial import Trial, TrialResult
 
 
 @part

@@ -22,7 +22,8 @@ from pydantic import Field
 from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Argument, T, part
 from scaling_search.timing import time_training
-from scaling_search.training import Trial, TrialResult, devices, train_trial
+from scaling_search.training import devices, train_trial
+from scaling_search.trial import Trial, TrialResult
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from scaling_search.protocols import part
 from scaling_search.region import find_region
 from scaling_search.spread import as_points
 from scaling_search.study import Objective
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 
 @part

@@ -10,7 +10,7 @@ from pydantic import Field
 from scaling_search.protocols import part
 from scaling_search.study import Objective
 from scaling_search.suggestions import TRIANGLE, nearest, suggestion
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 # Without greenlet it fits its starts one after the other, and says so into the live view.
 logging.getLogger("optuna._gp.batched_lbfgsb").setLevel(logging.ERROR)

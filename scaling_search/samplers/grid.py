@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scaling_search.price import longest_of_round
 from scaling_search.protocols import part
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 
 @part

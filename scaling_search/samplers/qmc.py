@@ -13,7 +13,7 @@ from pydantic import Field
 from scaling_search.protocols import part
 from scaling_search.scaling import Shares
 from scaling_search.suggestions import SQUARE, nearest, of_lowest_seed
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 
 @part

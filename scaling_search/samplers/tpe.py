@@ -9,7 +9,7 @@ from pydantic import Field
 from scaling_search.protocols import part
 from scaling_search.study import Objective
 from scaling_search.suggestions import SQUARE, nearest, suggestion
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 
 
 @part

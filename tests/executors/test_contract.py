@@ -23,7 +23,8 @@ from scaling_search.executors.processes import (
 )
 from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Executor
-from scaling_search.training import Trial, train_trial
+from scaling_search.training import train_trial
+from scaling_search.trial import Trial
 from tests.composed import CONF, part
 from tests.faults import Faulty
 from tests.tiny import tiny_trial

@@ -16,7 +16,7 @@ from scaling_search.samplers.focus import Focus
 from scaling_search.samplers.grid import Grid
 from scaling_search.scaling import Shares
 from scaling_search.spread import as_points, scheffe
-from scaling_search.training import Trial, TrialResult
+from scaling_search.trial import Trial, TrialResult
 from tests.proxies import buildable, small_proxy
 from tests.surfaces import Luck, Truth, around, flat
 from tests.tiny import candidate_of, ended, failed, tiny_dataset, tiny_recipe
