@@ -101,6 +101,7 @@ class Search:
                         self._collect(running, hands.ended(running), hands)
                 except KeyboardInterrupt:
                     self._collect(running, {f for f in running if f.done()}, hands)
+                    self.record.stop("interrupted", pause=hands.pause)
                     raise
             self.record.stop(self.stopped, pause=hands.pause)
         log.info("ended: %s", self.stopped)

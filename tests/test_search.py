@@ -417,6 +417,7 @@ def test_sigterm_ends_a_search_as_ctrl_c_does(
         run(experiment, Signalled())
     assert signal.getsignal(signal.SIGTERM) == before
     assert len(opened(experiment).rows()) == 2
+    assert opened(experiment).stopped == "interrupted"
     run(experiment)
     assert_equal(tables(experiment), expected)
 
