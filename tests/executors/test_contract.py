@@ -21,6 +21,7 @@ from scaling_search.executors.processes import (
     most_productive,
     numbers_to_try,
 )
+from scaling_search.executors.ray import Ray
 from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Executor
 from scaling_search.training import train_trial
@@ -41,6 +42,18 @@ def processes(device: str = "cpu", **changes: Any) -> Processes:
     return Processes(device=device, **options)
 
 
+def on_ray() -> Ray:
+    """One worker with all cores of this machine."""
+    return Ray(
+        address=None,
+        device="cpu",
+        cpus_per_training=float(usable_cores()),
+        gpus_per_training=None,
+        retries=0,
+        timeout_minutes=None,
+    )
+
+
 def faulty(fault: str, pipe: Path | str = "") -> Trial:
     return replace(tiny_trial(), dataset=Faulty(fault, str(pipe)))  # type: ignore[arg-type]  # a literal
 
@@ -54,6 +67,7 @@ def divided(number: int, device: str) -> tuple[float, str]:
     params=[
         pytest.param(Inline(device="cpu", retries=0), id="inline"),
         pytest.param(processes(), id="processes", marks=needs_processes),
+        pytest.param(on_ray(), id="ray", marks=needs_processes),
     ],
 )
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:

@@ -1,0 +1,496 @@
+"""The Ray executor on a Ray of its own, and whole searches in a cluster of three nodes."""
+
+import contextlib
+import importlib.util
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from scaling_search import data_cache
+from scaling_search.executors.ray import Ray, room
+from scaling_search.executors.ray_workers import Actor
+from scaling_search.interruption import EXIT_CODE
+from scaling_search.measuring import usable_cores
+from scaling_search.results import VOLATILE, curves_table, results_table
+from scaling_search.study import Record
+from scaling_search.training import Trial, train_trial
+from tests.composed import CONF
+from tests.tiny import tiny_trial
+
+PATIENCE_SECONDS = 60
+"""For a process to start or to end; they take a few seconds, on a machine that is busy more."""
+
+PROGRAM = str(Path(sys.executable).parent / "scaling-search")
+
+
+def executor(**changes: Any) -> Ray:
+    """On CPUs of this machine, two trainings at a time where there are as many cores."""
+    cores = usable_cores()
+    options: dict[str, Any] = {
+        "address": None,
+        "device": "cpu",
+        "cpus_per_training": float(cores // 2) if cores > 1 else 0.5,
+        "gpus_per_training": None,
+        "retries": 1,
+        "timeout_minutes": None,
+    }
+    return Ray(**options | changes)
+
+
+# Without Ray.
+
+
+@pytest.mark.parametrize(
+    ("node", "cpus", "gpus", "number"),
+    [
+        ({"CPU": 4.0}, 1.0, 0.0, 4),
+        ({"CPU": 4.0}, 3.0, 0.0, 1),
+        ({"CPU": 1.0}, 0.1, 0.0, 10),
+        ({"CPU": 4.0, "GPU": 2.0}, 1.0, 1.0, 2),
+        ({"CPU": 16.0, "GPU": 2.0}, 1.0, 0.25, 8),
+        ({"CPU": 3.0, "GPU": 2.0}, 1.0, 0.25, 3),
+        ({"CPU": 16.0, "GPU": 3.0}, 1.0, 0.6, 3),
+        ({"CPU": 16.0, "GPU": 1.0}, 1.0, 1 / 3, 3),
+        ({"CPU": 16.0, "GPU": 1.0}, 1.0, 1 / 6, 5),  # Ray takes 0.1667
+        ({"CPU": 16.0}, 1.0, 0.5, 0),
+        ({"GPU": 1.0}, 1.0, 1.0, 0),
+        ({}, 1.0, 0.0, 0),
+    ],
+)
+def test_a_node_has_room_for_whole_shares(
+    node: Mapping[str, float], cpus: float, gpus: float, number: int
+) -> None:
+    assert room(node, cpus, gpus) == number
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("address", "ray://127.0.0.1:10001"),
+        ("address", "somewhere"),
+        ("device", "cuda:1"),
+        ("cpus_per_training", 0.0),
+        ("cpus_per_training", 1.5),
+        ("gpus_per_training", 2.0),
+        ("timeout_minutes", 0.0),
+        ("retries", -1),
+    ],
+)
+def test_what_ray_could_not_do_is_refused_at_once(option: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=option):
+        executor(**{option: value})
+
+
+def test_without_the_package_the_command_that_installs_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # noqa: ARG005 - as if it were not there
+    with pytest.raises(ValueError, match=r"^executor=ray .*; pip install 'scaling-search\[ray\]'$"):
+        executor().check()
+
+
+def test_the_slots_of_a_ray_of_its_own_are_known_before_it_starts() -> None:
+    share = executor(cpus_per_training=0.5)
+    assert share.slots == 0
+    share.check()
+    assert share.slots == 2 * usable_cores()
+    assert share.device_share == 1 / share.slots
+
+
+def test_more_than_there_is_is_refused_by_a_check() -> None:
+    with pytest.raises(ValueError, match="must find a node with 10000 CPUs and 0 GPUs"):
+        executor(cpus_per_training=10_000.0).check()
+
+
+def test_an_address_where_nobody_is_is_named() -> None:
+    with pytest.raises(RuntimeError, match=r"^executor.address=127.0.0.1:1 must answer, got Conn"):
+        executor(address="127.0.0.1:1").check()
+
+
+def test_a_node_with_another_version_of_this_package_trains_nothing() -> None:
+    with pytest.raises(RuntimeError, match="must have the coordinator's version"):
+        Actor([], "of another version")
+
+
+# A Ray of its own, in this process.
+
+
+def divided(number: int, device: str) -> tuple[float, str]:
+    return 1 / number, device
+
+
+def process(argument: object, device: str) -> int:
+    del argument, device
+    return os.getpid()
+
+
+def killed(number: signal.Signals, device: str) -> None:
+    del device
+    os.kill(os.getpid(), number)
+
+
+def opened(pipe: str, device: str) -> str:
+    """What somebody writes into a named pipe, for as long as that takes."""
+    del device
+    return Path(pipe).read_text(encoding="utf-8")
+
+
+def mapping_of_images(trial: Trial, device: str) -> tuple[str, bool]:
+    """Which mapping of this process holds a trial's images, and whether they are the right ones."""
+    del device
+    resolution = trial.candidate.architecture.resolution
+    images = data_cache.mapped(trial.dataset, resolution).train.images
+    expected = trial.dataset.load(resolution, "cpu").train.images
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        first, last = (int(part, 16) for part in line.split()[0].split("-"))
+        if first <= images.data_ptr() < last:
+            return line.split(maxsplit=5)[-1], bool((images == expected).all())
+    raise AssertionError
+
+
+def listening(pids: set[int]) -> set[str]:
+    """Addresses, as the kernel writes them, at which processes listen for TCP."""
+    sockets = {
+        str(link.readlink())
+        for pid in pids
+        for link in Path(f"/proc/{pid}/fd").iterdir()
+        if link.is_symlink()
+    }
+    lines = itertools.chain(
+        *(Path(f"/proc/net/tcp{v}").read_text("ascii").splitlines()[1:] for v in ("", "6"))
+    )
+    fields = [line.split() for line in lines]
+    return {f[1].split(":")[0] for f in fields if f[3] == "0A" and f"socket:[{f[9]}]" in sockets}
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes that one has started, and those that they have."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and (folder / "stat").is_file():
+            state = (folder / "stat").read_text("utf-8").rpartition(")")[2].split()
+            parents[int(folder.name)] = int(state[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
+    """A Ray of this process, with a worker that is warm; in the end they are busy."""
+    handler = signal.getsignal(signal.SIGTERM)
+    before = descendants(os.getpid())
+    pipe = tmp_path_factory.mktemp("own") / "pipe"
+    os.mkfifo(pipe)
+    with executor(timeout_minutes=0.1) as entered:
+        assert signal.getsignal(signal.SIGTERM) == handler
+        entered.call(train_trial, tiny_trial()).result(PATIENCE_SECONDS)
+        yield entered
+        in_flight = [entered.call(opened, str(pipe)) for _ in range(entered.slots + 1)]
+    assert descendants(os.getpid()) == before
+    assert all(future.done() for future in in_flight)
+
+
+@pytest.mark.slow
+def test_images_lie_once_in_the_memory_of_a_node(own: Ray) -> None:
+    mapping, are_right = own.call(mapping_of_images, tiny_trial()).result(PATIENCE_SECONDS)
+    assert "plasma" in mapping  # Ray's shared memory
+    assert are_right
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_its_own_call_only_and_is_replaced(own: Ray, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    others = [own.call(opened, str(pipe))] if own.slots > 1 else []
+    lost = own.call(killed, signal.SIGKILL)
+    later = own.call(divided, 4)
+    error = lost.exception(PATIENCE_SECONDS)
+    assert isinstance(error, RuntimeError)
+    assert re.match(r"process \d+ on \S+ died: ", str(error))
+    assert later.result(PATIENCE_SECONDS) == (0.25, "cpu")
+    for other in others:
+        pipe.write_text("seen", encoding="utf-8")
+        assert other.result(PATIENCE_SECONDS) == "seen"
+
+
+@pytest.mark.slow
+def test_an_overdue_training_is_ended_and_its_worker_replaced(own: Ray) -> None:
+    endless = own.submit(tiny_trial(epochs=10_000_000))
+    with pytest.raises(TimeoutError, match=r"process \d+ on \S+ took more than 6 s"):
+        endless.result(PATIENCE_SECONDS)
+    assert own.call(divided, 4).result(PATIENCE_SECONDS) == (0.25, "cpu")
+
+
+@pytest.mark.slow
+def test_nothing_of_it_listens_beyond_this_machine(own: Ray) -> None:
+    own.call(process, 0).result(PATIENCE_SECONDS)
+    addresses = listening(descendants(os.getpid()) | {os.getpid()})
+    assert addresses <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert addresses
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_the_terminal_loses_nothing_that_ended(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [*searching(out), "executor=ray", "executor.device=cpu"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as search:
+        lines_until(search, 2)
+        os.killpg(search.pid, signal.SIGINT)  # Ray's processes get it too
+        search.communicate(timeout=PATIENCE_SECONDS)
+    assert search.returncode == EXIT_CODE
+    results, _ = tables(out)
+    assert len(results) >= 2
+    assert set(results["state"]) == {"COMPLETE"}
+
+
+# In a cluster of this machine's, in a network of its own that has nothing but loopback.
+
+NAMESPACE = ["--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, without what is meant for a Ray of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return kept | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(CONF.parent)} | more
+
+
+def namespaces_are_permitted() -> bool:
+    if not all(map(shutil.which, ("unshare", "nsenter", "ip"))):
+        return False
+    tried = ["unshare", *NAMESPACE, "ip", "link", "set", "lo", "up"]
+    return subprocess.run(tried, capture_output=True, check=False).returncode == 0
+
+
+needs_a_namespace = pytest.mark.skipif(
+    not namespaces_are_permitted(), reason="needs unshare, nsenter, ip and network namespaces"
+)
+
+
+@dataclass
+class Cluster:
+    """The process of `ray_cluster` and what is said to it.
+
+    Attributes:
+        folder: Of this cluster's nodes alone: where they would keep data that they read.
+    """
+
+    process: "subprocess.Popen[str]"
+    folder: Path
+    address: str = ""
+
+    def tell(self, line: str) -> list[str]:
+        """The words of its answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(line, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline().split()
+        assert answer, f"the cluster ended with {self.process.wait(PATIENCE_SECONDS)}"
+        return answer
+
+    def add(self, cpus: int, gpus: int = 0) -> int:
+        """The number of a new node."""
+        number, self.address = self.tell(f"add {cpus} {gpus}")
+        return int(number)
+
+    @contextlib.contextmanager
+    def run(self, *command: str) -> Iterator["subprocess.Popen[str]"]:
+        """A process in the cluster's network, for as long as it is looked at."""
+        entered = ["nsenter", "--net", f"--target={self.process.pid}"]
+        if os.geteuid() != 0:
+            entered += ["--user", "--preserve-credentials"]
+        with subprocess.Popen(
+            [*entered, *command],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as run:
+            try:
+                yield run
+            finally:
+                run.kill()
+
+    def search(self, out: Path) -> AbstractContextManager["subprocess.Popen[str]"]:
+        """A search in this cluster."""
+        return self.run(*searching(out), "executor=ray", f"executor.address={self.address}")
+
+    def comes_to(self, num_actors: int) -> bool:
+        """Whether so many actors live, at the latest in a while."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while self.tell("actors") != [str(num_actors)]:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        return True
+
+
+def searching(out: Path) -> list[str]:
+    """The command of a search of twelve trainings on a hundred real images."""
+    return [
+        *(PROGRAM, "search", f"out={out}", "num_seeds=4", "candidates.max_networks=2"),
+        *("dataset.num_train=100", "dataset.num_val=50", "recipe.epochs=2", "recipe.batch_size=20"),
+    ]
+
+
+def tables(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Results with all their columns, and curves."""
+    rows = Record(f"sqlite:///{out / 'study.db'}", "default", "val_loss").rows()
+    return results_table(rows), curves_table(rows)
+
+
+def assert_as_if_alone(out: Path, alone: Path) -> None:
+    """That a search has the trainings of another, each once, and the same numbers."""
+    (results, curves), (expected, expected_curves) = tables(out), tables(alone)
+    pd.testing.assert_frame_equal(
+        results.drop(columns=list(VOLATILE)), expected.drop(columns=list(VOLATILE))
+    )
+    pd.testing.assert_frame_equal(curves, expected_curves)
+
+
+def lines_until(process: "subprocess.Popen[str]", number: int) -> None:
+    """Reads what a search prints until so many trainings have ended."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(f"{number}/12 "):
+            return
+    raise AssertionError(f"ended with {process.wait(PATIENCE_SECONDS)}")
+
+
+def succeeds(process: "subprocess.Popen[str]") -> str:
+    """What a process still prints, which ends well."""
+    out, _ = process.communicate(timeout=2 * PATIENCE_SECONDS)
+    assert process.returncode == 0, out
+    return out
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes of a CPU each."""
+    folder = tmp_path_factory.mktemp("nodes")
+    command = ["unshare", *NAMESPACE, "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    process = subprocess.Popen(
+        [*command, sys.executable, "-m", "tests.executors.ray_cluster"],
+        env=environment(SCALING_SEARCH_CACHE=str(folder)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        started = Cluster(process, folder)
+        for _ in range(3):
+            started.add(1)
+        try:
+            yield started
+            process.communicate(timeout=PATIENCE_SECONDS)
+            assert process.returncode == 0
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a search by one process."""
+    out = tmp_path_factory.mktemp("alone") / "out"
+    command = [*searching(out), "executor=inline", "executor.device=cpu"]
+    subprocess.run(command, env=environment(), check=True, capture_output=True)
+    return out
+
+
+@pytest.mark.slow
+@needs_a_namespace
+def test_a_search_goes_on_after_its_coordinator_was_killed(
+    cluster: Cluster, alone: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with cluster.search(out) as first:
+        lines_until(first, 3)
+        first.kill()
+    before, _ = tables(out)
+    assert 3 <= len(before) < 12
+    assert cluster.comes_to(0)
+    with cluster.search(out) as second:
+        assert "all trainings are done" in succeeds(second)
+    assert_as_if_alone(out, alone)
+    after, _ = tables(out)
+    kept = after.merge(before[["candidate", "seed"]], on=["candidate", "seed"])
+    pd.testing.assert_frame_equal(kept, before)  # to the second at which they ended
+    assert cluster.comes_to(0)
+    assert list(cluster.folder.iterdir()) == []  # no node has looked for data of its own
+
+
+@pytest.mark.slow
+@needs_a_namespace
+def test_a_node_that_dies_loses_nothing(cluster: Cluster, alone: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with cluster.search(out) as search:
+        lines_until(search, 2)
+        cluster.tell("kill 1")
+        succeeds(search)
+    assert_as_if_alone(out, alone)
+    results, _ = tables(out)
+    assert set(results["attempts"]) == {1}  # a node's death is no failure of a training
+    log = (out / "search.log").read_text(encoding="utf-8")
+    assert re.findall(r"the cluster has (\d+) nodes", log) == ["3", "2"]
+
+
+COORDINATOR = """
+import sys, time
+from tests.executors.test_ray import executor, opened
+
+address, pipe = sys.argv[1:]
+in_cluster = {"address": address, "cpus_per_training": 1.0}
+if __name__ == "__main__":
+    with executor(**in_cluster) as entered:
+        in_flight = [entered.call(opened, pipe) for _ in range(entered.slots + 2)]
+        print(entered.slots, flush=True)
+        sys.stdin.readline()
+        print(entered.slots, flush=True)
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
+    assert all(future.done() for future in in_flight)
+    quarters = executor(device="cuda", gpus_per_training=0.25, **in_cluster)
+    quarters.check()
+    print(quarters.slots, quarters.device_share)
+"""
+"""Keeps all slots busy and two trainings more, until it is told to leave; then looks for GPUs."""
+
+
+@pytest.mark.slow
+@needs_a_namespace
+def test_a_node_that_joins_is_used(cluster: Cluster, tmp_path: Path) -> None:
+    script, pipe = tmp_path / "coordinator.py", tmp_path / "pipe"
+    script.write_text(COORDINATOR, encoding="utf-8")
+    os.mkfifo(pipe)
+    with cluster.run(sys.executable, str(script), cluster.address, str(pipe)) as coordinator:
+        assert coordinator.stdin is not None
+        assert coordinator.stdout is not None
+        slots = int(coordinator.stdout.readline())
+        assert cluster.comes_to(slots)
+        cluster.add(2, gpus=3)
+        assert cluster.comes_to(slots + 2)
+        out, _ = coordinator.communicate("leave\n", timeout=PATIENCE_SECONDS)
+    assert out.split() == [str(slots + 2), "2", "0.25"]
+    assert coordinator.returncode == 0
+    assert cluster.comes_to(0)
