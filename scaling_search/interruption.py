@@ -1,6 +1,7 @@
 """SIGINT and SIGTERM during a search: the first asks it to end, the second ends it at once."""
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -14,19 +15,23 @@ EXIT_CODE = 130
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+SAME_SECONDS = 1.0
+"""Signals so close together are one: a scheduler tells a process, and its parent, which tells it."""
+
 SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interruption:
     """While it is entered, a signal raises `KeyboardInterrupt`, but only where that is heeded.
 
-    What is written to the record is never torn in the middle. A second signal ends the process
-    without another look; its workers leave with it. In a thread that is not the main one, which
-    no signal reaches, nothing changes.
+    What is written to the record is never torn in the middle. A second signal, a second or more
+    after the first, ends the process without another look; its workers leave with it. In a thread
+    that is not the main one, which no signal reaches, nothing changes.
     """
 
     def __init__(self) -> None:
-        self._asked = self._is_heeded = False
+        self._asked = math.inf
+        self._is_heeded = False
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -45,7 +50,7 @@ class Interruption:
         """Here an interruption is raised at once, one from before on entering."""
         self._is_heeded = True
         try:
-            if self._asked:
+            if self._is_asked:
                 raise KeyboardInterrupt
             yield
         finally:
@@ -60,13 +65,19 @@ class Interruption:
         with self.heeded():
             time.sleep(seconds)
 
+    @property
+    def _is_asked(self) -> bool:
+        return self._asked < math.inf
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self._asked:
+        if self._is_asked:
+            if time.monotonic() < self._asked + SAME_SECONDS:
+                return
             if os.isatty(2):
                 os.write(2, SHOW_CURSOR)  # a live view had hidden it
             os.write(2, b"\nleft at once; the same command goes on from what is recorded\n")
             os._exit(EXIT_CODE)
-        self._asked = True
+        self._asked = time.monotonic()
         if self._is_heeded:
             raise KeyboardInterrupt

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from scaling_search.interruption import EXIT_CODE, SIGNALS, Interruption
+from scaling_search.interruption import EXIT_CODE, SAME_SECONDS, SIGNALS, Interruption
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -43,12 +43,15 @@ def test_a_second_signal_ends_the_process_whatever_it_does(
     first: signal.Signals, second: signal.Signals
 ) -> None:
     script = (
-        "import signal, sys\n"
+        "import signal, time\n"
         "from scaling_search.interruption import Interruption\n"
         "with Interruption():\n"
         "    try:\n"
         f"        signal.raise_signal({int(first)})\n"
         "        print('goes on', flush=True)\n"
+        f"        signal.raise_signal({int(second)})  # the same, said twice\n"
+        "        print('goes on', flush=True)\n"
+        f"        time.sleep({SAME_SECONDS + 0.1})\n"
         f"        signal.raise_signal({int(second)})\n"
         "    finally:\n"
         "        print('never', flush=True)\n"
@@ -56,6 +59,6 @@ def test_a_second_signal_ends_the_process_whatever_it_does(
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
     )
-    assert ended.stdout == "goes on\n"
+    assert ended.stdout == "goes on\n" * 2
     assert ended.returncode == EXIT_CODE
     assert ended.stderr.strip() == "left at once; the same command goes on from what is recorded"
