@@ -16,7 +16,7 @@ EXIT_CODE = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SAME_SECONDS = 1.0
-"""Signals so close together are one: a scheduler tells a process, and its parent, which tells it."""
+"""SIGTERMs so close together are one: schedulers tell a process and its parent, which tells it."""
 
 SHOW_CURSOR = b"\x1b[?25h"
 
@@ -24,13 +24,13 @@ SHOW_CURSOR = b"\x1b[?25h"
 class Interruption:
     """While it is entered, a signal raises `KeyboardInterrupt`, but only where that is heeded.
 
-    What is written to the record is never torn in the middle. A second signal, a second or more
-    after the first, ends the process without another look; its workers leave with it. In a thread
-    that is not the main one, which no signal reaches, nothing changes.
+    What is written to the record is never torn in the middle. A second signal ends the process
+    without another look; its workers leave with it. In a thread that is not the main one, which no
+    signal reaches, nothing changes.
     """
 
     def __init__(self) -> None:
-        self._asked = math.inf
+        self._asked, self._first = math.inf, 0
         self._is_heeded = False
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
@@ -70,14 +70,15 @@ class Interruption:
         return self._asked < math.inf
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
         if self._is_asked:
-            if time.monotonic() < self._asked + SAME_SECONDS:
+            is_near = time.monotonic() < self._asked + SAME_SECONDS
+            if is_near and number == self._first == signal.SIGTERM:
                 return
             if os.isatty(2):
                 os.write(2, SHOW_CURSOR)  # a live view had hidden it
             os.write(2, b"\nleft at once; the same command goes on from what is recorded\n")
             os._exit(EXIT_CODE)
-        self._asked = time.monotonic()
+        self._asked, self._first = time.monotonic(), number
         if self._is_heeded:
             raise KeyboardInterrupt

@@ -36,29 +36,45 @@ def test_handlers_are_given_back() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
+PAIRS = [(one, other, 0.0) for one in SIGNALS for other in SIGNALS if one != other]
+
+
 @pytest.mark.parametrize(
-    ("first", "second"), [(one, other) for one in SIGNALS for other in SIGNALS]
+    ("first", "second", "seconds"),
+    [
+        *PAIRS,
+        (signal.SIGINT, signal.SIGINT, 0.0),
+        (signal.SIGTERM, signal.SIGTERM, SAME_SECONDS + 0.1),
+    ],
 )
 def test_a_second_signal_ends_the_process_whatever_it_does(
-    first: signal.Signals, second: signal.Signals
+    first: signal.Signals, second: signal.Signals, seconds: float
 ) -> None:
+    ended = signalled(first, second, seconds)
+    assert ended.stdout == "goes on\n"
+    assert ended.returncode == EXIT_CODE
+    assert ended.stderr.strip() == "left at once; the same command goes on from what is recorded"
+
+
+def test_sigterm_said_twice_in_a_moment_is_one() -> None:
+    ended = signalled(signal.SIGTERM, signal.SIGTERM, 0.0)
+    assert ended.stdout == "goes on\n" * 2
+
+
+def signalled(
+    first: signal.Signals, second: signal.Signals, seconds: float
+) -> "subprocess.CompletedProcess[str]":
+    """A process that says after each of two signals that it goes on."""
     script = (
         "import signal, time\n"
         "from scaling_search.interruption import Interruption\n"
         "with Interruption():\n"
-        "    try:\n"
-        f"        signal.raise_signal({int(first)})\n"
-        "        print('goes on', flush=True)\n"
-        f"        signal.raise_signal({int(second)})  # the same, said twice\n"
-        "        print('goes on', flush=True)\n"
-        f"        time.sleep({SAME_SECONDS + 0.1})\n"
-        f"        signal.raise_signal({int(second)})\n"
-        "    finally:\n"
-        "        print('never', flush=True)\n"
+        f"    signal.raise_signal({int(first)})\n"
+        "    print('goes on', flush=True)\n"
+        f"    time.sleep({seconds})\n"
+        f"    signal.raise_signal({int(second)})\n"
+        "    print('goes on', flush=True)\n"
     )
-    ended = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
     )
-    assert ended.stdout == "goes on\n" * 2
-    assert ended.returncode == EXIT_CODE
-    assert ended.stderr.strip() == "left at once; the same command goes on from what is recorded"
