@@ -9,7 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from scaling_search.interruption import Interruption
+from scaling_search import interruption
+from scaling_search.interruption import LOOK_SECONDS, Interruption
 from scaling_search.price import longest_of_round
 from scaling_search.progress import View, describe
 from scaling_search.protocols import Executor, Sampler
@@ -20,9 +21,6 @@ from scaling_search.trial import Trial, TrialResult
 log = logging.getLogger(__name__)
 
 Running = dict[Future[TrialResult], Trial]
-
-LOOK_SECONDS = 1.0
-"""So often it is looked whether slots have come, as nodes join a cluster."""
 
 
 class Search:
@@ -89,13 +87,12 @@ class Search:
         has ended is recorded before it goes on its way.
         """
         running: Running = {}
-        with Interruption() as interruption, executor:
+        with Interruption(), executor:
             if self._left:
-                with interruption.heeded():
-                    executor.prepare(self._left)
+                executor.prepare(self._left)
             with view:
                 view.begin(self.trials, self.finished.values(), executor.slots)
-                hands = _Hands(executor, view, interruption)
+                hands = _Hands(executor, view)
                 try:
                     while self._fill(running, sampler, hands, stopping):
                         self._collect(running, hands.ended(running), hands)
@@ -177,35 +174,33 @@ class _Hands:
     Attributes:
         executor: Runs them.
         view: Shows them.
-        interruption: Ends each wait.
     """
 
-    def __init__(self, executor: Executor, view: View, interruption: Interruption) -> None:
+    def __init__(self, executor: Executor, view: View) -> None:
         self.executor = executor
         self.view = view
-        self.interruption = interruption
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Starts a training; where it runs in this process, until it has ended."""
+        interruption.look()
         self.view.started(trial)
-        with self.interruption.heeded():
-            return self.executor.submit(trial)
+        return self.executor.submit(trial)
 
     def ended(self, running: Running) -> set[Future[TrialResult]]:
-        """Those that have ended, after a wait for the next, or for slots."""
+        """Those that have ended, after a wait for the next, or a moment for slots to come."""
         self.view.slots = self.executor.slots
         if not running:
-            self.interruption.sleep(LOOK_SECONDS)
+            interruption.sleep(LOOK_SECONDS)
             return set()
-        with self.interruption.heeded():
-            done, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        interruption.look()
+        done, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
         return done
 
     def pause(self, reason: str, seconds: float) -> None:
         """Waits until the storage is tried again."""
         log.warning("%s; trying again in %.0f s", reason, seconds)
         self.view.note(f"{reason}; trying again in {seconds:.0f} s")
-        self.interruption.sleep(seconds)
+        interruption.sleep(seconds)
 
 
 def _result_of(future: Future[TrialResult], trial: Trial) -> TrialResult:

@@ -8,24 +8,45 @@ import threading
 
 import pytest
 
-from scaling_search.interruption import EXIT_CODE, SAME_SECONDS, SIGNALS, Interruption
+from scaling_search.interruption import (
+    EXIT_CODE,
+    SAME_SECONDS,
+    SIGNALS,
+    Interruption,
+    heeded,
+    look,
+    sleep,
+)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_is_raised_where_it_is_heeded(number: signal.Signals) -> None:
-    with Interruption() as interruption:
+    with Interruption():
         signal.raise_signal(number)
-        heeded = interruption.heeded()
         with pytest.raises(KeyboardInterrupt):
-            heeded.__enter__()
+            look()
+        with pytest.raises(KeyboardInterrupt), heeded():
+            pass
+
+
+def test_where_it_is_heeded_a_signal_is_raised_at_once() -> None:
+    with Interruption(), pytest.raises(KeyboardInterrupt), heeded():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_nothing_is_raised_without_a_signal_or_after_the_end() -> None:
+    with Interruption(), heeded():
+        look()
+        sleep(0.01)
+    look()
 
 
 def test_a_signal_ends_a_wait() -> None:
-    with Interruption() as interruption:
+    with Interruption():
         later = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
         later.start()
         with pytest.raises(KeyboardInterrupt):
-            interruption.sleep(600)
+            sleep(600)
         later.join()
 
 

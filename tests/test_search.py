@@ -17,7 +17,6 @@ from rich.console import Console
 
 from scaling_search import search as search_module
 from scaling_search.experiment import Experiment, Limits
-from scaling_search.interruption import Interruption
 from scaling_search.progress import View
 from scaling_search.protocols import Executor, Sampler
 from scaling_search.results import VOLATILE, curves_table, results_table
@@ -416,7 +415,7 @@ def test_sigterm_ends_a_search_as_ctrl_c_does(
     with pytest.raises(KeyboardInterrupt):
         run(experiment, Signalled())
     assert signal.getsignal(signal.SIGTERM) == before
-    assert len(opened(experiment).rows()) == 2
+    assert len(opened(experiment).rows()) == 3  # what has ended is there
     assert opened(experiment).stopped == "interrupted"
     run(experiment)
     assert_equal(tables(experiment), expected)
@@ -432,12 +431,12 @@ def test_storage_that_is_locked_for_a_while_is_waited_for(
     other.execute("BEGIN EXCLUSIVE")
     naps: list[float] = []
 
-    def sleep(_: Interruption, seconds: float) -> None:
+    def sleep(seconds: float) -> None:
         naps.append(seconds)
         if len(naps) == 3:
             other.execute("ROLLBACK")
 
-    monkeypatch.setattr(Interruption, "sleep", sleep)
+    monkeypatch.setattr("scaling_search.interruption.sleep", sleep)
     printed = io.StringIO()
     search.run(None, Executing(), View(Console(file=printed, width=300), "val_loss"))
     other.close()

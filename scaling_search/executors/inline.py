@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
+from scaling_search.interruption import heeded
 from scaling_search.protocols import Argument, T, part
 from scaling_search.training import devices, train_trial
 from scaling_search.trial import Trial, TrialResult
@@ -49,7 +50,8 @@ class Inline:
         future: Future[T] = Future()
         device = devices(self.device)[0]
         try:
-            future.set_result(function(argument, device))
+            with heeded():
+                future.set_result(function(argument, device))
         except Exception as error:  # noqa: BLE001 - the future's, as it would be in a worker
             future.set_exception(error)
         return future

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Self
 import pebble
 from pydantic import Field
 
+from scaling_search import interruption
 from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Argument, T, part
 from scaling_search.timing import time_training
@@ -190,6 +191,7 @@ def _rates(
     try:
         # Workers start at different times, so that the first round only warms them up.
         for is_warm, number in enumerate((numbers[-1], *numbers)):
+            interruption.look()
             asked = [pool.schedule(time_training, args=(trial, device)) for _ in range(number)]
             failed = [future for future in asked if future.exception() is not None]
             if is_warm and failed:
