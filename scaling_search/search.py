@@ -97,8 +97,9 @@ class Search:
                     while self._fill(running, sampler, hands, stopping):
                         self._collect(running, hands.ended(running), hands)
                 except KeyboardInterrupt:
-                    self._collect(running, {f for f in running if f.done()}, hands)
-                    self.record.stop("interrupted", pause=hands.pause)
+                    if not hands.is_stuck:
+                        self._collect(running, {f for f in running if f.done()}, hands)
+                        self.record.stop("interrupted", pause=hands.pause)
                     raise
             self.record.stop(self.stopped, pause=hands.pause)
         log.info("ended: %s", self.stopped)
@@ -174,11 +175,13 @@ class _Hands:
     Attributes:
         executor: Runs them.
         view: Shows them.
+        is_stuck: Whether the storage cannot be written now.
     """
 
     def __init__(self, executor: Executor, view: View) -> None:
         self.executor = executor
         self.view = view
+        self.is_stuck = False
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Starts a training; where it runs in this process, until it has ended."""
@@ -188,6 +191,7 @@ class _Hands:
 
     def ended(self, running: Running) -> set[Future[TrialResult]]:
         """Those that have ended, after a wait for the next, or a moment for slots to come."""
+        self.is_stuck = False
         self.view.slots = self.executor.slots
         if not running:
             interruption.sleep(LOOK_SECONDS)
@@ -198,6 +202,7 @@ class _Hands:
 
     def pause(self, reason: str, seconds: float) -> None:
         """Waits until the storage is tried again."""
+        self.is_stuck = True
         log.warning("%s; trying again in %.0f s", reason, seconds)
         self.view.note(f"{reason}; trying again in {seconds:.0f} s")
         interruption.sleep(seconds)

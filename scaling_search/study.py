@@ -31,6 +31,9 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 PATIENCE_SECONDS = 90.0
 """So long storage that cannot be written is tried again: a server starts anew, a lock is held."""
 
+LOCKED_SECONDS = 0.5
+"""So long SQLite waits for a lock of another process."""
+
 MOST_SECONDS = 10.0
 """Between two tries."""
 
@@ -58,9 +61,15 @@ def open_storage(storage: str) -> BaseStorage:
         # Its lock is a link that names the file; a relative name would be taken from elsewhere.
         return JournalStorage(JournalFileBackend(str(Path(storage).resolve())))
     try:
-        return RDBStorage(storage)
+        return RDBStorage(storage, engine_kwargs=_engine_options(storage))
     except Exception as error:
         raise RuntimeError(_unusable(storage, error)) from error
+
+
+def _engine_options(storage: str) -> dict[str, object]:
+    """Short waits for SQLite's lock: Optuna and `Record` try again, and a signal cannot end one."""
+    is_free = storage.startswith("sqlite") and "timeout=" not in storage
+    return {"connect_args": {"timeout": LOCKED_SECONDS}} if is_free else {}
 
 
 @dataclass(frozen=True)

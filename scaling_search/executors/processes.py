@@ -5,6 +5,7 @@ import ctypes
 import functools
 import itertools
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Annotated, Any, Literal, Self
 
@@ -93,25 +95,26 @@ class Processes:
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Hands the training to a worker, on the device that has the fewest."""
-        seconds = None if self.timeout_minutes is None else 60 * self.timeout_minutes
+        seconds = math.inf if self.timeout_minutes is None else 60 * self.timeout_minutes
         return self._handed_out(train_trial, trial, seconds)
 
     def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
         """Hands a function to a worker, on the device that has the fewest."""
-        return self._handed_out(function, argument, None)
+        return self._handed_out(function, argument, math.inf)
 
     def _handed_out(
-        self, function: Callable[[Argument, str], T], argument: Argument, seconds: float | None
+        self, function: Callable[[Argument, str], T], argument: Argument, seconds: float
     ) -> Future[T]:
         device = min(self._devices, key=lambda name: sum(not f.done() for f in self._handed[name]))
         try:
-            future = self._pool_of(device).schedule(function, args=(argument, device))
+            call = self._pool_of(device).schedule(function, args=(argument, device))
         except RuntimeError:
             # Pebble gives a pool up once its workers were lost before they took anything.
             self._pools.pop(device).end()
-            future = self._pool_of(device).schedule(function, args=(argument, device))
+            call = self._pool_of(device).schedule(function, args=(argument, device))
+        future = self._watch.watched(call, self._pools[device], seconds)
         self._handed[device] = [f for f in self._handed[device] if not f.done()] + [future]
-        return future if seconds is None else self._watch.limited(future, seconds)
+        return future
 
     def __enter__(self) -> Self:
         """Checks that the devices are there; workers start with their first training."""
@@ -223,6 +226,11 @@ class _Pool:
         future: Future[T] = self._pool.schedule(function, args=args)
         return future
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether it was given up: it ends no call any more, those that it never looked at too."""
+        return not self._pool.active
+
     def end(self) -> None:
         """Ends all processes at once, also those that are stopped, and waits until they are gone.
 
@@ -254,21 +262,20 @@ class _Spawning(SpawnContext):
 
 
 class _Watch:
-    """Ends calls that take too long, by a clock that nobody sets and that stops with us."""
+    """Ends calls that take too long, by a clock that nobody sets, and those of broken pools."""
 
     def __init__(self) -> None:
-        self._left: dict[Future[Any], float] = {}
-        self._overdue: set[Future[Any]] = set()
+        self._calls: dict[Future[Any], _Watched] = {}
         self._lock = threading.RLock()  # what is cancelled passes on in the same thread
         self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="watch-time")
+        self._thread = threading.Thread(target=self._run, daemon=True, name="watch-calls")
         self._thread.start()
 
-    def limited(self, call: Future[T], seconds: float) -> Future[T]:
-        """The same, but raising `TimeoutError` once it has run for so long."""
+    def watched(self, call: Future[T], pool: _Pool, seconds: float) -> Future[T]:
+        """What a call gives; `TimeoutError` once it has run for so long."""
         result: Future[T] = Future()
-        self._left[call] = seconds
-        call.add_done_callback(functools.partial(self._pass_on, result))
+        self._calls[call] = _Watched(result, pool, seconds)
+        call.add_done_callback(self._pass_on)
         return result
 
     def end(self) -> None:
@@ -283,26 +290,44 @@ class _Watch:
             passed = min(now - last, 2 * LOOK_SECONDS)  # more if all of us were stopped meanwhile
             last = now
             with self._lock:
-                for call in [call for call in self._left if call.running()]:
-                    self._left[call] -= passed
-                    if self._left[call] < 0:
-                        self._overdue.add(call)
-                        call.cancel()  # ends its process
+                for call, watched in list(self._calls.items()):
+                    if watched.pool.is_broken:
+                        del self._calls[call]
+                        watched.result.set_exception(RuntimeError("all workers were lost"))
+                    elif call.running():
+                        watched.seconds_left -= passed
+                        if watched.seconds_left < 0:
+                            call.cancel()  # ends its process
 
-    def _pass_on(self, result: Future[T], call: Future[T]) -> None:
+    def _pass_on(self, call: Future[Any]) -> None:
         with self._lock:
-            del self._left[call]
-            is_overdue = call in self._overdue
-            self._overdue.discard(call)
-        if is_overdue:
-            result.set_exception(TimeoutError())
+            watched = self._calls.pop(call, None)
+        if watched is None or watched.result.cancelled():
+            return
+        if watched.seconds_left < 0:
+            watched.result.set_exception(TimeoutError())
         elif call.cancelled():
-            result.cancel()
-            result.set_running_or_notify_cancel()
+            watched.result.cancel()
+            watched.result.set_running_or_notify_cancel()
         elif (error := call.exception()) is not None:
-            result.set_exception(error)
+            watched.result.set_exception(error)
         else:
-            result.set_result(call.result())
+            watched.result.set_result(call.result())
+
+
+@dataclass
+class _Watched:
+    """What becomes of a call.
+
+    Attributes:
+        result: The future that somebody waits for.
+        pool: It was handed to.
+        seconds_left: It may still run.
+    """
+
+    result: Future[Any]
+    pool: _Pool
+    seconds_left: float
 
 
 def _leave_with_parent() -> None:

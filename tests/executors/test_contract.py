@@ -230,7 +230,7 @@ def test_a_killed_worker_ends_its_own_training_only(pipe: Pipe) -> None:
         assert int(pipe.read()) > 0
         assert killed.exception(PATIENCE_SECONDS) is not None
         assert later.result(PATIENCE_SECONDS).state == "COMPLETE"
-        assert other.running()
+        assert not other.done()
 
 
 @needs_processes
