@@ -1,4 +1,4 @@
-"""The published EfficientNets beside their own rule: what it would give, and what they cost."""
+"""Published networks beside ours: EfficientNets and their own rule, and others that it scaled."""
 
 import math
 from importlib.resources import files
@@ -21,6 +21,43 @@ READERS_PHI = {
 }
 """The compound coefficient of each variant. The paper gives none; these are a reader's fit to the
 published multipliers. Source: tensorflow/tpu#390."""
+
+
+SCALED_BY_THE_PAPER = {
+    568_740_352: "MobileNetV1",
+    300_774_272: "MobileNetV2",
+    4_089_184_256: "ResNet-50",
+}
+"""Base networks of Tan & Le 2019, Table 3, by their multiply-adds; so any other option shows."""
+
+
+def published_scalings(base_network: Architecture) -> pd.DataFrame:
+    """Table 3's ways of scaling this base network, a row each; none for a network not in it.
+
+    Columns: ``model``, ``method``; the multipliers ``d``, ``w``, ``r``; ``flops_paper_b``, in
+    billions, as published; ``flops``, in closed form, of the network that the multipliers round
+    to, with its ``layers`` and ``resolution``; the last three missing where the table has no
+    multipliers.
+
+    Source: the column ``source`` of `reference/scaling_mobilenet_resnet.csv`.
+    """
+    with (files("scaling_search") / "reference" / "scaling_mobilenet_resnet.csv").open() as lines:
+        table = pd.read_csv(lines)
+    name = SCALED_BY_THE_PAPER.get(_flops(base_network))
+    rows = table[table["model"] == name].to_dict("records")
+    return pd.DataFrame([row | _scaled(base_network, row["d"], row["w"], row["r"]) for row in rows])
+
+
+def _scaled(base_network: Architecture, d: float, w: float, r: float) -> dict[str, object]:
+    if math.isnan(d + w + r):
+        return {"flops": math.nan, "layers": "", "resolution": math.nan}
+    built = base_network.scaled(Multipliers(d, w, r))
+    layers = "-".join(str(num) for num in built.num_layers)
+    return {"flops": _flops(built), "layers": layers, "resolution": built.resolution}
+
+
+def _flops(architecture: Architecture) -> int:
+    return sum(layer.flops for layer in architecture.layers())
 
 
 def published_family() -> pd.DataFrame:

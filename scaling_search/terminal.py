@@ -121,6 +121,44 @@ def audit_sentences(rule: pd.DataFrame) -> list[str]:
     ]
 
 
+def scalings_table(scalings: pd.DataFrame) -> Table:
+    """A row for each way of scaling that `published_scalings` gives."""
+    table = _columns("", "d", "w", "r", "paper's B", "ours, B", "px", "layers")
+    for row in scalings.to_dict("records"):
+        table.add_row(
+            str(row["method"]),
+            *("" if pd.isna(row[name]) else f"{row[name]:g}" for name in ("d", "w", "r")),
+            f"{row['flops_paper_b']:.1f}",
+            "" if pd.isna(row["flops"]) else f"{row['flops'] / 1e9:.3f}",
+            "" if pd.isna(row["resolution"]) else f"{row['resolution']:.0f}",
+            str(row["layers"]),
+        )
+    return table
+
+
+def scalings_sentences(scalings: pd.DataFrame) -> list[str]:
+    """How to read the table, and where ours is not what the paper has rounded."""
+    stated = scalings.dropna(subset=["flops"])
+    ours = (stated["flops"] / 1e9).round(1)
+    other = stated[ours != stated["flops_paper_b"]]
+    apart = ", ".join(
+        f"{row['method']} {row['flops'] / 1e9 / row['flops_paper_b'] - 1:+.1%}"
+        for row in other.to_dict("records")
+    )
+    return [
+        (
+            f"{scalings['model'].iloc[0]} as Tan & Le 2019, Table 3, scale it: multiply-adds in "
+            "billions, as published and of the network that d, w and r round to here."
+        ),
+        (
+            f"Ours rounds to another tenth than the paper's in {len(other)} of {len(stated)} rows "
+            f"that state multipliers: {apart}."
+            if apart
+            else "In every row that states multipliers ours rounds to the paper's figure."
+        ),
+    ]
+
+
 def price_sentence(cost: Price, slots: int) -> str:
     """What trainings will take, before they start."""
     if not cost.num_trainings:

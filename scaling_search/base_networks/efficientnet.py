@@ -5,26 +5,22 @@ authors' `efficientnet_builder.py` and `efficientnet_model.py` (tensorflow/tpu).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, Strict, validate_call
+from pydantic import Field, validate_call
 from torch import Tensor, nn
 
-from scaling_search.base_networks.mbconv import Conv, MBConv, Pointwise
-from scaling_search.base_networks.rounding import (
-    DepthRounding,
-    first_of_each,
-    kept_direction,
-    multiples,
-    round_depth,
-    round_resolution,
-    round_width,
-)
+from scaling_search.base_networks.blocks import Conv, draw_convolution
+from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
+from scaling_search.base_networks.mbconv import MBConv, Pointwise
+from scaling_search.base_networks.options import Count, Counts, Positive, Probability
+from scaling_search.base_networks.rounding import DepthRounding
+from scaling_search.base_networks.staged import scaled_sizes, steps
 from scaling_search.protocols import CHECKED, Architecture, Layer
 from scaling_search.scaling import Multipliers
 
@@ -65,28 +61,12 @@ VARIANTS = {
 
 
 @lru_cache(maxsize=100_000)
-def conv_layer(
-    name: str, channels: tuple[int, int], kernel_size: int, size: int, *, depthwise: bool = False
-) -> Layer:
-    """A convolution without bias and its batch norm; the output is ``size`` x ``size`` pixels."""
-    weights = kernel_size**2 * channels[1] * (1 if depthwise else channels[0])
-    return Layer(name, weights * size**2, weights + 2 * channels[1], channels[1] * size**2)
-
-
-@lru_cache(maxsize=10_000)
-def linear_layer(name: str, channels: tuple[int, int]) -> Layer:
-    """A linear layer with bias, or a 1x1 convolution of pooled channels."""
-    weights = channels[0] * channels[1]
-    return Layer(name, weights, weights + channels[1], channels[1])
-
-
-@lru_cache(maxsize=100_000)
 def block_layers(
     stage: Stage, in_channels: int, squeezed: int, *, stride: int, size: int
 ) -> tuple[Layer, ...]:
     """The layers of one MBConv block of a stage; its input is ``size`` x ``size`` pixels."""
     expanded = in_channels * stage.expand_ratio
-    out_size = -(-size // stride)
+    out_size = strided(size, stride)
     layers = (
         conv_layer("depthwise", (expanded,) * 2, stage.kernel_size, out_size, depthwise=True),
         linear_layer("squeeze", (expanded, squeezed)),
@@ -150,41 +130,35 @@ class EfficientNet:
         """Channels inside the squeeze-and-excitation of a block with so many input channels."""
         return max(1, int(in_channels * self.se_ratio))
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The channels that are rounded: all of `channels`."""
+        return self.channels
+
     def scaled(self, multipliers: Multipliers) -> "EfficientNet":
         """The network with these multipliers, rounded by the rules of this one."""
-        stem_channels, *channels, head_channels = self._widths(multipliers.width)
-        stages = zip(self.stages, self._depths(multipliers.depth), channels, strict=True)
+        depths, (stem_channels, *channels, head_channels), resolution = scaled_sizes(
+            self, multipliers
+        )
+        stages = zip(self.stages, depths, channels, strict=True)
         return replace(
             self,
             stages=tuple(replace(s, num_layers=n, channels=c) for s, n, c in stages),
             stem_channels=stem_channels,
             head_channels=head_channels,
-            resolution=self._pixels(multipliers.resolution),
+            resolution=resolution,
         )
-
-    def _depths(self, multiplier: float) -> tuple[int, ...]:
-        return tuple(round_depth(n * multiplier, self.depth_rounding) for n in self.num_layers)
-
-    def _widths(self, multiplier: float) -> tuple[int, ...]:
-        return tuple(
-            kept_direction(round_width(c * multiplier, self.width_divisor), c, multiplier)
-            for c in self.channels
-        )
-
-    def _pixels(self, multiplier: float) -> int:
-        pixels = round_resolution(self.resolution * multiplier, self.resolution_divisor)
-        return kept_direction(pixels, self.resolution, multiplier)
 
     def layers(self) -> tuple[Layer, ...]:
         """Every convolution and linear layer in order; a stride divides the size, rounded up."""
-        size = -(-self.resolution // self.stem_stride)
+        size = strided(self.resolution, self.stem_stride)
         channels = self.stem_channels
         layers: tuple[Layer, ...] = (conv_layer("stem", (self.in_channels, channels), 3, size),)
         for stage in self.stages:
             layers += block_layers(
                 stage, channels, self.squeezed(channels), stride=stage.stride, size=size
             )
-            size, channels = -(-size // stage.stride), stage.channels
+            size, channels = strided(size, stage.stride), stage.channels
             repeated = block_layers(stage, channels, self.squeezed(channels), stride=1, size=size)
             layers += repeated * (stage.num_layers - 1)
         return (
@@ -230,29 +204,8 @@ class EfficientNet:
         return flops
 
     def steps(self, dimension: str, low: float, high: float) -> list[float]:
-        """The smallest multiplier, to six decimals, of each distinct result within [low, high].
-
-        Rounding rules are step functions; every step lies at a whole or half number of layers,
-        divisors or pixels, or where width rounding would fall under 0.9. The rules themselves
-        decide on which side of such a place the result changes.
-        """
-        rounded: dict[str, Callable[[float], object]] = {
-            "depth": self._depths,
-            "width": self._widths,
-            "resolution": self._pixels,
-        }
-        near = self._breakpoints(dimension, low, high)
-        return first_of_each(rounded[dimension], near, low, high)
-
-    def _breakpoints(self, dimension: str, low: float, high: float) -> list[float]:
-        if dimension == "depth":
-            return multiples({s.num_layers for s in self.stages}, 0.5, low, high)
-        if dimension == "resolution":
-            unit = 1.0 if self.resolution_divisor == 1 else self.resolution_divisor / 2
-            return [1.0, *multiples({self.resolution}, unit, low, high)]
-        halves = multiples(set(self.channels), self.width_divisor / 2, low, high)
-        ninths = multiples(set(self.channels), self.width_divisor / 0.9, low, high)
-        return [1.0, *halves, *ninths]
+        """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""
+        return steps(self, dimension, low, high)
 
     def build(self) -> "Network":
         """The network, freshly initialised from torch's global generator."""
@@ -302,20 +255,11 @@ class Network(nn.Module):
         # classifier, biases zero.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                fan_out = module.kernel_size[0] ** 2 * module.out_channels // module.groups
-                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                draw_convolution(module)
             elif isinstance(module, nn.Linear):
                 bound = 1 / math.sqrt(module.out_features)
                 nn.init.uniform_(module.weight, -bound, bound)
                 nn.init.zeros_(module.bias)
-
-
-Count = Annotated[int, Field(ge=1)]
-Counts = Annotated[tuple[Count, ...], Strict(strict=False)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
 
 
 @validate_call(config=CHECKED)

@@ -3,42 +3,9 @@
 Source: Sandler et al. 2018 and Tan et al. 2019, as in `efficientnet_model.py` (tensorflow/tpu).
 """
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor, nn
 
-Norm = Callable[[int], nn.Module]
-"""Makes the norm of so many channels."""
-
-
-class Conv(nn.Sequential):
-    """Convolution with "same" padding, batch norm, and SiLU where it is not linear."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        norm: Norm,
-        *,
-        kernel_size: int = 1,
-        stride: int = 1,
-        groups: int = 1,
-        linear: bool = False,
-    ) -> None:
-        super().__init__(
-            nn.Conv2d(
-                in_channels,
-                out_channels,
-                kernel_size,
-                stride,
-                padding=kernel_size // 2,
-                groups=groups,
-                bias=False,
-            ),
-            norm(out_channels),
-            nn.Identity() if linear else nn.SiLU(inplace=True),
-        )
+from scaling_search.base_networks.blocks import Conv, Norm, StochasticDepth
 
 
 class Pointwise(Conv):
@@ -70,25 +37,6 @@ class SqueezeExcitation(nn.Module):
         means = features.mean((2, 3), keepdim=True)
         gates: Tensor = self.excite(nn.functional.silu(self.squeeze(means))).sigmoid()
         return features * gates
-
-
-class StochasticDepth(nn.Module):
-    """Zeroes whole images of a residual branch with a probability while training.
-
-    Source: Huang et al. 2016.
-    """
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features (N, C, H, W), each image kept and scaled up, or zero."""
-        if not self.training or self.probability == 0:
-            return features
-        kept = 1 - self.probability
-        noise = torch.empty(features.shape[0], 1, 1, 1, device=features.device)
-        return features * noise.bernoulli_(kept).div_(kept).to(features.dtype)
 
 
 class MBConv(nn.Module):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from scaling_search import fairness
+from scaling_search.audit import published_scalings
 from scaling_search.candidates import Plan
 from scaling_search.cells import count, difference
 from scaling_search.commands.run_folder import Call, record_of, stored_names
@@ -18,13 +19,22 @@ from scaling_search.price import price
 from scaling_search.progress import Tracked
 from scaling_search.results import results_table
 from scaling_search.study import Record
-from scaling_search.terminal import plan_table, price_sentence, say
+from scaling_search.terminal import (
+    plan_table,
+    price_sentence,
+    say,
+    scalings_sentences,
+    scalings_table,
+)
 from scaling_search.timing import Timing, time_networks
 from scaling_search.trial import Trial, TrialResult
 
 
 def run(call: Call) -> None:
-    """Prints the networks that a search would train, each built and measured."""
+    """Prints the networks that a search would train, each built and measured.
+
+    Of a base network that the paper scales in its Table 3, also what it says that those cost.
+    """
     experiment, console = call.experiment, call.console
     planned = experiment.plan()
     planned.measure(experiment.cost, Tracked(console, "measuring networks"))
@@ -35,6 +45,10 @@ def run(call: Call) -> None:
         experiment.executor.check()
     console.print(plan_table(planned))
     say(console, planned.sentences())
+    scalings = published_scalings(experiment.base_network)
+    if len(scalings):
+        console.print(scalings_table(scalings))
+        say(console, scalings_sentences(scalings))
     say(console, _about_differences(experiment, planned, record))
     if experiment.dataset is not None:
         say(console, _about_prices(experiment, planned, record, console))

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from scaling_search.base_networks.blocks import StochasticDepth
 from scaling_search.base_networks.efficientnet import (
     EfficientNet,
     Network,
@@ -20,11 +21,12 @@ from scaling_search.base_networks.efficientnet import (
     efficientnet,
     small_efficientnet,
 )
-from scaling_search.base_networks.mbconv import MBConv, StochasticDepth
+from scaling_search.base_networks.mbconv import MBConv
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture
 from scaling_search.scaling import DIMENSIONS, Multipliers
+from tests.base_networks.families import drawn_state
 from tests.proxies import small_proxy
 
 TESTS = Path(__file__).parents[1]
@@ -429,26 +431,6 @@ def test_built_networks_have_the_parameters_of_the_closed_form(multipliers: Mult
         scaled = base.scaled(multipliers)
         built = sum(p.numel() for p in scaled.build().parameters())
         assert built == num_params(scaled)
-
-
-def drawn_state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Every tensor of the network drawn anew, norms well away from 0 and 1."""
-    torch.manual_seed(0)
-    state = {}
-    for name, tensor in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            state[name] = tensor
-        elif name.endswith("running_mean"):
-            state[name] = torch.randn_like(tensor) * 0.5
-        elif name.endswith("running_var"):
-            state[name] = torch.rand_like(tensor) * 1.5 + 0.5
-        elif name.endswith("bias"):
-            state[name] = torch.randn_like(tensor) * 0.3
-        elif tensor.ndim == 1:
-            state[name] = torch.rand_like(tensor) + 0.5
-        else:
-            state[name] = torch.randn_like(tensor) / math.sqrt(tensor[0].numel())
-    return state
 
 
 @pytest.mark.parametrize("variant", ["b0", "b2"])

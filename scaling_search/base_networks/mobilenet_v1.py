@@ -1,0 +1,145 @@
+"""MobileNetV1: depthwise separable convolutions in a row, without shortcuts.
+
+Source: Howard et al. 2017, Table 1, whose last depthwise convolution keeps the 7 x 7 pixels that
+its own output sizes show ("s2" stands there); batch norm and ReLU behind both convolutions.
+"""
+
+from dataclasses import replace
+from functools import lru_cache, partial
+
+from torch import Tensor, nn
+
+from scaling_search.base_networks.blocks import Conv, Norm, draw_weights
+from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
+from scaling_search.base_networks.options import (
+    Count,
+    Counts,
+    Positive,
+    Probability,
+    check_length,
+)
+from scaling_search.base_networks.rounding import DepthRounding
+from scaling_search.base_networks.staged import scaled_sizes, steps
+from scaling_search.protocols import Layer, part
+from scaling_search.scaling import Multipliers
+
+
+@lru_cache(maxsize=100_000)
+def block_layers(channels: tuple[int, int], size: int) -> tuple[Layer, ...]:
+    """The layers of one block, from and to channels; its output is ``size`` x ``size`` pixels."""
+    return (
+        conv_layer("depthwise", (channels[0],) * 2, 3, size, depthwise=True),
+        conv_layer("pointwise", channels, 1, size),
+    )
+
+
+@part
+class MobileNetV1:
+    """A MobileNetV1 on paper.
+
+    Attributes:
+        num_layers: Blocks in each stage; the first has the stride and changes the channels.
+        strides: Of each stage.
+        widths: Output channels of the first 3x3 convolution and of each stage.
+        stem_stride: Stride of the first convolution: 2 officially, 1 for small images.
+        resolution: Height and width of the input in pixels.
+        in_channels: Channels of the input.
+        num_classes: Number of logits.
+        dropout: Probability before the classifier.
+        norm_momentum: Weight of a batch in the running statistics.
+        norm_epsilon: Added to the variance in batch norm.
+        width_divisor: Scaled widths are multiples of it.
+        resolution_divisor: Scaled resolutions are multiples of it.
+        depth_rounding: How scaled depths become whole.
+    """
+
+    num_layers: Counts
+    strides: Counts
+    widths: Counts
+    stem_stride: Count
+    resolution: Count
+    in_channels: Count
+    num_classes: Count
+    dropout: Probability
+    norm_momentum: Positive
+    norm_epsilon: Positive
+    width_divisor: Count
+    resolution_divisor: Count
+    depth_rounding: DepthRounding
+
+    def __post_init__(self) -> None:
+        """Checks the lengths of the lists."""
+        num_stages = len(self.num_layers)
+        check_length("strides", self.strides, num_stages, "one for each stage")
+        check_length("widths", self.widths, num_stages + 1, "the stem's and each stage's")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of the stem and of each stage; there is no head."""
+        return self.widths
+
+    def scaled(self, multipliers: Multipliers) -> "MobileNetV1":
+        """The network with these multipliers, rounded by the rules of this one."""
+        return replace(self, **scaled_sizes(self, multipliers)._asdict())
+
+    def steps(self, dimension: str, low: float, high: float) -> list[float]:
+        """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""
+        return steps(self, dimension, low, high)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Every convolution and linear layer in order."""
+        size, channels = strided(self.resolution, self.stem_stride), self.widths[0]
+        layers: tuple[Layer, ...] = (conv_layer("stem", (self.in_channels, channels), 3, size),)
+        for num, stride, width in zip(self.num_layers, self.strides, self.widths[1:], strict=True):
+            size = strided(size, stride)
+            layers += block_layers((channels, width), size)
+            layers += block_layers((width, width), size) * (num - 1)
+            channels = width
+        return (*layers, linear_layer("classifier", (channels, self.num_classes)))
+
+    def build(self) -> "Network":
+        """The network, freshly initialised from torch's global generator."""
+        return Network(self)
+
+
+class Network(nn.Module):
+    """The network of an architecture: images (N, C, H, W) to logits (N, classes)."""
+
+    def __init__(self, architecture: MobileNetV1) -> None:
+        super().__init__()
+        a = architecture
+        norm = partial(nn.BatchNorm2d, eps=a.norm_epsilon, momentum=a.norm_momentum)
+        channels = a.widths[0]
+        self.stem = Conv(
+            a.in_channels, channels, norm, kernel_size=3, stride=a.stem_stride, activation=nn.ReLU
+        )
+        blocks: list[nn.Module] = []
+        for num, stage_stride, width in zip(a.num_layers, a.strides, a.widths[1:], strict=True):
+            for stride in (stage_stride, *[1] * (num - 1)):
+                blocks.append(_block(channels, width, norm, stride=stride))
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.dropout = nn.Dropout(a.dropout)
+        self.classifier = nn.Linear(channels, a.num_classes)
+        draw_weights(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W) of the architecture's resolution."""
+        features = self.blocks(self.stem(images)).mean((2, 3))
+        return self.classifier(self.dropout(features))  # type: ignore[no-any-return]  # Module.__call__ is untyped
+
+
+def _block(in_channels: int, out_channels: int, norm: Norm, *, stride: int) -> nn.Sequential:
+    relu = nn.ReLU
+    return nn.Sequential(
+        Conv(
+            in_channels,
+            in_channels,
+            norm,
+            kernel_size=3,
+            stride=stride,
+            groups=in_channels,
+            activation=relu,
+        ),
+        Conv(in_channels, out_channels, norm, activation=relu),
+    )

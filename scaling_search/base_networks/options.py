@@ -1,0 +1,26 @@
+"""The options that base networks have in common, and their checks."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, Strict
+
+Count = Annotated[int, Field(ge=1)]
+Counts = Annotated[tuple[Count, ...], Strict(strict=False)]
+"""Given as any sequence."""
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+def check_length(option: str, values: Sequence[object], wanted: int, what: str) -> None:
+    """Looks whether a list fits the stages that ``num_layers`` names.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if len(values) != wanted:
+        raise ValueError(
+            f"base_network.{option} must have {what}, {wanted} values, got {len(values)}; "
+            "num_layers has one for each stage"
+        )

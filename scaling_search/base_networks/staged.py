@@ -1,0 +1,123 @@
+"""What every family of networks in stages shares: its rounding and the walk along the results."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from scaling_search.base_networks.rounding import (
+    DepthRounding,
+    first_of_each,
+    kept_direction,
+    multiples,
+    round_depth,
+    round_resolution,
+    round_width,
+)
+from scaling_search.scaling import Multipliers
+
+
+class Staged(Protocol):
+    """A network on paper that has what is scaled, and the rules of its rounding."""
+
+    @property
+    def num_layers(self) -> tuple[int, ...]:
+        """Blocks in each stage."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The channels that are rounded; the others follow from them."""
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of the input in pixels."""
+
+    @property
+    def width_divisor(self) -> int:
+        """Scaled widths are multiples of it."""
+
+    @property
+    def resolution_divisor(self) -> int:
+        """Scaled resolutions are multiples of it."""
+
+    @property
+    def depth_rounding(self) -> DepthRounding:
+        """How scaled depths become whole."""
+
+
+class Sizes(NamedTuple):
+    """What scaling changes of a network, under the names of `Staged`."""
+
+    num_layers: tuple[int, ...]
+    widths: tuple[int, ...]
+    resolution: int
+
+
+def scaled_sizes(network: Staged, multipliers: Multipliers) -> Sizes:
+    """The sizes with these multipliers, rounded by the network's rules."""
+    return Sizes(
+        scaled_depths(network, multipliers.depth),
+        scaled_widths(network, multipliers.width),
+        scaled_resolution(network, multipliers.resolution),
+    )
+
+
+def scaled_depths(network: Staged, multiplier: float) -> tuple[int, ...]:
+    """Blocks in each stage."""
+    return tuple(round_depth(n * multiplier, network.depth_rounding) for n in network.num_layers)
+
+
+def scaled_widths(network: Staged, multiplier: float) -> tuple[int, ...]:
+    """The channels that are rounded."""
+    divisor = network.width_divisor
+    return tuple(
+        kept_direction(round_width(c * multiplier, divisor), c, multiplier) for c in network.widths
+    )
+
+
+def scaled_resolution(network: Staged, multiplier: float) -> int:
+    """Height and width of the input in pixels."""
+    pixels = round_resolution(network.resolution * multiplier, network.resolution_divisor)
+    return kept_direction(pixels, network.resolution, multiplier)
+
+
+def steps(
+    network: Staged,
+    dimension: str,
+    low: float,
+    high: float,
+    *,
+    widths: Callable[[Staged, float], object] = scaled_widths,
+) -> list[float]:
+    """The smallest multiplier, to six decimals, of each distinct result within [low, high].
+
+    Rounding rules are step functions; every step lies at a whole or half number of layers,
+    divisors or pixels, or where width rounding would fall under 0.9. The rules themselves decide
+    on which side of such a place the result changes.
+
+    Args:
+        network: What is scaled.
+        dimension: One of `scaling.DIMENSIONS`.
+        low: The smallest multiplier.
+        high: The largest one.
+        widths: The family's own rule, where it changes widths at no other place than
+            `scaled_widths` does.
+    """
+    rounded: dict[str, Callable[[Staged, float], object]] = {
+        "depth": scaled_depths,
+        "width": widths,
+        "resolution": scaled_resolution,
+    }
+    rule = rounded[dimension]
+    near = _breakpoints(network, dimension, low, high)
+    return first_of_each(lambda multiplier: rule(network, multiplier), near, low, high)
+
+
+def _breakpoints(network: Staged, dimension: str, low: float, high: float) -> list[float]:
+    if dimension == "depth":
+        return multiples(set(network.num_layers), 0.5, low, high)
+    if dimension == "resolution":
+        divisor = network.resolution_divisor
+        unit = 1.0 if divisor == 1 else divisor / 2
+        return [1.0, *multiples({network.resolution}, unit, low, high)]
+    halves = multiples(set(network.widths), network.width_divisor / 2, low, high)
+    ninths = multiples(set(network.widths), network.width_divisor / 0.9, low, high)
+    return [1.0, *halves, *ninths]

@@ -1,0 +1,58 @@
+"""Every base network of conf/, with other options where a test needs them."""
+
+import functools
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from scaling_search.protocols import Architecture
+from scaling_search.scaling import DIMENSIONS, Multipliers
+from tests.composed import PARTS, built, composed
+
+NAMES = [name for group, name in PARTS if group == "base_network"]
+SMALL = [name for name in NAMES if name.endswith("_small")]
+
+
+def family(name: str, **options: Any) -> Any:
+    """The base network of a YAML; without data of its own, it is one for colour images."""
+    return built(_options(name) | {"in_channels": 3} | options)
+
+
+@functools.cache
+def _options(name: str) -> dict[str, Any]:
+    options: dict[str, Any] = composed(f"base_network={name}")["base_network"]
+    return options
+
+
+def only(dimension: str, multiplier: float) -> Multipliers:
+    return Multipliers(**(dict.fromkeys(DIMENSIONS, 1.0) | {dimension: multiplier}))
+
+
+def num_flops(architecture: Architecture) -> int:
+    return sum(layer.flops for layer in architecture.layers())
+
+
+def num_params(architecture: Architecture) -> int:
+    return sum(layer.params for layer in architecture.layers())
+
+
+def drawn_state(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Every tensor of the network drawn anew, norms well away from 0 and 1."""
+    torch.manual_seed(0)
+    state = {}
+    for name, tensor in network.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            state[name] = tensor
+        elif name.endswith("running_mean"):
+            state[name] = torch.randn_like(tensor) * 0.5
+        elif name.endswith("running_var"):
+            state[name] = torch.rand_like(tensor) * 1.5 + 0.5
+        elif name.endswith("bias"):
+            state[name] = torch.randn_like(tensor) * 0.3
+        elif tensor.ndim == 1:
+            state[name] = torch.rand_like(tensor) + 0.5
+        else:
+            state[name] = torch.randn_like(tensor) / math.sqrt(tensor[0].numel())
+    return state

@@ -1,0 +1,63 @@
+"""The base networks for small images: how many networks of twice their cost there are."""
+
+import math
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from scaling_search.cli import main
+from scaling_search.costs.flops import Flops
+from scaling_search.spread import largest_hole
+from tests.base_networks.families import SMALL, family
+from tests.proxies import buildable
+
+PLANS = {  # Source: the project's plans, counted when these networks were designed.
+    "convnext_small": (1_438_640, 61),
+    "efficientnet_small": (1_178_016, 114),
+    "mobilenet_v1_small": (1_844_000, 86),
+    "mobilenet_v2_small": (1_059_360, 109),
+    "resnet_small": (1_950_200, 43),
+}
+"""Multiply-adds, and networks of twice as many, of those that conf/ has."""
+
+
+def test_every_small_network_is_counted() -> None:
+    assert list(PLANS) == SMALL
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_many_networks_of_twice_the_cost_cover_the_triangle(name: str) -> None:
+    plan = buildable().plan(family(name, in_channels=1), Flops())
+    assert (plan.base.flops, len(plan.found)) == PLANS[name]
+    shares = [c.shares for c in plan.candidates if c.shares]
+    assert len(shares) >= 30
+    assert largest_hole(shares)[0] <= 0.25
+    assert sum(min(s) >= 0.1 for s in shares) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_a_whole_search_on_real_images(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = [
+        f"base_network={name}",
+        "executor=inline",
+        "candidates.max_networks=2",
+        "dataset.num_train=200",
+        "dataset.num_val=50",
+        "recipe.epochs=1",
+        "recipe.batch_size=20",
+    ]
+    monkeypatch.setattr(sys, "argv", ["scaling-search", "search", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert not ended.value.code, said.err
+    losses = [float(loss) for loss in re.findall(r"loss (\S+)", said.out)]
+    assert len(losses) == 3
+    assert all(map(math.isfinite, losses))
+    assert "all trainings are done" in said.out
