@@ -13,8 +13,8 @@ from torch.nn import functional
 from scaling_search import data_cache
 from scaling_search.protocols import Dataset, Splits
 
-STATISTICS_AT_ONCE = 2048
-"""Images whose pixels are floats at a time; all of a large split would not fit beside it."""
+STATISTICS_AT_ONCE = 1 << 21
+"""Values of pixels that are floats at a time; all of a large split would not fit beside it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ def load(dataset: Dataset, resolution: int, device: str) -> Loaded:
     splits = data_cache.mapped(dataset, resolution).to(device)
     total = square = torch.zeros(1, dtype=torch.float64, device=device)
     # float64 sums of integers are exact, so that the statistics do not depend on their order.
-    for chunk in splits.train.images.split(STATISTICS_AT_ONCE):  # type: ignore[no-untyped-call]  # torch's
+    at_once = max(1, STATISTICS_AT_ONCE // splits.train.images[0].numel())
+    for chunk in splits.train.images.split(at_once):  # type: ignore[no-untyped-call]  # torch's
         pixels = chunk.double()
         total = total + pixels.sum((0, 2, 3))
         square = square + pixels.square().sum((0, 2, 3))

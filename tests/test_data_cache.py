@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,6 +124,86 @@ def test_nothing_unfinished_is_left_behind(cache: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == sorted(
         f"{split}-{what}.npy" for split in ("train", "val", "test") for what in ("images", "labels")
     )
+
+
+@dataclass
+class Parted(Counting):
+    """The same, a part at a time; what the last part is can be an error."""
+
+    ending: BaseException | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def parts(self, resolution: int) -> Iterator[data_cache.Part]:
+        splits = self.load(resolution, "cpu")
+        for name in data_cache.NAMES:
+            split = getattr(splits, name)
+            for start in range(0, len(split.labels), 7):
+                images = split.images[start : start + 7].numpy()
+                yield name, images, split.labels[start : start + 7].numpy()
+            if self.ending is not None:
+                raise self.ending
+
+
+@pytest.mark.usefixtures("cache")
+def test_parts_become_the_maps_of_the_whole() -> None:
+    dataset = Parted()
+    for _ in range(2):
+        found = data_cache.mapped(dataset, 8)
+        assert_equal(found, tiny_dataset().load(8, "cpu"))
+    assert dataset.num_loads == [8]
+    assert_equal(data_cache.mapped(Counting(), 8), found)  # they are the same files
+
+
+def test_the_files_are_those_that_numpy_writes(cache: Path) -> None:
+    data_cache.mapped(Parted(), 8)
+    splits = tiny_dataset().load(8, "cpu")
+    for name in data_cache.NAMES:
+        for what in ("images", "labels"):
+            np.save(cache / "known.npy", getattr(getattr(splits, name), what).numpy())
+            (file,) = cache.glob(f"*/{name}-{what}.npy")
+            assert file.read_bytes() == (cache / "known.npy").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("ending", "raised", "said"),
+    [
+        (OSError(28, "No space left on device"), RuntimeError, r"got 'No space left on device'; m"),
+        (KeyboardInterrupt("by hand"), KeyboardInterrupt, "by hand"),
+        (RuntimeError("a file is gone"), RuntimeError, "a file is gone"),
+    ],
+)
+def test_parts_that_end_early_leave_nothing(
+    cache: Path, ending: BaseException, raised: type[BaseException], said: str
+) -> None:
+    with pytest.raises(raised, match=said):
+        data_cache.mapped(Parted(ending=ending), 8)
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("kind", [Counting, Parted])
+def test_the_disk_has_every_file_before_the_folder_has_its_name(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Counting]
+) -> None:
+    synced: list[str] = []
+    at_rename: list[list[str]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def watched_fsync(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        fsync(handle)
+
+    def watched_rename(path: Path, target: Path) -> Path:
+        at_rename.append(list(synced))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "rename", watched_rename)
+    data_cache.mapped(kind(), 8)
+    (before,) = at_rename
+    assert len([name for name in before if name.endswith(".npy")]) == 6
+    assert synced[-1] == cache.name
 
 
 def test_the_folder_is_the_users_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

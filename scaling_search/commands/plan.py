@@ -15,6 +15,7 @@ from scaling_search.conclusions import conclude
 from scaling_search.detectable import detectable
 from scaling_search.diagnosis import Diagnosis
 from scaling_search.experiment import Experiment
+from scaling_search.gathering import Announced
 from scaling_search.price import price
 from scaling_search.progress import Tracked
 from scaling_search.results import results_table
@@ -50,6 +51,10 @@ def run(call: Call) -> None:
         console.print(scalings_table(scalings))
         say(console, scalings_sentences(scalings))
     say(console, _about_differences(experiment, planned, record))
+    if isinstance(experiment.dataset, Announced):
+        networks = (planned.base, *planned.candidates)
+        sizes = {network.architecture.resolution for network in networks}
+        say(console, experiment.dataset.sentences(sizes))
     if experiment.dataset is not None:
         say(console, _about_prices(experiment, planned, record, console))
 

@@ -1,0 +1,227 @@
+"""NumPy's files: every layout that is read, and what is refused."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from scaling_search.datasets import arrays
+from tests.datasets.pictures_of import arrays_in
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def labels(count: int) -> NDArray[np.int64]:
+    return np.arange(count) % 2
+
+
+def two(path: Path, **changes: Any) -> Any:
+    """Two classes of images of 6 px."""
+    return arrays_in(path, num_classes=2, **{"resolution": 6} | changes)
+
+
+def saved(tmp_path: Path, **content: Any) -> Path:
+    path = tmp_path / f"{len(list(tmp_path.iterdir()))}.npz"
+    np.savez(path, **content)
+    return path
+
+
+@pytest.mark.parametrize("options", [{"in_channels": 4}, {"broken": "skip"}, {"num_classes": 0}])
+def test_options_out_of_range_are_refused(tmp_path: Path, options: dict[str, object]) -> None:
+    with pytest.raises(pydantic.ValidationError):
+        arrays_in(tmp_path, **options)
+
+
+def test_every_layout_of_the_same_images_is_the_same_data(tmp_path: Path) -> None:
+    pixels, classes = noise(16, 6, 6, 3), labels(16)
+    whole = saved(tmp_path, images=pixels, labels=classes)
+    planes = saved(tmp_path, images=pixels.transpose(0, 3, 1, 2), labels=classes.astype(np.uint8))
+    fortran = saved(tmp_path, images=np.asfortranarray(pixels), labels=classes[:, None])
+    packed = tmp_path / "packed.npz"
+    np.savez_compressed(packed, images=pixels, labels=classes, notes=np.array("for people"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    np.save(folder / "images.npy", pixels)
+    np.save(folder / "labels.npy", classes)
+    found = {
+        two(path, in_channels=3).fingerprint() for path in (whole, planes, fortran, packed, folder)
+    }
+    assert len(found) == 1
+    train = two(planes, in_channels=3).load(6, "cpu").train
+    known = {image.transpose(2, 0, 1).tobytes() for image in pixels}
+    assert {image.numpy().tobytes() for image in train.images} < known
+
+
+def test_grey_images_with_and_without_an_axis_are_the_same_data(tmp_path: Path) -> None:
+    pixels, classes = noise(16, 6, 6), labels(16)
+    flat, deep = (
+        two(saved(tmp_path, images=images, labels=classes))
+        for images in (pixels, pixels[..., None])
+    )
+    assert flat.fingerprint() == deep.fingerprint()
+
+
+def test_the_centre_of_images_that_are_not_square_is_kept(tmp_path: Path) -> None:
+    pixels = noise(16, 6, 9)
+    train = two(saved(tmp_path, images=pixels, labels=labels(16))).load(6, "cpu").train
+    known = {image[:, 1:7].tobytes() for image in pixels}
+    assert {image.numpy().tobytes() for image in train.images} < known
+
+
+def test_another_pixel_or_label_is_another_data_set(tmp_path: Path) -> None:
+    pixels, classes = noise(16, 6, 6), labels(16)
+    found = {two(saved(tmp_path, images=pixels, labels=classes)).fingerprint()}
+    found.add(two(saved(tmp_path, images=pixels, labels=1 - classes)).fingerprint())
+    pixels[3, 2, 1] ^= 1
+    found.add(two(saved(tmp_path, images=pixels, labels=classes)).fingerprint())
+    assert len(found) == 3
+
+
+def test_ready_splits_are_taken_and_the_others_drawn(tmp_path: Path) -> None:
+    content = {
+        f"{name}_{what}": made
+        for name, count in (("train", 16), ("test", 6))
+        for what, made in (("images", noise(count, 6, 6, seed=count)), ("labels", labels(count)))
+    }
+    splits = two(saved(tmp_path, **content)).load(6, "cpu")
+    assert [len(s.labels) for s in (splits.train, splits.val, splits.test)] == [12, 4, 6]
+    assert np.array_equal(splits.test.images[:, 0], content["test_images"])
+    assert np.array_equal(splits.test.labels, content["test_labels"])
+
+
+def test_large_arrays_are_read_some_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, classes = noise(37, 6, 6), labels(37)
+    path = saved(tmp_path, images=pixels, labels=classes)
+    before = two(path).fingerprint()
+    monkeypatch.setattr(arrays, "AT_ONCE_BYTES", 100)
+    os.utime(path, (1, 1))
+    dataset = two(path)
+    assert [len(row.pixels) for row in dataset.rows(dataset.listing())] == [1] * 37
+    dataset.check()
+    assert dataset.fingerprint() == before
+
+
+class Exploding:
+    """Leaves a file behind where a pickle of it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_pickles_are_refused_and_never_run(tmp_path: Path, name: str) -> None:
+    content: dict[str, Any] = {"images": noise(16, 6, 6), "labels": labels(16)}
+    content[name] = np.array([Exploding(tmp_path / "harm")] * 16, dtype=object)
+    path = tmp_path / "a.npz"
+    np.savez(path, **content)
+    with pytest.raises(RuntimeError, match=f"without pickled objects, got .* for {name} in"):
+        two(path).check()
+    assert not (tmp_path / "harm").exists()
+
+
+PIXELS = noise(16, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"images": PIXELS / 255.0}, r"images of uint8, 0 to 255, got float64 for images in"),
+        ({"images": PIXELS.astype(np.uint16)}, r"images of uint8, 0 to 255, got uint16"),
+        ({"images": PIXELS[0]}, r"of 1 or 3 channels, got \(6, 6\) for images in .*; transpose"),
+        ({"images": noise(16, 6, 6, 4)}, r"of 1 or 3 channels, got \(16, 6, 6, 4\)"),
+        ({"images": noise(16, 6, 6, 3)}, r"in_channels must be 3 as in .*, got 1; add dataset\.in"),
+        ({"images": noise(16, 8, 9)}, r"resolution must be 8 as in .*, got 6; add dataset\.resol"),
+        (
+            {"images": PIXELS[:15]},
+            r"integer label for each of 15 images, got int64 \(16,\) for lab",
+        ),
+        ({"labels": labels(16) / 2}, r"integer label for each of 16 images, got float64 \(16,\)"),
+        ({"labels": labels(16) - 1}, r"labels from 0 on, got -1 for labels in .*; count classes"),
+        ({"labels": labels(16) * 2}, r"num_classes must be 3 as in .*, got 2; add dataset\.num_"),
+        ({"labels": labels(16) * 10**15}, r"num_classes must be 1000000000000001 as in"),
+        ({"labels": labels(16) * 0 + 1}, r"train split must have images of each class, .* of '0'"),
+        ({"labels": labels(16) * 0}, r"num_classes must be 1 as in"),
+        ({"labels": None}, r"must hold an array 'labels', got .* with images; give an \.npz file"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_told_in_one_line(
+    tmp_path: Path, own_cache: Path, content: dict[str, Any], said: str
+) -> None:
+    arrays = {"images": PIXELS, "labels": labels(16)} | content
+    path = saved(tmp_path, **{name: made for name, made in arrays.items() if made is not None})
+    with pytest.raises((ValueError, RuntimeError), match=said) as error:
+        two(path).check()
+    assert "\n" not in str(error.value)
+    assert not list(own_cache.glob("*/"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.npz", b"", "must hold whole arrays .* 'File is not a zip file' for any array"),
+        ("a.npy", b"", r"must hold an array 'train_images', got .* with none; give an \.npz file"),
+        ("a.txt", b"", r"must hold an array 'train_images', got .* with none; give an \.npz file"),
+        ("images.npy", b"\x93NUMPY\x09\x00", "version"),
+    ],
+)
+def test_other_files_are_told_in_one_line(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    path = tmp_path if name == "images.npy" else tmp_path / name
+    if path == tmp_path:
+        np.save(tmp_path / "labels.npy", labels(16))
+    with pytest.raises(RuntimeError, match=said):
+        two(path).check()
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4))), st.floats(0, 1))
+def test_a_damaged_file_is_told_or_read_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[float, bytes]], part: float
+) -> None:
+    file = io.BytesIO()
+    np.savez_compressed(file, images=PIXELS, labels=labels(16))
+    content = bytearray(file.getvalue())
+    for place, bytes_ in damages:
+        start = int(place * len(content))
+        content[start : start + len(bytes_)] = bytes_
+    path = tmp_path_factory.mktemp("damaged") / "a.npz"
+    path.write_bytes(content[: int((0.5 + part) * len(content))])
+    try:
+        dataset = two(path)
+        rows = list(dataset.rows(dataset.listing()))
+    except (RuntimeError, ValueError) as error:
+        assert "\n" not in str(error)  # noqa: PT017 - either is right
+    else:
+        assert len(rows) == 16
+
+
+def test_an_array_that_is_shorter_than_it_says_is_told(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    np.save(file, PIXELS)
+    path = tmp_path / "a.npz"
+    np.savez(path, labels=labels(16))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("images.npy", file.getvalue()[:-10])
+    with pytest.raises(RuntimeError, match="got 'its end is missing' for images in"):
+        two(path).check()
