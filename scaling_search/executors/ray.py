@@ -192,30 +192,44 @@ def room(node: Mapping[str, float], cpus: float, gpus: float) -> int:
 @contextlib.contextmanager
 def _connected(address: str | None) -> Iterator[None]:
     """Ray for as long as it is entered: a cluster's, or with None one of this process's own."""
+    with _environment(is_own=address is None):
+        options: dict[str, object] = {"address": address}
+        if address is None:
+            own = _own()
+            options = {"address": "local", "num_cpus": own["CPU"], "num_gpus": own["GPU"]}
+            options["include_dashboard"] = False
+        elif address != "auto":
+            _reach(address)
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            ray().init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:
+            ray().shutdown()
+            raise _no_answer(address, error) from error
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)  # Ray takes it over
+        try:
+            yield
+        finally:
+            ray().shutdown()
+
+
+@contextlib.contextmanager
+def _environment(*, is_own: bool) -> Iterator[None]:
+    """What Ray reads in the environment; afterwards all is as before, for processes to come."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     os.environ.update(SETTINGS)
-    options: dict[str, object] = {"address": address}
-    if address is None:
+    if is_own:
         # All of it then listens on loopback, as it does by itself where the name says; Ray reads
         # this when it is imported, so that a process that was in a cluster cannot have it any more.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        own = _own()
-        options = {"address": "local", "num_cpus": own["CPU"], "num_gpus": own["GPU"]}
-        options["include_dashboard"] = False
-    elif address != "auto":
-        _reach(address)
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        ray().init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
-    except Exception as error:
-        ray().shutdown()
-        raise _no_answer(address, error) from error
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray takes it over
     try:
         yield
     finally:
-        ray().shutdown()
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _reach(address: str) -> None:

@@ -72,10 +72,15 @@ def divided(number: int, device: str) -> tuple[float, str]:
 )
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     """An executor of one slot, entered; its worker stays warm from test to test."""
-    before = active_children()
+    before = active_children(), environment()
     with request.param as entered:
         yield entered
-    assert active_children() == before
+    assert (active_children(), environment()) == before
+
+
+def environment() -> dict[str, str]:
+    """What processes that are started later inherit."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
 
 def test_a_result_is_the_one_of_train_trial(executor: Executor) -> None:
