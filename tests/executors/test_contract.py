@@ -79,8 +79,8 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
 
 
 def environment() -> dict[str, str]:
-    """What processes that are started later inherit."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    """What a Ray that is started later would read."""
+    return {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
 
 
 def test_a_result_is_the_one_of_train_trial(executor: Executor) -> None:
