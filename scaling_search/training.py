@@ -20,24 +20,9 @@ from torch.nn import functional
 from scaling_search.batches import Loaded, load
 from scaling_search.checkpoints import Progress
 from scaling_search.protocols import Split
-from scaling_search.recipe import Recipe, learning_rate
+from scaling_search.recipe import Recipe
 from scaling_search.steps import Steps, autocast
-from scaling_search.trial import Epoch, Key, TestScores, Trial, TrialResult
-
-__all__ = [
-    "Epoch",
-    "Key",
-    "Recipe",
-    "TestScores",
-    "Trial",
-    "TrialResult",
-    "device_name",
-    "devices",
-    "evaluate",
-    "learning_rate",
-    "settings",
-    "train_trial",
-]
+from scaling_search.trial import Epoch, TestScores, Trial, TrialResult
 
 VERSIONS = f"python {platform.python_version()}, torch {torch.__version__}"
 EVALUATED_AT_ONCE = 500

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from scaling_search import training
+from scaling_search import trial as values
 from scaling_search.confirmation import stored_section
 from scaling_search.results import results_table
 from scaling_search.scaling import REFERENCES
 from scaling_search.sections import Section
 from scaling_search.study import LookAtTest, Record
 from scaling_search.terminal import show
+from scaling_search.trial import TrialResult
 from tests.tiny import candidate_of, ended, failed, tiny_plan, tiny_trial
 
 IMAGES = 1 + np.random.default_rng(1).random(60)
@@ -36,12 +37,12 @@ Loss = Callable[[int, int], float]
 """Of an arm's number with a seed."""
 
 
-def scored(number: int, seed: int, loss: float, hit: float = 0.5) -> training.TrialResult:
+def scored(number: int, seed: int, loss: float, hit: float = 0.5) -> TrialResult:
     """A result with this loss on both splits; the first of the images are recognised."""
     trial = replace(tiny_trial(number, seed=seed), on_test=True)
     losses = (IMAGES - IMAGES.mean() + loss).astype("<f2")
     hits = np.arange(len(IMAGES)) < hit * len(IMAGES)
-    test = training.TestScores(
+    test = values.TestScores(  # imported by name it would be taken for tests
         float(losses.mean()), hits.mean(), losses.tobytes(), np.packbits(hits).tobytes()
     )
     return replace(ended(trial, loss), test=test)

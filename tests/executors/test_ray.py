@@ -27,7 +27,8 @@ from scaling_search.interruption import EXIT_CODE
 from scaling_search.measuring import usable_cores
 from scaling_search.results import VOLATILE, curves_table, results_table
 from scaling_search.study import Record
-from scaling_search.training import Trial, train_trial
+from scaling_search.training import train_trial
+from scaling_search.trial import Trial
 from tests.composed import CONF
 from tests.tiny import tiny_trial
 
