@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ def flat(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
 
+
+MEMORY_BYTES = 12 << 30
+"""What a plan may take."""
 
 SMALL = {"candidates.max_networks": 2, "timed": False}
 """What makes a valid plan quick."""
@@ -93,6 +97,17 @@ def nested(options: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
+@contextlib.contextmanager
+def little_memory() -> Iterator[None]:
+    """A number that no memory can hold is refused here, not by the end of the machine's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 def planned(*arguments: str) -> tuple[int, str, str]:
     """The exit code, what was printed and the errors of a plan of two networks."""
     small = [f"{key}={value}" for key, value in SMALL.items()]
@@ -103,6 +118,7 @@ def planned(*arguments: str) -> tuple[int, str, str]:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as ended,
+        little_memory(),
     ):
         main()
     return int(ended.value.code or 0), out.getvalue(), err.getvalue()
