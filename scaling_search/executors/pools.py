@@ -117,7 +117,7 @@ class Watch:
             watched = self._calls.pop(call, None)
         if watched is None or watched.result.cancelled():
             return
-        if watched.seconds_left < 0:
+        if call.cancelled() and watched.seconds_left < 0:
             watched.result.set_exception(TimeoutError())
         elif call.cancelled():
             watched.result.cancel()

@@ -111,14 +111,15 @@ class Processes:
 
     def __exit__(self, *exc: object) -> None:
         """Ends all workers, whatever they do, and waits until they are gone."""
+        if "_watch" in self.__dict__:
+            # First, else it takes the pools that end here for lost ones.
+            self.__dict__.pop("_watch").end()
         for pool in self.__dict__.pop("_pools", {}).values():
             pool.end()
         for future in itertools.chain(*self.__dict__.pop("_handed", {}).values()):
             # Whoever waits for what was in flight learns that it will not come.
             if future.cancel():
                 future.set_running_or_notify_cancel()
-        if "_watch" in self.__dict__:
-            self.__dict__.pop("_watch").end()
 
     @functools.cached_property
     def _devices(self) -> list[str]:
