@@ -1,10 +1,12 @@
 """Tables and sentences for the terminal, within 80 columns where networks allow."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from scaling_search.candidates import Plan
@@ -30,7 +32,7 @@ def plan_table(planned: Plan) -> Table:
             *(f"{value:.3f}" for value in (c.alpha, c.beta, c.gamma)),
             _shares(candidate.shares),
             f"{candidate.nominal_flops_ratio:.3f}",
-            f"{candidate.flops_ratio:.3f}",
+            f"{candidate.cost_ratio:.3f}",
             f"{candidate.params / 1e3:.1f}",
             f"{candidate.activations / 1e3:.1f}",
             str(candidate.architecture.resolution),
@@ -47,7 +49,7 @@ def ladder_table(found: Sequence[Member]) -> Table:
         candidate = member.candidate
         table.add_row(
             str(member.phi),
-            f"{candidate.flops_ratio:.3f}",
+            f"{candidate.cost_ratio:.3f}",
             _shares(candidate.shares),
             f"{member.distance:.2f}" + (" " if member.is_on_ray else "*"),
             str(candidate.architecture.resolution),
@@ -67,58 +69,80 @@ def comparison_table(found: Answer) -> Table:
     return table
 
 
-def audit_tables(audited: pd.DataFrame) -> tuple[Table, Table]:
-    """The multipliers, then the costs, of what `audit` gives, a row for each variant."""
+def audit_tables(audited: pd.DataFrame, *, with_distance: bool = False) -> list[Table]:
+    """The multipliers, the costs and what was published of them, a row for each variant.
+
+    Args:
+        audited: What `audit` gives.
+        with_distance: Whether to say how far each variant is from its rule.
+    """
     rows = audited.to_dict("records")
-    published = _columns("", "phi", "depth", "width", "px", "rule's d", "w", "px")
-    for title in ("phi from d", "w", "px"):
-        published.add_column(title, justify="right", no_wrap=True)
+    has_rule = audited["rule_depth"].notna().any()
+    digits = _digits(audited.loc[audited["variant"].map(_label) != "rule", ["depth", "width"]])
+    multipliers = _columns("", "phi", "depth", "width", "px")
+    for title in ("rule's d", "w", "px", "phi from d", "w", "px") if has_rule else ():
+        multipliers.add_column(title, justify="right", no_wrap=True)
+    if with_distance and has_rule:
+        multipliers.add_column("off its rule", justify="right", no_wrap=True)
     for row in rows:
-        published.add_row(
-            str(row["variant"]).partition(",")[0],
-            f"{row['phi']:g}",
-            *(f"{row[name]:.1f}" for name in ("depth", "width")),
+        cells = [
+            _label(row["variant"]),
+            f"{row['phi']:.3g}",
+            *(f"{row[name]:.{digits}f}" for name in ("depth", "width")),
             f"{row['resolution']:.0f}",
-            *(f"{row[name]:.2f}" for name in ("rule_depth", "rule_width")),
-            f"{row['rule_resolution']:.0f}",
-            *(f"{row[f'phi_from_{d}']:.2f}" for d in DIMENSIONS),
-        )
-    costs = _columns("", "nominal cost", "real cost", "rule's cost", "nominal d/w/r")
-    costs.add_column("as built d/w/r", justify="right", no_wrap=True)
+        ]
+        if has_rule:
+            cells += [_number(row[name], 2) for name in ("rule_depth", "rule_width")]
+            cells.append(_number(row["rule_resolution"], 0))
+            cells += [_number(row[f"phi_from_{d}"], 2) for d in DIMENSIONS]
+        if with_distance and has_rule:
+            off = max(abs(row[f"off_{dimension}"]) for dimension in DIMENSIONS)
+            cells.append(f"{off:.1%}" if off < 10 else "over 1000%")
+        multipliers.add_row(*cells)
+    costs = _columns("", "nominal cost", "real cost", *["rule's cost"] * bool(has_rule))
+    for title in ("nominal d/w/r", "as built d/w/r"):
+        costs.add_column(title, justify="right", no_wrap=True)
+    ratios = ("nominal_flops_ratio", "cost_ratio", *["rule_cost_ratio"] * bool(has_rule))
     for row in rows:
         splits = [[row[f"{kind}{d}_share"] for d in DIMENSIONS] for kind in ("nominal_", "")]
         costs.add_row(
-            str(row["variant"]).partition(",")[0],
-            *(
-                f"{row[name]:.2f}"
-                for name in ("nominal_flops_ratio", "flops_ratio", "rule_flops_ratio")
-            ),
+            _label(row["variant"]),
+            *(_number(row[name], 2) for name in ratios),
             *(_shares(None if pd.isna(split[0]) else Shares(*split)) for split in splits),
         )
-    return published, costs
+    return [multipliers, costs, *_published(rows)]
 
 
-def audit_sentences(rule: pd.DataFrame) -> list[str]:
-    """How to read the tables, and what the rule costs as built, from its one row."""
-    as_built = rule.iloc[0]
-    return [
-        (
-            "depth, width, px: as published. phi: a reader's fit (tensorflow/tpu#390), for "
-            "the paper gives none. rule's: alpha, beta, gamma to that phi, nothing rounded. phi "
-            "from: the phi that each published multiplier stands for."
-        ),
-        (
-            "Costs are times the base network's: nominal depth·width²·resolution², real of the "
-            "published network, rule's of the network that the rule rounds to. d/w/r: how the log "
-            "of the cost is split over depth, width and resolution."
-        ),
-        (
-            f"At phi = 1 the rule's nominal {as_built['nominal_flops_ratio']:.2f} really costs "
-            f"{as_built['flops_ratio']:.2f} times the base network, "
-            f"{as_built['depth_share']:.0%} of the log of it through depth, which is rounded up "
-            "in every stage."
-        ),
-    ]
+def _published(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Table]:
+    """Counts beside the published ones, where there are any."""
+    known = [name for name in ("flops", "params") if f"published_{name}" in rows[0]]
+    if not known:
+        return
+    table = _columns("", *(title for name in known for title in (f"{name}, M", "published", "off")))
+    for row in rows:
+        cells = []
+        for name in known:
+            ours, theirs = row[name], row.get(f"published_{name}", math.nan)
+            cells += [f"{ours / 1e6:,.2f}", _number(theirs / 1e6, 2)]
+            cells.append("" if pd.isna(theirs) else f"{ours / theirs - 1:+.1%}")
+        table.add_row(_label(row["variant"]), *cells)
+    yield table
+
+
+def _label(variant: str) -> str:
+    """A variant's name in a table, where brackets are no commands."""
+    return "rule" if variant.startswith("rule, phi = ") else escape(variant)
+
+
+def _digits(values: pd.DataFrame) -> int:
+    """Decimals, one to four, that show all of these as they are."""
+    numbers = [float(value) for value in values.to_numpy().ravel()]
+    exact = (d for d in (1, 2, 3) if all(abs(round(n, d) - n) < 1e-9 for n in numbers))
+    return next(exact, 4)
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if math.isnan(value) else f"{value:,.{digits}f}"
 
 
 def scalings_table(scalings: pd.DataFrame) -> Table:
@@ -203,4 +227,4 @@ def _shares(shares: Shares | None) -> str:
 def say(console: Console, sentences: Iterable[str]) -> None:
     """Prints sentences, wrapped on a terminal and one to a line elsewhere."""
     for sentence in sentences:
-        console.print(sentence, highlight=False, soft_wrap=not console.is_terminal)
+        console.print(sentence, highlight=False, markup=False, soft_wrap=not console.is_terminal)
