@@ -1,6 +1,8 @@
 """From a dataset to augmented batches on the device."""
 
 import functools
+import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,40 +13,78 @@ from torch import Tensor
 from torch.nn import functional
 
 from scaling_search import data_cache
-from scaling_search.protocols import Dataset, Splits
+from scaling_search.protocols import Dataset, Split, Splits
 
-STATISTICS_AT_ONCE = 1 << 21
-"""Values of pixels that are floats at a time; all of a large split would not fit beside it."""
+log = logging.getLogger(__name__)
+
+DEVICE_SHARE = 0.5
+"""Of a device's free memory that images may take; networks need the rest."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Splits on a device and the statistics that normalise them, each (1, C, 1, 1) of 0-255."""
+    """Splits on a device and the statistics that normalise them, each (1, C, 1, 1) of 0-255.
+
+    Images that the device's memory does not hold lie in the host's; labels are always there.
+    """
 
     splits: Splits
     mean: Tensor
     std: Tensor
 
+    @property
+    def is_resident(self) -> bool:
+        """Whether the images lie on the device, so that a step needs nothing of the host."""
+        return self.splits.train.images.device == self.mean.device
+
     def normalised(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W), uint8 to float with mean 0 and variance 1 over the train split."""
-        return (images.float() - self.mean) / self.std
+        return (images.to(self.mean.device, non_blocking=True).float() - self.mean) / self.std
 
 
 @functools.lru_cache(maxsize=8)
-def load(dataset: Dataset, resolution: int, device: str) -> Loaded:
-    """The data of a process at a size, on its device; on a CPU they are a map that all share."""
-    splits = data_cache.mapped(dataset, resolution).to(device)
-    total = square = torch.zeros(1, dtype=torch.float64, device=device)
-    # float64 sums of integers are exact, so that the statistics do not depend on their order.
-    at_once = max(1, STATISTICS_AT_ONCE // splits.train.images[0].numel())
-    for chunk in splits.train.images.split(at_once):  # type: ignore[no-untyped-call]  # torch's
-        pixels = chunk.double()
-        total = total + pixels.sum((0, 2, 3))
-        square = square + pixels.square().sum((0, 2, 3))
-    count = len(splits.train.labels) * resolution**2
-    mean = (total / count)[None, :, None, None]
-    variance = ((square / count)[None, :, None, None] - mean**2) * count / (count - 1)
-    return Loaded(splits, mean.float(), variance.clamp(min=0).sqrt().float().clamp(min=1e-6))
+def load(dataset: Dataset, resolution: int, device: str, fingerprint: str = "") -> Loaded:
+    """The data of a process at a size, on its device; on a CPU they are a map that all share.
+
+    Raises:
+        RuntimeError: They cannot be read, or are not those of the fingerprint.
+    """
+    on_host = data_cache.mapped(dataset, resolution, fingerprint=fingerprint)
+    sums = torch.from_numpy(data_cache.sums(dataset, resolution, on_host)).double()
+    # Sums of integers are exact, so that the statistics do not depend on their order.
+    total, square = sums[:, None, :, None, None]
+    count = len(on_host.train.labels) * resolution**2
+    mean = total / count
+    variance = (square / count - mean**2) * count / (count - 1)
+    std = variance.clamp(min=0).sqrt().float().clamp(min=1e-6)
+    splits = placed(on_host, device, free_bytes(device))
+    return Loaded(splits, mean.float().to(device), std.to(device))
+
+
+def free_bytes(device: str) -> float:
+    """Memory that a device has left; without end where it is the host's own."""
+    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else math.inf
+
+
+def placed(splits: Splits, device: str, free: float) -> Splits:
+    """The splits with their labels on a device, their images too where there is room.
+
+    Args:
+        splits: In the host's memory, or maps.
+        device: Where networks are trained.
+        free: Bytes of its memory that are left.
+    """
+    every = (splits.train, splits.val, splits.test)
+    needed = sum(split.images.nbytes for split in every)
+    if needed <= DEVICE_SHARE * free:
+        return splits.to(device)
+    log.info(
+        "%.1f GB of images stay in the host's memory: %s has %.1f GB left",
+        needed / 1e9,
+        device,
+        free / 1e9,
+    )
+    return Splits(*(Split(split.images, split.labels.to(device)) for split in every))
 
 
 class Draws(NamedTuple):
@@ -92,10 +132,10 @@ def augmented(
     """
     images, labels = data.splits.train.images, data.splits.train.labels
     chosen = draws.order[places]
-    padded = functional.pad(images[chosen], (padding,) * 4)
+    padded = functional.pad(_fetched(images, chosen), (padding,) * 4)
     size = images.shape[-1]
-    pixels = torch.arange(size, device=images.device)
-    first = torch.arange(len(chosen), device=images.device)[:, None, None]
+    pixels = torch.arange(size, device=chosen.device)
+    first = torch.arange(len(chosen), device=chosen.device)[:, None, None]
     corners = draws.corners[places]
     rows = corners[:, 0, None] + pixels
     columns = torch.where(draws.mirrored[places][:, None], size - 1 - pixels, pixels)
@@ -103,6 +143,14 @@ def augmented(
     # Indices around the channels put them last, which is the memory order wanted.
     cropped = padded[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
     return data.normalised(cropped), labels[chosen]
+
+
+def _fetched(images: Tensor, chosen: Tensor) -> Tensor:
+    """Some of the images, on the device of their places."""
+    found = images[chosen.to(images.device)]
+    if chosen.is_cuda and not images.is_cuda:
+        found = found.pin_memory()  # so that the device takes it while the host goes on
+    return found.to(chosen.device, non_blocking=True)
 
 
 def augmented_batches(

@@ -3,24 +3,21 @@
 import contextlib
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from scaling_search.protocols import Dataset, Split, Splits
+from scaling_search.files import replace_file
+from scaling_search.maps import NAMES, SUMS, Maps, Sums, as_file, building, opened, sums_of
+from scaling_search.protocols import Dataset, Splits
 
 log = logging.getLogger(__name__)
 
 FORMAT = "1"
 """Changes with what is written; older folders are then left alone."""
-
-NAMES = ("train", "val", "test")
 
 Part = tuple[str, NDArray[np.uint8], NDArray[np.int64]]
 """A split's name, images (N, C, H, W) and labels (N,)."""
@@ -45,7 +42,7 @@ def folder() -> Path:
     return Path(home) / "scaling_search"
 
 
-def mapped(dataset: Dataset, resolution: int) -> Splits:
+def mapped(dataset: Dataset, resolution: int, *, fingerprint: str = "") -> Splits:
     """The splits at a size, in the host's memory once however many processes look at them.
 
     Written on first use under the dataset's fingerprint. Where nothing can be written, or what is
@@ -53,16 +50,29 @@ def mapped(dataset: Dataset, resolution: int) -> Splits:
     given to this process come before all others. A dataset that comes in parts is never in memory
     as a whole, and one process at a time writes it.
 
+    Args:
+        dataset: What is looked for.
+        resolution: Height and width in pixels.
+        fingerprint: What the dataset must have, unless its splits were given; any will do if empty.
+
     Raises:
-        RuntimeError: The dataset cannot be read, or comes in parts and cannot be kept.
+        RuntimeError: The dataset cannot be read, has another fingerprint, or comes in parts and
+            cannot be kept.
     """
     if (dataset, resolution) in _given:
         return _given[dataset, resolution]
-    place = place_of(dataset.fingerprint(), resolution)
+    found_here = dataset.fingerprint()
+    if fingerprint and found_here != fingerprint:
+        raise RuntimeError(
+            f"dataset must be the one that the record began with, {fingerprint[:16]!r}, got "
+            f"{found_here[:16]!r}: its files have changed; put them back, or begin anew with "
+            "another out"
+        )
+    place = place_of(found_here, resolution)
     if (found := opened(place)) is not None:
         return found
     if isinstance(dataset, InParts):
-        with building(place.name) as maps:
+        with building(folder(), place.name) as maps:
             if (found := opened(place)) is not None:
                 return found  # another process wrote them while this one waited
             for name, images, labels in dataset.parts(resolution):
@@ -76,6 +86,29 @@ def mapped(dataset: Dataset, resolution: int) -> Splits:
         log.warning("data are not kept in %s: %s", place, error.strerror)
         return splits
     return opened(place) or splits
+
+
+def sums(dataset: Dataset, resolution: int, splits: Splits) -> Sums:
+    """The sums of the train split, which lie beside its maps; exact, so the same for everybody.
+
+    Args:
+        dataset: Whose splits they are.
+        resolution: Height and width in pixels.
+        splits: As `mapped` gave them; read only if there is nothing beside the maps.
+    """
+    images = splits.train.images
+    if (dataset, resolution) in _given:
+        return sums_of(images)
+    place = place_of(dataset.fingerprint(), resolution)
+    with contextlib.suppress(OSError, ValueError, EOFError):
+        known = np.load(place / SUMS, allow_pickle=False)
+        if known.shape == (2, images.shape[1]) and known.dtype == np.int64:
+            return known  # type: ignore[no-any-return]  # as was just looked at
+    found = sums_of(images)
+    if place.is_dir():  # of maps that were written before sums were
+        with contextlib.suppress(RuntimeError):  # a folder that only can be read
+            replace_file(place / SUMS, as_file(found))
+    return found
 
 
 def place_of(fingerprint: str, resolution: int) -> Path:
@@ -93,16 +126,6 @@ def given(dataset: Dataset, resolution: int, splits: Splits) -> Iterator[None]:
         del _given[dataset, resolution]
 
 
-def opened(place: Path) -> Splits | None:
-    """The splits in a folder of maps; None if it is not whole."""
-    try:
-        return Splits(
-            *(Split(_map(place, name, "images"), _map(place, name, "labels")) for name in NAMES)
-        )
-    except (OSError, ValueError, EOFError):
-        return None
-
-
 def _there(place: Path) -> Splits:
     found = opened(place)
     if found is None:
@@ -112,137 +135,9 @@ def _there(place: Path) -> Splits:
     return found
 
 
-def _map(place: Path, split: str, what: str) -> torch.Tensor:
-    # Copy on write: pages are shared, and nobody can change the file.
-    return torch.from_numpy(
-        np.load(place / f"{split}-{what}.npy", mmap_mode="c", allow_pickle=False)
-    )
-
-
 def _write(splits: Splits, place: Path) -> None:
-    with Maps(place.name) as maps:
+    with Maps(folder(), place.name) as maps:
         for name in NAMES:
             split = getattr(splits, name)
             maps.add(name, split.images.numpy(), split.labels.numpy())
         maps.keep(place)
-
-
-@contextlib.contextmanager
-def building(name: str) -> Iterator["Maps"]:
-    """Maps that one process at a time writes; others wait. What a killed one left is removed.
-
-    Raises:
-        RuntimeError: There is no room, or nothing can be written.
-    """
-    root = folder()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with (root / f"{name}.lock").open("wb") as lock:
-            if _locked(lock):
-                for left in root.glob(f"{name}.*/"):
-                    shutil.rmtree(left, ignore_errors=True)
-            with Maps(name) as maps:
-                yield maps
-    except OSError as error:
-        raise RuntimeError(
-            f"images must find room in {root}, got {error.strerror or str(error)!r}; make room, or "
-            "set SCALING_SEARCH_CACHE to another folder"
-        ) from error
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Waits for a file to be this process's; False where there are no locks.
-
-    Then all write, and one comes first.
-    """
-    try:
-        import fcntl  # absent on Windows  # noqa: PLC0415
-
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except (ImportError, OSError):
-        return False
-    return True
-
-
-class Maps:
-    """Maps while they are written: added to, then moved into their place at once.
-
-    Files are appended to, not mapped: on a full disk that is an error, where writing to a map would
-    end the process. Nothing is left of what was not kept.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._files: dict[str, BinaryIO] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._labels: dict[str, list[NDArray[np.int64]]] = {}
-
-    def __enter__(self) -> Self:
-        """Makes a folder beside the others."""
-        folder().mkdir(parents=True, exist_ok=True)
-        self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._name}.", dir=folder()))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Removes what was not kept."""
-        for file in self._files.values():
-            with contextlib.suppress(OSError):  # a full disk, of which was told before
-                file.close()
-        shutil.rmtree(self._temporary, ignore_errors=True)
-
-    def add(self, name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-        """Appends images (N, C, H, W) and labels (N,) to a split."""
-        if name not in self._files:
-            self._files[name] = (self._temporary / f"{name}-images.npy").open("wb")
-            self._shapes[name], self._labels[name] = images.shape[1:], []
-            self._head(name, 0)
-        self._files[name].write(np.ascontiguousarray(images).data)
-        self._labels[name].append(labels)
-
-    def keep(self, place: Path) -> None:
-        """Moves the maps into their place, or leaves what another process has put there.
-
-        Raises:
-            OSError: They cannot be written.
-        """
-        for name, file in self._files.items():
-            labels = np.concatenate(self._labels[name])
-            self._head(name, len(labels))
-            _close(file)
-            with (self._temporary / f"{name}-labels.npy").open("wb") as file_of_labels:
-                np.save(file_of_labels, labels, allow_pickle=False)
-                _close(file_of_labels)
-        _sync(self._temporary)
-        if place.exists() and opened(place) is None:
-            shutil.rmtree(place)
-        try:
-            self._temporary.rename(place)
-        except OSError:
-            if opened(place) is None:  # else another process was faster
-                raise
-        _sync(place.parent)
-
-    def _head(self, name: str, num_images: int) -> None:
-        """Writes how many images there are; NumPy leaves room for any number."""
-        file = self._files[name]
-        file.seek(0)
-        shape = (num_images, *self._shapes[name])
-        described = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, described)
-
-
-def _close(file: BinaryIO) -> None:
-    """Has the disk hold a file before its folder gets its name; a power cut leaves no zeros."""
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-
-
-def _sync(path: Path) -> None:
-    """Has the disk hold the names in a folder, where its file system can."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(handle)
-    finally:
-        os.close(handle)

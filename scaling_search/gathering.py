@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,17 +21,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from scaling_search import data_cache, images, pictures
-from scaling_search.data_cache import NAMES, Part
+from scaling_search.data_cache import Part
 from scaling_search.files import replace_file
+from scaling_search.maps import NAMES, Maps, building, opened
 from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Splits
-from scaling_search.sources import Broken, Listing, Row, Source, in_order, refused
+from scaling_search.sources import Broken, Listing, Row, Rows, Source, in_order, refused
 
 NUM_SAMPLED = 64
 """Images that are looked at before all others: what they take, and how large they are."""
 
 SILENT_SECONDS = 2.0
 """No bar is shown for what takes less."""
+
+SAVE_SECONDS = 10.0
+"""What is decoded is saved so often, for a process that goes on should this one be stopped."""
 
 PART_BYTES = 4_000_000
 """Of the pixels that a thread resizes at a time."""
@@ -80,10 +85,10 @@ def fingerprint(source: Source) -> str:
 def native(source: Source) -> Splits:
     """The maps at the dataset's own resolution, read again if they are gone."""
     place = data_cache.place_of(fingerprint(source), source.resolution)
-    found = data_cache.opened(place)
+    found = opened(place)
     if found is None:
         fingerprint.cache_clear()
-        found = data_cache.opened(data_cache.place_of(fingerprint(source), source.resolution))
+        found = opened(data_cache.place_of(fingerprint(source), source.resolution))
     if found is None:
         raise RuntimeError(f"{place} must stay while it is used, but is gone; run again")
     return found
@@ -160,7 +165,7 @@ def _found(source: Source) -> dict[str, Any]:
     """What is known of the images once they have been read, now or before."""
     key = _key(source)
     if (known := _known(source, key)) is None:
-        with data_cache.building(key) as maps:
+        with building(data_cache.folder(), key) as maps:
             if (known := _known(source, key)) is None:  # nor by whom this process waited for
                 known = _read(source, maps)
                 text = json.dumps(known, indent=1)
@@ -179,27 +184,34 @@ def _known(source: Source, key: str) -> dict[str, Any] | None:
         place = data_cache.place_of(known["fingerprint"], source.resolution)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return known if data_cache.opened(place) is not None else None
+    return known if opened(place) is not None else None
 
 
-def _read(source: Source, maps: data_cache.Maps) -> dict[str, Any]:
+def _read(source: Source, maps: Maps) -> dict[str, Any]:
     """Reads all images into maps at the dataset's resolution; returns what is written down."""
     listing = source.listing()
     _agree(source, listing)
     splits, labels = _drawn(source, listing)
-    _check_room(source, listing)
     digests = [hashlib.sha256() for _ in NAMES]
     counts = np.zeros((len(NAMES), len(listing.classes)), np.int64)
     broken: list[Broken] = []
-    with pictures.quiet(), contextlib.closing(source.rows(listing)) as rows:
-        _check_resolution(source, listing)
-        watched = _watched(rows, listing.num_images)
-        for split, label, row in zip(splits, labels, watched, strict=True):
+    noted = _taken_over(maps)
+    _check_room(source, listing.num_images - len(noted))
+    with (
+        pictures.quiet(),
+        contextlib.closing(source.rows(listing, first=len(noted))) as rows,
+        contextlib.closing(_saved(maps, _watched(rows, listing.num_images, len(noted)))) as saved,
+    ):
+        if not noted:
+            _check_resolution(source, listing)
+        for split, label, row in zip(splits, labels, chain(noted, saved), strict=True):
             if isinstance(row, Broken):
                 broken.append(row)
                 continue
-            maps.add(NAMES[split], row.pixels[None], np.array([label]))
-            digests[split].update(int(label).to_bytes(8, "little") + row.digest)
+            if isinstance(row, Row):
+                maps.add(NAMES[split], row.pixels[None], np.array([label]))
+            read_from = row.digest if isinstance(row, Row) else row
+            digests[split].update(int(label).to_bytes(8, "little") + read_from)
             counts[split, label] += 1
     if broken and (source.broken == "fail" or len(broken) == listing.num_images):
         raise RuntimeError(
@@ -224,6 +236,30 @@ def _read(source: Source, maps: data_cache.Maps) -> dict[str, Any]:
     }
 
 
+def _taken_over(maps: Maps) -> list[bytes | Broken]:
+    """Of each image that a stopped process had read: its digest, or why it is broken."""
+    notes = maps.taken_over()
+    if notes:
+        log.info("%d images have been read before; going on from there", len(notes))
+    return [bytes.fromhex(note) if isinstance(note, str) else Broken(*note) for note in notes]
+
+
+def _saved(maps: Maps, rows: Iterable[Row | Broken]) -> Rows:
+    """The rows; what was made of those before is saved every now and then, so nothing is lost.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    notes: list[object] = []
+    since = time.monotonic()
+    for row in rows:
+        yield row
+        notes.append(row.digest.hex() if isinstance(row, Row) else list(row))
+        if time.monotonic() - since > SAVE_SECONDS:
+            maps.save(notes)
+            notes, since = [], time.monotonic()
+
+
 def _named(broken: Iterable[Iterable[str]]) -> str:
     """The first few, for people; a name may hold anything, so it is quoted."""
     listed = [f"{name!r} ({reason})" for name, reason in broken]
@@ -231,7 +267,7 @@ def _named(broken: Iterable[Iterable[str]]) -> str:
     return ", ".join(listed[:NUM_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _watched(rows: Iterable[Row | Broken], total: int) -> Iterator[Row | Broken]:
+def _watched(rows: Iterable[Row | Broken], total: int, done: int) -> Iterator[Row | Broken]:
     """The rows, and a bar on a terminal once they take a while."""
     progress = Progress(
         TextColumn("{task.description}"),
@@ -242,7 +278,7 @@ def _watched(rows: Iterable[Row | Broken], total: int) -> Iterator[Row | Broken]
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    task = progress.add_task("reading images", total=total)
+    task = progress.add_task("reading images", total=total, completed=done)
     started, shown = time.monotonic(), False
     try:
         for row in rows:
@@ -320,8 +356,8 @@ def _check_resolution(source: Source, listing: Listing) -> None:
         )
 
 
-def _check_room(source: Source, listing: Listing) -> None:
-    needed = listing.num_images * source.in_channels * source.resolution**2
+def _check_room(source: Source, num_images: int) -> None:
+    needed = num_images * source.in_channels * source.resolution**2
     free = _free()
     if needed > free:
         raise RuntimeError(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 """What is read; told by the first bytes of a file, not by its name."""
@@ -68,6 +68,8 @@ def square(content: bytes, channels: int, resolution: int) -> tuple[NDArray[np.u
             cropped = upright.crop((left, top, left + side, top + side))
             flat = _flat(cropped, MODES[channels])
         resized = flat.resize((resolution, resolution), Image.Resampling.BILINEAR)
+    except UnidentifiedImageError as error:  # whose text has a place in memory
+        raise BrokenError(f"none of {', '.join(FORMATS)}") from error
     except FAULTS as error:
         raise BrokenError(" ".join(str(error).split()) or type(error).__name__) from error
     pixels = np.asarray(resized).reshape(resolution, resolution, channels)

@@ -85,7 +85,7 @@ class Steps:
         self._warm_up_left = NUM_WARM_UP
         self._aside: torch.cuda.Stream | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
-        if recipe.cuda_graph and self._device.type == "cuda":
+        if recipe.cuda_graph and self._device.type == "cuda" and data.is_resident:
             self._aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch's
 
     @property

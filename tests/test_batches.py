@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from scaling_search.batches import Loaded, augmented_batches, load
+from scaling_search.batches import DEVICE_SHARE, Loaded, augmented_batches, free_bytes, load, placed
 from scaling_search.protocols import Split, Splits
 from scaling_search.training import train_trial
 from tests.tiny import tiny_dataset, tiny_network, tiny_trial, with_network
@@ -268,3 +268,25 @@ def test_what_a_network_draws_between_two_batches_changes_none() -> None:
         seen.append((images, labels))
     assert torch.equal(torch.cat([images for images, _ in seen]), expected[0])
     assert torch.equal(torch.cat([labels for _, labels in seen]), expected[1])
+
+
+def test_images_stay_in_the_hosts_memory_where_the_device_has_no_room_for_them() -> None:
+    split = numbered(8).splits.train
+    splits = Splits(split, split, split)
+    needed = 3 * split.images.nbytes
+    # "meta" is a device of torch that every machine has; nothing lies there in fact.
+    for free, where in ((needed / DEVICE_SHARE, "meta"), (needed / DEVICE_SHARE - 1, "cpu")):
+        found = placed(splits, "meta", free)
+        for of in (found.train, found.val, found.test):
+            assert of.images.device.type == where
+            assert of.labels.device.type == "meta"
+    assert free_bytes("cpu") == float("inf")
+    assert placed(splits, "cpu", free_bytes("cpu")).train.images is split.images
+
+
+def test_what_a_recorded_step_needs_of_the_host_is_known() -> None:
+    data = numbered(8)
+    there = data.mean.to("meta")
+    assert data.is_resident
+    assert not Loaded(data.splits, there, there).is_resident
+    assert Loaded(data.splits, there, there).normalised(data.splits.val.images).is_meta

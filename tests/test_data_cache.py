@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from scaling_search import data_cache
+from scaling_search import data_cache, maps
 from scaling_search.batches import load
+from scaling_search.maps import NAMES, SUMS, sums_of
 from scaling_search.protocols import Splits
 from scaling_search.training import train_trial
 from tests.tiny import tiny_dataset, tiny_trial
@@ -122,7 +125,8 @@ def test_nothing_unfinished_is_left_behind(cache: Path) -> None:
     data_cache.mapped(Counting(), 8)
     (folder,) = cache.iterdir()
     assert sorted(file.name for file in folder.iterdir()) == sorted(
-        f"{split}-{what}.npy" for split in ("train", "val", "test") for what in ("images", "labels")
+        ["train-sums.npy"]
+        + [f"{split}-{what}.npy" for split in NAMES for what in ("images", "labels")]
     )
 
 
@@ -137,7 +141,7 @@ class Parted(Counting):
 
     def parts(self, resolution: int) -> Iterator[data_cache.Part]:
         splits = self.load(resolution, "cpu")
-        for name in data_cache.NAMES:
+        for name in NAMES:
             split = getattr(splits, name)
             for start in range(0, len(split.labels), 7):
                 images = split.images[start : start + 7].numpy()
@@ -159,7 +163,7 @@ def test_parts_become_the_maps_of_the_whole() -> None:
 def test_the_files_are_those_that_numpy_writes(cache: Path) -> None:
     data_cache.mapped(Parted(), 8)
     splits = tiny_dataset().load(8, "cpu")
-    for name in data_cache.NAMES:
+    for name in NAMES:
         for what in ("images", "labels"):
             np.save(cache / "known.npy", getattr(getattr(splits, name), what).numpy())
             (file,) = cache.glob(f"*/{name}-{what}.npy")
@@ -202,7 +206,7 @@ def test_the_disk_has_every_file_before_the_folder_has_its_name(
     monkeypatch.setattr(Path, "rename", watched_rename)
     data_cache.mapped(kind(), 8)
     (before,) = at_rename
-    assert len([name for name in before if name.endswith(".npy")]) == 6
+    assert len([name for name in before if name.endswith(".npy")]) == 7
     assert synced[-1] == cache.name
 
 
@@ -212,6 +216,91 @@ def test_the_folder_is_the_users_unless_one_is_named(monkeypatch: pytest.MonkeyP
     assert data_cache.folder() == Path("/caches/scaling_search")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert data_cache.folder() == Path.home() / ".cache" / "scaling_search"
+
+
+def in_float64(splits: Splits) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each channel over the train split, (1, C, 1, 1)."""
+    pixels = splits.train.images.double()
+    count = pixels[:, 0].numel()
+    mean = pixels.sum((0, 2, 3))[None, :, None, None] / count
+    squares = pixels.square().sum((0, 2, 3))[None, :, None, None] / count
+    variance = (squares - mean**2) * count / (count - 1)
+    return mean.float(), variance.clamp(min=0).sqrt().float().clamp(min=1e-6)
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("kind", [Counting, Parted])
+def test_the_statistics_are_bit_for_bit_those_of_the_pixels(kind: type[Counting]) -> None:
+    for resolution in (8, 28, 8):
+        load.cache_clear()
+        loaded = load(kind(), resolution, "cpu")
+        mean, std = in_float64(tiny_dataset().load(resolution, "cpu"))
+        assert torch.equal(loaded.mean, mean)
+        assert torch.equal(loaded.std, std)
+        assert loaded.is_resident
+
+
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(
+    st.integers(1, 3), st.integers(1, 40), st.integers(1, 5), st.integers(0, 2**31), st.integers()
+)
+def test_sums_are_exact_whatever_is_read_at_a_time(
+    channels: int, num_images: int, size: int, seed: int, at_once: int
+) -> None:
+    stream = np.random.default_rng(seed)
+    pixels = stream.integers(0, 256, (num_images, channels, size, size), dtype=np.uint8)
+    expected = [
+        [sum(int(v) ** power for v in pixels[:, c].ravel()) for c in range(channels)]
+        for power in (1, 2)
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(maps, "VALUES_AT_ONCE", at_once % 200 + 1)
+        assert sums_of(pixels).tolist() == expected
+    assert sums_of(torch.from_numpy(pixels)).tolist() == expected
+
+
+def test_a_new_worker_reads_no_pixels_for_its_statistics(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = data_cache.mapped(Counting(), 8)
+    (file,) = cache.glob(f"*/{SUMS}")
+    written = file.read_bytes()
+    expected = sums_of(splits.train.images)
+    monkeypatch.setattr(data_cache, "sums_of", None)  # which is then not called
+    assert np.array_equal(data_cache.sums(Counting(), 8, splits), expected)
+    assert file.read_bytes() == written
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "empty", "other", "pickle"])
+def test_sums_that_are_not_there_are_made_again(cache: Path, damage: str) -> None:
+    splits = data_cache.mapped(Counting(), 8)
+    (file,) = cache.glob(f"*/{SUMS}")
+    written = file.read_bytes()
+    if damage == "gone":  # as in maps of before
+        file.unlink()
+    elif damage == "other":
+        np.save(file, np.zeros((2, 3), np.int64))
+    elif damage == "pickle":
+        np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    else:
+        os.truncate(file, 130 if damage == "cut" else 0)
+    found = data_cache.sums(Counting(), 8, splits)
+    assert np.array_equal(found, sums_of(tiny_dataset().load(8, "cpu").train.images))
+    assert file.read_bytes() == written
+
+
+def test_other_data_than_those_of_the_record_are_refused(cache: Path) -> None:
+    data_cache.mapped(Counting("one"), 8, fingerprint="one")
+    with pytest.raises(RuntimeError, match="'another', got 'one': its files have changed; put"):
+        data_cache.mapped(Counting("one"), 8, fingerprint="another")
+    assert len(list(cache.iterdir())) == 1
+    # What was given is the coordinator's own.
+    splits = tiny_dataset().load(8, "cpu")
+    with data_cache.given(Counting("one"), 8, splits):
+        assert data_cache.mapped(Counting("one"), 8, fingerprint="another") is splits
+        assert np.array_equal(
+            data_cache.sums(Counting("one"), 8, splits), sums_of(splits.train.images)
+        )
 
 
 @pytest.mark.usefixtures("cache")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_search import data_cache, gathering
+from scaling_search import gathering
+from scaling_search.maps import opened
 from scaling_search.sources import in_order
 from tests.datasets.pictures_of import arrays_in, folder_of, write_tree
 
@@ -149,4 +150,4 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, own_cache: Path) 
     assert len(list(own_cache.glob("*/"))) == 1
     folder_of(root).check()
     (place,) = own_cache.glob("*/")
-    assert data_cache.opened(place) is not None
+    assert opened(place) is not None

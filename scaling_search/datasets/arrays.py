@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from scaling_search import gathering, sources
-from scaling_search.data_cache import NAMES, Part
+from scaling_search.data_cache import Part
+from scaling_search.maps import NAMES
 from scaling_search.protocols import Splits, part
 from scaling_search.sources import Listing, Row, Rows
 
@@ -105,12 +106,13 @@ class Arrays:
             raise sources.refused("num_classes", self, highest + 1)
         return Listing(tuple(map(str, range(self.num_classes))), labels)
 
-    def rows(self, listing: Listing) -> Rows:
-        """All images."""
+    def rows(self, listing: Listing, *, first: int = 0) -> Rows:
+        """All images from one on; those before are read too, which takes little."""
         arrays = _arrays(sources.existing(self, REMEDY))
         for name in listing.labels:
             for block in arrays[name][0].blocks():
-                yield from _rows(block, self.resolution)
+                yield from _rows(block[first:], self.resolution)
+                first = max(0, first - len(block))
 
     def sample(self, listing: Listing, count: int) -> Rows:
         """The first images."""

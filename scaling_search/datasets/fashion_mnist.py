@@ -91,6 +91,11 @@ class FashionMnist:
                 f"got {self.num_val} and {self.num_train}; make one of them smaller"
             )
 
+    @property
+    def licence(self) -> str:
+        """As its authors state it."""
+        return "MIT"
+
     def check(self) -> None:
         """Finds the files, or downloads them, and verifies what they hold.
 

@@ -37,6 +37,11 @@ class FashionMnistSmall:
     in_channels: Literal[1]
     resolution: Literal[28]
 
+    @property
+    def licence(self) -> str:
+        """As its authors state it."""
+        return "MIT"
+
     def check(self) -> None:
         """Verifies the package's files, once in a process.
 

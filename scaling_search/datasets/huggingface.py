@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from scaling_search import gathering, sources
-from scaling_search.data_cache import NAMES, Part
+from scaling_search.data_cache import Part
+from scaling_search.maps import NAMES
 from scaling_search.protocols import Splits, part
 from scaling_search.sources import Broken, Listing, Row, Rows
 
@@ -126,9 +127,10 @@ class HuggingFace:
             labels[name] = np.asarray(of_split, np.int64)
         return Listing(classes, labels)
 
-    def rows(self, listing: Listing) -> Rows:
-        """All pictures, decoded by threads."""
-        return sources.in_order(self._row, self._pictures(listing))
+    def rows(self, listing: Listing, *, first: int = 0) -> Rows:
+        """All pictures from one on, decoded by threads; those before are passed over."""
+        left = itertools.islice(self._pictures(listing), first, None)
+        return sources.in_order(self._row, left)
 
     def sample(self, listing: Listing, count: int) -> Rows:
         """The first pictures."""

@@ -108,9 +108,9 @@ class ImageFolder:
         paths = [str(path) for of in found.values() for c in classes for path in of[c]]
         return Listing(classes, labels, tuple(paths))
 
-    def rows(self, listing: Listing) -> Rows:
-        """All pictures, read by threads."""
-        return sources.in_order(functools.partial(_row, self), listing.items)
+    def rows(self, listing: Listing, *, first: int = 0) -> Rows:
+        """All pictures from one on, read by threads."""
+        return sources.in_order(functools.partial(_row, self), listing.items[first:])
 
     def sample(self, listing: Listing, count: int) -> Rows:
         """Pictures from everywhere."""

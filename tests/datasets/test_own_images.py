@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from scaling_search import data_cache, gathering, images
+from scaling_search import gathering, images
 from scaling_search.data_cache import InParts
 from scaling_search.datasets import arrays, huggingface, imagefolder
 from scaling_search.gathering import Announced
+from scaling_search.maps import NAMES
 from scaling_search.protocols import Dataset
 from tests.datasets.pictures_of import (
     arrays_in,
@@ -115,7 +116,7 @@ def test_splits_have_the_size_that_is_asked_for(
 ) -> None:
     dataset = make(tmp_path / "a")
     native, splits = dataset.load(28, "cpu"), dataset.load(resolution, "cpu")
-    for name in data_cache.NAMES:
+    for name in NAMES:
         of_split, of_native = getattr(splits, name), getattr(native, name)
         assert of_split.images.dtype == torch.uint8
         assert of_split.labels.dtype == torch.int64
@@ -186,7 +187,7 @@ def test_nothing_unfinished_is_left_in_the_cache(
     dataset.load(20, "cpu")
     folders = [path for path in own_cache.iterdir() if path.is_dir()]
     assert sorted(path.name.split("-")[1] for path in folders) == ["20", "28"]
-    assert all(len(list(path.iterdir())) == 6 for path in folders)
+    assert all(len(list(path.iterdir())) == 7 for path in folders)
 
 
 def test_what_it_takes_is_said_beforehand(make: Make, tmp_path: Path, own_cache: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_whole_search_on_files_of_ones_own(
     assert first.code == 0, first.err
     assert "reading images" not in first.err
     maps = {path: path.stat().st_mtime_ns for path in own_cache.rglob("*-28-*/*.npy")}
-    assert len(maps) == 6
+    assert len(maps) == 7
     second = cli(*arguments)  # goes on, and reads nothing again
     assert second.code == 0, second.err
     assert maps == {path: path.stat().st_mtime_ns for path in maps}

@@ -1,0 +1,299 @@
+"""Maps while they are written, by one process at a time, and the splits that they hold."""
+
+import contextlib
+import io
+import json
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scaling_search.protocols import Split, Splits
+
+log = logging.getLogger(__name__)
+
+NAMES = ("train", "val", "test")
+
+SUMS = "train-sums.npy"
+"""What the statistics of the train split come from; beside the maps."""
+
+SAVED, NEW, NOTES = "saved.json", "saved.json.new", "notes.jsonl"
+"""How far maps are while they are written; gone when they are kept."""
+
+VALUES_AT_ONCE = 1 << 20
+"""Of pixels that are squared at a time."""
+
+Sums = NDArray[np.int64]
+"""Of each channel the sum of its values and of their squares, (2, C)."""
+
+
+def opened(place: Path) -> Splits | None:
+    """The splits in a folder of maps; None if it is not whole."""
+    try:
+        return Splits(
+            *(Split(_map(place, name, "images"), _map(place, name, "labels")) for name in NAMES)
+        )
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _map(place: Path, split: str, what: str) -> torch.Tensor:
+    # Copy on write: pages are shared, and nobody can change the file.
+    return torch.from_numpy(
+        np.load(place / f"{split}-{what}.npy", mmap_mode="c", allow_pickle=False)
+    )
+
+
+def sums_of(images: torch.Tensor | NDArray[np.uint8]) -> Sums:
+    """The sums of images uint8 (N, C, H, W), few of them at a time."""
+    pixels = np.asarray(images)
+    found = np.zeros((2, pixels.shape[1]), np.int64)
+    at_once = max(1, VALUES_AT_ONCE // max(1, math.prod(pixels.shape[1:])))
+    for start in range(0, len(pixels), at_once):
+        chunk = pixels[start : start + at_once]
+        found[0] += chunk.sum((0, 2, 3), dtype=np.int64)
+        found[1] += np.square(chunk, dtype=np.uint16).sum((0, 2, 3), dtype=np.int64)
+    return found
+
+
+def as_file(values: NDArray[np.int64]) -> bytes:
+    """The bytes of the file that numpy would write."""
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def building(root: Path, name: str) -> Iterator["Maps"]:
+    """Maps that one process at a time writes; others wait.
+
+    What a killed one left is taken over as far as it had saved it; else it is removed.
+
+    Raises:
+        RuntimeError: There is no room, or nothing can be written.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / f"{name}.lock").open("wb") as lock:
+            left = sorted(root.glob(f"{name}.*/")) if _locked(lock) else []
+            whole = [place for place in left if (place / SAVED).is_file()][:1]
+            for place in left:
+                if place not in whole:
+                    shutil.rmtree(place, ignore_errors=True)
+            with Maps(root, name, whole[0] if whole else None) as maps:
+                yield maps
+    except OSError as error:
+        raise RuntimeError(
+            f"images must find room in {root}, got {error.strerror or str(error)!r}; make room, or "
+            "set SCALING_SEARCH_CACHE to another folder"
+        ) from error
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Waits for a file to be this process's; False where there are no locks.
+
+    Then all write, and one comes first.
+    """
+    try:
+        import fcntl  # absent on Windows  # noqa: PLC0415
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+class Maps:
+    """Maps while they are written: added to, then moved into their place at once.
+
+    Files are appended to, not mapped: on a full disk that is an error, where writing to a map would
+    end the process. Nothing is left of what was not kept, but for what `save` wrote where the
+    process is killed or interrupted.
+    """
+
+    def __init__(self, root: Path, name: str, left: Path | None = None) -> None:
+        """Prepares for a dataset of this name.
+
+        Args:
+            root: Where maps are kept.
+            name: Of the folder, with something behind it.
+            left: The folder of a process that has ended, where it had saved something.
+        """
+        self._root, self._name = root, name
+        self._left = left
+        self._files: dict[str, BinaryIO] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._labels: dict[str, list[NDArray[np.int64]]] = {}
+        self._sums: Sums | int = 0
+        self._notes: BinaryIO | None = None
+        self._is_saved = False
+
+    def __enter__(self) -> Self:
+        """Makes a folder beside the others, or takes over what was left."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        if self._left is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._name}.", dir=self._root))
+        else:
+            self._temporary = self._left
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        """Removes what was not kept, unless somebody stopped it and it can go on."""
+        for file in (*self._files.values(), *([self._notes] if self._notes else [])):
+            with contextlib.suppress(OSError):  # a full disk, of which was told before
+                file.close()
+        is_stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if not (is_stopped and self._is_saved):
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def add(self, name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+        """Appends images (N, C, H, W) and labels (N,) to a split."""
+        if name not in self._files:
+            self._files[name] = (self._temporary / f"{name}-images.npy").open("wb")
+            self._shapes[name], self._labels[name] = images.shape[1:], []
+            self._head(name, 0)
+        if name == "train":
+            self._sums = self._sums + sums_of(images)
+        self._files[name].write(np.ascontiguousarray(images).data)
+        self._labels[name].append(labels)
+
+    def save(self, notes: Sequence[object]) -> None:
+        """Has the disk hold all that was added, so that another process can go on from here.
+
+        Args:
+            notes: What that one must know, since the last time; as JSON.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._notes is None:
+            self._notes = (self._temporary / NOTES).open("wb")
+        for note in notes:
+            self._notes.write(json.dumps(note).encode() + b"\n")
+        for file in (*self._files.values(), self._notes):
+            file.flush()
+            os.fsync(file.fileno())
+        self._labels = {name: [np.concatenate(of)] for name, of in self._labels.items()}
+        state = {
+            "notes_bytes": self._notes.tell(),
+            "files": {name: file.tell() for name, file in self._files.items()},
+            "shapes": self._shapes,
+            "labels": {name: of[0].tolist() for name, of in self._labels.items()},
+            "sums": np.asarray(self._sums).tolist(),
+        }
+        new = self._temporary / NEW
+        with new.open("wb") as file:
+            file.write(json.dumps(state).encode())
+            _close(file)
+        new.replace(self._temporary / SAVED)
+        self._is_saved = True
+
+    def taken_over(self) -> list[Any]:
+        """The notes of the process before; its images are as if they had been added here.
+
+        Empty where there was none, or not all that it saved is there.
+        """
+        if self._left is None:
+            return []
+        try:
+            state = json.loads((self._left / SAVED).read_bytes())
+            for name, num_bytes in state["files"].items():
+                self._files[name] = _cut(self._left / f"{name}-images.npy", num_bytes)
+                self._shapes[name] = tuple(state["shapes"][name])
+                self._labels[name] = [np.array(state["labels"][name], np.int64)]
+            self._sums = np.array(state["sums"], np.int64)
+            self._notes = _cut(self._left / NOTES, state["notes_bytes"])
+            notes = [json.loads(line) for line in (self._left / NOTES).read_bytes().splitlines()]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("what was read before begins anew: %s", error)
+            self._begin_anew()
+            return []
+        self._is_saved = True
+        return notes
+
+    def _begin_anew(self) -> None:
+        for file in (*self._files.values(), *([self._notes] if self._notes else [])):
+            file.close()
+        self._files, self._shapes, self._labels = {}, {}, {}
+        self._sums, self._notes, self._is_saved = 0, None, False
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._name}.", dir=self._root))
+
+    def keep(self, place: Path) -> None:
+        """Moves the maps into their place, or leaves what another process has put there.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        if self._notes is not None:
+            self._notes.close()
+            for note in (NOTES, SAVED, NEW):
+                (self._temporary / note).unlink(missing_ok=True)
+        for name, file in self._files.items():
+            labels = np.concatenate(self._labels[name])
+            self._head(name, len(labels))
+            _close(file)
+            with (self._temporary / f"{name}-labels.npy").open("wb") as file_of_labels:
+                np.save(file_of_labels, labels, allow_pickle=False)
+                _close(file_of_labels)
+        with (self._temporary / SUMS).open("wb") as file_of_sums:
+            file_of_sums.write(as_file(np.asarray(self._sums)))
+            _close(file_of_sums)
+        _sync(self._temporary)
+        if place.exists() and opened(place) is None:
+            shutil.rmtree(place)
+        try:
+            self._temporary.rename(place)
+        except OSError:
+            if opened(place) is None:  # else another process was faster
+                raise
+        _sync(place.parent)
+
+    def _head(self, name: str, num_images: int) -> None:
+        """Writes how many images there are; NumPy leaves room for any number."""
+        file = self._files[name]
+        file.seek(0)
+        shape = (num_images, *self._shapes[name])
+        described = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, described)
+
+
+def _cut(path: Path, num_bytes: int) -> BinaryIO:
+    """A file to be appended to behind so many bytes; what is beyond them is taken off.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It has fewer.
+    """
+    file = path.open("r+b")
+    if file.seek(0, os.SEEK_END) < num_bytes:
+        file.close()
+        raise ValueError(f"{path.name} became shorter")
+    file.truncate(num_bytes)
+    file.seek(num_bytes)
+    return file
+
+
+def _close(file: BinaryIO) -> None:
+    """Has the disk hold a file before its folder gets its name; a power cut leaves no zeros."""
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+
+
+def _sync(path: Path) -> None:
+    """Has the disk hold the names in a folder, where its file system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)

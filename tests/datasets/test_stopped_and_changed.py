@@ -1,0 +1,257 @@
+"""Pictures that change while a search trains, and readings of them that are stopped."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scaling_search
+from scaling_search import data_cache, gathering
+from scaling_search.batches import load
+from scaling_search.datasets import imagefolder
+from scaling_search.maps import NOTES, SAVED, Maps
+from scaling_search.protocols import Dataset
+from scaling_search.sources import Broken, Row
+from scaling_search.training import train_trial
+from scaling_search.trial import TrialResult
+from tests.datasets.pictures_of import folder_of, write_tree
+from tests.reliability.searches import SEARCH, done, rows_of, started
+from tests.tiny import tiny_trial
+
+ROOT = Path(scaling_search.__file__).parent.parent
+
+
+def of_new_worker() -> None:
+    """Forgets what this process knows, as one that has just started knows nothing."""
+    gathering.fingerprint.cache_clear()
+    load.cache_clear()
+
+
+def trained(dataset: Dataset, fingerprint: str) -> TrialResult:
+    trial = tiny_trial(epochs=1)
+    return train_trial(replace(trial, dataset=dataset, fingerprint=fingerprint), "cpu")
+
+
+def test_a_picture_that_changes_between_two_trainings_fails_the_second_in_one_line(
+    own_cache: Path, tmp_path: Path
+) -> None:
+    dataset = folder_of(write_tree(tmp_path / "a", suffixes=("png",)))
+    dataset.check()
+    before = dataset.fingerprint()
+    first = trained(dataset, before)
+    assert first.state == "COMPLETE"
+    picture, other = sorted((tmp_path / "a").rglob("*.png"))[:2]
+    content = picture.read_bytes()
+    shutil.copy(other, picture)
+    # Who has the data goes on with them, another size too: its maps are those of the first.
+    assert trained(dataset, before).curve == first.curve
+    of_new_worker()
+    result = trained(dataset, before)
+    assert result.state == "FAIL"
+    assert result.reason.startswith(
+        f"RuntimeError: dataset must be the one that the record began with, {before[:16]!r}, got "
+    )
+    assert result.reason.endswith(
+        "its files have changed; put them back, or begin anew with another out"
+    )
+    assert own_cache.is_dir()
+    # Put back, be it with another time, they are the same data again.
+    picture.write_bytes(content)
+    of_new_worker()
+    assert trained(dataset, before).curve == first.curve
+
+
+def test_a_training_of_no_record_takes_whatever_lies_there(own_cache: Path, tmp_path: Path) -> None:
+    assert not own_cache.exists()
+    assert trained(folder_of(write_tree(tmp_path / "a", suffixes=("png",))), "").state == "COMPLETE"
+
+
+STOPPED = """
+import sys
+from scaling_search import gathering
+from tests.datasets.pictures_of import folder_of
+gathering.SAVE_SECONDS = 0.0
+folder_of(sys.argv[1], broken='skip').check()
+"""
+"""Reads a folder of pictures, and saves after each of them."""
+
+
+def saved_notes(cache: Path) -> int:
+    """Pictures that a process under way has saved."""
+    with contextlib.suppress(OSError, ValueError):
+        for place in cache.glob(f"*/{SAVED}"):
+            state = json.loads(place.read_text(encoding="utf-8"))
+            with (place.parent / NOTES).open("rb") as notes:
+                return notes.read(state["notes_bytes"]).count(b"\n")
+    return 0
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT])
+def test_what_was_decoded_before_a_process_was_stopped_is_not_decoded_again(
+    own_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: signal.Signals,
+) -> None:
+    place = write_tree(tmp_path / "a", of_each=30)
+    (place / "class 3" / "broken.png").write_bytes(b"no picture")
+    dataset = folder_of(place, broken="skip")
+    undisturbed = tmp_path / "undisturbed"
+    counts = []
+    for wanted in (40, 120, 230):
+        environment = os.environ | {"SCALING_SEARCH_CACHE": str(own_cache), "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(
+            [sys.executable, "-c", STOPPED, str(place)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            while saved_notes(own_cache) < wanted and process.poll() is None:
+                pass
+            process.send_signal(kind)
+        counts.append(saved_notes(own_cache))
+    assert all(count >= wanted for count, wanted in zip(counts, (40, 120, 230), strict=True))
+    assert counts[-1] < 301  # it was stopped before its end
+    with caplog.at_level(logging.INFO):
+        dataset.check()
+    assert f"{counts[-1]} images have been read before; going on from there" in caplog.text
+    assert "1 of 301 images are broken and left out" in caplog.text
+    of_new_worker()
+    monkeypatch.setenv("SCALING_SEARCH_CACHE", str(undisturbed))
+    again = folder_of(place, broken="skip")
+    again.check()
+    assert files_of(undisturbed) == files_of(own_cache)
+
+
+@pytest.mark.parametrize("damage", ["images", "notes", "saved", "empty"])
+def test_a_stopped_reading_whose_rest_is_damaged_begins_anew(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    place = write_tree(tmp_path / "a", suffixes=("png",))
+    whole = folder_of(place)
+    whole.check()
+    expected = files_of(own_cache)
+    shutil.rmtree(own_cache)
+    of_new_worker()
+    left = stopped_after(whole, 70, monkeypatch)
+    file = {
+        "images": left / "train-images.npy",
+        "notes": left / NOTES,
+        "saved": left / SAVED,
+        "empty": left / SAVED,
+    }[damage]
+    os.truncate(file, 0 if damage == "empty" else file.stat().st_size // 2)
+    whole.check()
+    assert files_of(own_cache) == expected
+
+
+def test_a_stopped_reading_goes_on_where_it_was(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = write_tree(tmp_path / "a", suffixes=("png",))
+    whole = folder_of(place)
+    whole.check()
+    expected = files_of(own_cache)
+    shutil.rmtree(own_cache)
+    of_new_worker()
+    left = stopped_after(whole, 70, monkeypatch)
+    # What was appended after the last time is cut off, as a killed process would leave it.
+    with (left / "train-images.npy").open("ab") as file:
+        file.write(b"half of an image")
+    first = whole.listing().items[0]
+    read: list[str] = []
+    row = imagefolder._row  # noqa: SLF001  # to see which pictures are opened
+
+    def watched(dataset: imagefolder.ImageFolder, path: str) -> Row | Broken:
+        read.append(path)
+        return row(dataset, path)
+
+    monkeypatch.setattr(imagefolder, "_row", watched)
+    whole.check()
+    assert first not in read
+    assert len(read) == 120 - 70
+    assert files_of(own_cache) == expected
+
+
+def stopped_after(dataset: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that an interrupted reading leaves after so many pictures."""
+
+    def interrupted(self: Maps, notes: Sequence[object]) -> None:
+        save(self, notes)
+        if (num_saved := num_noted(self)) == count:
+            raise KeyboardInterrupt(num_saved)
+
+    def num_noted(maps: Maps) -> int:
+        (place,) = data_cache.folder().glob(f"*/{NOTES}")
+        assert maps is not None
+        return place.read_bytes().count(b"\n")
+
+    save = Maps.save
+    with monkeypatch.context() as patched:
+        patched.setattr(Maps, "save", interrupted)
+        patched.setattr(gathering, "SAVE_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            dataset.check()
+    (left,) = data_cache.folder().glob(f"*/{SAVED}")
+    return left.parent
+
+
+@pytest.mark.slow
+def test_a_picture_that_changes_while_a_search_runs_fails_the_trainings_of_new_workers(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "folder"
+    write_tree(folder / "a", of_each=30, suffixes=("png",))
+    own = ["dataset=imagefolder", "dataset.path=a", "dataset.num_classes=10"]
+    own += ["dataset.in_channels=1", "dataset.resolution=28", "executor.retries=0"]
+    options = [option for option in SEARCH if not option.startswith("dataset.")]
+    environment = {"SCALING_SEARCH_CACHE": str(tmp_path / "cache")}
+    command = started(folder, *options, *own, "limits.failed_share=1", **environment)
+    try:
+        command.until_trained(2)
+        picture, other = sorted((folder / "a").rglob("*.png"))[:2]
+        content = picture.read_bytes()
+        shutil.copy(other, picture)
+        for _ in range(2):
+            os.kill(command.at_work(), signal.SIGKILL)
+        assert command.ended() in {0, 2}, (command.out, command.err)
+    finally:
+        command.end()
+    failed = [row for row in rows_of(folder / "run" / "study.db") if row["state"] == "FAIL"]
+    changed = [row for row in failed if "the record began with" in str(row["reason"])]
+    assert changed, failed
+    # As it lies there now it is refused at once; put back, the same command does what is left.
+    refused = started(folder, *options, *own, **environment)
+    try:
+        assert refused.ended() == 2
+    finally:
+        refused.end()
+    assert "dataset must be " in refused.err
+    assert refused.err.count("\n") == 1
+    picture.write_bytes(content)
+    done(folder, *options, *own[:-1], "executor.retries=5", **environment)
+    last = {
+        (row["candidate"], row["seed"]): row["state"]
+        for row in rows_of(folder / "run" / "study.db")
+    }
+    assert set(last.values()) == {"COMPLETE"}
