@@ -1,6 +1,7 @@
 """What configurations may ask for: files from others are data, and name no code of their own."""
 
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -20,6 +21,10 @@ HYDRA_OWN = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.run.dir", "hydra.mo
 
 CALLING = ("_args_", "_partial_", "_recursive_", "_convert_")
 """Keys that change how Hydra builds a part; no part needs them."""
+
+OWN_NETWORK = "base_network.network"
+"""The one place whose ``_target_`` is handed on and not called, by ``_partial_: true``: a function
+of an allowed package that makes networks."""
 
 _NAME = r"\w[\w.-]*(?:/\w[\w.-]*)*"
 _DEFAULT_GROUP = re.compile(rf"(?:(?:optional|override) +)*/?{_NAME}(?:@[\w.:]+)?")
@@ -48,16 +53,33 @@ class Trusted:
             sys.path.append(str(self.folder))  # behind all else: it takes the place of no module
         for key, value in _values(options):
             last = key.rpartition(".")[2]
-            if last in CALLING:
+            if key == f"{OWN_NETWORK}._partial_" and value is True:
+                self._check_function(options)
+            elif last in CALLING:
                 raise ValueError(
                     f"{key} is not an option, got {value!r}; a part is built from its options alone"
                 )
-            if last == "_target_":
+            elif last == "_target_":
                 self._check_target(key, value)
             elif isinstance(value, str) and "${" in value:
                 raise ValueError(
                     f"{key} must be plain text once composed, got {value!r}; write it without ${{"
                 )
+
+    def _check_function(self, options: Any) -> None:
+        """Looks whether the target of `OWN_NETWORK` is a function of an allowed package."""
+        key = f"{OWN_NETWORK}._target_"
+        try:
+            target = options["base_network"]["network"]["_target_"]
+        except (KeyError, TypeError):
+            target = None
+        self._check_target(key, target)
+        found = _located(key, target)
+        if not inspect.isfunction(found) or _lies_in(found.__module__, PACKAGE):
+            raise ValueError(
+                f"{key} must be a function of a package of your own, got {target!r}; write one "
+                "that returns the network"
+            )
 
     def _check_target(self, key: str, target: object) -> None:
         remedy = "add allow=PACKAGE to the command if you trust its code"

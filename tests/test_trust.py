@@ -250,6 +250,95 @@ def test_parts_of_ones_own_train_in_worker_processes(here: Path) -> None:
     assert "got 'my_parts.stripes.Stripes'; add allow=" in refused("report", "out=runs/default")
 
 
+# A network of one's own, the one part that is handed on instead of called.
+
+OWN_NETWORK = """
+from torch import nn
+
+
+def build(*, depth, width, num_classes, in_channels, **rest):
+    channels = round(8 * width)
+    layers = [nn.Conv2d(in_channels, channels, 3, padding=1), nn.ReLU()]
+    for _ in range(round(4 * depth)):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
+    end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+    return nn.Sequential(*layers, *end)
+
+
+class Build(nn.Module):
+    pass
+
+
+def made(**rest):
+    return {}
+"""
+MINE = ("allow=my_parts", "base_network=custom", "base_network.network._target_=my_parts.build")
+
+
+def own_network(folder: Path) -> tuple[str, str]:
+    """A package with a function that makes networks, beside a folder of YAML files."""
+    written(str(folder / "my_parts" / "__init__.py"), OWN_NETWORK)
+    (folder / "conf").mkdir()
+    return "--config-dir", str(folder / "conf")
+
+
+def test_a_network_of_ones_own_is_planned(here: Path) -> None:
+    code, out, err = run("plan", *MINE, *QUICK, *own_network(here / "mine"))
+    assert (code, err) == (0, "")
+    assert "2 networks are kept" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["+sampler._partial_=true"], "sampler._partial_ is not an option, got True"),
+        (["+base_network._partial_=true"], "base_network._partial_ is not an option, got True"),
+        (["base_network.network._partial_=false"], "network._partial_ is not an option, got False"),
+        (["base_network.network._partial_=1"], "network._partial_ is not an option, got 1"),
+        (["+base_network.network.x._partial_=true"], "network.x._partial_ is not an option"),
+        (["+base_network.network._args_=[1]"], "network._args_ is not an option"),
+        (["+base_network.network.x._target_=os.system"], "x._target_ must lie in scaling_search"),
+    ],
+)
+def test_nothing_else_is_handed_on(here: Path, options: list[str], said: str) -> None:
+    assert said in refused("plan", *MINE, *options, *own_network(here / "mine"))
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("os.system", "must lie in scaling_search or my_parts, got 'os.system'; add allow="),
+        ("my_parts.nowhere", "must name a class or function of a module, got 'my_parts.nowhere'"),
+        ("my_parts.nets.build", "must name what can be imported, got 'my_parts.nets.build'"),
+        ("my_parts.nn", "must name a class or function of a module"),
+        ("my_parts.Build", "must be a function of a package of your own, got 'my_parts.Build'"),
+        (
+            "scaling_search.base_networks.resnet.resnet",
+            "must be a function of a package of your own, got 'scaling_search.base_networks",
+        ),
+        ("scaling_search.files.replace_file", "must be a part"),
+        ("null", "must be package.module.Name, got None"),
+        ("my_parts.made", "must return a torch.nn.Module, got dict from my_parts.made(depth=1,"),
+    ],
+)
+def test_a_network_must_be_made_by_a_function_of_an_allowed_package(
+    here: Path, target: str, said: str
+) -> None:
+    folder = own_network(here / "mine")
+    option = f"base_network.network._target_={target}"
+    line = refused("plan", *MINE[:2], option, *QUICK, *folder)
+    assert "base_network.network" in line
+    assert said in line
+
+
+def test_a_network_must_be_named_and_allowed(here: Path) -> None:
+    folder = own_network(here / "mine")
+    line = refused("plan", *MINE[:2], *folder)
+    assert "base_network.network._target_ must be given, got ???" in line
+    assert "got 'my_parts.build'; add allow=" in refused("plan", *MINE[1:], *folder)
+    assert "my_parts" not in sys.modules
+
+
 # Hydra itself.
 
 CALLBACK = "{evil: {_target_: evil_callback.Evil}}"

@@ -18,7 +18,7 @@ from scaling_search.base_networks.options import (
     check_length,
 )
 from scaling_search.base_networks.rounding import DepthRounding
-from scaling_search.base_networks.staged import scaled_sizes, steps
+from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
 from scaling_search.protocols import Layer, part
 from scaling_search.scaling import Multipliers
 
@@ -80,6 +80,11 @@ class ConvNeXt:
                 f"base_network.resolution must be at least the product of the strides, {strides}, "
                 f"got {self.resolution}; larger images or fewer stages help"
             )
+
+    @property
+    def name(self) -> str:
+        """Only equal networks of one base share it."""
+        return network_name(self)
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from scaling_search.base_networks.counting import conv_layer, linear_layer, stri
 from scaling_search.base_networks.mbconv import MBConv, Pointwise
 from scaling_search.base_networks.options import Count, Counts, Positive, Probability
 from scaling_search.base_networks.rounding import DepthRounding
-from scaling_search.base_networks.staged import scaled_sizes, steps
+from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
 from scaling_search.protocols import CHECKED, Architecture, Layer
 from scaling_search.scaling import Multipliers
 
@@ -120,6 +120,11 @@ class EfficientNet:
     def num_layers(self) -> tuple[int, ...]:
         """Blocks in each stage."""
         return tuple(stage.num_layers for stage in self.stages)
+
+    @property
+    def name(self) -> str:
+        """Only equal networks of one base share it."""
+        return network_name(self)
 
     @property
     def channels(self) -> tuple[int, ...]:

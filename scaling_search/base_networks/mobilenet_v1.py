@@ -19,7 +19,7 @@ from scaling_search.base_networks.options import (
     check_length,
 )
 from scaling_search.base_networks.rounding import DepthRounding
-from scaling_search.base_networks.staged import scaled_sizes, steps
+from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
 from scaling_search.protocols import Layer, part
 from scaling_search.scaling import Multipliers
 
@@ -72,6 +72,11 @@ class MobileNetV1:
         num_stages = len(self.num_layers)
         check_length("strides", self.strides, num_stages, "one for each stage")
         check_length("widths", self.widths, num_stages + 1, "the stem's and each stage's")
+
+    @property
+    def name(self) -> str:
+        """Only equal networks of one base share it."""
+        return network_name(self)
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -19,7 +19,13 @@ from scaling_search.base_networks.options import (
     check_length,
 )
 from scaling_search.base_networks.rounding import DepthRounding
-from scaling_search.base_networks.staged import Staged, scaled_sizes, scaled_widths, steps
+from scaling_search.base_networks.staged import (
+    Staged,
+    network_name,
+    scaled_sizes,
+    scaled_widths,
+    steps,
+)
 from scaling_search.protocols import Layer, part
 from scaling_search.scaling import Multipliers
 
@@ -88,6 +94,11 @@ class MobileNetV2:
         check_length("strides", self.strides, num_stages, "one for each stage")
         check_length("expand_ratio", self.expand_ratio, num_stages, "one for each stage")
         check_length("widths", self.widths, num_stages + 2, "the stem's, each stage's, the head's")
+
+    @property
+    def name(self) -> str:
+        """Only equal networks of one base share it."""
+        return network_name(self)
 
     @property
     def channels(self) -> tuple[int, ...]:

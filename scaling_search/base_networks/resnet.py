@@ -16,7 +16,7 @@ from scaling_search.base_networks.blocks import Conv, Norm, draw_weights
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
 from scaling_search.base_networks.options import Count, Counts, Positive, check_length
 from scaling_search.base_networks.rounding import DepthRounding
-from scaling_search.base_networks.staged import scaled_sizes, steps
+from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
 from scaling_search.protocols import CHECKED, Layer, part
 from scaling_search.scaling import Multipliers
 
@@ -92,6 +92,11 @@ class ResNet:
     def __post_init__(self) -> None:
         """Checks the lengths of the lists."""
         check_length("widths", self.widths, len(self.num_layers), "one for each stage")
+
+    @property
+    def name(self) -> str:
+        """Only equal networks of one base share it."""
+        return network_name(self)
 
     @property
     def channels(self) -> tuple[int, ...]:

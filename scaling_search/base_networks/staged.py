@@ -43,6 +43,29 @@ class Staged(Protocol):
         """How scaled depths become whole."""
 
 
+class Named(Protocol):
+    """A network on paper that its sizes tell from others of one base."""
+
+    @property
+    def num_layers(self) -> tuple[int, ...]:
+        """Blocks in each stage."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of the stem, of each stage and of the head."""
+
+    @property
+    def resolution(self) -> int:
+        """Height and width of the input in pixels."""
+
+
+def network_name(network: Named) -> str:
+    """A name that only equal networks of one base share: layers, channels, resolution."""
+    sizes = (network.num_layers, network.channels)
+    layers, channels = ("-".join(str(number) for number in numbers) for numbers in sizes)
+    return f"{layers}/{channels}/{network.resolution}"
+
+
 class Sizes(NamedTuple):
     """What scaling changes of a network, under the names of `Staged`."""
 

@@ -13,10 +13,17 @@ from tests.composed import PARTS, built, composed
 
 NAMES = [name for group, name in PARTS if group == "base_network"]
 SMALL = [name for name in NAMES if name.endswith("_small")]
+STAGED = [name for name in NAMES if name != "custom"]
+"""Those that round depth and width by rules of this package."""
 
 
 def family(name: str, **options: Any) -> Any:
-    """The base network of a YAML; without data of its own, it is one for colour images."""
+    """The base network of a YAML; without data of its own, it is one for colour images.
+
+    A network of one's own has no rules for the rounding of depth and width.
+    """
+    if name not in STAGED:
+        options = {k: v for k, v in options.items() if k not in {"width_divisor", "depth_rounding"}}
     return built(_options(name) | {"in_channels": 3} | options)
 
 

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from scaling_search.candidates import Costed
+from scaling_search.budget import Budget
+from scaling_search.costed import Costed
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture
 from scaling_search.scaling import DIMENSIONS, Multipliers
-from tests.base_networks.families import NAMES, SMALL, family, num_flops, num_params, only
+from tests.base_networks.families import NAMES, SMALL, STAGED, family, num_flops, num_params, only
 
 PIXELS = 40
 """A small image that every base network still takes, at 0.8 times the resolution too."""
@@ -61,7 +62,7 @@ def assert_paper_is_built(architecture: Architecture) -> None:
     assert sum(output.numel() for output in seen) == sum(layer.activations for layer in layers)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, "custom"])
 @settings(derandomize=True, deadline=None, max_examples=5)
 @given(several, rounding)
 def test_small_networks_cost_what_the_paper_form_says(
@@ -138,11 +139,11 @@ def test_a_base_network_is_a_value(name: str) -> None:
     assert one == other != base
     assert hash(one) == hash(other)
     assert pickle.loads(pickle.dumps(one)) == one
-    named = [Costed(a, Flops(), 1.0).base().network for a in (base, one)]
+    named = [Costed(Budget(a, Flops()), 1.0).base().network for a in (base, one)]
     assert named[0] != named[1]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STAGED)
 def test_every_dimension_changes_what_it_is_named_for(name: str) -> None:
     base = family(name)
     deeper, wider, larger = (base.scaled(only(dimension, 2.0)) for dimension in DIMENSIONS)
@@ -183,7 +184,7 @@ def test_the_memory_format_changes_no_logit(name: str) -> None:
     assert torch.allclose(logits, expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [*SMALL, "custom"])
 def test_only_building_draws_and_only_from_torchs_generator(name: str) -> None:
     def weights(seed: int) -> list[Tensor]:
         torch.manual_seed(seed)

@@ -1,0 +1,143 @@
+"""A function of the user's own that makes networks: found, called and told about by its name."""
+
+import functools
+import importlib
+import json
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from scaling_search.scaling import DIMENSIONS
+
+KEY = "base_network.network"
+"""The option that holds the function."""
+
+GIVEN = (*DIMENSIONS, "num_classes", "in_channels")
+"""Arguments that the function is called with besides its own options."""
+
+LONGEST = 300
+"""Characters of an error of the function's that are repeated."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function that makes networks, by its name, with options: it can travel and be compared.
+
+    Attributes:
+        name: As in package.module.function.
+        options: JSON of its own keyword arguments.
+    """
+
+    name: str
+    options: str
+
+    @classmethod
+    def of(cls, function: Callable[..., object]) -> "Function":
+        """What a function, or a partial of it, is by name.
+
+        Raises:
+            ValueError: It is no function of a module, or its options are more than plain values.
+        """
+        made: Any = function
+        options: dict[str, object] = {}
+        if isinstance(made, functools.partial):
+            made, options = made.func, made.keywords
+        module, name = (getattr(made, f"__{of}__", "") for of in ("module", "qualname"))
+        if getattr(sys.modules.get(module), name, None) is not made:
+            raise ValueError(
+                f"{KEY}._target_ must be a function at the top of a module, got {made!r}; "
+                "a worker imports it by its name"
+            )
+        if taken := [option for option in options if option in GIVEN]:
+            raise ValueError(
+                f"{KEY}.{taken[0]} is not an option: the function is called with it; remove it"
+            )
+        try:
+            text = json.dumps(options, sort_keys=True)
+        except (TypeError, ValueError):
+            text = "null"
+        if json.loads(text) != options:
+            raise ValueError(
+                f"{KEY} must have plain options, got {options!r}; write numbers, text, lists and "
+                "mappings with text as keys"
+            )
+        return cls(f"{module}.{name}", text)
+
+    @property
+    def keywords(self) -> dict[str, object]:
+        """Its own keyword arguments."""
+        keywords: dict[str, object] = json.loads(self.options)
+        return keywords
+
+    def __call__(self, **given: object) -> nn.Module:
+        """The network of these arguments.
+
+        Raises:
+            ValueError: The function raises, or gives no network.
+        """
+        module, _, name = self.name.rpartition(".")
+        shown = ", ".join(f"{key}={value:g}" for key, value in given.items())
+        call = f"{self.name}({shown})"
+        try:
+            network = getattr(importlib.import_module(module), name)(**given, **self.keywords)
+        except Exception as error:
+            raise ValueError(
+                f"{KEY} must make a network, got {told(error, self.name)} from {call}; "
+                f"it is called with {', '.join(GIVEN)} by name"
+            ) from error
+        if not isinstance(network, nn.Module):
+            got = type(network).__name__
+            raise ValueError(f"{KEY} must return a torch.nn.Module, got {got} from {call}")  # noqa: TRY004 - a value of the configuration
+        return network
+
+
+@contextmanager
+def random_state_kept(seed: int) -> Iterator[None]:
+    """Draws from torch's generator start at a seed and leave no trace; no other may be drawn from.
+
+    Raises:
+        ValueError: Python's or NumPy's generator was drawn from.
+    """
+    states: tuple[Any, Any] = random.getstate(), _numpy_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            drawn = [random.getstate() != states[0], _numpy_state() != states[1]]
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002 - that of the process
+    if any(drawn):
+        whose = "Python" if drawn[0] else "NumPy"
+        raise ValueError(
+            f"{KEY} must draw from torch's generator alone, got draws from {whose}'s; a seed "
+            "would not repeat a training"
+        )
+
+
+def _numpy_state() -> tuple[Any, ...]:
+    state: Any = np.random.get_state()  # noqa: NPY002 - that of the process
+    return (state[0], state[1].tolist(), *state[2:])
+
+
+def told(error: Exception, function: str) -> str:
+    """An error in one line, with the place in a function's package where it came from."""
+    text = " ".join(str(error).split())[:LONGEST]
+    said = f"{type(error).__name__} ({text})" if text else type(error).__name__
+    package = sys.modules.get(function.partition(".")[0])
+    places = [*getattr(package, "__path__", ()), getattr(package, "__file__", None)]
+    own = [Path(place) for place in places if place]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        if any(place in (file, *file.parents) for place in own):
+            return f"{said} at {file.name}:{frame.lineno}"
+    return said

@@ -1,0 +1,93 @@
+"""The example of docs/extending.md, a network of one's own, word for word in another folder."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "extending.md"
+PROGRAM = str(Path(sys.executable).parent / "scaling-search")
+
+
+def example() -> tuple[dict[str, str], list[str]]:
+    """The files of the example by their path, and its commands."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    section = text.partition("## A network of your own\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(.*?)```(python|yaml|)\n(.*?)```\n", section, re.DOTALL)
+    files = {}
+    for before, language, content in blocks:
+        if language:
+            files[re.findall(r"`([\w/]+\.(?:py|yaml))`", before)[-1]] = content
+    (commands,) = (content for _, language, content in blocks if not language)
+    return files, commands.splitlines()
+
+
+def written_to(folder: Path) -> list[str]:
+    """Writes the files of the example and gives its commands."""
+    files, commands = example()
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True)
+        path.write_text(content, encoding="utf-8")
+    return commands
+
+
+def ran(command: str, folder: Path) -> str:
+    """What a command of the example prints."""
+    program, *arguments = shlex.split(command)
+    assert program == "scaling-search"
+    done = subprocess.run(
+        [PROGRAM, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_the_example_is_short() -> None:
+    files, commands = example()
+    assert list(files) == ["my_package/__init__.py", "conf/experiment/mine.yaml"]
+    lines = [line for text in files.values() for line in text.splitlines()]
+    assert len(lines) + len(commands) <= 30
+
+
+@pytest.mark.slow
+def test_the_example_plans_searches_and_reports(tmp_path: Path) -> None:
+    plan, search, report = written_to(tmp_path)
+    assert "8 networks are kept" in ran(plan, tmp_path)
+    assert "all trainings are done" in ran(search, tmp_path)
+    ran(report, tmp_path)
+    results = pd.read_csv(tmp_path / "runs" / "mine" / "results.csv")
+    assert list(results["state"]) == ["COMPLETE"] * 9
+    assert results["network"].nunique() == 9
+    # A tenth would be chance; a base network sees 2,000 images twice.
+    assert results["val_accuracy"].max() > 0.3
+    assert (tmp_path / "runs" / "mine" / "report.html").is_file()
+    # The same command again trains nothing.
+    assert "all trainings are done" in ran(search, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_goes_wherever_others_go(tmp_path: Path) -> None:
+    """Ray's workers, larger networks, the winner's new trainings, other sizes."""
+    written_to(tmp_path)
+    little = "candidates.max_networks=7 dataset.num_train=200 dataset.num_val=100 recipe.epochs=1"
+    own = "allow=my_package --config-dir conf"
+    said = ran(f"scaling-search search experiment=mine executor=ray {little} {own}", tmp_path)
+    assert "all trainings are done" in said
+    ran(f"scaling-search report out=runs/mine {own}", tmp_path)
+    results = pd.read_csv(tmp_path / "runs" / "mine" / "results.csv")
+    assert list(results["state"]) == ["COMPLETE"] * 8
+    more = "executor=inline scale.phis=[0,1] scale.families=[compound,depth] scale.num_seeds=1"
+    ran(f"scaling-search scale out=runs/mine {more} {own}", tmp_path)
+    families = pd.read_csv(tmp_path / "runs" / "mine" / "families.csv")
+    assert set(families["family"]) == {"compound", "depth"}
+    more = "executor=inline confirm.num_seeds=2"
+    ran(f"scaling-search confirm out=runs/mine {more} {own}", tmp_path)
+    assert (tmp_path / "runs" / "mine" / "confirm.csv").is_file()
+    more = "executor=inline transfer.phis=[2] price_only=true"
+    assert "10 trainings" in ran(f"scaling-search transfer out=runs/mine {more} {own}", tmp_path)
