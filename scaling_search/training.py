@@ -23,6 +23,7 @@ from scaling_search.protocols import Split
 from scaling_search.recipe import Recipe
 from scaling_search.steps import Steps, autocast
 from scaling_search.trial import Epoch, TestScores, Trial, TrialResult
+from scaling_search.weights import keep_weights
 
 VERSIONS = f"python {platform.python_version()}, torch {torch.__version__}"
 EVALUATED_AT_ONCE = 500
@@ -101,7 +102,8 @@ def _trained_in_memory(trial: Trial, device: str) -> TrialResult:
     Raises:
         torch.OutOfMemoryError: Not even one image fits.
     """
-    data = load(trial.dataset, trial.candidate.architecture.resolution, device)
+    resolution = trial.candidate.architecture.resolution
+    data = load(trial.dataset, resolution, device, trial.fingerprint)
     batch_size = min(trial.recipe.batch_size, len(data.splits.train.labels))
     micro_batches = 1
     while True:
@@ -150,6 +152,9 @@ def _trained(trial: Trial, data: Loaded, device: str, micro_batches: int) -> Tri
     if trial.on_test:
         test = _test(evaluated, data, trial, device, at_once)
         _check_finite("test", test.loss, len(progress.curve) - 1)
+    averaged = steps.averaged
+    trained: nn.Module = steps.network if averaged is None else averaged.module
+    keep_weights(trial, trained, data, progress.curve[-1])
     return TrialResult(
         trial,
         "COMPLETE",
@@ -171,8 +176,12 @@ def _check_finite(split: str, loss: float, epoch: int) -> None:
         )
 
 
-def devices(device: str) -> list[str]:
+def devices(device: str, key: str = "executor.device") -> list[str]:
     """The devices that a choice names: all of the best kind for ``auto``, all GPUs for ``cuda``.
+
+    Args:
+        device: The choice.
+        key: The option that holds it.
 
     Raises:
         ValueError: This machine has no such device.
@@ -184,9 +193,7 @@ def devices(device: str) -> list[str]:
     named = cuda if device == "cuda" else [device]
     if not named or named[0] not in {*cuda, *mps, "cpu"}:
         there = ", ".join([*cuda, *mps, "cpu"])
-        raise ValueError(
-            f"executor.device must be on this machine, got {device!r}; there are: {there}"
-        )
+        raise ValueError(f"{key} must be on this machine, got {device!r}; there are: {there}")
     return named
 
 

@@ -25,6 +25,9 @@ class Trial:
         on_test: Whether the trained network is evaluated on the test split too, once.
         checkpoints: The folder of checkpoints, where the recipe wants them; each machine that
             trains must see it for another to go on.
+        fingerprint: Of the data as the record has it; whoever finds others does not train. Empty
+            where any will do.
+        weights: The folder where the trained network's weights are kept; None to keep none.
     """
 
     candidate: Candidate
@@ -33,6 +36,8 @@ class Trial:
     dataset: Dataset
     on_test: bool = False
     checkpoints: Path | None = None
+    weights: Path | None = None
+    fingerprint: str = ""
 
     @property
     def key(self) -> Key:
