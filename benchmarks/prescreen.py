@@ -25,6 +25,7 @@ import torch
 from commands import processor
 
 from scaling_search.base_networks.efficientnet import efficientnet
+from scaling_search.budget import Budget
 from scaling_search.candidates import Candidate, Found, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.measuring import measured
@@ -65,17 +66,17 @@ class Timed:
 
 def grid_of_b0() -> Plan:
     """The paper's grid with its finest step."""
-    return GRID.plan(efficientnet("b0"), Flops())
+    return GRID.plan(Budget(efficientnet("b0"), Flops()))
 
 
 def buildable_of_b7() -> Plan:
     """Every network of B7 by the official rounding."""
-    return BUILDABLE.plan(efficientnet("b7"), Flops())
+    return BUILDABLE.plan(Budget(efficientnet("b7"), Flops()))
 
 
 def buildable_of_b7_to_the_nearest() -> Plan:
     """Every network of B7 whose depth is rounded to the nearest."""
-    return BUILDABLE.plan(efficientnet("b7", depth_rounding="round"), Flops())
+    return BUILDABLE.plan(Budget(efficientnet("b7", depth_rounding="round"), Flops()))
 
 
 def planned(what: str, plan: Callable[[], Plan], runs: int) -> Timed:

@@ -172,8 +172,8 @@ def results(case: Case, losses: Observations) -> dict[tuple[int, int], TrialResu
             trial,
             "COMPLETE",
             curve=(Epoch(loss, loss, 1 - loss),),
-            train_seconds=trial.candidate.flops_ratio,
-            total_seconds=trial.candidate.flops_ratio,
+            train_seconds=trial.candidate.cost_ratio,
+            total_seconds=trial.candidate.cost_ratio,
         )
         for trial in trials(case.plan)
         for loss in [by_network[trial.candidate.number][trial.seed]]

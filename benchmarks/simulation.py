@@ -158,7 +158,7 @@ def candidates(plan: str) -> tuple[Candidate, ...]:
 def networks(plan: str) -> tuple[Points, Values]:
     """Shares and measured cost ratios of a plan's networks."""
     kept = candidates(plan)[1:]
-    return as_points([c.shares for c in kept]), np.array([c.flops_ratio for c in kept])
+    return as_points([c.shares for c in kept]), np.array([c.cost_ratio for c in kept])
 
 
 def search(case: Case, draw: int) -> Observations:
@@ -180,7 +180,7 @@ def search(case: Case, draw: int) -> Observations:
         target=TARGET,
         candidates=np.arange(1, len(shares) + 1),
         shares=shares,
-        flops_ratio=ratio,
+        cost_ratio=ratio,
         network=network,
         seed=seed,
         loss=means[network] + offsets[seed] + own * stream.normal(0, 1, len(network)),
@@ -243,7 +243,7 @@ def false_alarms(data: Observations, surface: Surface) -> dict[str, float]:
         data,
         candidates=np.arange(1, len(data.loss) + 1),
         shares=data.shares[data.network],
-        flops_ratio=data.flops_ratio[data.network],
+        cost_ratio=data.cost_ratio[data.network],
         network=np.arange(len(data.loss)),
     )
     return {

@@ -1,8 +1,7 @@
 """A base network, a cost and a target become distinct networks of that cost, ready to train."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 from typing import overload
@@ -10,19 +9,14 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_search.budget import Ratios, Track, untracked
 from scaling_search.measuring import measured
-from scaling_search.protocols import Architecture, Cost, EstimatesMany
-from scaling_search.scaling import DIMENSIONS, REFERENCES, Coefficients, Multipliers, Shares
-from scaling_search.spread import Points, largest_hole
-
-Ratios = NDArray[np.float64]
-"""Costs over the base network's."""
+from scaling_search.protocols import Architecture, Cost, SampledCost
+from scaling_search.scaling import DIMENSIONS, REFERENCES, Coefficients, Shares
+from scaling_search.spread import LARGEST_HOLE, Points, largest_hole
 
 Places = NDArray[np.int64]
 """Which depth, width and resolution of three lists each network has, (networks, 3)."""
-
-Track = Callable[[Iterable["Candidate"], int], Iterable["Candidate"]]
-"""Shows the progress over so many things."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +31,13 @@ class Candidate:
         highest: The largest coefficients of the cell.
         shares: The log of its cost split over the dimensions, as built; None for the base network.
         share_gap: By how much the three logs miss the log of the whole, as a fraction of it.
+        shares_of: The cost that the shares are of: what is held equal, or flops where its three
+            logs miss the whole.
         nominal_flops_ratio: The multipliers' product, nothing rounded.
-        flops_ratio: Cost over the base network's.
+        cost: What is held equal, in its unit.
+        cost_ratio: The same over the base network's.
+        cost_spread: Of a measured ratio, over its runs; 0 where it is counted.
+        flops_ratio: Multiply-adds over the base network's.
         flops: Multiply-adds for one image, forward.
         params: Trainable parameters.
         activations: Outputs of convolutions and linear layers for one image.
@@ -51,7 +50,11 @@ class Candidate:
     highest: Coefficients
     shares: Shares | None
     share_gap: float
+    shares_of: str
     nominal_flops_ratio: float
+    cost: float
+    cost_ratio: float
+    cost_spread: float
     flops_ratio: float
     flops: int
     params: int
@@ -59,9 +62,8 @@ class Candidate:
 
     @cached_property
     def network(self) -> str:
-        """A name that only equal networks of one base share: layers, channels, resolution."""
-        a = self.architecture
-        return f"{_joined(a.num_layers)}/{_joined(a.channels)}/{a.resolution}"
+        """A name that only equal networks of one base share."""
+        return self.architecture.name
 
     def row(self) -> dict[str, object]:
         """The candidate as columns of a table, in their order."""
@@ -73,9 +75,10 @@ class Candidate:
             row[f"{name}_low"] = getattr(self.lowest, name)
             row[f"{name}_high"] = getattr(self.highest, name)
         row |= {f"{d}_share": s for d, s in zip(DIMENSIONS, shares, strict=True)}
-        for name in ("share_gap", "nominal_flops_ratio", "flops_ratio"):
+        for name in ("share_gap", "shares_of", "nominal_flops_ratio", "cost", "cost_ratio"):
             row[name] = getattr(self, name)
-        row |= {"flops": self.flops, "params": self.params, "activations": self.activations}
+        for name in ("cost_spread", "flops_ratio", "flops", "params", "activations"):
+            row[name] = getattr(self, name)
         row["layers"] = _joined(self.architecture.num_layers)
         row["channels"] = _joined(self.architecture.channels)
         row["resolution"] = self.architecture.resolution
@@ -86,7 +89,7 @@ class Found(Sequence[Candidate]):
     """Distinct networks as vectors; only those that are asked for become candidates.
 
     Attributes:
-        ratios: The `flops_ratio` of each, (networks,).
+        ratios: The `cost_ratio` of each, (networks,), predicted where it is measured.
         shares: The `shares` of each, (networks, 3); not a number where there are none.
     """
 
@@ -123,9 +126,18 @@ class Found(Sequence[Candidate]):
         return hash(self.ratios.tobytes())
 
 
-LARGEST_HOLE, FEWEST, SHARED, LARGEST_GAP = 0.25, 12, 0.1, 0.1
-"""Beyond these a plan says what it cannot answer: distance of the triangle's loneliest point,
-number of networks, smallest share that counts as scaled, and error of the shares' sum."""
+FEWEST, SHARED, LARGEST_GAP = 12, 0.1, 0.1
+"""Beyond these a plan says what it cannot answer: number of networks, smallest share that counts
+as scaled, and error of the shares' sum."""
+
+UNITS = {
+    "flops": (1e6, "M multiply-adds"),
+    "train_flops": (1e6, "M multiply-adds of a training step"),
+    "activations": (1e3, "k activations"),
+    "latency_ms": (1.0, "ms a batch"),
+    "memory_bytes": (2.0**20, "MiB of a training step"),
+}
+"""How costs are said, by their columns; others by their column's name."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +152,7 @@ class Plan:
         found: All distinct networks that were looked at, `candidates` among them.
         num_points: Coefficient triples that led to them; of a buildable plan one each.
         num_points_in_band: Those whose network lies in the band.
+        column: Name of the cost that is held equal.
     """
 
     target: float
@@ -149,14 +162,15 @@ class Plan:
     found: Sequence[Candidate]
     num_points: int
     num_points_in_band: int
+    column: str
 
     def in_band(self, candidate: Candidate) -> bool:
         """Whether a candidate costs what the target says."""
-        return abs(candidate.flops_ratio / self.target - 1) <= self.tolerance + 1e-12
+        return is_in_band(candidate, self.target, self.tolerance)
 
     def sentences(self) -> list[str]:
         """What the plan leaves to compare, what it misses, and what would help."""
-        ratios = sorted(c.flops_ratio for c in self.candidates)
+        ratios = sorted(c.cost_ratio for c in self.candidates)
         found = self._found_ratios
         within = np.abs(found / self.target - 1) <= self.tolerance + 1e-12  # as `in_band`
         shares = [c.shares for c in self.candidates if c.shares]
@@ -169,7 +183,7 @@ class Plan:
         said = [
             (
                 f"{networks} of {found.min():.2f}x to {found.max():.2f}x the base network's cost "
-                f"({self.base.flops / 1e6:,.2f} M multiply-adds); {in_band} lie within "
+                f"({self._base_cost}); {in_band} lie within "
                 f"{self.target:g} ± {self.target * self.tolerance:g}."
             ),
             (
@@ -195,10 +209,15 @@ class Plan:
         return said + self._warnings(hole, num_inside)
 
     @property
+    def _base_cost(self) -> str:
+        scale, unit = UNITS.get(self.column, (1.0, self.column))
+        return f"{self.base.cost / scale:,.2f} {unit}"
+
+    @property
     def _found_ratios(self) -> Ratios:
         if isinstance(self.found, Found):
             return self.found.ratios
-        return np.array([candidate.flops_ratio for candidate in self.found])
+        return np.array([candidate.cost_ratio for candidate in self.found])
 
     def _warnings(self, hole: float, num_inside: int) -> list[str]:
         said = []
@@ -208,22 +227,40 @@ class Plan:
                 f"Warning: {len(unequal)} of the kept networks do not cost what the target says; "
                 "their accuracies are not comparable. candidates=buildable compares equal costs."
             )
+        if self.target < 1 and hole > LARGEST_HOLE:
+            said.append(
+                "Warning: a base network has few smaller ones, and these leave holes over "
+                f"{LARGEST_HOLE}: no region of the best split will be given, only what was best "
+                "of what was trained."
+            )
         if hole > LARGEST_HOLE or num_inside < 2 or len(self.candidates) < FEWEST:
             said.append(
                 f"Warning: holes over {LARGEST_HOLE}, fewer than {FEWEST} networks or none inside "
                 "the triangle leave parts of it unknown. More of candidates.max_networks, a wider "
-                "candidates.tolerance (up to 0.1), smaller divisors in base_network or "
-                "base_network.depth_rounding=round would give more."
+                "candidates.tolerance (up to 0.1) or finer rounding in base_network (smaller "
+                "divisors, depth_rounding=round, a smaller step) would give more."
             )
-        gaps = [c for c in self.candidates if c.share_gap > LARGEST_GAP]
+        gaps = sum(c.share_gap > LARGEST_GAP for c in self.candidates)
+        by_flops = sum(c.shares_of != self.column for c in self.candidates)
         if gaps:
+            shares = "their shares are approximate"
+            if by_flops:
+                shares = f"shares of {by_flops} are taken in FLOPs"
             said.append(
-                f"Warning: in {len(gaps)} networks the three dimensions' logs of cost miss the "
-                f"whole by over {LARGEST_GAP:.0%}; their shares are approximate."
+                f"Warning: in {gaps} of the kept networks the three dimensions' logs of "
+                f"{self.column} miss the whole by over {LARGEST_GAP:.0%}; {shares}."
+            )
+        scatter = [c.cost_spread / c.cost_ratio for c in self.candidates]
+        if max(scatter) > self.tolerance:
+            said.append(
+                f"Warning: runs of {sum(s > self.tolerance for s in scatter)} kept networks "
+                f"scatter by more than the tolerance, by up to {max(scatter):.0%}, and costs are "
+                "equal within that alone; a quiet machine or a larger cost.batch_size scatters "
+                "less."
             )
         return said
 
-    def measure(self, cost: Cost, track: Track | None = None) -> None:
+    def measure(self, cost: Cost | SampledCost, track: Track = untracked) -> None:
         """Builds and measures the base network and each kept one, as `measure` does.
 
         Raises:
@@ -232,113 +269,27 @@ class Plan:
         measure((self.base, *self.candidates), cost, track)
 
 
-def measure(networks: Sequence[Candidate], cost: Cost, track: Track | None = None) -> None:
+def measure(networks: Sequence[Candidate], cost: Cost | SampledCost, track: Track) -> None:
     """Builds and measures networks, in processes where that is sooner.
+
+    Those of a sampled cost were built and counted when they were sampled.
 
     Raises:
         RuntimeError: A measured cost is not the one that a plan was made with.
     """
+    if isinstance(cost, SampledCost):
+        return
     built = measured([network.architecture for network in networks], cost)
     # A network is shown as done only when it is measured.
     done = (network for network, _ in zip(networks, built, strict=True))
-    for _ in track(done, len(networks)) if track else done:
+    for _ in track(done, len(networks)):
         pass
 
 
-class Costed:
-    """A base network with its cost; turns multipliers into candidates."""
-
-    def __init__(self, base_network: Architecture, cost: Cost, phi: float) -> None:
-        self.base_network = base_network
-        self.cost = cost
-        self.estimate = cost.estimate
-        self.base_cost = cost.estimate(base_network)
-        self.phi = phi
-        self._logs: dict[Multipliers, float] = {}
-
-    def ratio(self, architecture: Architecture) -> float:
-        """Cost over the base network's, in closed form."""
-        return self.estimate(architecture) / self.base_cost
-
-    def ratios(
-        self,
-        depths: Sequence[Architecture],
-        widths: Sequence[Architecture],
-        resolutions: Sequence[Architecture],
-    ) -> Ratios | None:
-        """Cost over the base network's of every combination, (depths, widths, resolutions).
-
-        None where the cost or the architecture offers one network at a time. Each argument is
-        `alone` of its dimension, at least one network.
-        """
-        if not isinstance(self.cost, EstimatesMany):
-            return None
-        costs = self.cost.estimates(depths, widths, resolutions)
-        return None if costs is None else costs / self.base_cost
-
-    def alone(self, dimension: str, multipliers: Iterable[float]) -> list[Architecture]:
-        """The base network with one dimension scaled, by each of the multipliers."""
-        ones = dict.fromkeys(DIMENSIONS, 1.0)
-        return [self.base_network.scaled(Multipliers(**ones | {dimension: m})) for m in multipliers]
-
-    def shares(self, axes: Sequence[Sequence[Architecture]], places: Places) -> Points:
-        """The shares of combinations of three lists of `alone`; not a number where nothing scaled.
-
-        Bit for bit what the candidates have.
-        """
-        depth, width, resolution = (
-            np.array([math.log(self.ratio(network)) for network in axis])[places[:, i]]
-            for i, axis in enumerate(axes)
-        )
-        total = depth + width + resolution
-        logs = np.stack([depth, width, resolution], axis=1)
-        scaled = np.abs(total) >= 1e-12
-        shares = np.full(logs.shape, np.nan)
-        shares[scaled] = logs[scaled] / total[scaled, None] + 0.0
-        return shares
-
-    def base(self) -> Candidate:
-        """The base network as candidate 0."""
-        return self._candidate(Multipliers(1.0, 1.0, 1.0), self.base_network)
-
-    def candidate(
-        self, multipliers: Multipliers, lowest: Multipliers, highest: Multipliers
-    ) -> Candidate:
-        """The network of these multipliers, with the cell of multipliers that round to it."""
-        candidate = self._candidate(multipliers, self.base_network.scaled(multipliers))
-        if self.phi < 0:
-            lowest, highest = highest, lowest
-        return replace(
-            candidate,
-            lowest=Coefficients.of(lowest, self.phi),
-            highest=Coefficients.of(highest, self.phi),
-        )
-
-    def _candidate(self, multipliers: Multipliers, architecture: Architecture) -> Candidate:
-        layers = architecture.layers()
-        ratio = self.ratio(architecture)
-        logs = [self._log(multipliers.alone(dimension)) for dimension in DIMENSIONS]
-        coefficients = Coefficients.of(multipliers, self.phi)
-        return Candidate(
-            number=0,
-            architecture=architecture,
-            coefficients=coefficients,
-            lowest=coefficients,
-            highest=coefficients,
-            shares=None if ratio == 1 else Shares.of_logs(*logs),
-            share_gap=0.0 if ratio == 1 else abs(sum(logs) / math.log(ratio) - 1),
-            nominal_flops_ratio=multipliers.nominal_flops_ratio,
-            flops_ratio=ratio,
-            flops=sum(layer.flops for layer in layers),
-            params=sum(layer.params for layer in layers),
-            activations=sum(layer.activations for layer in layers),
-        )
-
-    def _log(self, multipliers: Multipliers) -> float:
-        if multipliers not in self._logs:
-            ratio = self.ratio(self.base_network.scaled(multipliers))
-            self._logs[multipliers] = math.log(ratio)
-        return self._logs[multipliers]
+def is_in_band(candidate: Candidate, target: float, tolerance: float) -> bool:
+    """Whether a candidate costs what the target says; no band is narrower than a measurement."""
+    width = max(tolerance, candidate.cost_spread / candidate.cost_ratio)
+    return abs(candidate.cost_ratio / target - 1) <= width + 1e-12
 
 
 def _joined(numbers: Iterable[int]) -> str:

@@ -26,7 +26,8 @@ COMMANDS = {
     "confirm": "train the winner anew with fresh seeds, then look at the test split, once",
     "fairness": "does the learning rate or the length of training favour some networks?",
     "transfer": "does the best split hold at four and eight times the cost?",
-    "audit": "the published EfficientNet coefficients beside what their rule gives",
+    "export": "the networks as plain PyTorch, their weights, ONNX and a model card, to take away",
+    "audit": "a table of scaled networks, published or your own, beside what its rule gives",
 }
 
 HELP = f"""usage: scaling-search COMMAND [key=value ...]
@@ -51,14 +52,15 @@ Tab completion: eval "$(scaling-search -sc install=bash)"
 TRAINING = ("executor", "limits", "price_only")
 OWN_OPTIONS = {
     "report": ("report", "decide", "storage"),
-    "scale": ("scale", "storage", *TRAINING),
-    "confirm": ("confirm", "decide", "storage", *TRAINING),
+    "scale": ("scale", "storage", "keep_weights", *TRAINING),
+    "confirm": ("confirm", "decide", "storage", "keep_weights", *TRAINING),
     "fairness": ("fairness", "storage", *TRAINING),
     "transfer": ("transfer", "storage", *TRAINING),
+    "export": ("export", "decide", "storage", "executor", "price_only"),
 }
 """What the commands that read a run's config.yaml still take from the command line, with out=."""
 
-FOR_ONE_COMMAND = ("limits", "price_only")
+FOR_ONE_COMMAND = ("limits", "price_only", "keep_weights")
 """Of these a run's config.yaml says what its search was given, which was for that alone."""
 
 WIDTH = 110
@@ -269,9 +271,10 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
         raise UsageError(f"{path} must hold options by their keys; the same search makes it anew")
     check_file(path, saved)
     own_keys = OWN_OPTIONS[command]
-    fresh = {key: config[key] for key in own_keys if key in FOR_ONE_COMMAND}
-    # What an executor's options are depends on which it is.
+    fresh = {key: config[key] for key in FOR_ONE_COMMAND}
+    # What an executor's options are depends on which it is; a folder may be older than an option.
     merged = {k: config[k] for k in own_keys if k not in {*FOR_ONE_COMMAND, "executor"}}
+    merged |= {k: config[k] for k in config if k not in saved}
     saved = OmegaConf.merge(merged, saved, fresh)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.get_key_element()

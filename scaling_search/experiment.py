@@ -1,18 +1,29 @@
 """Every choice that decides an outcome, as one value: the root of the configuration."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import Field, Strict
 
+from scaling_search.budget import Budget, Caps, Track, untracked
 from scaling_search.candidates import Candidate, Plan
-from scaling_search.protocols import Architecture, Cost, Dataset, Executor, Sampler, part
+from scaling_search.protocols import (
+    Architecture,
+    Cost,
+    Dataset,
+    Executor,
+    SampledCost,
+    Sampler,
+    part,
+)
 from scaling_search.recipe import Recipe
-from scaling_search.scaling import Coefficients
+from scaling_search.scaling import Coefficients, phi_of
 from scaling_search.study import Objective
 from scaling_search.trial import Trial
 
-DECIDING = ("name", "objective", "base_network", "candidates", "cost", "dataset", "recipe")
+DECIDING = ("name", "objective", "base_network", "candidates", "cost", "caps", "dataset", "recipe")
 """Keys of the choices that decide outcomes; all others may change between two commands.
 
 Of the dataset only its fingerprint decides, not where it lies.
@@ -31,7 +42,7 @@ class Candidates(Protocol):
     def tolerance(self) -> float:
         """Half the width of the band around the target, a fraction of it."""
 
-    def plan(self, base_network: Architecture, cost: Cost) -> Plan:
+    def plan(self, budget: Budget) -> Plan:
         """What there is to train."""
 
 
@@ -174,6 +185,50 @@ class Report:
 
 
 @part
+class Audit:
+    """Which table of scaled networks is audited, against which rule.
+
+    Attributes:
+        table: A CSV file of multipliers; None for what was published.
+        coefficients: The rule, [alpha, beta, gamma]; None for the paper's with its own table, else
+            for what the table's phi says.
+        write: Whether to keep the table and a figure in the run's folder.
+    """
+
+    table: str | None
+    coefficients: (
+        Annotated[
+            tuple[
+                Annotated[float, Field(ge=1, le=10)],
+                Annotated[float, Field(ge=1, le=10)],
+                Annotated[float, Field(ge=1, le=10)],
+            ],
+            Strict(strict=False),
+        ]
+        | None
+    )
+    write: bool
+
+    @property
+    def given(self) -> Coefficients | None:
+        """The given coefficients, if any."""
+        return None if self.coefficients is None else Coefficients(*self.coefficients)
+
+
+@part
+class Export:
+    """What is taken away beside the networks' source and the model card.
+
+    Attributes:
+        onnx: Whether to write each network as ONNX too, compared with PyTorch.
+        train: Whether to train networks again whose weights were not kept.
+    """
+
+    onnx: bool
+    train: bool
+
+
+@part
 class Experiment:
     """One search.
 
@@ -186,6 +241,7 @@ class Experiment:
         base_network: The network whose multipliers are 1.
         candidates: How networks of the target's cost are found.
         cost: What is held equal.
+        caps: What no network of the search may exceed.
         dataset: What is trained on; None where there is only to plan.
         recipe: Training hyperparameters.
         sampler: Chooses the next training.
@@ -197,6 +253,9 @@ class Experiment:
         fairness: Which choices are checked for favouring some networks.
         transfer: Options of the larger networks.
         report: Options of the report.
+        audit: Options of tables of scaled networks.
+        export: Options of what is taken away.
+        keep_weights: Whether a training leaves its weights in the run's folder.
         price_only: Whether commands that train only say what it would cost.
         timed: Whether a plan times a few steps while nothing has been trained.
     """
@@ -208,7 +267,8 @@ class Experiment:
     num_seeds: Annotated[int, Field(ge=1)]
     base_network: Architecture
     candidates: Candidates
-    cost: Cost
+    cost: Cost | SampledCost
+    caps: Caps
     dataset: Dataset | None
     recipe: Recipe
     sampler: Sampler
@@ -220,12 +280,30 @@ class Experiment:
     fairness: Fairness
     transfer: Transfer
     report: Report
+    audit: Audit
+    export: Export
+    keep_weights: bool
     price_only: bool
     timed: bool
 
-    def plan(self) -> Plan:
-        """The networks to train, their costs in closed form."""
-        return self.candidates.plan(self.base_network, self.cost)
+    def budget(self, state: Mapping[str, Any] | None = None, track: Track = untracked) -> Budget:
+        """What is scaled and what it may cost, with what is known of it from an earlier one."""
+        return Budget(self.base_network, self.cost, self.caps, state=state, track=track)
+
+    def plan(self, budget: Budget | None = None) -> Plan:
+        """The networks to train, their costs in closed form or, where they must be, measured.
+
+        What is measured for a first plan teaches what other networks cost, by which the second
+        one finds more of them in the band.
+        """
+        budget = self.budget() if budget is None else budget
+        phi = phi_of(self.candidates.target)
+        if budget.held is None or budget.is_learned(phi):
+            return self.candidates.plan(budget)
+        with suppress(ValueError):  # by a poor prediction none may be left
+            self.candidates.plan(budget)
+        budget.held.learn(phi)
+        return self.candidates.plan(budget)
 
     def ready_dataset(self) -> Dataset:
         """The dataset, there and fitting the base network.
@@ -269,4 +347,7 @@ class Experiment:
             recipe = recipe.stretched(target / candidate.flops_ratio)
         is_kept = recipe.checkpoint_minutes is not None
         checkpoints = Path(self.out).resolve() / "checkpoints" if is_kept else None
-        return Trial(candidate, seed, recipe, self.dataset, checkpoints=checkpoints)
+        weights = Path(self.out).resolve() / "weights" if self.keep_weights else None
+        return Trial(
+            candidate, seed, recipe, self.dataset, checkpoints=checkpoints, weights=weights
+        )

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from scaling_search.observations import Indices, Observations, Values
-from scaling_search.spread import Points, scheffe
+from scaling_search.spread import LARGEST_HOLE, Points, largest_hole, scheffe
 
 NUM_TERMS = 6
 """Coefficients of the surface."""
@@ -91,7 +91,7 @@ def fit_surface(data: Observations, *, variance_ratio: float | None = None) -> S
     dummies = np.eye(len(seeds))[columns][:, 1:]
     design = np.hstack([scheffe(data.shares)[data.network], dummies - weights[1:]])
     _check_design(scheffe(data.shares), design)
-    logs = np.log(data.flops_ratio / data.target)[data.network]
+    logs = np.log(data.cost_ratio / data.target)[data.network]
     ratio = variance_ratio or 0.0
     for _ in range(2):
         slope = _slope(data, design, logs, ratio)
@@ -194,6 +194,13 @@ def _check(data: Observations) -> None:
         raise ValueError(
             "shares must be known for every network, got none for candidate "
             f"{data.candidates[~np.isfinite(data.shares).all(axis=1)][0]}; write the plan anew"
+        )
+    hole, point = largest_hole(data.shares)
+    if data.target < 1 and hole > LARGEST_HOLE:
+        raise ValueError(
+            f"smaller networks must leave no hole over {LARGEST_HOLE} in the triangle of shares, "
+            f"got one of {hole:.2f} around depth {point.depth:.2f}, width {point.width:.2f}, "
+            f"resolution {point.resolution:.2f}; there a surface and its region would be guesses"
         )
     if np.ptp(data.loss) == 0:
         raise ValueError(

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from itertools import combinations
 
 import pandas as pd
 
-from scaling_search.candidates import Candidate, Costed
-from scaling_search.protocols import Architecture, Cost
+from scaling_search.budget import Budget
+from scaling_search.candidates import Candidate, is_in_band
+from scaling_search.costed import Costed
 from scaling_search.reachable import Ranges, networks_in_band
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
 
@@ -103,9 +105,12 @@ def family_shares(compound: Shares) -> dict[str, Shares]:
     return {"compound": compound, **one_dimension, "paper": REFERENCES["paper"]}
 
 
+MOST_MEASURED = 8
+"""Networks that are measured to find one whose cost is equal, the likeliest first."""
+
+
 def members(
-    base_network: Architecture,
-    cost: Cost,
+    budget: Budget,
     families: Mapping[str, Shares],
     *,
     phis: Iterable[int],
@@ -119,8 +124,7 @@ def members(
     its ray.
 
     Args:
-        base_network: Member of all families at phi 0.
-        cost: What is held equal.
+        budget: What is held equal; its base network is a member of all families at phi 0.
         families: Shares by name.
         phis: Compound coefficients from 0 up.
         tolerance: Half the width of the band, a fraction of the cost.
@@ -133,15 +137,20 @@ def members(
     open_families = dict(families)
     for phi in sorted(set(phis)):
         if phi == 0:
-            base = Costed(base_network, cost, 1).base()
+            base = Costed(budget, 1).base()
             found += [Member(family, 0, base, 0.0) for family in families]
             continue
-        costed = Costed(base_network, cost, phi)
+        costed = Costed(budget, phi)
         networks = list(
             networks_in_band(costed, 2.0**phi, tolerance, SEARCHED, option="scale.tolerance")
         )
         for family, shares in list(open_families.items()):
-            member = _nearest(family, phi, shares, networks, max_resolution)
+            allowed = [
+                network
+                for network in networks
+                if max_resolution is None or network.architecture.resolution <= max_resolution
+            ]
+            member = _nearest(family, shares, networks, allowed, costed, tolerance)
             if member is None:
                 del open_families[family]
                 found = [replace(m, ends=True) if _is_last(m, family, found) else m for m in found]
@@ -151,8 +160,7 @@ def members(
 
 
 def placed(
-    base_network: Architecture,
-    cost: Cost,
+    budget: Budget,
     points: Mapping[str, Shares],
     *,
     phis: Iterable[int],
@@ -165,8 +173,7 @@ def placed(
     Points go without one where there are fewer networks.
 
     Args:
-        base_network: What is scaled.
-        cost: What is held equal.
+        budget: What is scaled and held equal.
         points: Shares by name.
         phis: Compound coefficients from 1 up.
         tolerance: Half the width of the band, a fraction of the cost.
@@ -178,39 +185,68 @@ def placed(
     found: list[Placed] = []
     ranges = replace(SEARCHED, max_resolution=max_resolution)
     for phi in sorted(set(phis)):
-        costed = Costed(base_network, cost, phi)
+        costed = Costed(budget, phi)
         band = networks_in_band(costed, 2.0**phi, tolerance, ranges, option="transfer.phis")
         taken = {one.candidate.network for one in found}  # two bands may overlap
         free = [candidate for candidate in band if candidate.network not in taken]
         for place, (point, shares) in enumerate(points.items(), start=1):
             if not free:
                 break
-            best = min(free, key=_closeness(shares, phi))
-            free.remove(best)
+            best = _nearest_equal(costed, free, shares, tolerance, "transfer.phis")
+            free = [candidate for candidate in free if candidate.network != best.network]
             numbered = replace(best, number=100 * phi + place)
             found.append(Placed(phi, point, numbered, _distance(best, shares)))
     return found
 
 
 def _nearest(
-    family: str, phi: int, shares: Shares, networks: list[Candidate], max_resolution: int | None
+    family: str,
+    shares: Shares,
+    networks: list[Candidate],
+    allowed: list[Candidate],
+    costed: Costed,
+    tolerance: float,
 ) -> Member | None:
-    closeness = _closeness(shares, phi)
-    allowed = [
-        c for c in networks if max_resolution is None or c.architecture.resolution <= max_resolution
-    ]
     if not allowed:
         return None
-    best = min(allowed, key=closeness)
+    best = _nearest_equal(costed, allowed, shares, tolerance, "scale.tolerance")
+    phi = round(costed.phi)
     distance = _distance(best, shares)
-    if distance > ON_RAY and min(networks, key=closeness) is not best:
+    nearest = min(networks, key=_closeness(shares, phi))
+    if distance > ON_RAY and nearest.network not in {network.network for network in allowed}:
         return None
     return Member(family, phi, best, distance)
 
 
+def _nearest_equal(
+    costed: Costed, networks: list[Candidate], shares: Shares, tolerance: float, option: str
+) -> Candidate:
+    """The network nearest to shares that costs what it should, once that is measured.
+
+    Raises:
+        ValueError: None of the likeliest does.
+    """
+    phi = round(costed.phi)
+    closeness = _closeness(shares, phi)
+
+    def likeliest(network: Candidate) -> tuple[bool, tuple[float, float]]:
+        return not is_in_band(network, 2.0**phi, tolerance), closeness(network)
+
+    in_order = nsmallest(MOST_MEASURED, networks, key=likeliest)
+    for network in in_order:
+        settled = costed.settled(network)
+        if is_in_band(settled, 2.0**phi, tolerance):
+            return settled
+    column = costed.budget.cost.column
+    raise ValueError(
+        f"{option} must leave a network of {2.0**phi:g}x, got none among the {len(in_order)} whose "
+        f"{column} was measured; widen the tolerance"
+    )
+
+
 def _closeness(shares: Shares, phi: int) -> Callable[[Candidate], tuple[float, float]]:
     """Orders networks by their distance from shares, those as near by how far off their cost is."""
-    return lambda c: (_distance(c, shares), abs(c.flops_ratio / 2.0**phi - 1))
+    return lambda c: (_distance(c, shares), abs(c.cost_ratio / 2.0**phi - 1))
 
 
 def _distance(candidate: Candidate, shares: Shares) -> float:

@@ -25,7 +25,7 @@ class Observations:
         target: Cost that the networks should have, over the base network's.
         candidates: Number of each network in the plan, (networks,).
         shares: As built, (networks, 3).
-        flops_ratio: Measured cost over the base network's, (networks,).
+        cost_ratio: Measured cost over the base network's, (networks,).
         network: Which network each training is of, an index into `candidates`, (trainings,).
         seed: Of each training, (trainings,).
         loss: What should be small, (trainings,): an accuracy comes with a minus sign.
@@ -38,7 +38,7 @@ class Observations:
     target: float
     candidates: Indices
     shares: Points
-    flops_ratio: Values
+    cost_ratio: Values
     network: Indices
     seed: Indices
     loss: Values
@@ -62,7 +62,7 @@ class Observations:
         Args:
             slope: By how much the loss falls when the cost grows e-fold.
         """
-        logs = np.log(self.flops_ratio / self.target)[self.network]
+        logs = np.log(self.cost_ratio / self.target)[self.network]
         corrected: Values = self.loss + slope * logs
         return corrected
 
@@ -83,7 +83,7 @@ def of_results(
 def observations(results: pd.DataFrame, *, response: str, target: float) -> Observations:
     """What the fit takes of a results table: trainings that ended, of networks and of the base."""
     if results.empty:
-        ended = results.reindex(columns=["candidate", "seed", response, "flops_ratio"])
+        ended = results.reindex(columns=["candidate", "seed", response, "cost_ratio"])
     else:
         ended = results[(results["state"] == "COMPLETE") & results[response].notna()]
     is_base = (ended["candidate"] == 0).to_numpy()
@@ -97,7 +97,7 @@ def observations(results: pd.DataFrame, *, response: str, target: float) -> Obse
         target=target,
         candidates=candidates,
         shares=shares.to_numpy(dtype=np.float64),
-        flops_ratio=networks["flops_ratio"].to_numpy(dtype=np.float64),
+        cost_ratio=networks["cost_ratio"].to_numpy(dtype=np.float64),
         network=np.searchsorted(candidates, scaled["candidate"].to_numpy(dtype=np.int64)),
         seed=scaled["seed"].to_numpy(dtype=np.int64),
         loss=sign * scaled[response].to_numpy(dtype=np.float64),

@@ -49,6 +49,15 @@ class Layer:
     activations: int
 
 
+def training_flops(layers: "Sequence[Layer]") -> int:
+    """Multiply-adds of a training step for one image.
+
+    Backward a layer costs its forward pass twice, once for the gradient of its weights and once
+    for that of its input; the first one's input is the image, which has none.
+    """
+    return 3 * sum(layer.flops for layer in layers) - layers[0].flops
+
+
 @dataclass(frozen=True)
 class Split:
     """Images and labels in memory; ``images`` is uint8 (N, C, H, W), ``labels`` int64 (N,)."""
@@ -80,6 +89,10 @@ class Architecture(Protocol):
 
     Each dimension is rounded on its own, by its own multiplier, and no cost falls while one grows.
     """
+
+    @property
+    def name(self) -> str:
+        """Only equal networks of one base share it: sizes that people can read."""
 
     @property
     def resolution(self) -> int:
@@ -173,16 +186,56 @@ class Cost(Protocol):
 
     @property
     def column(self) -> str:
-        """Name of the column in every table."""
+        """Name of what is counted, with its unit where it has one."""
 
-    def estimate(self, architecture: Architecture) -> int:
+    def estimate(self, architecture: Architecture) -> float:
         """The cost in closed form, without building the network."""
 
-    def measure(self, architecture: Architecture) -> int:
+    def measure(self, architecture: Architecture) -> float:
         """The cost of the built network.
 
         Raises:
             RuntimeError: The closed form says otherwise.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What running a network beside the base network said of its cost.
+
+    Attributes:
+        value: Median, in the cost's unit.
+        ratio: Median of the ratios to the base network, which ran in turns with it.
+        spread: Of those ratios, half the distance between their 16th and 84th percentiles.
+        device: Where, by the device's own name.
+    """
+
+    value: float
+    ratio: float
+    spread: float
+    device: str
+
+
+@runtime_checkable
+class SampledCost(Protocol):
+    """A cost that only running the network tells, and that differs from machine to machine."""
+
+    @property
+    def column(self) -> str:
+        """Name of what is measured, with its unit."""
+
+    def check(self) -> None:
+        """Looks whether it can be measured here.
+
+        Raises:
+            ValueError: The device is not there, or cannot tell.
+        """
+
+    def sample(self, architecture: Architecture, base_network: Architecture) -> Sample:
+        """Runs the network in turns with the base network.
+
+        Raises:
+            RuntimeError: The device cannot hold it.
         """
 
 
@@ -195,7 +248,7 @@ class EstimatesMany(Protocol):
         depths: Sequence[Architecture],
         widths: Sequence[Architecture],
         resolutions: Sequence[Architecture],
-    ) -> "NDArray[np.int64] | None":
+    ) -> "NDArray[np.float64] | NDArray[np.int64] | None":
         """The closed form of every combination, (depths, widths, resolutions), as in `CountsMany`.
 
         None where the architecture counts one network at a time.

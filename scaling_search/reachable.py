@@ -9,7 +9,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Strict
 
-from scaling_search.candidates import Candidate, Costed, Found, Places, Ratios
+from scaling_search.budget import Ratios
+from scaling_search.candidates import Candidate, Found, Places
+from scaling_search.costed import Costed
 from scaling_search.protocols import Architecture
 from scaling_search.scaling import DIMENSIONS, Multipliers
 
@@ -73,13 +75,15 @@ def networks_in_band(
     Args:
         costed: The base network with its cost.
         target: Cost over the base network's.
-        tolerance: Half the width of the band, a fraction of the target.
+        tolerance: Half the width of the band, a fraction of the target; where costs are only
+            predicted it is widened.
         ranges: Of the coefficients.
         option: What to name when there is none.
 
     Raises:
         ValueError: There is none.
     """
+    tolerance = costed.reach(tolerance)
     cells = _cells(costed, ranges)
     low, high = target * (1 - tolerance) - 1e-12, target * (1 + tolerance) + 1e-12
     axes = [
@@ -92,8 +96,9 @@ def networks_in_band(
     if not band.places:
         raise ValueError(empty_band(target, tolerance, band.below, band.above, option=option))
     places = np.concatenate(band.places)
-    shares = costed.shares(axes, places)
-    return Found(np.concatenate(band.ratios), shares, partial(_candidate, costed, cells, places))
+    ratios = np.concatenate(band.ratios)
+    shares = costed.shares(axes, places, ratios)
+    return Found(ratios, shares, partial(_candidate, costed, cells, places))
 
 
 @dataclass
@@ -125,7 +130,7 @@ def _costed_at_once(costed: Costed, axes: list[list[Architecture]], band: _Band)
     depths, widths, resolutions = axes
     step = max(1, AT_ONCE // (len(widths) * len(resolutions)))
     for first in range(0, len(depths), step):
-        ratios = costed.ratios(depths[first : first + step], widths, resolutions)
+        ratios = costed.budget.ratios(depths[first : first + step], widths, resolutions)
         if ratios is None:
             return False
         band.add(ratios, (first, 0, 0))
@@ -135,7 +140,7 @@ def _costed_at_once(costed: Costed, axes: list[list[Architecture]], band: _Band)
 def _walked(costed: Costed, cells: list[list[Cell]], band: _Band) -> None:
     """Takes into the band, for each depth and width, the resolutions around and within it."""
     depths, widths, resolutions = cells
-    for i, (depth, _) in enumerate(depths):
+    for i, (depth, _) in enumerate(costed.budget.track(depths, len(depths))):
         for j, (width, _) in enumerate(widths):
             ratio = partial(_ratio_at, costed, depth, width)
             first = max(0, bisect_left(resolutions, band.low, key=ratio) - 1)

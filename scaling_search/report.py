@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from scaling_search.candidates import LARGEST_GAP
 from scaling_search.cells import (
     Cell,
     coefficient_columns,
@@ -136,6 +137,13 @@ def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str)
     if num_failed:
         are = "is" if num_failed == 1 else "are"
         said.append(f"{failed} and {are} left out of the means.")
+    holds_flops = (scaled["cost"] == scaled["flops"]).all()
+    by_flops = scaled["shares_of"].eq("flops") & (not holds_flops)
+    if by_flops.any():
+        said.append(
+            f"Where the three dimensions' logs of cost miss the whole by over {LARGEST_GAP:.0%}, "
+            f"in {count(int(by_flops.sum()), 'network')}, shares are taken in FLOPs."
+        )
     without = len(scaled) - len(ranked)
     if without:
         has = "has" if without == 1 else "have"
@@ -169,7 +177,7 @@ def _about_best(ranked: pd.DataFrame, base: pd.DataFrame, objective: str) -> lis
     value = level(best[f"{objective}_mean"], objective)
     triple = ", ".join(f"{name} {best[name]:.2f}" for name in ("alpha", "beta", "gamma"))
     seeds = count(int(best["num_seeds"]), "seed")
-    cost = f"{best['flops_ratio']:.2f} times the base network's cost"
+    cost = f"{best['cost_ratio']:.2f} times the base network's cost"
     found = f"The best mean is a {name} of {value}: {triple}"
     found = f"{found} (network {best['candidate']}, {seeds}) at {cost}."
     gain, error = best[f"{objective}_gain"], best[f"{objective}_gain_se"]

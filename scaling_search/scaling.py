@@ -111,16 +111,21 @@ class Shares:
         return sum(abs(a - b) for a, b in zip(self, other, strict=True)) / 2
 
 
+FARTHEST = 256
+"""No network is so many times larger or smaller: every result of rounding is walked, and B7 has
+98 times the cost of B0."""
+
+
 def phi_of(target: float) -> float:
     """The compound coefficient of a target cost ratio: log2, so that twice the cost is 1.
 
     Raises:
-        ValueError: The target is not positive, or 1, where there is nothing to scale.
+        ValueError: The target is farther off, or 1, where there is nothing to scale.
     """
-    if not (0 < target < math.inf) or target == 1:
+    if not (1 / FARTHEST <= target <= FARTHEST) or target == 1:
         raise ValueError(
-            f"candidates.target must be positive and other than 1, got {target!r}; "
-            "write twice the base network's cost as 2"
+            f"candidates.target must be from 1/{FARTHEST} to {FARTHEST} and other than 1, got "
+            f"{target!r}; write twice the base network's cost as 2"
         )
     return math.log2(target)
 

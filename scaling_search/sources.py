@@ -94,8 +94,8 @@ class Source(Dataset, Protocol):
     def listing(self) -> Listing:
         """Labels and splits of all images; none of them is read."""
 
-    def rows(self, listing: Listing) -> Rows:
-        """All images in the order of the listing, few at a time in memory."""
+    def rows(self, listing: Listing, *, first: int = 0) -> Rows:
+        """All images from one on, in the order of the listing, few at a time in memory."""
 
     def sample(self, listing: Listing, count: int) -> Rows:
         """Some images, from everywhere if that is quick."""

@@ -11,6 +11,9 @@ Points = NDArray[np.float64]
 """Shares, one row a point: (points, 3) for depth, width, resolution."""
 
 
+LARGEST_HOLE = 0.25
+"""A hole that is larger, as `largest_hole` says, leaves a part of the triangle unknown."""
+
 AT_ONCE = 10_000
 """Points whose distances are held in memory at a time."""
 
@@ -53,7 +56,7 @@ def scheffe(points: Points) -> NDArray[np.float64]:
     return np.stack([d, w, r, d * w, d * r, w * r], axis=1)
 
 
-def largest_hole(shares: Sequence[Shares]) -> tuple[float, Shares]:
+def largest_hole(shares: Sequence[Shares] | Points) -> tuple[float, Shares]:
     """How far the triangle's loneliest point is from the nearest of ``shares``, and that point."""
     grid, points = triangle(), as_points(shares)
     blocks = np.array_split(points, len(points) // AT_ONCE + 1)

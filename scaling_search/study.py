@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import FloatDistribution
@@ -209,6 +209,16 @@ class Record:
             is_first_try = False
             pause(unusable, seconds)
             seconds = min(2 * seconds, MOST_SECONDS)
+
+    @property
+    def costs(self) -> dict[str, Any]:
+        """What was measured of networks' costs, as `Budget.state` has it."""
+        return dict(self.study.user_attrs.get("costs", {}))
+
+    def keep_costs(self, state: Mapping[str, Any]) -> None:
+        """Keeps what was measured, so that a later plan is the same."""
+        if state and dict(state) != self.costs:
+            self.study.set_user_attr("costs", dict(state))
 
     @property
     def looks(self) -> list[Look]:

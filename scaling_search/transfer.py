@@ -263,7 +263,7 @@ def _cells(table: pd.DataFrame) -> list[list[str]]:
                 str(row["point"]),
                 " / ".join(f"{share:.2f}" for share in _shares(row)),
                 f"{row['distance']:.2f}",
-                f"{row['flops_ratio']:.3f}x",
+                f"{row['cost_ratio']:.3f}x",
                 *(
                     plus_minus(row[f"{metric}_mean"], float("nan"), metric)
                     for metric in ("val_loss", "val_accuracy")

@@ -14,11 +14,15 @@ PARTS = sorted(
     if path.parent.name != "experiment"
 )
 """Every part as (group, name)."""
+OWN = "base_network.network._target_=tests.base_networks.own.build"
+"""What the base network ``custom`` needs to be told."""
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 def composed(*overrides: str) -> dict[str, Any]:
-    """What Hydra composes, interpolations resolved."""
+    """What Hydra composes, interpolations resolved; ``custom`` makes the network of tests."""
+    if "base_network=custom" in overrides:
+        overrides = (*overrides, OWN)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         container = OmegaConf.to_container(compose("config", overrides=list(overrides)))
     resolved = OmegaConf.to_container(OmegaConf.create(container), resolve=True)

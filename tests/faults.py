@@ -66,6 +66,7 @@ class Hungry:
     most: int
     most_evaluated: int = 500
     is_masked: bool = False
+    name: str = "hungry"
     resolution: int = 8
     in_channels: int = 1
     num_classes: int = 10

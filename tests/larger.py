@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 
+from scaling_search.budget import Budget
 from scaling_search.costs.flops import Flops
 from scaling_search.fit import Surface, fit_surface
 from scaling_search.ladder import Placed, placed, ten_points
@@ -20,8 +21,7 @@ FOUND = Shares(0.1, 0.3, 0.6)
 def chosen(phi: int) -> tuple[Placed, ...]:
     """Ten networks of a larger size of the small proxy, whose data have 28 px."""
     found = placed(
-        small_proxy(),
-        Flops(),
+        Budget(small_proxy(), Flops()),
         ten_points(FOUND),
         phis=[phi],
         tolerance=0.05,
@@ -42,7 +42,7 @@ def at_size(
     return replace(
         data,
         target=2.0**phi,
-        flops_ratio=data.flops_ratio * 2 ** (phi - 1),
+        cost_ratio=data.cost_ratio * 2 ** (phi - 1),
         loss=data.loss - 0.02 * phi,
         base_seed=data.base_seed[:0],
         base_loss=data.base_loss[:0],

@@ -67,6 +67,10 @@ class Lying:
     truth: EfficientNet
 
     @property
+    def name(self) -> str:
+        return self.truth.name
+
+    @property
     def resolution(self) -> int:
         return self.truth.resolution
 

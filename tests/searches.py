@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from scaling_search.budget import Budget
 from scaling_search.candidates import Candidate, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Sampler
@@ -18,7 +19,7 @@ BESTS = [Shares(0.2, 0.3, 0.5), Shares(0.7, 0.2, 0.1), Shares(0.1, 0.8, 0.1)]
 @functools.cache
 def plan() -> Plan:
     """All 114 networks of twice the small proxy's cost."""
-    return buildable(max_networks=200).plan(small_proxy(), Flops())
+    return buildable(max_networks=200).plan(Budget(small_proxy(), Flops()))
 
 
 def trial_of(candidate: Candidate, seed: int = 0) -> Trial:

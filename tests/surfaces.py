@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from scaling_search.budget import Budget
 from scaling_search.costs.flops import Flops
 from scaling_search.fit import Surface, fit_surface
 from scaling_search.observations import Indices, Observations, Values
@@ -54,7 +55,7 @@ def spread_points(number: int, *, seed: int = 0) -> Points:
 @cache
 def plan_shares() -> Points:
     """Shares of the 30 networks that the small proxy's plan keeps."""
-    plan = buildable(max_networks=30).plan(small_proxy(), Flops())
+    plan = buildable(max_networks=30).plan(Budget(small_proxy(), Flops()))
     return as_points([c.shares for c in plan.candidates if c.shares])
 
 
@@ -97,7 +98,7 @@ def trainings(
         target=2.0,
         candidates=np.arange(1, number + 1),
         shares=shares,
-        flops_ratio=ratio,
+        cost_ratio=ratio,
         network=network,
         seed=seeds,
         loss=losses[network] + offsets[seeds] + own * stream.normal(0, 1, len(network)),
@@ -122,7 +123,7 @@ def subset(data: Observations, kept: Indices) -> Observations:
         data,
         candidates=data.candidates[networks],
         shares=data.shares[networks],
-        flops_ratio=data.flops_ratio[networks],
+        cost_ratio=data.cost_ratio[networks],
         network=network,
         seed=data.seed[kept],
         loss=data.loss[kept],
@@ -132,11 +133,11 @@ def subset(data: Observations, kept: Indices) -> Observations:
 def results_of(data: Observations) -> pd.DataFrame:
     """The results table that these trainings would leave."""
     rows: list[dict[str, object]] = [
-        {"candidate": 0, "seed": int(s), "flops_ratio": 1.0, data.response: data.sign * float(v)}
+        {"candidate": 0, "seed": int(s), "cost_ratio": 1.0, data.response: data.sign * float(v)}
         for s, v in zip(data.base_seed, data.base_loss, strict=True)
     ]
     for i, s, v in zip(data.network, data.seed, data.loss, strict=True):
         row: dict[str, object] = {"candidate": int(data.candidates[i]), "seed": int(s)}
         row |= {f"{d}_share": float(x) for d, x in zip(DIMENSIONS, data.shares[i], strict=True)}
-        rows.append(row | {"flops_ratio": float(data.flops_ratio[i]), data.response: data.sign * v})
+        rows.append(row | {"cost_ratio": float(data.cost_ratio[i]), data.response: data.sign * v})
     return pd.DataFrame(rows).assign(state="COMPLETE")

@@ -39,7 +39,9 @@ def candidate_rows(num_networks: int, *, cost: float = 2.0) -> list[dict[str, ob
             row |= {f"{name}_low": value, f"{name}_high": round(value + 0.08, 6)}
         row |= {f"{d}_share": getattr(of, d) if of else None for d in DIMENSIONS}
         row |= {"share_gap": 0.0, "nominal_flops_ratio": cost if number else 1.0}
-        row |= {"flops_ratio": ratio, "flops": int(BASE_FLOPS * ratio)}
+        flops = int(BASE_FLOPS * ratio)
+        row |= {"shares_of": "flops", "cost": flops, "cost_ratio": ratio, "cost_spread": 0.0}
+        row |= {"flops_ratio": ratio, "flops": flops}
         row |= {"params": 1_280_000 + number, "activations": int(2_200_000 * ratio)}
         rows.append(row | {"layers": f"2-3-{number}", "channels": "8-16", "resolution": 20})
     return rows

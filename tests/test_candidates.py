@@ -13,6 +13,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 
 from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
+from scaling_search.budget import Budget
 from scaling_search.candidates import Candidate, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture
@@ -26,7 +27,7 @@ NAMES = ("alpha", "beta", "gamma")
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return buildable().plan(small_proxy(), Flops())
+    return buildable().plan(Budget(small_proxy(), Flops()))
 
 
 def counted_flops(architecture: Architecture) -> int:
@@ -94,11 +95,11 @@ def test_shares_are_logs_of_the_cost_of_one_dimension_alone(plan: Plan) -> None:
 
 
 def test_the_plan_is_always_the_same(plan: Plan) -> None:
-    assert buildable().plan(small_proxy(), Flops()) == plan
+    assert buildable().plan(Budget(small_proxy(), Flops())) == plan
 
 
 def test_measuring_a_plan_builds_the_base_network_and_each_kept_one() -> None:
-    plan = buildable(max_networks=4).plan(small_proxy(), Flops())
+    plan = buildable(max_networks=4).plan(Budget(small_proxy(), Flops()))
     torch.manual_seed(0)
     before = torch.get_rng_state()
     shown: list[int] = []
@@ -115,7 +116,7 @@ def test_measuring_a_plan_builds_the_base_network_and_each_kept_one() -> None:
 
 
 def test_a_plan_with_a_wrong_closed_form_is_an_error() -> None:
-    plan = buildable(max_networks=1).plan(Lying(small_proxy()), Flops())
+    plan = buildable(max_networks=1).plan(Budget(Lying(small_proxy()), Flops()))
     with pytest.raises(RuntimeError, match="must equal the closed form"):
         plan.measure(Flops())
 
@@ -132,8 +133,8 @@ def test_found_networks_are_a_sequence(plan: Plan) -> None:
 
 
 def test_found_networks_are_equal_when_each_is(plan: Plan) -> None:
-    same = buildable(max_networks=3).plan(small_proxy(), Flops()).found
-    other = buildable().plan(small_proxy(dropout=0.5), Flops()).found
+    same = buildable(max_networks=3).plan(Budget(small_proxy(), Flops())).found
+    other = buildable().plan(Budget(small_proxy(dropout=0.5), Flops())).found
     assert same == plan.found
     assert hash(same) == hash(plan.found)
     assert other != plan.found
@@ -164,7 +165,7 @@ CELLS: list[tuple[float, EfficientNet]] = [
 def test_all_coefficients_in_a_cell_round_to_its_network(target: float, base: EfficientNet) -> None:
     phi = phi_of(target)
     stream = random.Random(0)
-    found = buildable(target=target, max_resolution=None).plan(base, Flops()).found
+    found = buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
     for candidate in stream.sample(found, min(40, len(found))):
         low, high = candidate.lowest, candidate.highest
         ends = [(getattr(low, name), getattr(high, name)) for name in NAMES]
@@ -181,7 +182,7 @@ def test_all_coefficients_in_a_cell_round_to_its_network(target: float, base: Ef
 def test_coefficients_beside_a_cell_give_another_network(target: float, base: EfficientNet) -> None:
     phi = phi_of(target)
     stream = random.Random(1)
-    found = buildable(target=target, max_resolution=None).plan(base, Flops()).found
+    found = buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
     for candidate in stream.sample(found, min(40, len(found))):
         lowest, highest = candidate.lowest.multipliers(phi), candidate.highest.multipliers(phi)
         if phi < 0:
@@ -206,7 +207,11 @@ def test_rows_have_the_columns_of_the_candidates_table(plan: Plan) -> None:
         *(f"{name}_{end}" for name in NAMES for end in ("low", "high")),
         *(f"{dimension}_share" for dimension in DIMENSIONS),
         "share_gap",
+        "shares_of",
         "nominal_flops_ratio",
+        "cost",
+        "cost_ratio",
+        "cost_spread",
         "flops_ratio",
         "flops",
         "params",
@@ -245,7 +250,7 @@ def test_the_plan_warns_of_unequal_cost() -> None:
         step=0.05,
         max_resolution=None,
     )
-    said = " ".join(grid.plan(efficientnet("b0"), Flops()).sentences())
+    said = " ".join(grid.plan(Budget(efficientnet("b0"), Flops())).sentences())
     # Source: docs/sources.md, the grid: 108 points, 65 networks, of which 4 are within 2 ± 0.1.
     assert "108 coefficient triples lead to 65 distinct networks of 1.93x to 3.33x" in said
     assert "5 triples (4 networks) lie within 2 ± 0.1" in said
@@ -253,10 +258,10 @@ def test_the_plan_warns_of_unequal_cost() -> None:
 
 
 def test_the_plan_warns_of_holes_and_says_what_would_give_more() -> None:
-    plan = buildable(alpha=(1.0, 1.0), max_networks=5).plan(small_proxy(), Flops())
+    plan = buildable(alpha=(1.0, 1.0), max_networks=5).plan(Budget(small_proxy(), Flops()))
     said = " ".join(plan.sentences())
     assert "Warning: holes over 0.25" in said
-    assert "base_network.depth_rounding=round" in said
+    assert "depth_rounding=round" in said
 
 
 @pytest.mark.parametrize("limits", [(0.9, 2.0), (1.5, 1.2)])

@@ -101,8 +101,8 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
         (["search", "objective=speed"], ["objective", "'val_loss' or 'val_accuracy'", "'speed'"]),
         (["plan", "candidates.alpha=[0.9,2.0]"], ["candidates.alpha", "1 <= low", "[0.9, 2.0]"]),
         (["plan", "candidates.target=1"], ["candidates.target", "other than 1"]),
-        (["plan", "candidates.target=0"], ["candidates.target", "positive", "0"]),
-        (["plan", "candidates.target=-2"], ["candidates.target", "positive", "-2"]),
+        (["plan", "candidates.target=0"], ["candidates.target", "from 1/256", "0"]),
+        (["plan", "candidates.target=-2"], ["candidates.target", "from 1/256", "-2"]),
         (
             ["plan", "candidates.tolerance=0.0001"],
             ["candidates.tolerance", "2x ± 0.0%", "nearest", "1.99"],

@@ -37,7 +37,7 @@ def results(
                     "candidate": number,
                     "seed": seed,
                     "state": "COMPLETE",
-                    "flops_ratio": 1.0 if point is None else 2.0,
+                    "cost_ratio": 1.0 if point is None else 2.0,
                     "val_loss": loss + luck + (own or {}).get(number, 0.0),
                     "val_accuracy": 1.25 - other - luck,
                 }

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from scaling_search.candidates import Costed
+from scaling_search.budget import Budget
+from scaling_search.costed import Costed
 from scaling_search.costs.flops import Flops
 from scaling_search.ladder import (
     ON_RAY,
@@ -32,7 +33,7 @@ def climbed(**changes: object) -> list[Member]:
         "tolerance": TOLERANCE,
         "max_resolution": 28,
     }
-    return members(small_proxy(), Flops(), FAMILIES, **options | changes)  # type: ignore[arg-type]  # they are
+    return members(Budget(small_proxy(), Flops()), FAMILIES, **options | changes)  # type: ignore[arg-type]  # they are
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_every_member_costs_two_to_the_phi_times_the_base_network(ladder: list[M
 def test_no_network_of_the_band_is_nearer_to_the_familys_shares(
     ladder: list[Member], phi: int
 ) -> None:
-    costed = Costed(small_proxy(), Flops(), phi)
+    costed = Costed(Budget(small_proxy(), Flops()), phi)
     band = [
         candidate.shares
         for candidate in networks_in_band(costed, 2.0**phi, TOLERANCE, SEARCHED)
@@ -132,8 +133,7 @@ def test_without_a_native_resolution_no_family_ends() -> None:
 def test_equal_networks_share_a_number_and_others_do_not(ladder: list[Member]) -> None:
     # A second compound family that is the paper's has the paper's networks.
     twins = members(
-        small_proxy(),
-        Flops(),
+        Budget(small_proxy(), Flops()),
         {"compound": FAMILIES["paper"], "paper": FAMILIES["paper"]},
         phis=(0, 1),
         tolerance=TOLERANCE,
@@ -177,8 +177,7 @@ FOUND = Shares(0.0, 0.3, 0.7)
 
 def ten(*phis: int, tolerance: float = TOLERANCE, max_resolution: int | None = 28) -> list[Placed]:
     return placed(
-        small_proxy(),
-        Flops(),
+        Budget(small_proxy(), Flops()),
         ten_points(FOUND),
         phis=phis,
         tolerance=tolerance,
@@ -219,7 +218,7 @@ def test_each_size_has_ten_distinct_networks_with_numbers_of_their_own() -> None
 
 
 def test_a_point_has_the_nearest_network_that_no_earlier_point_took() -> None:
-    costed = Costed(small_proxy(), Flops(), 2)
+    costed = Costed(Budget(small_proxy(), Flops()), 2)
     band = [
         candidate
         for candidate in networks_in_band(costed, 4.0, TOLERANCE, SEARCHED)

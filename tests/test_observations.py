@@ -31,7 +31,7 @@ def test_every_training_keeps_its_network_and_seed() -> None:
     assert data.candidates[data.network].tolist() == scaled["candidate"].tolist()
     assert data.seed.tolist() == scaled["seed"].tolist()
     assert data.shares[data.network, 1].tolist() == scaled["width_share"].tolist()
-    assert data.flops_ratio[data.network].tolist() == scaled["flops_ratio"].tolist()
+    assert data.cost_ratio[data.network].tolist() == scaled["cost_ratio"].tolist()
     assert data.counts.tolist() == [2] * 8
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scaling_search.budget import Budget
 from scaling_search.candidates import Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.fit import fit_surface
@@ -30,7 +31,7 @@ def recorded() -> pd.DataFrame:
 
 def networks() -> Plan:
     """The plan of the record, whose networks are as recorded."""
-    plan = buildable().plan(small_proxy(), Flops())
+    plan = buildable().plan(Budget(small_proxy(), Flops()))
     names = {c.number: c.network for c in (plan.base, *plan.candidates)}
     results = recorded().drop_duplicates("candidate").set_index("candidate")
     assert results["network"].to_dict() == names

@@ -143,7 +143,7 @@ def test_phi_is_the_number_of_doublings(target: float, phi: float) -> None:
     assert phi_of(target) == pytest.approx(phi, abs=1e-12)
 
 
-@pytest.mark.parametrize("target", [0.0, -2.0, 1.0, math.inf, math.nan])
+@pytest.mark.parametrize("target", [0.0, -2.0, 1.0, 0.003, 257, math.inf, math.nan])
 def test_phi_of_an_impossible_target_says_what_to_write(target: float) -> None:
-    with pytest.raises(ValueError, match=r"positive and other than 1, got .*write twice"):
+    with pytest.raises(ValueError, match=r"from 1/256 to 256 and other than 1, got .*write twice"):
         phi_of(target)

@@ -45,7 +45,7 @@ def test_estimates_and_the_test_are_those_of_statsmodels() -> None:
     terms = np.hstack([scheffe(shares), steps[:, None] * scheffe(shares), levels])
     seed = np.concatenate([data.seed for data in parts])
     design = np.hstack([terms[network], np.eye(3)[seed][:, 1:] - np.eye(3)[seed][:, 1:].mean(0)])
-    losses = [d.loss + surface.slope * np.log(d.flops_ratio / d.target)[d.network] for d in parts]
+    losses = [d.loss + surface.slope * np.log(d.cost_ratio / d.target)[d.network] for d in parts]
     sigma = np.eye(len(network)) + sizes.surfaces[0].variance_ratio * (network[:, None] == network)
     other = GLS(np.concatenate(losses), design, sigma=sigma).fit()
     last = sizes.surfaces[-1]
@@ -181,7 +181,7 @@ def kept(data: Observations, networks: list[int]) -> Observations:
         data,
         candidates=data.candidates[networks],
         shares=data.shares[networks],
-        flops_ratio=data.flops_ratio[networks],
+        cost_ratio=data.cost_ratio[networks],
         network=np.arange(len(networks)),
         seed=np.zeros(len(networks), dtype=int),
         loss=data.loss[networks],

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scaling_search.budget import Budget
 from scaling_search.candidates import Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.experiment import Limits
@@ -26,7 +27,7 @@ NUM_SEEDS, SEED_SD, SLOPE = 2, 0.0065, 0.03
 @functools.cache
 def plan() -> Plan:
     """The 30 networks that the small proxy's plan keeps."""
-    return buildable(max_networks=30).plan(small_proxy(), Flops())
+    return buildable(max_networks=30).plan(Budget(small_proxy(), Flops()))
 
 
 def outcomes(draw: int) -> list[TrialResult]:
@@ -37,7 +38,7 @@ def outcomes(draw: int) -> list[TrialResult]:
         ended(
             trial_of(candidate, seed),
             0.4
-            - SLOPE * np.log(candidate.flops_ratio / 2)
+            - SLOPE * np.log(candidate.cost_ratio / 2)
             + shared[seed]
             + stream.normal(0, SEED_SD * 0.5**0.5),
         )

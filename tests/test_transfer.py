@@ -122,7 +122,7 @@ def test_the_table_has_a_line_for_each_network() -> None:
     assert table["size"].tolist() == [4.0] * 10 + [8.0] * 10
     assert table["point"].tolist()[:3] == list(DIMENSIONS)
     assert table["num_seeds"].eq(1).all()
-    assert {"depth_share", "flops_ratio", "val_loss_mean", "val_accuracy_mean"} < set(table)
+    assert {"depth_share", "cost_ratio", "val_loss_mean", "val_accuracy_mean"} < set(table)
     assert not [name for name in table if "gain" in str(name)]
     assert header[:2] == ["size", "point"]
     assert lines[0][:5] == ["4x", "depth", "1.00 / 0.00 / 0.00", "0.00", "3.933x"]

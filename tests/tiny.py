@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from scaling_search.base_networks.efficientnet import EfficientNet, small_efficientnet
+from scaling_search.budget import Budget, Caps
 from scaling_search.candidates import Candidate, Plan
 from scaling_search.costs.flops import Flops
+from scaling_search.costs.latency import Latency
+from scaling_search.costs.memory import Memory
 from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
 from scaling_search.executors.inline import Inline
 from scaling_search.experiment import (
+    Audit,
     Confirm,
     Decide,
     Experiment,
+    Export,
     Fairness,
     Limits,
     Report,
@@ -50,6 +55,15 @@ def tiny_network(**changes: Any) -> EfficientNet:
         "depth_rounding": "round",
     }
     return small_efficientnet(**options | changes)
+
+
+def caps(**limits: float) -> Caps:
+    """No caps but those given."""
+    names = ("flops", "params", "activations", "train_flops", "latency_ms", "memory_bytes")
+    options: dict[str, Any] = dict.fromkeys(names)
+    latency = Latency(device="cpu", batch_size=4, repeats=5, warm_up=1, threads=1)
+    measures = {"latency": latency, "memory": Memory(device="auto", batch_size=4)}
+    return Caps(**options | measures | limits)
 
 
 def tiny_dataset() -> FashionMnistSmall:
@@ -94,6 +108,7 @@ def tiny_experiment(out: Path, **changes: Any) -> Experiment:
         "base_network": tiny_network(),
         "candidates": buildable(tolerance=0.1, max_networks=3),
         "cost": Flops(),
+        "caps": caps(),
         "dataset": tiny_dataset(),
         "recipe": tiny_recipe(),
         "sampler": Grid(),
@@ -107,6 +122,9 @@ def tiny_experiment(out: Path, **changes: Any) -> Experiment:
             coefficients=None, families=("compound",), phis=(0, 1), num_seeds=1, tolerance=0.1
         ),
         "report": Report(most=10, published=False),
+        "audit": Audit(table=None, coefficients=None, write=False),
+        "export": Export(onnx=False, train=False),
+        "keep_weights": False,
         "price_only": False,
         "timed": False,
     }
@@ -116,7 +134,7 @@ def tiny_experiment(out: Path, **changes: Any) -> Experiment:
 @functools.cache
 def tiny_plan(max_networks: int = 3) -> Plan:
     """Networks of twice the tiny network's cost, ± 10 %; there are ten."""
-    return buildable(tolerance=0.1, max_networks=max_networks).plan(tiny_network(), Flops())
+    return buildable(tolerance=0.1, max_networks=max_networks).plan(Budget(tiny_network(), Flops()))
 
 
 def tiny_trial(number: int = 0, *, seed: int = 0, **changes: Any) -> Trial:

@@ -37,11 +37,13 @@ def run(call: Call) -> None:
     Of a base network that the paper scales in its Table 3, also what it says that those cost.
     """
     experiment, console = call.experiment, call.console
-    planned = experiment.plan()
-    planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     record = None
     if experiment.name in stored_names(experiment):
         record = record_of(experiment, experiment.name)
+    known = {} if record is None else record.costs
+    budget = experiment.budget(known, Tracked(console, "running networks"))
+    planned = experiment.plan(budget)
+    planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     with contextlib.suppress(ValueError):  # a plan needs no device
         experiment.executor.check()
     console.print(plan_table(planned))

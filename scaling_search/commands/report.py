@@ -127,6 +127,14 @@ def _member_columns(found: pd.DataFrame) -> Iterator[str]:
             return
 
 
+def _cost(experiment: Experiment, record: Record) -> str:
+    """What is held equal, and where it was measured if it was."""
+    said = str(experiment.cost)
+    samples = record.costs.get(said, {}).get("samples", {}).values()
+    devices = ", ".join(sorted({sample["device"] for sample in samples}))
+    return f"{said}, measured on {devices}" if devices else said
+
+
 def _facts(experiment: Experiment, record: Record, results: pd.DataFrame) -> dict[str, str]:
     """How it was measured, for the report."""
     options = vars(experiment.recipe).items()
@@ -136,6 +144,7 @@ def _facts(experiment: Experiment, record: Record, results: pd.DataFrame) -> dic
         "base network": str(experiment.base_network),
         "target": f"{experiment.candidates.target:g} times the base network's "
         f"{experiment.cost.column}, ± {experiment.candidates.tolerance:.0%}",
+        "cost": _cost(experiment, record),
         "data": without_password(f"{experiment.dataset} (fingerprint {record.fingerprint[:16]})"),
         "recipe": recipe,
         "sampler": str(experiment.sampler),

@@ -11,7 +11,9 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from scaling_search.budget import Budget
 from scaling_search.candidates import Candidate, Plan
+from scaling_search.cells import count
 from scaling_search.conclusions import Conclusion, conclude
 from scaling_search.experiment import DECIDING, Experiment
 from scaling_search.hold import Hold
@@ -25,6 +27,7 @@ from scaling_search.stopping import Stopping
 from scaling_search.study import Objective, Record, names
 from scaling_search.terminal import price_sentence, say
 from scaling_search.trial import Trial, TrialResult
+from scaling_search.weights import lacks_weights
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Searched:
 
     Attributes:
         record: Of its trainings.
+        budget: What networks may cost, with what is known of that.
         plan: The networks it chose from.
         finished: Its trainings that ended, by candidate and seed.
         results: The same as a table.
@@ -67,6 +71,7 @@ class Searched:
     """
 
     record: Record
+    budget: Budget
     plan: Plan
     finished: tuple[TrialResult, ...]
     results: pd.DataFrame
@@ -78,20 +83,29 @@ class Searched:
         Raises:
             ValueError: No scaled network has a finished training.
         """
-        if self.conclusion.answer is not None:
-            guess = ", a guess" if self.conclusion.answer.region.is_everything else ""
-            number, why = self.conclusion.answer.found, f"nearest to the surface's best{guess}"
-        else:
-            rows = [candidate.row() for candidate in (self.plan.base, *self.plan.candidates)]
-            table = coefficient_table(pd.DataFrame(rows), self.results, objective)
-            best = table[table["order"] == 1]
-            if best.empty:
-                raise ValueError(
-                    "out must hold a finished training of a scaled network, got none; search "
-                    "first, or give scale.coefficients"
-                )
-            number, why = int(best["candidate"].iloc[0]), "the best mean, for want of a surface"
+        rows = [candidate.row() for candidate in (self.plan.base, *self.plan.candidates)]
+        found = found_number(self.conclusion, pd.DataFrame(rows), self.results, objective)
+        if found is None:
+            raise ValueError(
+                "out must hold a finished training of a scaled network, got none; search "
+                "first, or give scale.coefficients"
+            )
+        number, why = found
         return next(c for c in self.plan.candidates if c.number == number), why
+
+
+def found_number(
+    conclusion: Conclusion, candidates: pd.DataFrame, results: pd.DataFrame, objective: Objective
+) -> tuple[int, str] | None:
+    """The number of the network to go on with, and why; None without a finished training."""
+    if conclusion.answer is not None:
+        guess = ", a guess" if conclusion.answer.region.is_everything else ""
+        return conclusion.answer.found, f"nearest to the surface's best{guess}"
+    table = coefficient_table(candidates, results, objective)
+    best = table[table["order"] == 1]
+    if best.empty:
+        return None
+    return int(best["candidate"].iloc[0]), "the best mean, for want of a surface"
 
 
 def searched(call: Call) -> Searched:
@@ -106,7 +120,9 @@ def searched(call: Call) -> Searched:
     experiment.executor.check()
     record = record_of(experiment, experiment.name)
     record.claim(deciding(call.options, dataset))
-    plan = experiment.plan()
+    budget = experiment.budget(record.costs)
+    plan = experiment.plan(budget)
+    record.keep_costs(budget.state)
     finished = record.results_of(experiment.trials(plan)).values()
     results = results_table(record.rows())
     conclusion = conclude(
@@ -116,7 +132,7 @@ def searched(call: Call) -> Searched:
         delta=experiment.decide.delta,
     )
     in_order = tuple(sorted(finished, key=by_candidate))
-    return Searched(record, plan, in_order, results, conclusion)
+    return Searched(record, budget, plan, in_order, results, conclusion)
 
 
 def train(call: Call, search: Search, sampler: Sampler | None, hold: Hold) -> None:
@@ -137,6 +153,14 @@ def train(call: Call, search: Search, sampler: Sampler | None, hold: Hold) -> No
             "command with executor.retries=2, which tries again what failed, or go on regardless "
             "with limits.failed_share=1"
         )
+    ended = [result.trial for result in search.finished.values() if result.state == "COMPLETE"]
+    if without := sum(lacks_weights(trial) for trial in ended):
+        said = (
+            f"{without} of {count(len(ended), 'finished training')} left no weights here, being "
+            "from before keep_weights or on machines without this folder; scaling-search export "
+            f"out={experiment.out} export.train=true trains the members again for them"
+        )
+        say(console, [said])
     console.print(f"{search.stopped}; next: scaling-search report out={experiment.out}")
 
 
@@ -157,6 +181,7 @@ def train_more(
     """
     experiment = call.experiment
     retries = experiment.executor.retries
+    trials = on_these_data(trials, before.record)
     searched_too = [trial for trial in trials if not trial.on_test]
     known = list(before.record.results_of(searched_too).values())
     search = Search(trials, record, provenance=provenance(), known=known, retries=retries)
@@ -178,6 +203,11 @@ def train_more(
     if search.remaining:
         return None
     return sorted(search.finished.values(), key=by_candidate)
+
+
+def on_these_data(trials: Sequence[Trial], searched: Record) -> list[Trial]:
+    """The trials, for none but the data that a search's record has."""
+    return [replace(trial, fingerprint=searched.fingerprint) for trial in trials]
 
 
 def by_candidate(result: TrialResult) -> tuple[int, int]:

@@ -29,13 +29,13 @@ def run(call: Call) -> None:
     dataset = experiment.ready_dataset()
     with console.status("finding the families' members"):
         found = members(
-            experiment.base_network,
-            experiment.cost,
+            before.budget,
             _families(experiment, before, console),
             phis=experiment.scale.phis,
             tolerance=experiment.scale.tolerance,
             max_resolution=dataset.resolution,
         )
+    before.record.keep_costs(before.budget.state)
     candidates = {member.candidate.number: member.candidate for member in found}
     track = Tracked(console, "measuring networks")
     measure(list(candidates.values()), experiment.cost, track)

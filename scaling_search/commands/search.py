@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from scaling_search.budget import Budget
 from scaling_search.candidates import Plan
 from scaling_search.commands.run_folder import (
     Call,
     deciding,
     make_folder,
+    on_these_data,
     provenance,
     record_of,
+    stored_names,
     train,
 )
 from scaling_search.files import replace_file
@@ -27,24 +30,32 @@ def run(call: Call) -> None:
     Everything that can be wrong is looked at before the first file is written.
     """
     experiment = call.experiment
-    planned = experiment.plan()
+    # Some costs are known only once networks have run, and stay those that the record has.
+    known = (
+        record_of(experiment, experiment.name).costs
+        if experiment.name in stored_names(experiment)
+        else {}
+    )
+    budget = experiment.budget(known, Tracked(call.console, "running networks"))
+    planned = experiment.plan(budget)
     dataset = experiment.ready_dataset()
     experiment.executor.check()
     folder = Path(experiment.out)
     make_folder(folder, experiment)
     with Hold(folder) as hold:
-        _train(call, planned, dataset, hold)
+        _train(call, budget, planned, dataset, hold)
 
 
-def _train(call: Call, planned: Plan, dataset: Dataset, hold: Hold) -> None:
+def _train(call: Call, budget: Budget, planned: Plan, dataset: Dataset, hold: Hold) -> None:
     experiment, console, folder = call.experiment, call.console, Path(call.experiment.out)
     record = record_of(experiment, experiment.name)
     record.claim(deciding(call.options, dataset))
+    record.keep_costs(budget.state)
     replace_file(folder / "config.yaml", call.config.encode())
     candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
     write_table(candidates, folder / "candidates.csv")
     planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     retries = experiment.executor.retries
-    trials = experiment.trials(planned)
+    trials = on_these_data(experiment.trials(planned), record)
     search = Search(trials, record, provenance=provenance(), retries=retries)
     train(call, search, experiment.sampler, hold)

@@ -38,13 +38,13 @@ def run(call: Call) -> None:
     assert experiment.dataset is not None  # that is looked at first
     with console.status("finding the networks of larger sizes"):
         chosen = placed(
-            experiment.base_network,
-            experiment.cost,
+            before.budget,
             ten_points(found.shares),
             phis=experiment.transfer.phis,
             tolerance=experiment.candidates.tolerance,
             max_resolution=experiment.dataset.resolution,
         )
+    before.record.keep_costs(before.budget.state)
     track = Tracked(console, "measuring networks")
     measure([one.candidate for one in chosen], experiment.cost, track)
     networks = members_table(chosen)

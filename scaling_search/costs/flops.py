@@ -1,19 +1,13 @@
 """Multiply-adds of convolutions and linear layers: counted on paper, measured by fvcore."""
 
-import logging
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from fvcore.nn import FlopCountAnalysis
 from numpy.typing import NDArray
 
+from scaling_search.costs.building import COUNTED, built, checked, image_of, quietly_traced
 from scaling_search.protocols import Architecture, CountsMany, part
-
-COUNTED = frozenset({"conv", "linear", "addmm", "matmul"})
-"""fvcore's operators that count. Norms fold into convolutions and pooling differs between
-implementations, so that this sum alone is the same everywhere and equals the paper's."""
 
 
 @part
@@ -25,7 +19,7 @@ class Flops:
 
     @property
     def column(self) -> str:
-        """Name of the column in every table."""
+        """Name of what is counted."""
         return "flops"
 
     def estimate(self, architecture: Architecture) -> int:
@@ -55,25 +49,9 @@ class Flops:
         Raises:
             RuntimeError: The closed form says otherwise.
         """
-        with torch.random.fork_rng(devices=[]):
-            network = architecture.build().eval()
-        size = architecture.resolution
-        image = torch.zeros(1, architecture.in_channels, size, size)
-        counter = FlopCountAnalysis(network, image)
+        counter = FlopCountAnalysis(built(architecture), image_of(architecture))
         counter.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
-        logging.getLogger("fvcore").setLevel(logging.ERROR)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # one image is too little work to share; on a busy machine 8x
-        try:
-            with warnings.catch_warnings(), torch.inference_mode():
-                warnings.simplefilter("ignore")  # the tracer's; the count is checked below
-                by_operator = counter.by_operator()
-        finally:
-            torch.set_num_threads(threads)
+        with quietly_traced():
+            by_operator = counter.by_operator()
         measured = int(sum(by_operator[name] for name in COUNTED))
-        if measured != (expected := self.estimate(architecture)):
-            raise RuntimeError(
-                f"the measured flops must equal the closed form, got {measured} instead of "
-                f"{expected} for {architecture}; the architecture's layers() is wrong"
-            )
-        return measured
+        return checked(measured, self.column, self.estimate(architecture), architecture)

@@ -1,15 +1,15 @@
 """Every network of the target's cost that the base network's rounding can reach."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
 
-from scaling_search.candidates import Costed, Plan
-from scaling_search.protocols import Architecture, Cost, part
+from scaling_search.budget import Budget
+from scaling_search.candidates import Plan, is_in_band
+from scaling_search.costed import Costed, kept
+from scaling_search.protocols import part
 from scaling_search.reachable import Range, Ranges, networks_in_band
 from scaling_search.scaling import phi_of
-from scaling_search.spread import spread_subset
 
 
 @part
@@ -46,21 +46,27 @@ class Buildable:
         """Where coefficients are looked for."""
         return Ranges(self.alpha, self.beta, self.gamma, self.max_resolution)
 
-    def plan(self, base_network: Architecture, cost: Cost) -> Plan:
+    def plan(self, budget: Budget) -> Plan:
         """The distinct networks in the band, and which of them to train.
 
         Raises:
-            ValueError: No network lies in the band.
+            ValueError: No network lies in the band, or a cap leaves none.
         """
-        costed = Costed(base_network, cost, phi_of(self.target))
+        costed = Costed(budget, phi_of(self.target))
         found = networks_in_band(costed, self.target, self.tolerance, self.ranges())
-        kept = spread_subset(found.shares, self.max_networks)
-        numbered = tuple(replace(found[i], number=n) for n, i in enumerate(kept, start=1))
+        candidates = kept(
+            costed,
+            found,
+            range(len(found)),
+            self.max_networks,
+            is_equal=lambda network: is_in_band(network, self.target, self.tolerance),
+        )
         return Plan(
             target=self.target,
             tolerance=self.tolerance,
+            column=budget.cost.column,
             base=costed.base(),
-            candidates=numbered,
+            candidates=candidates,
             found=found,
             num_points=len(found),
             num_points_in_band=len(found),

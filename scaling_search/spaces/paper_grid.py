@@ -8,11 +8,12 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from scaling_search.candidates import Candidate, Costed, Found, Places, Plan
-from scaling_search.protocols import Architecture, Cost, part
+from scaling_search.budget import Budget
+from scaling_search.candidates import Candidate, Found, Places, Plan, is_in_band
+from scaling_search.costed import Costed, kept
+from scaling_search.protocols import Architecture, part
 from scaling_search.reachable import Range, Ranges, empty_band
 from scaling_search.scaling import DIMENSIONS, Coefficients, phi_of
-from scaling_search.spread import spread_subset
 
 
 @part
@@ -55,13 +56,14 @@ class PaperGrid:
         """Where coefficients are looked for."""
         return Ranges(self.alpha, self.beta, self.gamma, self.max_resolution)
 
-    def plan(self, base_network: Architecture, cost: Cost) -> Plan:
+    def plan(self, budget: Budget) -> Plan:
         """The distinct networks of the grid, and which of them to train.
 
         Raises:
-            ValueError: No point meets the nominal rule, or with ``equal_cost`` no network the band.
+            ValueError: No point meets the nominal rule, or with ``equal_cost`` no network the band,
+                or a cap leaves none.
         """
-        costed = Costed(base_network, cost, phi_of(self.target))
+        costed = Costed(budget, phi_of(self.target))
         grid = self._grid(costed)
         if grid is None:
             raise ValueError(
@@ -69,7 +71,8 @@ class PaperGrid:
                 f"{self.nominal_tolerance!r} at step {self.step!r}; widen it or the ranges"
             )
         found = grid.found(costed)
-        is_equal = np.abs(found.ratios / self.target - 1) <= self.tolerance + 1e-12
+        tolerance = costed.reach(self.tolerance)
+        is_equal = np.abs(found.ratios / self.target - 1) <= tolerance + 1e-12
         is_eligible = found.ratios != 1  # else it has no shares
         if self.equal_cost:
             is_eligible &= is_equal
@@ -78,18 +81,23 @@ class PaperGrid:
             below = found.ratios[found.ratios < self.target].max(initial=0.0)
             above = found.ratios[found.ratios > self.target].min(initial=math.inf)
             raise ValueError(
-                empty_band(self.target, self.tolerance, below, above, option="candidates.tolerance")
+                empty_band(self.target, tolerance, below, above, option="candidates.tolerance")
             )
-        kept = eligible
-        if self.max_networks is not None:
-            kept = eligible[spread_subset(found.shares[eligible], self.max_networks)]
+        candidates = kept(
+            costed,
+            found,
+            eligible.tolist(),
+            self.max_networks,
+            is_equal=lambda network: (
+                not self.equal_cost or is_in_band(network, self.target, self.tolerance)
+            ),
+        )
         return Plan(
             target=self.target,
             tolerance=self.tolerance,
+            column=budget.cost.column,
             base=costed.base(),
-            candidates=tuple(
-                replace(found[i], number=n) for n, i in enumerate(kept.tolist(), start=1)
-            ),
+            candidates=candidates,
             found=found,
             num_points=len(grid.network),
             num_points_in_band=int(is_equal[grid.network].sum()),
@@ -154,7 +162,7 @@ class _Grid:
 
     def found(self, costed: Costed) -> Found:
         """The networks; each becomes a candidate when it is asked for."""
-        table = costed.ratios(*self.results)
+        table = costed.budget.ratios(*self.results)
         if table is None:
             networks = [
                 costed.base_network.scaled(self._point(at).multipliers(costed.phi))
@@ -163,7 +171,7 @@ class _Grid:
             ratios = np.array([costed.ratio(network) for network in networks])
         else:
             ratios = table[tuple(self.places.T)]
-        shares = costed.shares(self.results, self.places)
+        shares = costed.shares(self.results, self.places, ratios)
         return Found(ratios, shares, partial(self._candidate, costed))
 
     def _candidate(self, costed: Costed, index: int) -> Candidate:

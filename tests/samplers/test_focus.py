@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scaling_search.budget import Budget
 from scaling_search.candidates import Candidate, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.design import Design
@@ -29,7 +30,7 @@ Seconds = Callable[[Candidate], float]
 
 @functools.cache
 def plan() -> Plan:
-    return buildable(max_networks=15).plan(small_proxy(), Flops())
+    return buildable(max_networks=15).plan(Budget(small_proxy(), Flops()))
 
 
 def trial(number: int, seed: int = 0) -> Trial:
@@ -65,7 +66,7 @@ def trained(
         offset = np.random.default_rng((draw, seed)).normal(0, luck.seed_sd * luck.shared**0.5)
         own = np.random.default_rng((draw, seed, number, 1)).normal(0, 1)
         place = each.candidate.shares or Shares(1 / 3, 1 / 3, 1 / 3)
-        loss = float(truth(as_points([place]))[0]) - 0.03 * np.log(each.candidate.flops_ratio / 2)
+        loss = float(truth(as_points([place]))[0]) - 0.03 * np.log(each.candidate.cost_ratio / 2)
         loss += offset + own * luck.seed_sd * (1 - luck.shared) ** 0.5
         result = replace(ended(each, float(loss)), total_seconds=seconds(each.candidate))
         results.append(result)

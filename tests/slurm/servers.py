@@ -44,6 +44,7 @@ SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
 MpiDefault=none
 MessageTimeout=60
+KillWait=120
 ReturnToService=2
 """
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
+from scaling_search.budget import Budget
 from scaling_search.candidates import Candidate, Found, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import CountsMany, Layer
@@ -24,7 +25,7 @@ NAMES = ("alpha", "beta", "gamma")
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return buildable().plan(small_proxy(), Flops())
+    return buildable().plan(Budget(small_proxy(), Flops()))
 
 
 def shares_of(candidates: Sequence[Candidate]) -> list[Shares]:
@@ -58,7 +59,7 @@ def test_kept_networks_of_the_small_proxy_cover_the_triangle(plan: Plan) -> None
 
 @pytest.mark.parametrize("max_networks", [1, 5, 20, 114, 500])
 def test_no_more_networks_are_kept_than_asked(max_networks: int) -> None:
-    kept = buildable(max_networks=max_networks).plan(small_proxy(), Flops()).candidates
+    kept = buildable(max_networks=max_networks).plan(Budget(small_proxy(), Flops())).candidates
     assert len(kept) == min(max_networks, 114)
     assert len({candidate.architecture for candidate in kept}) == len(kept)
 
@@ -96,7 +97,7 @@ def test_buildable_networks_are_all_products_in_the_band(
     base: EfficientNet, changes: dict[str, Any]
 ) -> None:
     options = buildable(**changes)
-    found = options.plan(base, Flops()).found
+    found = options.plan(Budget(base, Flops())).found
     assert {candidate.architecture for candidate in found} == all_products(base, options)
     assert len({candidate.architecture for candidate in found}) == len(found)
 
@@ -128,8 +129,8 @@ def test_networks_that_are_costed_one_at_a_time_are_the_same(
 ) -> None:
     assert isinstance(base, CountsMany)
     assert not isinstance(OneAtATime(base), CountsMany)
-    at_once = buildable(**changes).plan(base, Flops())
-    one_at_a_time = buildable(**changes).plan(OneAtATime(base), Flops())
+    at_once = buildable(**changes).plan(Budget(base, Flops()))
+    one_at_a_time = buildable(**changes).plan(Budget(OneAtATime(base), Flops()))
     assert [c.row() for c in one_at_a_time.found] == [c.row() for c in at_once.found]
     assert [c.row() for c in one_at_a_time.candidates] == [c.row() for c in at_once.candidates]
 
@@ -137,26 +138,26 @@ def test_networks_that_are_costed_one_at_a_time_are_the_same(
 def test_an_empty_band_is_said_alike_when_costed_one_at_a_time() -> None:
     options = buildable(alpha=(1.0, 1.0), gamma=(1.0, 1.0), tolerance=0.001)
     with pytest.raises(ValueError, match="got none; the nearest cost") as at_once:
-        options.plan(small_proxy(), Flops())
+        options.plan(Budget(small_proxy(), Flops()))
     with pytest.raises(ValueError, match="got none") as one_at_a_time:
-        options.plan(OneAtATime(small_proxy()), Flops())
+        options.plan(Budget(OneAtATime(small_proxy()), Flops()))
     assert str(one_at_a_time.value) == str(at_once.value)
 
 
 def test_a_resolution_below_every_network_leaves_none() -> None:
     with pytest.raises(ValueError, match="the nearest cost nothing inside the ranges"):
-        buildable(max_resolution=4).plan(small_proxy(), Flops())
+        buildable(max_resolution=4).plan(Budget(small_proxy(), Flops()))
 
 
 def test_found_vectors_are_those_of_its_candidates(plan: Plan) -> None:
     assert isinstance(plan.found, Found)
-    assert plan.found.ratios.tolist() == [c.flops_ratio for c in plan.found]
+    assert plan.found.ratios.tolist() == [c.cost_ratio for c in plan.found]
     assert plan.found.shares.tolist() == [list(shares) for shares in shares_of(plan.found)]
 
 
 def test_b7_has_78572_networks_of_twice_its_cost() -> None:
     # Source: the walk over depths, widths and sizes one at a time, in half a minute.
-    plan = buildable(max_resolution=None).plan(efficientnet("b7"), Flops())
+    plan = buildable(max_resolution=None).plan(Budget(efficientnet("b7"), Flops()))
     assert len(plan.found) == plan.num_points == 78_572
     assert isinstance(plan.found, Found)
     assert np.allclose(plan.found.shares.sum(axis=1), 1)
@@ -181,7 +182,7 @@ def test_a_random_network_in_the_band_was_found(
 
 def test_b0_has_2266_networks_of_twice_its_cost() -> None:
     # Source: brute force over depths and widths by thousandths and every size in pixels.
-    found = buildable(max_resolution=None).plan(efficientnet("b0"), Flops()).found
+    found = buildable(max_resolution=None).plan(Budget(efficientnet("b0"), Flops())).found
     assert len({candidate.architecture for candidate in found}) == len(found) == 2266
 
 
@@ -190,7 +191,7 @@ def test_shrinking_has_multipliers_of_at_most_one_and_coefficients_of_at_least_o
     target: float,
 ) -> None:
     base = small_proxy(resolution=40)
-    plan = buildable(target=target, max_resolution=None).plan(base, Flops())
+    plan = buildable(target=target, max_resolution=None).plan(Budget(base, Flops()))
     assert len(plan.candidates) >= 24
     for candidate in plan.found:
         multipliers = candidate.coefficients.multipliers(phi_of(target))
@@ -207,7 +208,7 @@ def test_shrinking_has_multipliers_of_at_most_one_and_coefficients_of_at_least_o
 @pytest.mark.parametrize("target", [1.03, 0.98])
 def test_the_base_network_is_no_candidate_even_within_the_band(target: float) -> None:
     plan = buildable(target=target, max_resolution=None, max_networks=500).plan(
-        small_proxy(resolution=40, resolution_divisor=1), Flops()
+        Budget(small_proxy(resolution=40, resolution_divisor=1), Flops())
     )
     assert plan.in_band(plan.base)
     for candidate in plan.candidates:
@@ -223,9 +224,9 @@ def test_the_base_network_is_no_candidate_even_within_the_band(target: float) ->
     [
         ({"alpha": (0.9, 2.0)}, r"candidates.alpha must be a range .*\[0.9, 2.0\]"),
         ({"gamma": (1.5, 1.2)}, r"candidates.gamma must be a range .*\[1.5, 1.2\]"),
-        ({"target": 1.0}, "positive and other than 1, got 1.0"),
-        ({"target": 0.0}, "positive and other than 1, got 0.0"),
-        ({"target": -2.0}, "positive and other than 1, got -2.0"),
+        ({"target": 1.0}, "256 and other than 1, got 1.0"),
+        ({"target": 0.0}, "256 and other than 1, got 0.0"),
+        ({"target": -2.0}, "256 and other than 1, got -2.0"),
         ({"tolerance": 5.0}, "less than 1"),
         ({"tolerance": 0.0}, "greater than 0"),
         ({"max_networks": 0}, "greater than or equal to 1"),
@@ -251,9 +252,11 @@ def test_an_empty_band_names_the_nearest_costs() -> None:
     above = min(ratio for ratio in ratios if ratio > 2)
     rule = rf"within 2x ± 1.0%, got none; the nearest cost {below:.3f}x and {above:.3f}x: widen"
     with pytest.raises(ValueError, match=rule):
-        options.plan(base, Flops())
+        options.plan(Budget(base, Flops()))
 
 
 def test_ranges_too_small_for_the_target_say_so() -> None:
     with pytest.raises(ValueError, match=r"the nearest cost 1\.\d+x: widen"):
-        buildable(alpha=(1.0, 1.1), beta=(1.0, 1.1), gamma=(1.0, 1.1)).plan(small_proxy(), Flops())
+        buildable(alpha=(1.0, 1.1), beta=(1.0, 1.1), gamma=(1.0, 1.1)).plan(
+            Budget(small_proxy(), Flops())
+        )

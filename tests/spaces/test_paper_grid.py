@@ -7,6 +7,7 @@ import pytest
 
 from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
 from scaling_search.base_networks.rounding import DepthRounding
+from scaling_search.budget import Budget
 from scaling_search.candidates import Found, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.scaling import PAPER, Coefficients
@@ -34,7 +35,7 @@ def paper_grid(**changes: Any) -> PaperGrid:
 
 @pytest.fixture(scope="module")
 def official_plan() -> Plan:
-    return paper_grid().plan(efficientnet("b0"), Flops())
+    return paper_grid().plan(Budget(efficientnet("b0"), Flops()))
 
 
 def test_paper_grid_of_b0_is_mostly_not_of_equal_cost(official_plan: Plan) -> None:
@@ -110,13 +111,13 @@ def test_rounding_bends_the_paper_grid_as_measured(
     assert round(max(ratios), 2) == high
     for tolerance, expected in ((0.1, within_10), (0.05, within_5)):
         assert sum(abs(ratio / 2 - 1) <= tolerance for ratio in ratios) == expected
-        plan = paper_grid(tolerance=tolerance).plan(base, Flops())
+        plan = paper_grid(tolerance=tolerance).plan(Budget(base, Flops()))
         assert (plan.num_points, plan.num_points_in_band) == (108, expected)
 
 
 def test_paper_grid_with_a_step_of_a_tenth_misses_the_papers_triple() -> None:
     # Source: docs/sources.md, rounding: 20 feasible of 396, 18 distinct.
-    plan = paper_grid(step=0.1).plan(efficientnet("b0"), Flops())
+    plan = paper_grid(step=0.1).plan(Budget(efficientnet("b0"), Flops()))
     assert (plan.num_points, len(plan.found)) == (20, 18)
     scaled = efficientnet("b0").scaled(PAPER.multipliers(1))
     assert all(candidate.coefficients != PAPER for candidate in plan.found)
@@ -133,7 +134,7 @@ def merged(points: list[Coefficients], phi: float) -> list[list[Coefficients]]:
 
 @pytest.mark.parametrize(("target", "phi"), [(2.0, 1), (4.0, 2), (0.5, -1)])
 def test_points_of_the_grid_merge_as_if_each_were_built(target: float, phi: int) -> None:
-    plan = paper_grid(step=0.025, target=target).plan(efficientnet("b0"), Flops())
+    plan = paper_grid(step=0.025, target=target).plan(Budget(efficientnet("b0"), Flops()))
     grid = [
         Coefficients(round(1 + i / 40, 6), round(1 + j / 40, 6), round(1 + k / 40, 6))
         for i in range(41)
@@ -156,18 +157,18 @@ def test_points_of_the_grid_merge_as_if_each_were_built(target: float, phi: int)
 
 def test_a_grid_of_262701_points_leads_to_1588_networks() -> None:
     # Source: every one of the feasible points built on paper, one at a time.
-    plan = paper_grid(step=0.01).plan(efficientnet("b0"), Flops())
+    plan = paper_grid(step=0.01).plan(Budget(efficientnet("b0"), Flops()))
     assert (plan.num_points, len(plan.found)) == (10_285, 1_588)
     assert isinstance(plan.found, Found)
-    assert plan.found.ratios.tolist() == [c.flops_ratio for c in plan.found]
+    assert plan.found.ratios.tolist() == [c.cost_ratio for c in plan.found]
     shares = [list(c.shares) for c in plan.found if c.shares is not None]
     assert plan.found.shares.tolist() == shares
 
 
 def test_a_grid_of_networks_costed_one_at_a_time_leaves_out_what_they_leave_out() -> None:
     # Without its classifier each network costs as much less.
-    at_once = paper_grid().plan(small_proxy(), Flops())
-    one_at_a_time = paper_grid().plan(Lying(small_proxy()), Flops())
+    at_once = paper_grid().plan(Budget(small_proxy(), Flops()))
+    one_at_a_time = paper_grid().plan(Budget(Lying(small_proxy()), Flops()))
     assert [c.network for c in one_at_a_time.found] == [c.network for c in at_once.found]
     for lying, true in zip(one_at_a_time.found, at_once.found, strict=True):
         assert lying.flops == true.flops - true.architecture.layers()[-1].flops
@@ -176,7 +177,7 @@ def test_a_grid_of_networks_costed_one_at_a_time_leaves_out_what_they_leave_out(
 def test_the_last_point_of_a_range_is_on_the_grid() -> None:
     assert (1.7 - 1.0) / 0.1 < 7  # in floats a step short
     narrow = paper_grid(step=0.1, alpha=(1.0, 1.7), beta=(1.0, 1.1), gamma=(1.0, 1.0))
-    found = narrow.plan(efficientnet("b0"), Flops()).found
+    found = narrow.plan(Budget(efficientnet("b0"), Flops())).found
     assert [candidate.coefficients for candidate in found] == [
         Coefficients(1.6, 1.1, 1.0),
         Coefficients(1.7, 1.1, 1.0),
@@ -184,7 +185,7 @@ def test_the_last_point_of_a_range_is_on_the_grid() -> None:
 
 
 def test_equal_cost_keeps_only_the_band() -> None:
-    plan = paper_grid(equal_cost=True).plan(efficientnet("b0"), Flops())
+    plan = paper_grid(equal_cost=True).plan(Budget(efficientnet("b0"), Flops()))
     assert len(plan.found) == 65
     assert len(plan.candidates) == 4
     assert all(plan.in_band(candidate) for candidate in plan.candidates)
@@ -192,13 +193,13 @@ def test_equal_cost_keeps_only_the_band() -> None:
 
 
 def test_paper_grid_can_be_thinned(official_plan: Plan) -> None:
-    plan = paper_grid(max_networks=10).plan(efficientnet("b0"), Flops())
+    plan = paper_grid(max_networks=10).plan(Budget(efficientnet("b0"), Flops()))
     assert len({candidate.architecture for candidate in plan.candidates}) == 10
     assert plan.found == official_plan.found
 
 
 def test_paper_grid_of_a_larger_target_has_the_powers_of_its_points() -> None:
-    plan = paper_grid(target=4.0).plan(efficientnet("b0"), Flops())
+    plan = paper_grid(target=4.0).plan(Budget(efficientnet("b0"), Flops()))
     assert plan.num_points == 108
     for candidate in plan.found:
         scaled = efficientnet("b0").scaled(candidate.coefficients.multipliers(2))
@@ -208,7 +209,7 @@ def test_paper_grid_of_a_larger_target_has_the_powers_of_its_points() -> None:
 
 
 def test_paper_grid_respects_the_largest_resolution() -> None:
-    plan = paper_grid(max_resolution=256).plan(efficientnet("b0"), Flops())
+    plan = paper_grid(max_resolution=256).plan(Budget(efficientnet("b0"), Flops()))
     assert 0 < len(plan.found) < 65
     assert all(candidate.architecture.resolution <= 256 for candidate in plan.found)
 
@@ -216,7 +217,7 @@ def test_paper_grid_respects_the_largest_resolution() -> None:
 def test_a_grid_point_that_rounds_to_the_base_network_is_no_candidate() -> None:
     # One layer in each stage and rough divisors: much of the grid rounds to the base network.
     base = small_proxy(num_layers=(1, 1, 1), resolution_divisor=16, resolution=32, width_divisor=64)
-    plan = paper_grid(max_networks=50).plan(base, Flops())
+    plan = paper_grid(max_networks=50).plan(Budget(base, Flops()))
     assert base in {candidate.architecture for candidate in plan.found}
     for candidate in plan.candidates:
         assert candidate.architecture != base
@@ -228,9 +229,9 @@ def test_a_grid_point_that_rounds_to_the_base_network_is_no_candidate() -> None:
     [
         ({"alpha": (0.9, 2.0)}, r"candidates.alpha must be a range .*\[0.9, 2.0\]"),
         ({"gamma": (1.5, 1.2)}, r"candidates.gamma must be a range .*\[1.5, 1.2\]"),
-        ({"target": 1.0}, "positive and other than 1, got 1.0"),
-        ({"target": 0.0}, "positive and other than 1, got 0.0"),
-        ({"target": -2.0}, "positive and other than 1, got -2.0"),
+        ({"target": 1.0}, "256 and other than 1, got 1.0"),
+        ({"target": 0.0}, "256 and other than 1, got 0.0"),
+        ({"target": -2.0}, "256 and other than 1, got -2.0"),
         ({"tolerance": 5.0}, "less than 1"),
         ({"tolerance": 0.0}, "greater than 0"),
         ({"max_networks": 0}, "greater than or equal to 1"),
@@ -247,9 +248,9 @@ def test_bad_options_name_the_rule(changes: dict[str, Any], rule: str) -> None:
 def test_an_empty_band_of_the_grid_names_the_nearest_costs() -> None:
     options = paper_grid(equal_cost=True, tolerance=0.0001)
     with pytest.raises(ValueError, match=r"the nearest cost 1\.9\d\dx and 2\.0\d\dx"):
-        options.plan(efficientnet("b0"), Flops())
+        options.plan(Budget(efficientnet("b0"), Flops()))
 
 
 def test_a_grid_without_a_feasible_point_says_what_to_widen() -> None:
     with pytest.raises(ValueError, match=r"nominal_tolerance must let a point .*got 0.001 at"):
-        paper_grid(nominal_tolerance=0.001, step=0.3).plan(efficientnet("b0"), Flops())
+        paper_grid(nominal_tolerance=0.001, step=0.3).plan(Budget(efficientnet("b0"), Flops()))

@@ -1,0 +1,58 @@
+"""Builds what a cost is measured of, without a trace of it in the random state."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from scaling_search.protocols import Architecture
+
+COUNTED = frozenset({"conv", "linear", "addmm", "matmul"})
+"""fvcore's operators that count. Norms fold into convolutions and pooling differs between
+implementations, so that this sum alone is the same everywhere and equals the paper's."""
+
+
+def built(architecture: Architecture) -> nn.Module:
+    """The network, evaluating, freshly initialised; torch's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return architecture.build().eval()
+
+
+def image_of(architecture: Architecture, number: int = 1) -> Tensor:
+    """Black images (number, C, H, W) of the architecture's size."""
+    size = architecture.resolution
+    return torch.zeros(number, architecture.in_channels, size, size)
+
+
+@contextlib.contextmanager
+def quietly_traced() -> Iterator[None]:
+    """One thread and no words of the tracer: what is counted is checked, and one image is little.
+
+    Sharing one image between threads makes it up to 8 times as slow on a busy machine.
+    """
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def checked(measured: int, column: str, expected: float, architecture: Architecture) -> int:
+    """What was measured, where the closed form says the same.
+
+    Raises:
+        RuntimeError: It says otherwise.
+    """
+    if measured != expected:
+        raise RuntimeError(
+            f"the measured {column} must equal the closed form, got {measured} instead of "
+            f"{expected} for {architecture}; the architecture's layers() is wrong"
+        )
+    return measured

@@ -1,0 +1,112 @@
+"""The time of a forward pass, in turns with the base network's."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from scaling_search.costs.building import built, image_of
+from scaling_search.costs.flops import Flops
+from scaling_search.protocols import Architecture, Sample, part
+from scaling_search.training import device_name, devices
+
+
+@part
+class Latency:
+    """Milliseconds from a batch of images on a device to their logits, evaluating, in float32.
+
+    The network and the base network run in turns, so that what slows the machine down for a while
+    slows both.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda:0`` or ``mps``; of several the first.
+        batch_size: Images at a time.
+        repeats: Timed runs.
+        warm_up: Runs before them that do not count.
+        threads: Of a CPU.
+    """
+
+    device: str
+    batch_size: Annotated[int, Field(ge=1, le=65_536)]
+    repeats: Annotated[int, Field(ge=5, le=10_000)]
+    warm_up: Annotated[int, Field(ge=1, le=10_000)]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+
+    @property
+    def column(self) -> str:
+        """Name of what is measured."""
+        return "latency_ms"
+
+    def check(self) -> None:
+        """Looks whether the device is there."""
+        devices(self.device, "cost.device")
+
+    def sample(self, architecture: Architecture, base_network: Architecture) -> Sample:
+        """The median of the runs, and of their ratios to the base network's.
+
+        Raises:
+            RuntimeError: The device cannot hold a batch, or the closed form of the network's flops
+                is not what fvcore counts.
+        """
+        device = devices(self.device, "cost.device")[0]
+        Flops().measure(architecture)
+        try:
+            with _threads(self.threads), torch.inference_mode():
+                runs = [
+                    _Runs(network, self.batch_size, device)
+                    for network in (architecture, base_network)
+                ]
+                for _ in range(self.warm_up):
+                    for run in runs:
+                        run.milliseconds()
+                timed = [[run.milliseconds() for run in runs] for _ in range(self.repeats)]
+        except torch.OutOfMemoryError as error:
+            raise RuntimeError(
+                f"cost.batch_size must fit {device}, got {self.batch_size}; take a smaller one"
+            ) from error
+        mine, base = np.array(timed).T
+        low, ratio, high = np.percentile(mine / base, [16, 50, 84])
+        return Sample(
+            value=float(np.median(mine)),
+            ratio=float(ratio),
+            spread=float(high - low) / 2,
+            device=device_name(device),
+        )
+
+
+class _Runs:
+    """A network with a batch on a device."""
+
+    def __init__(self, architecture: Architecture, batch_size: int, device: str) -> None:
+        self.network: nn.Module = built(architecture).to(device)
+        self.images: Tensor = image_of(architecture, batch_size).to(device)
+        self.device = device
+
+    def milliseconds(self) -> float:
+        """What one run takes."""
+        self._wait()
+        started = time.perf_counter()
+        self.network(self.images)
+        self._wait()
+        return 1000 * (time.perf_counter() - started)
+
+    def _wait(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize(self.device)
+        elif self.device == "mps":
+            torch.mps.synchronize()
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

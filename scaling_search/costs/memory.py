@@ -1,0 +1,77 @@
+"""The most memory that a training step takes of a GPU."""
+
+import gc
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch.nn import functional
+
+from scaling_search.costs.building import built, image_of
+from scaling_search.costs.flops import Flops
+from scaling_search.protocols import Architecture, Sample, part
+from scaling_search.training import device_name, devices
+
+
+@part
+class Memory:
+    """Bytes of a GPU at the peak of a training step: weights, momentum, activations, gradients.
+
+    What torch's allocator hands out, in float32 with SGD and momentum; the second step counts,
+    when the optimizer has its state.
+
+    Attributes:
+        device: ``auto`` or ``cuda:0``; only CUDA tells its peak.
+        batch_size: Images of the step.
+    """
+
+    device: str
+    batch_size: Annotated[int, Field(ge=1, le=65_536)]
+
+    @property
+    def column(self) -> str:
+        """Name of what is measured."""
+        return "memory_bytes"
+
+    def check(self) -> None:
+        """Looks whether the device is there and tells its peak."""
+        device = devices(self.device, "cost.device")[0]
+        if not device.startswith("cuda"):
+            raise ValueError(
+                f"cost=memory must be measured on a CUDA device, got {device!r}; no other tells "
+                "its peak: cost=activations is what grows with it"
+            )
+
+    def sample(self, architecture: Architecture, base_network: Architecture) -> Sample:
+        """The peak, and its ratio to the base network's; both are the same each time.
+
+        Raises:
+            RuntimeError: The device cannot hold it, or the closed form of the network's flops is
+                not what fvcore counts.
+        """
+        device = devices(self.device, "cost.device")[0]
+        Flops().measure(architecture)
+        try:
+            mine, base = (_peak(a, self.batch_size, device) for a in (architecture, base_network))
+        except torch.OutOfMemoryError as error:
+            raise RuntimeError(
+                f"cost.batch_size must fit {device}, got {self.batch_size}; take a smaller one"
+            ) from error
+        return Sample(float(mine), mine / base, 0.0, device_name(device))
+
+
+def _peak(architecture: Architecture, batch_size: int, device: str) -> int:
+    network = built(architecture).to(device).train()
+    images = image_of(architecture, batch_size).to(device)
+    labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
+    for _ in range(2):
+        torch.cuda.reset_peak_memory_stats(device)
+        functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    torch.cuda.synchronize(device)
+    peak = torch.cuda.max_memory_allocated(device)
+    del network, images, labels, optimizer
+    gc.collect()
+    return peak
