@@ -145,6 +145,7 @@ class Gauge:
 
     def ratio(self, network: Architecture, phi: float) -> float:
         """Predicted cost over the base network's; at least a thousandth."""
+        self.calibrate(phi)
         weights = np.array(self.weights[str(phi)])
         return max(1e-3, 1.0 + float((self._against_base(network) - 1) @ weights))
 
@@ -260,24 +261,26 @@ class Budget:
         counted = all(COUNTS[name](layers) <= limit for name, limit in self.caps.counted.items())
         return counted and all(
             gauge.ratio(network, phi) * gauge.sample(self.base_network).value <= REACH * limit
-            for gauge, limit in self._capped(phi)
+            for gauge, limit in self._capped()
         )
 
-    def admits_measured(self, network: Architecture, phi: float) -> bool:
+    def admits_measured(self, network: Architecture) -> bool:
         """Whether no cap is exceeded that is measured."""
-        return all(gauge.sample(network).value <= limit for gauge, limit in self._capped(phi))
+        return all(gauge.sample(network).value <= limit for gauge, limit in self._capped())
+
+    @property
+    def has_caps(self) -> bool:
+        """Whether there is any cap."""
+        return self.caps is not None and bool(self.caps.counted or self.caps.sampled)
 
     @property
     def is_measured(self) -> bool:
         """Whether networks must run before it is known which are kept."""
-        return self.held is not None or bool(self.caps is not None and self.caps.sampled)
+        return self.held is not None or bool(self._capped())
 
-    def _capped(self, phi: float) -> list[tuple[Gauge, float]]:
+    def _capped(self) -> list[tuple[Gauge, float]]:
         capped = [] if self.caps is None else self.caps.sampled
-        gauges = [(self._gauge(cost), limit) for cost, limit in capped]
-        for gauge, _ in gauges:
-            gauge.calibrate(phi)
-        return gauges
+        return [(self._gauge(cost), limit) for cost, limit in capped]
 
     def _gauge(self, cost: SampledCost) -> Gauge:
         name = str(cost)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from scaling_search.budget import COUNTS, REACH, Budget, Ratios
-from scaling_search.candidates import LARGEST_GAP, Candidate, Found, Places
+from scaling_search.candidates import LARGEST_GAP, Candidate, Found, Places, is_in_band
 from scaling_search.protocols import Architecture
 from scaling_search.scaling import DIMENSIONS, Coefficients, Multipliers, Shares
 from scaling_search.spread import Points, spread_subset
@@ -25,8 +25,6 @@ class Costed:
         self.base_network = budget.base_network
         self.phi = phi
         self._logs: dict[tuple[Multipliers, bool], float] = {}
-        if budget.held is not None:
-            budget.held.calibrate(phi)
 
     def reach(self, tolerance: float) -> float:
         """Half the width of the band in which networks are looked for, a fraction of the target."""
@@ -170,7 +168,8 @@ def kept(
     eligible: Sequence[int],
     max_networks: int | None,
     *,
-    is_equal: Callable[[Candidate], bool],
+    target: float,
+    tolerance: float,
 ) -> tuple[Candidate, ...]:
     """Some of the networks that were found, spread over the triangle, measured and numbered.
 
@@ -179,18 +178,21 @@ def kept(
         found: The networks.
         eligible: Which of them may be kept, in their order.
         max_networks: At most so many; None for all.
-        is_equal: Whether a network may be kept once its cost is measured.
+        target: Cost over the base network's.
+        tolerance: Half the width of the band in which it must lie once it is measured, a fraction
+            of the target; infinite where any will do.
 
     Raises:
         ValueError: A cap leaves none, or none is measured to be equal.
     """
     budget = costed.budget
-    if budget.caps is not None:
-        eligible = [i for i in eligible if budget.admits(found[i].architecture, costed.phi)]
+    if budget.has_caps:
+        numbers = budget.track(eligible, len(eligible))
+        eligible = [i for i in numbers if budget.admits(found[i].architecture, costed.phi)]
     number = len(eligible) if max_networks is None else max_networks
     if budget.is_measured:
         number = math.ceil(SPARE * number)
-        likely = [i for i in eligible if is_equal(found[i])]
+        likely = [i for i in eligible if abs(found.ratios[i] / target - 1) <= tolerance]
         eligible = likely if len(likely) >= number else eligible
     places = spread_subset(found.shares[eligible], number) if eligible else []
     networks = [found[eligible[place]] for place in places]
@@ -200,7 +202,8 @@ def kept(
         networks = [
             network
             for network in networks
-            if is_equal(network) and budget.admits_measured(network.architecture, costed.phi)
+            if is_in_band(network, target, tolerance)
+            and budget.admits_measured(network.architecture)
         ]
     if budget.is_measured and networks:
         shares = [network.shares for network in networks if network.shares is not None]

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from scaling_search.budget import Budget
-from scaling_search.candidates import Plan, is_in_band
+from scaling_search.candidates import Plan
 from scaling_search.costed import Costed, kept
 from scaling_search.protocols import part
 from scaling_search.reachable import Range, Ranges, networks_in_band
@@ -59,7 +59,8 @@ class Buildable:
             found,
             range(len(found)),
             self.max_networks,
-            is_equal=lambda network: is_in_band(network, self.target, self.tolerance),
+            target=self.target,
+            tolerance=self.tolerance,
         )
         return Plan(
             target=self.target,

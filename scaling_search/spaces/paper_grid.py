@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from scaling_search.budget import Budget
-from scaling_search.candidates import Candidate, Found, Places, Plan, is_in_band
+from scaling_search.candidates import Candidate, Found, Places, Plan
 from scaling_search.costed import Costed, kept
 from scaling_search.protocols import Architecture, part
 from scaling_search.reachable import Range, Ranges, empty_band
@@ -88,9 +88,8 @@ class PaperGrid:
             found,
             eligible.tolist(),
             self.max_networks,
-            is_equal=lambda network: (
-                not self.equal_cost or is_in_band(network, self.target, self.tolerance)
-            ),
+            target=self.target,
+            tolerance=self.tolerance if self.equal_cost else math.inf,
         )
         return Plan(
             target=self.target,
