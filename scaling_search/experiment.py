@@ -286,6 +286,11 @@ class Experiment:
     price_only: bool
     timed: bool
 
+    @property
+    def samples_costs(self) -> bool:
+        """Whether networks must run before it is known what they cost."""
+        return isinstance(self.cost, SampledCost) or bool(self.caps.sampled)
+
     def budget(self, state: Mapping[str, Any] | None = None, track: Track = untracked) -> Budget:
         """What is scaled and what it may cost, with what is known of it from an earlier one."""
         return Budget(self.base_network, self.cost, self.caps, state=state, track=track)

@@ -1,6 +1,8 @@
 """Trains the networks of a plan and records what they gave."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +15,6 @@ from scaling_search.commands.run_folder import (
     on_these_data,
     provenance,
     record_of,
-    stored_names,
     train,
 )
 from scaling_search.files import replace_file
@@ -30,14 +31,10 @@ def run(call: Call) -> None:
     Everything that can be wrong is looked at before the first file is written.
     """
     experiment = call.experiment
-    # Some costs are known only once networks have run, and stay those that the record has.
-    known = (
-        record_of(experiment, experiment.name).costs
-        if experiment.name in stored_names(experiment)
-        else {}
-    )
-    budget = experiment.budget(known, Tracked(call.console, "running networks"))
-    planned = experiment.plan(budget)
+    known = {}
+    if experiment.samples_costs and (Path(experiment.out) / "config.yaml").is_file():
+        known = record_of(experiment, experiment.name).costs
+    budget, planned = _plan(call, known)
     dataset = experiment.ready_dataset()
     experiment.executor.check()
     folder = Path(experiment.out)
@@ -46,10 +43,18 @@ def run(call: Call) -> None:
         _train(call, budget, planned, dataset, hold)
 
 
+def _plan(call: Call, known: Mapping[str, Any]) -> tuple[Budget, Plan]:
+    """The plan with costs that are known already; those that must be measured take a while."""
+    budget = call.experiment.budget(known, Tracked(call.console, "running networks"))
+    return budget, call.experiment.plan(budget)
+
+
 def _train(call: Call, budget: Budget, planned: Plan, dataset: Dataset, hold: Hold) -> None:
     experiment, console, folder = call.experiment, call.console, Path(call.experiment.out)
     record = record_of(experiment, experiment.name)
     record.claim(deciding(call.options, dataset))
+    if record.costs and record.costs != budget.state:  # its folder was lost, or has just begun
+        budget, planned = _plan(call, record.costs)
     record.keep_costs(budget.state)
     replace_file(folder / "config.yaml", call.config.encode())
     candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
