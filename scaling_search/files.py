@@ -2,7 +2,19 @@
 
 import os
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file, and what writers of it left that were killed.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    for left in path.parent.glob(f".{escape(path.name)}.*"):
+        left.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from scaling_search import interruption
+from scaling_search.files import remove_file
 from scaling_search.interruption import LOOK_SECONDS, Interruption
 from scaling_search.price import longest_of_round
 from scaling_search.progress import View, describe
@@ -160,7 +161,7 @@ class Search:
             self._reasons.update([result.kind] if result.state == "FAIL" else [])
             bisect.insort(self._ended, result, key=_order_of_result)
             if trial.checkpoint is not None:
-                trial.checkpoint.unlink(missing_ok=True)
+                remove_file(trial.checkpoint)
             hands.view.ended(result)
 
     def _may_pass(self, result: TrialResult) -> bool:
