@@ -143,7 +143,8 @@ def compare(one: Member, weights: dict[str, Tensor], logits: Tensor) -> None:
     size = one.architecture.resolution
     images = torch.randn(2, one.architecture.in_channels, size, size)
     with torch.inference_mode():
-        torch.testing.assert_close(logits, network(images))
+        # Another number of threads adds in another order.
+        torch.testing.assert_close(logits, network(images), rtol=1e-4, atol=1e-4)
     assert sum(p.numel() for p in network.parameters()) == one.row["params"]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(images[:1])

@@ -28,6 +28,10 @@ class Greedy:
     truth: EfficientNet
 
     @property
+    def name(self) -> str:
+        return self.truth.name
+
+    @property
     def resolution(self) -> int:
         return self.truth.resolution
 
