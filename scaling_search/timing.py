@@ -160,17 +160,18 @@ def _taken(
         at_once: How often it is done before the device is waited for.
         at_most: How often it may be done, however fast it is.
     """
-    _wait_for(device)
+    wait_for(device)
     number, seconds, started = 0, 0.0, time.perf_counter()
     while number == 0 or (seconds < at_least and number + at_once <= at_most):
         for _ in range(at_once):
             act()
-        _wait_for(device)
+        wait_for(device)
         number, seconds = number + at_once, time.perf_counter() - started
     return number, seconds
 
 
-def _wait_for(device: str) -> None:
+def wait_for(device: str) -> None:
+    """Waits until a device has done all that it was handed."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device.startswith("mps"):

@@ -28,20 +28,26 @@ def image_of(architecture: Architecture, number: int = 1) -> Tensor:
 
 
 @contextlib.contextmanager
+def threads(number: int) -> Iterator[None]:
+    """So many threads of torch, afterwards as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def quietly_traced() -> Iterator[None]:
     """One thread and no words of the tracer: what is counted is checked, and one image is little.
 
     Sharing one image between threads makes it up to 8 times as slow on a busy machine.
     """
     logging.getLogger("fvcore").setLevel(logging.ERROR)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    with threads(1), warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def checked(measured: int, column: str, expected: float, architecture: Architecture) -> int:

@@ -1,8 +1,6 @@
 """The time of a forward pass, in turns with the base network's."""
 
-import contextlib
 import time
-from collections.abc import Iterator
 from typing import Annotated
 
 import numpy as np
@@ -10,9 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from scaling_search.costs.building import built, image_of
+from scaling_search.costs.building import built, image_of, threads
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture, Sample, part
+from scaling_search.timing import wait_for
 from scaling_search.training import device_name, devices
 
 
@@ -56,7 +55,7 @@ class Latency:
         device = devices(self.device, "cost.device")[0]
         Flops().measure(architecture)
         try:
-            with _threads(self.threads), torch.inference_mode():
+            with threads(self.threads), torch.inference_mode():
                 runs = [
                     _Runs(network, self.batch_size, device)
                     for network in (architecture, base_network)
@@ -89,24 +88,8 @@ class _Runs:
 
     def milliseconds(self) -> float:
         """What one run takes."""
-        self._wait()
+        wait_for(self.device)
         started = time.perf_counter()
         self.network(self.images)
-        self._wait()
+        wait_for(self.device)
         return 1000 * (time.perf_counter() - started)
-
-    def _wait(self) -> None:
-        if self.device.startswith("cuda"):
-            torch.cuda.synchronize(self.device)
-        elif self.device == "mps":
-            torch.mps.synchronize()
-
-
-@contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

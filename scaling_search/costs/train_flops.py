@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from scaling_search.costs.building import built, checked, image_of
+from scaling_search.costs.building import built, checked, image_of, threads
 from scaling_search.protocols import Architecture, part, training_flops
 
 
@@ -32,13 +32,8 @@ class TrainFlops:
         """
         network = built(architecture)
         mapping = {torch.ops.aten.convolution_backward: _convolution_backward}
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-                network(image_of(architecture)).sum().backward()
-        finally:
-            torch.set_num_threads(threads)
+        with threads(1), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+            network(image_of(architecture)).sum().backward()
         measured = counter.get_total_flops() // 2  # torch counts a multiply-add as two
         return checked(measured, self.column, self.estimate(architecture), architecture)
 
