@@ -146,7 +146,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.slow
 @settings(
-    max_examples=120,
+    max_examples=240,
     derandomize=True,
     deadline=None,
     database=None,

@@ -5,7 +5,11 @@ from typing import Annotated
 
 from pydantic import Field, Strict
 
-Count = Annotated[int, Field(ge=1)]
+LARGEST = 65_536
+"""No network has more channels, layers in a stage, pixels along a side or classes: every size that
+scaling can reach is walked, and the largest networks are built."""
+
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Counts = Annotated[tuple[Count, ...], Strict(strict=False)]
 """Given as any sequence."""
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,6 +288,16 @@ needs_a_namespace = pytest.mark.skipif(
 )
 
 
+def within_patience(is_so: Callable[[], bool]) -> bool:
+    """Whether something comes true, at the latest in a while."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
 @dataclass
 class Cluster:
     """The process of `ray_cluster` and what is said to it.
@@ -338,12 +348,7 @@ class Cluster:
 
     def comes_to(self, num_actors: int) -> bool:
         """Whether so many actors live, at the latest in a while."""
-        end = time.monotonic() + PATIENCE_SECONDS
-        while self.tell("actors") != [str(num_actors)]:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.1)
-        return True
+        return within_patience(lambda: self.tell("actors") == [str(num_actors)])
 
 
 def searching(out: Path) -> list[str]:
@@ -376,6 +381,14 @@ def lines_until(process: "subprocess.Popen[str]", number: int) -> None:
         if line.startswith(f"{number}/12 "):
             return
     raise AssertionError(f"ended with {process.wait(PATIENCE_SECONDS)}")
+
+
+def slots_of(coordinator: "subprocess.Popen[str]") -> int:
+    """What the script says that it can train at a time."""
+    assert coordinator.stdin is not None
+    assert coordinator.stdout is not None
+    print(file=coordinator.stdin, flush=True)
+    return int(coordinator.stdout.readline())
 
 
 def succeeds(process: "subprocess.Popen[str]") -> str:
@@ -452,8 +465,8 @@ def test_a_node_that_dies_loses_nothing(cluster: Cluster, alone: Path, tmp_path:
     assert_as_if_alone(out, alone)
     results, _ = tables(out)
     assert set(results["attempts"]) == {1}  # a node's death is no failure of a training
-    log = (out / "search.log").read_text(encoding="utf-8")
-    assert re.findall(r"the cluster has (\d+) nodes", log) == ["3", "2"]
+    # Whether it notices the death depends on whether the node was just training.
+    assert "the cluster has 3 nodes" in (out / "search.log").read_text(encoding="utf-8")
 
 
 COORDINATOR = """
@@ -465,9 +478,11 @@ in_cluster = {"address": address, "cpus_per_training": 1.0}
 if __name__ == "__main__":
     with executor(**in_cluster) as entered:
         in_flight = [entered.call(opened, pipe) for _ in range(entered.slots + 2)]
-        print(entered.slots, flush=True)
-        sys.stdin.readline()
-        print(entered.slots, flush=True)
+        for line in sys.stdin:
+            if line == "leave\\n":
+                break
+            print(entered.slots, flush=True)
+        assert not any(future.done() for future in in_flight)
         started = time.monotonic()
     assert time.monotonic() - started < 10
     assert all(future.done() for future in in_flight)
@@ -475,23 +490,28 @@ if __name__ == "__main__":
     quarters.check()
     print(quarters.slots, quarters.device_share)
 """
-"""Keeps all slots busy and two trainings more, until it is told to leave; then looks for GPUs."""
+"""Keeps all slots busy and two trainings more, and says its slots, until it is told to leave; then
+looks for GPUs."""
 
 
 @pytest.mark.slow
 @needs_a_namespace
-def test_a_node_that_joins_is_used(cluster: Cluster, tmp_path: Path) -> None:
+def test_slots_follow_the_nodes(cluster: Cluster, tmp_path: Path) -> None:
     script, pipe = tmp_path / "coordinator.py", tmp_path / "pipe"
     script.write_text(COORDINATOR, encoding="utf-8")
     os.mkfifo(pipe)
     with cluster.run(sys.executable, str(script), cluster.address, str(pipe)) as coordinator:
-        assert coordinator.stdin is not None
-        assert coordinator.stdout is not None
-        slots = int(coordinator.stdout.readline())
+        slots = slots_of(coordinator)
         assert cluster.comes_to(slots)
+        joined = cluster.add(2, gpus=3)
+        assert cluster.comes_to(slots + 2)
+        assert slots_of(coordinator) == slots + 2
+        cluster.tell(f"kill {joined}")
+        assert within_patience(lambda: slots_of(coordinator) == slots)
         cluster.add(2, gpus=3)
+        assert within_patience(lambda: slots_of(coordinator) == slots + 2)
         assert cluster.comes_to(slots + 2)
         out, _ = coordinator.communicate("leave\n", timeout=PATIENCE_SECONDS)
-    assert out.split() == [str(slots + 2), "2", "0.25"]
+    assert out.split() == ["2", "0.25"]
     assert coordinator.returncode == 0
     assert cluster.comes_to(0)
