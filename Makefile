@@ -18,7 +18,7 @@ test: $(READY)
 	$(BIN)/pytest -n auto
 
 test-slow: $(READY)
-	$(BIN)/pytest -m "slow and not gpu" --durations=25
+	$(BIN)/pytest -n auto --dist loadfile -m "slow and not gpu" --durations=25
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, got " + sys.version.split()[0] + "; name one by make PYTHON=...")'

@@ -25,13 +25,13 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from rich.console import Console
 
+from scaling_search.answer.stopping import Stopping
 from scaling_search.experiment import Experiment, Limits
 from scaling_search.progress import View
 from scaling_search.protocols import Argument, T
+from scaling_search.record.study import Record
 from scaling_search.search import Search
-from scaling_search.stopping import Stopping
-from scaling_search.study import Record
-from scaling_search.trial import Epoch, Trial, TrialResult
+from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 CONF = Path(__file__).parent.parent / "conf"
 STORAGES = {"journal": "study.log", "sqlite": "study.db"}

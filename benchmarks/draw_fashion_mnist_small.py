@@ -13,9 +13,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from scaling_search.data.images import fingerprint
 from scaling_search.datasets.fashion_mnist import FashionMnist
 from scaling_search.datasets.fashion_mnist_small import FOLDER
-from scaling_search.images import fingerprint
 
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 

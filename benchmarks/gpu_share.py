@@ -27,11 +27,11 @@ from hydra.utils import instantiate
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from scaling_search.batches import load
 from scaling_search.experiment import Experiment
-from scaling_search.recipe import Recipe
-from scaling_search.steps import Steps
-from scaling_search.training import device_name, settings
+from scaling_search.training.batches import load
+from scaling_search.training.engine import device_name, settings
+from scaling_search.training.recipe import Recipe
+from scaling_search.training.steps import Steps
 
 CONF = Path(__file__).parent.parent / "conf"
 REPEATS = 30

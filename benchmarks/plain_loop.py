@@ -39,8 +39,8 @@ from torch.utils.data import Dataset as TorchDataset
 from scaling_search.executors.processes import Processes
 from scaling_search.experiment import Experiment
 from scaling_search.protocols import Dataset, Split, Splits
-from scaling_search.recipe import learning_rate
-from scaling_search.trial import Trial
+from scaling_search.training.recipe import learning_rate
+from scaling_search.training.trial import Trial
 
 CONF = Path(__file__).parent.parent / "conf"
 LOADER_WORKERS = 2

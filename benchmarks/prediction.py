@@ -17,9 +17,9 @@ from hydra.utils import instantiate
 from workers import about, write_rows
 
 from scaling_search.experiment import Experiment
-from scaling_search.price import price, timed_seconds, work
-from scaling_search.timing import time_networks
-from scaling_search.trial import Trial
+from scaling_search.training.price import price, timed_seconds, work
+from scaling_search.training.timing import time_networks
+from scaling_search.training.trial import Trial
 
 CONF = Path(__file__).parent.parent / "conf"
 DEFAULT = ["experiment=fashion_mnist_small"]

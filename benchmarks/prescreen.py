@@ -25,10 +25,10 @@ import torch
 from commands import processor
 
 from scaling_search.base_networks.efficientnet import efficientnet
-from scaling_search.budget import Budget
-from scaling_search.candidates import Candidate, Found, Plan
 from scaling_search.costs.flops import Flops
-from scaling_search.measuring import measured
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Candidate, Found, Plan
+from scaling_search.planning.measuring import measured
 from scaling_search.spaces.buildable import Buildable
 from scaling_search.spaces.paper_grid import PaperGrid
 

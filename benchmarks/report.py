@@ -24,7 +24,7 @@ from rich.console import Console
 
 from scaling_search.commands import search
 from scaling_search.commands.run_folder import Call
-from scaling_search.trial import Epoch, Trial, TrialResult
+from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 
 @dataclass

@@ -45,18 +45,18 @@ from simulation import (
     write,
 )
 
-from scaling_search.design import Design
+from scaling_search.answer.design import Design
+from scaling_search.answer.fit import fit_surface
+from scaling_search.answer.observations import Indices, Observations, Values, of_results
+from scaling_search.answer.region import GRID, Searched, best_point, find_region, in_region
+from scaling_search.answer.stopping import Stopping
+from scaling_search.answer.verdicts import answer
 from scaling_search.experiment import Limits
-from scaling_search.fit import fit_surface
-from scaling_search.observations import Indices, Observations, Values, of_results
 from scaling_search.protocols import Sampler
-from scaling_search.region import GRID, Searched, best_point, find_region, in_region
+from scaling_search.record.study import Look
 from scaling_search.samplers import focus
 from scaling_search.spread import as_points
-from scaling_search.stopping import Stopping
-from scaling_search.study import Look
-from scaling_search.trial import Epoch, Trial, TrialResult
-from scaling_search.verdicts import answer
+from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")
 SEEDLESS = "seedless"

@@ -26,13 +26,13 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from scaling_search.candidates import Candidate
-from scaling_search.fit import Surface, fit_surface
-from scaling_search.observations import Observations, Values
-from scaling_search.region import GRID, Searched, best_point, find_region, in_region
+from scaling_search.answer.fit import Surface, fit_surface
+from scaling_search.answer.observations import Observations, Values
+from scaling_search.answer.region import GRID, Searched, best_point, find_region, in_region
+from scaling_search.answer.verdicts import answer
+from scaling_search.planning.candidates import Candidate
 from scaling_search.scaling import REFERENCES
 from scaling_search.spread import Points, as_points, distances, triangle
-from scaling_search.verdicts import answer
 
 CONF = Path(__file__).parent.parent / "conf"
 PLANS = {

@@ -31,11 +31,11 @@ from torch import nn
 from torch.nn import functional
 
 from scaling_search.base_networks.efficientnet import EfficientNet
-from scaling_search.batches import Loaded, load, padded_by
 from scaling_search.experiment import Experiment
-from scaling_search.recipe import Recipe
-from scaling_search.steps import Steps
-from scaling_search.training import device_name, settings
+from scaling_search.training.batches import Loaded, load, padded_by
+from scaling_search.training.engine import device_name, settings
+from scaling_search.training.recipe import Recipe
+from scaling_search.training.steps import Steps
 
 CONF = Path(__file__).parent.parent / "conf"
 WARM_UP = 5

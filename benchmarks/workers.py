@@ -25,9 +25,9 @@ from hydra.utils import instantiate
 
 from scaling_search.executors.processes import Processes
 from scaling_search.experiment import Experiment
-from scaling_search.timing import spread
-from scaling_search.training import device_name, devices
-from scaling_search.trial import Trial
+from scaling_search.training.engine import device_name, devices
+from scaling_search.training.timing import spread
+from scaling_search.training.trial import Trial
 
 CONF = Path(__file__).parent.parent / "conf"
 DEFAULT = ["experiment=fashion_mnist_small", "recipe.epochs=0.5"]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import Field, Strict
 
-from scaling_search.budget import Budget, Caps, Track, untracked
-from scaling_search.candidates import Candidate, Plan
+from scaling_search.planning.budget import Budget, Caps, Track, untracked
+from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.protocols import (
     Architecture,
     Cost,
@@ -18,10 +18,10 @@ from scaling_search.protocols import (
     Sampler,
     part,
 )
-from scaling_search.recipe import Recipe
+from scaling_search.record.study import Objective
 from scaling_search.scaling import Coefficients, phi_of
-from scaling_search.study import Objective
-from scaling_search.trial import Trial
+from scaling_search.training.recipe import Recipe
+from scaling_search.training.trial import Trial
 
 DECIDING = ("name", "objective", "base_network", "candidates", "cost", "caps", "dataset", "recipe")
 """Keys of the choices that decide outcomes; all others may change between two commands.

@@ -11,10 +11,10 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, track
 from rich.table import Table
 
-from scaling_search.candidates import Candidate
-from scaling_search.price import work
-from scaling_search.study import Objective
-from scaling_search.trial import Key, Trial, TrialResult
+from scaling_search.planning.candidates import Candidate
+from scaling_search.record.study import Objective
+from scaling_search.training.price import work
+from scaling_search.training.trial import Key, Trial, TrialResult
 
 
 class Tracked:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from scaling_search.trial import Trial, TrialResult
+    from scaling_search.training.trial import Trial, TrialResult
 
 CHECKED = pydantic.ConfigDict(
     strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True

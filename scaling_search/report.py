@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from scaling_search.candidates import LARGEST_GAP
+from scaling_search.answer.conclusions import Conclusion, comparison_cells
+from scaling_search.answer.region import GRID
 from scaling_search.cells import (
     Cell,
     coefficient_columns,
@@ -22,17 +23,16 @@ from scaling_search.cells import (
     plus_minus,
     terminal_columns,
 )
-from scaling_search.conclusions import Conclusion, comparison_cells
 from scaling_search.files import replace_file
+from scaling_search.planning.candidates import LARGEST_GAP
 from scaling_search.plots.accuracy import accuracy_over_flops
 from scaling_search.plots.curves import training_curves
 from scaling_search.plots.drawing import rendered
 from scaling_search.plots.families import family_curves
 from scaling_search.plots.triangle import triangle_of_shares
-from scaling_search.region import GRID
-from scaling_search.results import Noise, noise
+from scaling_search.record.results import Noise, noise
+from scaling_search.record.tables import csv
 from scaling_search.sections import Section
-from scaling_search.tables import csv
 
 FEW_DEGREES_OF_FREEDOM = 6
 """An error estimated from fewer differences is itself off by about a third."""

@@ -10,14 +10,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from scaling_search import interruption
+from scaling_search.answer.stopping import Stopping
 from scaling_search.files import remove_file
 from scaling_search.interruption import LOOK_SECONDS, Interruption
-from scaling_search.price import longest_of_round
 from scaling_search.progress import View, describe
 from scaling_search.protocols import Executor, Sampler
-from scaling_search.stopping import Stopping
-from scaling_search.study import Record
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.record.study import Record
+from scaling_search.training.price import longest_of_round
+from scaling_search.training.trial import Trial, TrialResult
 
 log = logging.getLogger(__name__)
 

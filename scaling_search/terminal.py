@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scaling_search.candidates import Plan
+from scaling_search.answer.conclusions import comparison_cells
+from scaling_search.answer.verdicts import Answer
 from scaling_search.cells import count
-from scaling_search.conclusions import comparison_cells
-from scaling_search.ladder import Member
-from scaling_search.price import Price
+from scaling_search.planning.candidates import Plan
+from scaling_search.planning.ladder import Member
 from scaling_search.progress import duration
 from scaling_search.scaling import DIMENSIONS, Shares
 from scaling_search.sections import Section
-from scaling_search.verdicts import Answer
+from scaling_search.training.price import Price
 
 
 def plan_table(planned: Plan) -> Table:

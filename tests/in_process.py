@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from scaling_search.protocols import Argument, T
-from scaling_search.trial import Trial
+from scaling_search.training.trial import Trial
 
 
 class InProcess:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from functools import cache
 
-from scaling_search.budget import Budget
+from scaling_search.answer.fit import Surface, fit_surface
+from scaling_search.answer.observations import Observations
 from scaling_search.costs.flops import Flops
-from scaling_search.fit import Surface, fit_surface
-from scaling_search.ladder import Placed, placed, ten_points
-from scaling_search.observations import Observations
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.ladder import Placed, placed, ten_points
 from scaling_search.scaling import Shares
 from scaling_search.spread import Points, as_points
 from tests.proxies import small_proxy

@@ -4,12 +4,12 @@ import functools
 
 import numpy as np
 
-from scaling_search.budget import Budget
-from scaling_search.candidates import Candidate, Plan
 from scaling_search.costs.flops import Flops
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.protocols import Sampler
 from scaling_search.scaling import Shares
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.training.trial import Trial, TrialResult
 from tests.proxies import buildable, small_proxy
 from tests.tiny import ended, tiny_dataset, tiny_recipe
 

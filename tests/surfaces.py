@@ -7,10 +7,10 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from scaling_search.budget import Budget
+from scaling_search.answer.fit import Surface, fit_surface
+from scaling_search.answer.observations import Indices, Observations, Values
 from scaling_search.costs.flops import Flops
-from scaling_search.fit import Surface, fit_surface
-from scaling_search.observations import Indices, Observations, Values
+from scaling_search.planning.budget import Budget
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
 from scaling_search.spread import Points, as_points, spread_subset
 from tests.proxies import buildable, small_proxy

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scaling_search.results import coefficient_table, curves_table, results_table
+from scaling_search.record.results import coefficient_table, curves_table, results_table
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
 
 BASE_FLOPS = 31_200_000

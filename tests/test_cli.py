@@ -10,9 +10,9 @@ import optuna
 import pandas as pd
 import pytest
 
-from scaling_search import timing
 from scaling_search.cli import COMMANDS, main
-from scaling_search.results import VOLATILE
+from scaling_search.record.results import VOLATILE
+from scaling_search.training import timing
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 TINY = (

@@ -10,7 +10,7 @@ from hydra.errors import InstantiationException
 
 from scaling_search.experiment import Experiment
 from scaling_search.protocols import Architecture, Cost, Dataset, Executor, SampledCost, Sampler
-from scaling_search.recipe import Recipe
+from scaling_search.training.recipe import Recipe
 from tests.composed import CONF, EXPERIMENTS, PARTS, built, composed, part
 
 KINDS: dict[str, Any] = {

@@ -19,7 +19,6 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from scaling_search.batches import load
 from scaling_search.cells import plus_minus
 from scaling_search.cli import main
 from scaling_search.commands import confirm, export, report, scale, search
@@ -27,9 +26,10 @@ from scaling_search.commands.run_folder import Call, record_of
 from scaling_search.experiment import DECIDING, Confirm, Experiment, Export, Limits, Scale
 from scaling_search.export import onnx_files
 from scaling_search.export.family import imported
-from scaling_search.training import evaluate, train_trial
-from scaling_search.trial import Trial, TrialResult
-from scaling_search.weights import facts_of, file_name
+from scaling_search.training.batches import load
+from scaling_search.training.engine import evaluate, train_trial
+from scaling_search.training.trial import Trial, TrialResult
+from scaling_search.training.weights import facts_of, file_name
 from tests.in_process import InProcess
 from tests.tiny import tiny_experiment, tiny_network, tiny_recipe, tiny_trial
 

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scaling_search.budget import Budget
-from scaling_search.candidates import Plan
+from scaling_search.answer.fit import fit_surface
+from scaling_search.answer.observations import observations, of_results
+from scaling_search.answer.region import best_point, in_region
 from scaling_search.costs.flops import Flops
-from scaling_search.fit import fit_surface
-from scaling_search.observations import observations, of_results
-from scaling_search.region import best_point, in_region
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Plan
+from scaling_search.record.tables import read_table
 from scaling_search.samplers.focus import Focus
 from scaling_search.spread import as_points
-from scaling_search.tables import read_table
-from scaling_search.trial import Epoch, Trial, TrialResult
+from scaling_search.training.trial import Epoch, Trial, TrialResult
 from tests.proxies import buildable, small_proxy
 from tests.tiny import tiny_dataset, tiny_recipe
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from scaling_search.conclusions import Conclusion
+from scaling_search.answer.conclusions import Conclusion
+from scaling_search.record.results import coefficient_table, noise, results_table
+from scaling_search.record.tables import read_table, write_table
 from scaling_search.report import sentences, terminal_table, write_report
-from scaling_search.results import coefficient_table, noise, results_table
-from scaling_search.tables import read_table, write_table
 from tests.tables import Tables, candidate_rows, every_training, families, tables
 
 FACTS = {"base network": "three stages, 20 px", "device": "cpu"}

@@ -16,18 +16,18 @@ import pytest
 from rich.console import Console
 
 from scaling_search import search as search_module
+from scaling_search.answer.stopping import Stopping, gpu_hours
 from scaling_search.experiment import Experiment, Limits
 from scaling_search.progress import View
 from scaling_search.protocols import Executor, Sampler
-from scaling_search.results import VOLATILE, curves_table, results_table
+from scaling_search.record.results import VOLATILE, curves_table, results_table
+from scaling_search.record.study import Record
 from scaling_search.samplers.grid import Grid
 from scaling_search.samplers.tpe import Tpe
 from scaling_search.search import Search
-from scaling_search.steps import Steps
-from scaling_search.stopping import Stopping, gpu_hours
-from scaling_search.study import Record
-from scaling_search.training import train_trial
-from scaling_search.trial import Key, Trial, TrialResult
+from scaling_search.training.engine import train_trial
+from scaling_search.training.steps import Steps
+from scaling_search.training.trial import Key, Trial, TrialResult
 from tests.faults import Faulty
 from tests.in_process import InProcess
 from tests.tiny import ended, tiny_experiment, tiny_plan, tiny_recipe
@@ -545,7 +545,7 @@ def test_its_own_record_counts_more_than_known_results(experiment: Experiment) -
 def test_a_record_that_cannot_be_written_ends_the_search(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scaling_search.study.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("scaling_search.record.study.PATIENCE_SECONDS", 0.5)
     search = Search(experiment.trials(tiny_plan()), opened(experiment), provenance=PROVENANCE)
     executor = Executing()
     (Path(experiment.out) / "study.log").unlink()

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from scaling_search.base_networks.efficientnet import EfficientNet, small_efficientnet
-from scaling_search.budget import Budget, Caps
-from scaling_search.candidates import Candidate, Plan
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.latency import Latency
 from scaling_search.costs.memory import Memory
@@ -25,9 +23,11 @@ from scaling_search.experiment import (
     Scale,
     Transfer,
 )
-from scaling_search.recipe import Recipe
+from scaling_search.planning.budget import Budget, Caps
+from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.samplers.grid import Grid
-from scaling_search.trial import Epoch, Trial, TrialResult
+from scaling_search.training.recipe import Recipe
+from scaling_search.training.trial import Epoch, Trial, TrialResult
 from tests.proxies import buildable
 
 

@@ -19,6 +19,7 @@ from fvcore.nn.jit_handles import (
 from torch import Tensor, nn
 
 from scaling_search.protocols import Layer
+from scaling_search.threads import threads
 
 Handle = Callable[[list[Any], list[Any]], Any]
 """Counts one operator from its inputs and outputs in the graph."""
@@ -79,15 +80,11 @@ def _counted(network: nn.Module, image: Tensor) -> dict[str, Counter[str]]:
     analysis.set_op_handle(**{kind: _both(handle) for kind, handle in COUNTED.items()})
     analysis.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
     logging.getLogger("fvcore").setLevel(logging.ERROR)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # one image is too little work to share
-    try:
-        with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # the tracer's; costs measure the network once more
-            counts: dict[str, Counter[str]] = analysis.by_module_and_operator()
-            return counts
-    finally:
-        torch.set_num_threads(threads)
+    # One thread, since one image is too little work to share.
+    with threads(1), warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the tracer's; costs measure the network once more
+        counts: dict[str, Counter[str]] = analysis.by_module_and_operator()
+        return counts
 
 
 def _both(flops: Handle) -> Handle:

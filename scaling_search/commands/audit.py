@@ -9,8 +9,8 @@ import pandas as pd
 from scaling_search.audit import Asked, asked, audit, rule_as_built
 from scaling_search.commands.run_folder import Call
 from scaling_search.protocols import Cost
+from scaling_search.record.tables import write_table
 from scaling_search.scaling import DIMENSIONS, Coefficients
-from scaling_search.tables import write_table
 from scaling_search.terminal import audit_tables, say
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scaling_search.candidates import Candidate, Plan
 from scaling_search.cells import count, difference
 from scaling_search.commands.run_folder import (
     Call,
@@ -19,15 +18,16 @@ from scaling_search.commands.run_folder import (
     study_name,
     train_more,
 )
-from scaling_search.confirmation import stored_section
 from scaling_search.experiment import Experiment
-from scaling_search.results import METRICS, noise
+from scaling_search.follow_ups.confirmation import stored_section
+from scaling_search.follow_ups.tested import num_seeds_needed
+from scaling_search.planning.candidates import Candidate, Plan
+from scaling_search.record.results import METRICS, noise
+from scaling_search.record.study import LookAtTest
+from scaling_search.record.tables import write_table
 from scaling_search.scaling import REFERENCES
-from scaling_search.study import LookAtTest
-from scaling_search.tables import write_table
 from scaling_search.terminal import say, show
-from scaling_search.tested import num_seeds_needed
-from scaling_search.trial import Trial
+from scaling_search.training.trial import Trial
 
 
 def run(call: Call) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from scaling_search import confirmation
+from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.commands.retraining import train_again
 from scaling_search.commands.run_folder import (
     Call,
@@ -20,19 +20,19 @@ from scaling_search.commands.run_folder import (
     stored_names,
     study_name,
 )
-from scaling_search.conclusions import Conclusion, conclude
 from scaling_search.export.card import card, members_cells
 from scaling_search.export.contents import networks
 from scaling_search.export.family import Weights
 from scaling_search.export.known import Known, coefficients_yaml
 from scaling_search.export.members import Member, Training, members, trainings
 from scaling_search.export.onnx_files import check_packages
-from scaling_search.results import results_table, with_means
+from scaling_search.follow_ups import confirmation
+from scaling_search.follow_ups.tested import Tested
+from scaling_search.record.results import results_table, with_means
+from scaling_search.record.study import Record, Row
+from scaling_search.record.tables import read_table
 from scaling_search.scaling import phi_of
-from scaling_search.study import Record, Row
-from scaling_search.tables import read_table
 from scaling_search.terminal import say
-from scaling_search.tested import Tested
 
 LEFT_OUT = ("measured cost", "failed")
 """Columns of the card for which a terminal has no room."""

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from scaling_search import fairness
 from scaling_search.commands.run_folder import (
     Call,
     record_of,
@@ -10,9 +9,10 @@ from scaling_search.commands.run_folder import (
     study_name,
     train_more,
 )
+from scaling_search.follow_ups import fairness
 from scaling_search.plots.drawing import save
 from scaling_search.plots.fairness import section_figure
-from scaling_search.tables import write_table
+from scaling_search.record.tables import write_table
 from scaling_search.terminal import say, show
 
 

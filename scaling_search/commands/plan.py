@@ -6,20 +6,19 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from scaling_search import fairness
+from scaling_search.answer.conclusions import conclude
+from scaling_search.answer.detectable import detectable
+from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.audit import published_scalings
-from scaling_search.candidates import Plan
 from scaling_search.cells import count, difference
 from scaling_search.commands.run_folder import Call, record_of, stored_names
-from scaling_search.conclusions import conclude
-from scaling_search.detectable import detectable
-from scaling_search.diagnosis import Diagnosis
+from scaling_search.data.gathering import Announced
 from scaling_search.experiment import Experiment
-from scaling_search.gathering import Announced
-from scaling_search.price import price
+from scaling_search.follow_ups import fairness
+from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked
-from scaling_search.results import results_table
-from scaling_search.study import Record
+from scaling_search.record.results import results_table
+from scaling_search.record.study import Record
 from scaling_search.terminal import (
     plan_table,
     price_sentence,
@@ -27,8 +26,9 @@ from scaling_search.terminal import (
     scalings_sentences,
     scalings_table,
 )
-from scaling_search.timing import Timing, time_networks
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.training.price import price
+from scaling_search.training.timing import Timing, time_networks
+from scaling_search.training.trial import Trial, TrialResult
 
 
 def run(call: Call) -> None:

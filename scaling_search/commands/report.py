@@ -6,21 +6,21 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from scaling_search import confirmation, fairness, transfer
 from scaling_search import report as reporting
+from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.audit import published_family
 from scaling_search.commands.run_folder import Call, record_of, stored_names, study_name
-from scaling_search.conclusions import Conclusion, conclude
 from scaling_search.experiment import Experiment
+from scaling_search.follow_ups import confirmation, fairness, transfer
 from scaling_search.passwords import without_password
 from scaling_search.plots import families as family_plots
 from scaling_search.plots.drawing import save
 from scaling_search.plots.drift import best_by_size
 from scaling_search.plots.fairness import section_figure
-from scaling_search.results import coefficient_table, curves_table, results_table, with_means
+from scaling_search.record.results import coefficient_table, curves_table, results_table, with_means
+from scaling_search.record.study import Record, Row
+from scaling_search.record.tables import read_table, write_table
 from scaling_search.sections import Section
-from scaling_search.study import Record, Row
-from scaling_search.tables import read_table, write_table
 from scaling_search.terminal import comparison_table, say, show
 
 

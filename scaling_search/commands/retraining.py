@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from scaling_search.candidates import Candidate
 from scaling_search.cells import count
 from scaling_search.commands.run_folder import Call, logged, provenance
 from scaling_search.experiment import Experiment
 from scaling_search.export.members import COEFFICIENTS, Member, Training
 from scaling_search.hold import Hold
-from scaling_search.price import price
+from scaling_search.planning.candidates import Candidate
 from scaling_search.progress import View
+from scaling_search.record.study import Record
 from scaling_search.scaling import DIMENSIONS, Coefficients, Shares
 from scaling_search.search import Search
-from scaling_search.study import Record
 from scaling_search.terminal import price_sentence, say
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.training.price import price
+from scaling_search.training.trial import Trial, TrialResult
 
 
 def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bool:

@@ -11,23 +11,23 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from scaling_search.budget import Budget
-from scaling_search.candidates import Candidate, Plan
+from scaling_search.answer.conclusions import Conclusion, conclude
+from scaling_search.answer.stopping import Stopping
 from scaling_search.cells import count
-from scaling_search.conclusions import Conclusion, conclude
 from scaling_search.experiment import DECIDING, Experiment
 from scaling_search.hold import Hold
 from scaling_search.passwords import without_password
-from scaling_search.price import price
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.progress import View
 from scaling_search.protocols import Dataset, Sampler
-from scaling_search.results import coefficient_table, results_table
+from scaling_search.record.results import coefficient_table, results_table
+from scaling_search.record.study import Objective, Record, names
 from scaling_search.search import Search
-from scaling_search.stopping import Stopping
-from scaling_search.study import Objective, Record, names
 from scaling_search.terminal import price_sentence, say
-from scaling_search.trial import Trial, TrialResult
-from scaling_search.weights import lacks_weights
+from scaling_search.training.price import price
+from scaling_search.training.trial import Trial, TrialResult
+from scaling_search.training.weights import lacks_weights
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scaling_search.candidates import measure
 from scaling_search.commands.run_folder import (
     Call,
     Searched,
@@ -14,10 +13,11 @@ from scaling_search.commands.run_folder import (
     train_more,
 )
 from scaling_search.experiment import Experiment
-from scaling_search.ladder import family_shares, members, members_table
+from scaling_search.planning.candidates import measure
+from scaling_search.planning.ladder import family_shares, members, members_table
 from scaling_search.progress import Tracked, describe
+from scaling_search.record.tables import write_table
 from scaling_search.scaling import Shares
-from scaling_search.tables import write_table
 from scaling_search.terminal import ladder_table
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_search.budget import Budget
-from scaling_search.candidates import Plan
 from scaling_search.commands.run_folder import (
     Call,
     deciding,
@@ -19,10 +17,12 @@ from scaling_search.commands.run_folder import (
 )
 from scaling_search.files import replace_file
 from scaling_search.hold import Hold
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked
 from scaling_search.protocols import Dataset
+from scaling_search.record.tables import write_table
 from scaling_search.search import Search
-from scaling_search.tables import write_table
 
 
 def run(call: Call) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from scaling_search.candidates import Candidate, measure
 from scaling_search.commands.run_folder import (
     Call,
     Searched,
@@ -14,14 +13,15 @@ from scaling_search.commands.run_folder import (
     train_more,
 )
 from scaling_search.experiment import Experiment
-from scaling_search.ladder import members_table, placed, ten_points
+from scaling_search.follow_ups.transfer import Transferred, sentences_before, stored
+from scaling_search.planning.candidates import Candidate, measure
+from scaling_search.planning.ladder import members_table, placed, ten_points
 from scaling_search.plots.drawing import save
 from scaling_search.plots.drift import best_by_size
 from scaling_search.progress import Tracked
-from scaling_search.results import results_table
-from scaling_search.tables import write_table
+from scaling_search.record.results import results_table
+from scaling_search.record.tables import write_table
 from scaling_search.terminal import say, show
-from scaling_search.transfer import Transferred, sentences_before, stored
 
 
 def run(call: Call) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scaling_search.protocols import Architecture
+from scaling_search.threads import threads
 
 COUNTED = frozenset({"conv", "linear", "addmm", "matmul"})
 """fvcore's operators that count. Norms fold into convolutions and pooling differs between
@@ -25,17 +26,6 @@ def image_of(architecture: Architecture, number: int = 1) -> Tensor:
     """Black images (number, C, H, W) of the architecture's size."""
     size = architecture.resolution
     return torch.zeros(number, architecture.in_channels, size, size)
-
-
-@contextlib.contextmanager
-def threads(number: int) -> Iterator[None]:
-    """So many threads of torch, afterwards as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

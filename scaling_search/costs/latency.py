@@ -8,11 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from scaling_search.costs.building import built, image_of, threads
+from scaling_search.costs.building import built, image_of
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture, Sample, part
-from scaling_search.timing import wait_for
-from scaling_search.training import device_name, devices
+from scaling_search.threads import threads
+from scaling_search.training.engine import device_name, devices
+from scaling_search.training.timing import wait_for
 
 
 @part

@@ -10,7 +10,7 @@ from torch.nn import functional
 from scaling_search.costs.building import built, image_of
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture, Sample, part
-from scaling_search.training import device_name, devices
+from scaling_search.training.engine import device_name, devices
 
 
 @part

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from scaling_search.costs.building import built, checked, image_of, threads
+from scaling_search.costs.building import built, checked, image_of
 from scaling_search.protocols import Architecture, part, training_flops
+from scaling_search.threads import threads
 
 
 @part

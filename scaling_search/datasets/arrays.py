@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling_search import gathering, sources
-from scaling_search.data_cache import Part
-from scaling_search.maps import NAMES
+from scaling_search.data import gathering, sources
+from scaling_search.data.cache import Part
+from scaling_search.data.maps import NAMES
+from scaling_search.data.sources import Listing, Row, Rows
 from scaling_search.protocols import Splits, part
-from scaling_search.sources import Listing, Row, Rows
 
 AT_ONCE_BYTES = 16_000_000
 CHANNELS = (1, 3)

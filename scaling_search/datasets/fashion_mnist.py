@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from torch import Tensor
 
-from scaling_search import images
+from scaling_search.data import images
 from scaling_search.protocols import Split, Splits, part
 
 NUM_OFFICIAL_TRAIN = 60_000

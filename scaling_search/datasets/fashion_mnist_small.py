@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from scaling_search import images
+from scaling_search.data import images
 from scaling_search.protocols import Split, Splits, part
 
 FOLDER = Path(__file__).parent / "fashion_mnist_small_data"

@@ -10,10 +10,10 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from scaling_search import gathering, sources
-from scaling_search.data_cache import Part
+from scaling_search.data import gathering, sources
+from scaling_search.data.cache import Part
+from scaling_search.data.sources import Broken, Listing, Row, Rows
 from scaling_search.protocols import Splits, part
-from scaling_search.sources import Broken, Listing, Row, Rows
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 """Of files that should be pictures, in any case; others are not looked at."""

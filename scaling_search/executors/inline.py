@@ -8,8 +8,8 @@ from pydantic import Field
 
 from scaling_search.interruption import heeded
 from scaling_search.protocols import Argument, T, part
-from scaling_search.training import devices, train_trial
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.training.engine import devices, train_trial
+from scaling_search.training.trial import Trial, TrialResult
 
 
 @part

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from scaling_search import interruption
+from scaling_search.cores import usable_cores
 from scaling_search.executors.pools import Pool, Watch
-from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Argument, T, part
-from scaling_search.timing import time_training
-from scaling_search.training import devices, train_trial
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.training.engine import devices, train_trial
+from scaling_search.training.timing import time_training
+from scaling_search.training.trial import Trial, TrialResult
 
 log = logging.getLogger(__name__)
 

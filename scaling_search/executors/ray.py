@@ -16,11 +16,11 @@ from typing import Annotated, Literal, Self
 import torch
 from pydantic import AfterValidator, Field
 
+from scaling_search.cores import usable_cores
 from scaling_search.executors.ray_workers import Nodes, Workers, living_nodes, ray
-from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Argument, T, part
-from scaling_search.training import train_trial
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.training.engine import train_trial
+from scaling_search.training.trial import Trial, TrialResult
 
 UNITS = 10_000
 """Ray counts in ten-thousandths of a CPU or GPU."""

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scaling_search import data_cache
+from scaling_search.data import cache as data_cache
 from scaling_search.protocols import Argument, Dataset, Split, Splits, T
-from scaling_search.trial import Trial
+from scaling_search.training.trial import Trial
 
 log = logging.getLogger(__name__)
 

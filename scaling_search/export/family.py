@@ -21,7 +21,7 @@ from scaling_search.export.bundle import bundled
 from scaling_search.export.literals import Code, literal
 from scaling_search.export.members import Member, example
 from scaling_search.protocols import Architecture
-from scaling_search.weights import file_name
+from scaling_search.training.weights import file_name
 
 IMPORTS = {
     "dataclass": ("dataclasses", "dataclass"),

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from scaling_search.conclusions import Conclusion
+from scaling_search.answer.conclusions import Conclusion
 from scaling_search.export.family import Weights
 from scaling_search.export.members import COEFFICIENTS, Member
+from scaling_search.follow_ups.tested import Contrast, over_seeds
 from scaling_search.passwords import without_password
-from scaling_search.results import METRICS
+from scaling_search.record.results import METRICS
+from scaling_search.record.study import Objective
 from scaling_search.scaling import DIMENSIONS
 from scaling_search.sections import Section
-from scaling_search.study import Objective
-from scaling_search.tested import Contrast, over_seeds
 
 PLACES = ("path", "root", "url")
 """Options of data that say where they lie, which is nobody else's business."""

@@ -8,7 +8,7 @@ import pandas as pd
 
 from scaling_search.protocols import Architecture
 from scaling_search.scaling import Coefficients, Multipliers
-from scaling_search.weights import Facts, facts_of, file_name
+from scaling_search.training.weights import Facts, facts_of, file_name
 
 COEFFICIENTS = ("alpha", "beta", "gamma")
 

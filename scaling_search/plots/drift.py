@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.tri import Triangulation
 
+from scaling_search.answer.region import GRID, Mask, Region
 from scaling_search.plots.drawing import COLOURS, GREY, INK, Look, sheet, styled
 from scaling_search.plots.triangle import frame, place
-from scaling_search.region import GRID, Mask, Region
 from scaling_search.scaling import DIMENSIONS
 
 LOOKS: list[Look] = [

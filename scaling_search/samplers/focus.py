@@ -6,15 +6,15 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from scaling_search.design import Design, differences_from_best
-from scaling_search.fit import Surface, fit_surface
-from scaling_search.observations import Values, of_results
-from scaling_search.price import predicted_seconds
+from scaling_search.answer.design import Design, differences_from_best
+from scaling_search.answer.fit import Surface, fit_surface
+from scaling_search.answer.observations import Values, of_results
+from scaling_search.answer.region import find_region
 from scaling_search.protocols import part
-from scaling_search.region import find_region
+from scaling_search.record.study import Objective
 from scaling_search.spread import as_points
-from scaling_search.study import Objective
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.training.price import predicted_seconds
+from scaling_search.training.trial import Trial, TrialResult
 
 
 @part

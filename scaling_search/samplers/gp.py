@@ -8,9 +8,9 @@ from optuna.samplers import GPSampler
 from pydantic import Field
 
 from scaling_search.protocols import part
-from scaling_search.study import Objective
-from scaling_search.suggestions import TRIANGLE, nearest, suggestion
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.record.study import Objective
+from scaling_search.samplers.suggestions import TRIANGLE, nearest, suggestion
+from scaling_search.training.trial import Trial, TrialResult
 
 # Without greenlet it fits its starts one after the other, and says so into the live view.
 logging.getLogger("optuna._gp.batched_lbfgsb").setLevel(logging.ERROR)

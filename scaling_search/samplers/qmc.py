@@ -11,9 +11,9 @@ from optuna.trial import TrialState, create_trial
 from pydantic import Field
 
 from scaling_search.protocols import part
+from scaling_search.samplers.suggestions import SQUARE, nearest, of_lowest_seed
 from scaling_search.scaling import Shares
-from scaling_search.suggestions import SQUARE, nearest, of_lowest_seed
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.training.trial import Trial, TrialResult
 
 
 @part

@@ -7,9 +7,9 @@ from optuna.samplers import TPESampler
 from pydantic import Field
 
 from scaling_search.protocols import part
-from scaling_search.study import Objective
-from scaling_search.suggestions import SQUARE, nearest, suggestion
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.record.study import Objective
+from scaling_search.samplers.suggestions import SQUARE, nearest, suggestion
+from scaling_search.training.trial import Trial, TrialResult
 
 
 @part

@@ -8,11 +8,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from scaling_search.budget import Budget
-from scaling_search.candidates import Candidate, Found, Places, Plan
-from scaling_search.costed import Costed, kept
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Candidate, Found, Places, Plan
+from scaling_search.planning.costed import Costed, kept
+from scaling_search.planning.reachable import Range, Ranges, empty_band
 from scaling_search.protocols import Architecture, part
-from scaling_search.reachable import Range, Ranges, empty_band
 from scaling_search.scaling import DIMENSIONS, Coefficients, phi_of
 
 

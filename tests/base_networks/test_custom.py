@@ -18,11 +18,11 @@ from torch.nn import functional
 
 from scaling_search.base_networks.custom import Custom, custom
 from scaling_search.base_networks.traced import COUNTED as OPERATORS
-from scaling_search.budget import Budget
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.building import COUNTED
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.params import Params
+from scaling_search.planning.budget import Budget
 from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.base_networks import own
 from tests.base_networks.families import num_flops, num_params, only

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scaling_search.budget import Budget
 from scaling_search.cli import main
 from scaling_search.costs.flops import Flops
+from scaling_search.planning.budget import Budget
 from scaling_search.spread import largest_hole
 from tests.base_networks.families import SMALL, family
 from tests.proxies import buildable

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_search.budget import COUNTS, Budget
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.latency import Latency
 from scaling_search.costs.memory import Memory
 from scaling_search.costs.params import Params
 from scaling_search.costs.train_flops import TrainFlops
+from scaling_search.planning.budget import COUNTS, Budget
 from scaling_search.protocols import Cost, SampledCost
 from scaling_search.scaling import Multipliers
 from tests.base_networks.families import SMALL, family

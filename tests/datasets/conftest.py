@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scaling_search import gathering
-from scaling_search.batches import load
 from scaling_search.cli import main
+from scaling_search.data import gathering
+from scaling_search.training.batches import load
 
 
 @dataclass(frozen=True)

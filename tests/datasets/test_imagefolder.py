@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scaling_search import gathering
+from scaling_search.data import gathering
 from tests.datasets.pictures_of import arrays_of, folder_of, write_tree
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from scaling_search.results import VOLATILE
+from scaling_search.record.results import VOLATILE
 from tests.composed import built, composed
 from tests.datasets.conftest import Cli
 from tests.datasets.pictures_of import arrays_of, table, write_tree

@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 
 import scaling_search
-from scaling_search import data_cache, gathering
-from scaling_search.batches import load
+from scaling_search.data import cache as data_cache
+from scaling_search.data import gathering
+from scaling_search.data.maps import NOTES, SAVED, Maps
+from scaling_search.data.sources import Broken, Row
 from scaling_search.datasets import imagefolder
-from scaling_search.maps import NOTES, SAVED, Maps
 from scaling_search.protocols import Dataset
-from scaling_search.sources import Broken, Row
-from scaling_search.training import train_trial
-from scaling_search.trial import TrialResult
+from scaling_search.training.batches import load
+from scaling_search.training.engine import train_trial
+from scaling_search.training.trial import TrialResult
 from tests.datasets.pictures_of import folder_of, write_tree
 from tests.reliability.searches import SEARCH, done, rows_of, started
 from tests.tiny import tiny_trial
@@ -79,7 +80,7 @@ def test_a_training_of_no_record_takes_whatever_lies_there(own_cache: Path, tmp_
 STOPPED = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in a background
-from scaling_search import gathering
+from scaling_search.data import gathering
 from tests.datasets.pictures_of import folder_of
 gathering.SAVE_SECONDS = 0.0
 folder_of(sys.argv[1], broken='skip').check()

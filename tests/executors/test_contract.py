@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from scaling_search.cores import usable_cores
 from scaling_search.executors.inline import Inline
 from scaling_search.executors.processes import (
     TRIED,
@@ -22,10 +23,9 @@ from scaling_search.executors.processes import (
     numbers_to_try,
 )
 from scaling_search.executors.ray import Ray
-from scaling_search.measuring import usable_cores
 from scaling_search.protocols import Executor
-from scaling_search.training import train_trial
-from scaling_search.trial import Trial
+from scaling_search.training.engine import train_trial
+from scaling_search.training.trial import Trial
 from tests.composed import CONF, part
 from tests.faults import Faulty
 from tests.tiny import tiny_trial

@@ -20,15 +20,15 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from scaling_search import data_cache
+from scaling_search.cores import usable_cores
+from scaling_search.data import cache as data_cache
 from scaling_search.executors.ray import Ray, room
 from scaling_search.executors.ray_workers import Actor
 from scaling_search.interruption import EXIT_CODE
-from scaling_search.measuring import usable_cores
-from scaling_search.results import VOLATILE, curves_table, results_table
-from scaling_search.study import Record
-from scaling_search.training import train_trial
-from scaling_search.trial import Trial
+from scaling_search.record.results import VOLATILE, curves_table, results_table
+from scaling_search.record.study import Record
+from scaling_search.training.engine import train_trial
+from scaling_search.training.trial import Trial
 from tests.composed import CONF
 from tests.tiny import tiny_trial
 

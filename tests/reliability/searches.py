@@ -17,8 +17,8 @@ import optuna
 import pandas as pd
 from optuna.storages import RDBStorage
 
-from scaling_search.results import VOLATILE, results_table
-from scaling_search.study import Row, open_storage
+from scaling_search.record.results import VOLATILE, results_table
+from scaling_search.record.study import Row, open_storage
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 SEARCH = (

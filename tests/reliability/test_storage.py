@@ -38,7 +38,7 @@ IMPATIENT = (
     sys.executable,
     "-c",
     (
-        "import scaling_search.study; scaling_search.study.PATIENCE_SECONDS = 4.0; "
+        "import scaling_search.record.study; scaling_search.record.study.PATIENCE_SECONDS = 4.0; "
         "from scaling_search.cli import main; main()"
     ),
 )

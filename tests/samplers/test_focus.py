@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaling_search.budget import Budget
-from scaling_search.candidates import Candidate, Plan
+from scaling_search.answer.design import Design
+from scaling_search.answer.region import GRID
 from scaling_search.costs.flops import Flops
-from scaling_search.design import Design
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.protocols import Sampler
-from scaling_search.region import GRID
 from scaling_search.samplers.focus import Focus
 from scaling_search.samplers.grid import Grid
 from scaling_search.scaling import Shares
 from scaling_search.spread import as_points, scheffe
-from scaling_search.trial import Trial, TrialResult
+from scaling_search.training.trial import Trial, TrialResult
 from tests.proxies import buildable, small_proxy
 from tests.surfaces import Luck, Truth, around, flat
 from tests.tiny import candidate_of, ended, failed, tiny_dataset, tiny_recipe

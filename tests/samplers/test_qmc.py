@@ -8,7 +8,7 @@ import pytest
 
 from scaling_search.samplers.qmc import Qmc
 from scaling_search.spread import as_points, distances, triangle
-from scaling_search.trial import Trial
+from scaling_search.training.trial import Trial
 from tests.searches import plan, trial_of
 from tests.tiny import ended, failed
 

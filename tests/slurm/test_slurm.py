@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scaling_search.results import VOLATILE
+from scaling_search.record.results import VOLATILE
 from tests.slurm.servers import Slurm, missing, slurm
 
 SCRIPT = str(files("scaling_search") / "executors" / "ray.sbatch")

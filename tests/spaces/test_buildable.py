@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
-from scaling_search.budget import Budget
-from scaling_search.candidates import Candidate, Found, Plan
 from scaling_search.costs.flops import Flops
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Candidate, Found, Plan
 from scaling_search.protocols import CountsMany, Layer
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
 from scaling_search.spaces.buildable import Buildable

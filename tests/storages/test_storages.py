@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scaling_search.results import VOLATILE
+from scaling_search.record.results import VOLATILE
 from tests.storages.servers import PASSWORD, dashboard, postgresql, postgresql_programs
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")

@@ -1,0 +1,1 @@
+"""From the results to an answer and how sure it is."""

@@ -1,0 +1,110 @@
+"""What the residuals of a surface say: how large each kind of luck is, and whether it fits."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling_search.answer.fit import FTest, Surface, is_singular, least_squares
+from scaling_search.answer.observations import Values
+from scaling_search.spread import scheffe
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """How large each kind of luck is, and whether a quadratic surface fits.
+
+    Attributes:
+        seed_sd: Standard deviation over seeds within a network, pooled; None while no network has
+            two.
+        shared_fraction: Of the seed's variance, what all networks have in common; None where too
+            few seeds overlap.
+        network_sd: Standard deviation of networks around the surface.
+        left_out_error: Root mean square by which a surface through the other networks misses a
+            network's mean; None where no network can be spared.
+        lack_of_fit: Networks around the surface against trainings around their network; None
+            without such replicates.
+        triple_product: Whether the product of all three shares would help; None where the
+            networks do not say.
+    """
+
+    seed_sd: float | None
+    shared_fraction: float | None
+    network_sd: float
+    left_out_error: float | None
+    lack_of_fit: FTest | None
+    triple_product: FTest | None
+
+
+def diagnose(surface: Surface) -> Diagnosis:
+    """What the residuals of a surface say."""
+    data = surface.observations
+    corrected = surface.corrected()
+    networks = np.eye(len(data.candidates))[data.network]
+    dummies = np.eye(len(surface.seeds))[np.searchsorted(surface.seeds, data.seed)]
+    surface_squares, surface_rank = _residual(
+        np.hstack([scheffe(data.shares)[data.network], dummies]), corrected
+    )
+    within_squares, within_rank = _residual(networks, corrected)
+    error_squares, error_rank = _residual(np.hstack([networks, dummies]), corrected)
+    num_within, num_error = len(corrected) - within_rank, len(corrected) - error_rank
+    seed_variance = within_squares / num_within if num_within else None
+    error = error_squares / num_error if num_error else None
+    shared, lack = None, None
+    if seed_variance and error is not None and len(surface.seeds) > 1:
+        shared = max(0.0, 1 - error / seed_variance)
+    if error and error_rank > surface_rank:
+        numerator = error_rank - surface_rank
+        missed = max(0.0, surface_squares - error_squares) / numerator
+        lack = FTest.of(missed / error, numerator, num_error)
+    return Diagnosis(
+        seed_sd=None if seed_variance is None else math.sqrt(seed_variance),
+        shared_fraction=shared,
+        network_sd=surface.network_sd,
+        left_out_error=_left_out_error(surface),
+        lack_of_fit=lack,
+        triple_product=_triple_product(surface),
+    )
+
+
+def _left_out_error(surface: Surface) -> float | None:
+    """The offsets stay those of all networks; each mean is predicted without its own network."""
+    data = surface.observations
+    moved = surface.corrected() - surface.offsets[np.searchsorted(surface.seeds, data.seed)]
+    means = np.bincount(data.network, weights=moved) / data.counts
+    roots = 1 / np.sqrt(surface.variance_ratio + 1 / data.counts)
+    terms = scheffe(data.shares)
+    basis = np.linalg.qr(terms * roots[:, None])[0]
+    weighted = means * roots
+    spared = 1 - (basis**2).sum(axis=1)
+    can_go = spared > 1e-9
+    if not can_go.any():
+        return None
+    missed = (weighted - basis @ (basis.T @ weighted))[can_go] / spared[can_go] / roots[can_go]
+    return float(np.sqrt(np.mean(missed**2)))
+
+
+def _triple_product(surface: Surface) -> FTest | None:
+    data = surface.observations
+    if surface.freedom < 2:
+        return None
+    dummies = np.eye(len(surface.seeds))[np.searchsorted(surface.seeds, data.seed)][:, 1:]
+    product = data.shares.prod(axis=1)[data.network]
+    design = np.hstack([scheffe(data.shares)[data.network], dummies, product[:, None]])
+    freedom = len(design) - design.shape[1]
+    if freedom < 1 or is_singular(design / np.linalg.norm(design, axis=0).clip(1e-12)):
+        return None
+    fitted, unscaled, squares = least_squares(
+        design, surface.corrected(), data.network, surface.variance_ratio
+    )
+    error = unscaled[-1, -1] * squares / freedom
+    if error == 0:
+        return None
+    return FTest.of(float(fitted[-1] ** 2 / error), 1, surface.freedom - 1)
+
+
+def _residual(design: Values, response: Values) -> tuple[float, int]:
+    """Squares that a design leaves, and its rank."""
+    estimates, _, rank, _ = np.linalg.lstsq(design, response, rcond=1e-9)
+    left = response - design @ estimates
+    return float(left @ left), int(rank)

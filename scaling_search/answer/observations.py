@@ -1,0 +1,107 @@
+"""What the fit takes of a results table."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from scaling_search.record.study import Objective
+from scaling_search.scaling import DIMENSIONS
+from scaling_search.spread import Points
+from scaling_search.training.trial import TrialResult
+
+Values = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Trainings of networks of one cost, and those of the base network.
+
+    Attributes:
+        response: Name of the metric.
+        target: Cost that the networks should have, over the base network's.
+        candidates: Number of each network in the plan, (networks,).
+        shares: As built, (networks, 3).
+        cost_ratio: Measured cost over the base network's, (networks,).
+        network: Which network each training is of, an index into `candidates`, (trainings,).
+        seed: Of each training, (trainings,).
+        loss: What should be small, (trainings,): an accuracy comes with a minus sign.
+        base_seed: Of each training of the base network.
+        base_loss: Of each training of the base network.
+        num_failed: Trainings that failed and are in none of these.
+    """
+
+    response: str
+    target: float
+    candidates: Indices
+    shares: Points
+    cost_ratio: Values
+    network: Indices
+    seed: Indices
+    loss: Values
+    base_seed: Indices
+    base_loss: Values
+    num_failed: int
+
+    @property
+    def sign(self) -> float:
+        """What a loss is multiplied by to be the response again."""
+        return -1.0 if self.response.endswith("accuracy") else 1.0
+
+    @property
+    def counts(self) -> Indices:
+        """Trainings of each network, (networks,)."""
+        return np.bincount(self.network, minlength=len(self.candidates))
+
+    def corrected(self, slope: float) -> Values:
+        """The losses as they would be at exactly the target's cost, (trainings,).
+
+        Args:
+            slope: By how much the loss falls when the cost grows e-fold.
+        """
+        logs = np.log(self.cost_ratio / self.target)[self.network]
+        corrected: Values = self.loss + slope * logs
+        return corrected
+
+
+def of_results(
+    finished: Iterable[TrialResult], *, response: Objective, target: float
+) -> Observations:
+    """What the fit takes of trainings while a search goes on."""
+    rows = [
+        result.trial.candidate.row()
+        | {"seed": result.trial.seed, "state": result.state}
+        | {response: getattr(result.curve[-1], response) if result.curve else None}
+        for result in finished
+    ]
+    return observations(pd.DataFrame(rows), response=response, target=target)
+
+
+def observations(results: pd.DataFrame, *, response: str, target: float) -> Observations:
+    """What the fit takes of a results table: trainings that ended, of networks and of the base."""
+    if results.empty:
+        ended = results.reindex(columns=["candidate", "seed", response, "cost_ratio"])
+    else:
+        ended = results[(results["state"] == "COMPLETE") & results[response].notna()]
+    is_base = (ended["candidate"] == 0).to_numpy()
+    scaled, base = ended[~is_base], ended[is_base]
+    networks = scaled.drop_duplicates("candidate").sort_values("candidate")
+    candidates = networks["candidate"].to_numpy(dtype=np.int64)
+    shares = networks.reindex(columns=[f"{d}_share" for d in DIMENSIONS])
+    sign = -1.0 if response.endswith("accuracy") else 1.0
+    return Observations(
+        response=response,
+        target=target,
+        candidates=candidates,
+        shares=shares.to_numpy(dtype=np.float64),
+        cost_ratio=networks["cost_ratio"].to_numpy(dtype=np.float64),
+        network=np.searchsorted(candidates, scaled["candidate"].to_numpy(dtype=np.int64)),
+        seed=scaled["seed"].to_numpy(dtype=np.int64),
+        loss=sign * scaled[response].to_numpy(dtype=np.float64),
+        base_seed=base["seed"].to_numpy(dtype=np.int64),
+        base_loss=sign * base[response].to_numpy(dtype=np.float64),
+        num_failed=len(results) - len(ended),
+    )

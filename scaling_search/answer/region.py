@@ -1,0 +1,285 @@
+"""Where the best split of the cost can be: the surface's best point and its 95 % region."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
+
+from scaling_search.answer.fit import CONTRASTS, Surface, flatness
+from scaling_search.answer.observations import Values
+from scaling_search.scaling import REFERENCES, Shares
+from scaling_search.spread import Points, as_points, scheffe, triangle
+
+Mask = NDArray[np.bool_]
+
+LEVEL = 0.05
+"""The chance of an error that tests and intervals allow."""
+
+NUM_DRAWS = 4000
+"""Draws of the multivariate t behind each threshold, always the same ones."""
+
+EDGE = 0.01
+"""A share below this is none: rounding leaves as much to a dimension that was not scaled."""
+
+GRID = triangle()
+"""The points on which the region is looked at."""
+
+GRID_AREA = np.array([1, 1 / 2, 1 / 6])[(GRID == 0).sum(axis=1)] / 200
+"""Of the triangle's area the part around each point of the grid; whole inside, cut at edges."""
+
+
+def circle(distance: float) -> Points:
+    """24 steps of one distance from a point, evenly around it, (24, 3)."""
+    angles = np.arange(24)[:, None] * np.pi / 12
+    along, across = np.array([[1, -1, 0]]) / np.sqrt(2), np.array([[1, 1, -2]]) / np.sqrt(6)
+    steps = np.cos(angles) * along + np.sin(angles) * across
+    scaled: Points = distance * steps / (np.abs(steps).sum(axis=1, keepdims=True) / 2)
+    return scaled
+
+
+NEIGHBOURS = circle(0.002)
+"""Rivals close to every point. Without them an optimum between the points of the grid is hardly
+ever rejected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What was searched: the convex hull of the shares of the networks that were trained.
+
+    Attributes:
+        vertices: Corners of the hull, in order around it, (corners, 3).
+        sides: Of each side the normal over depth and width, outwards, and its offset, (sides, 3).
+        rivals: What a point must not be beaten by: points of the grid, networks and references.
+    """
+
+    vertices: Points
+    sides: Values
+    rivals: Points
+
+    @classmethod
+    def of(cls, shares: Points) -> "Searched":
+        """The hull of some networks' shares, which do not lie on one line."""
+        hull = ConvexHull(shares[:, :2])
+        empty = cls(shares[hull.vertices], hull.equations, shares[:0])
+        named = np.vstack([GRID, as_points(list(REFERENCES.values()))])
+        return cls(empty.vertices, empty.sides, np.vstack([named[empty.holds(named)], shares]))
+
+    def holds(self, points: Points) -> Mask:
+        """Which points lie inside or on the edge, (points,)."""
+        outside: Mask = self.outside(points) <= 1e-9
+        return outside
+
+    def outside(self, points: Points) -> Values:
+        """How far points lie beyond the side that they are farthest out of; negative inside."""
+        beyond: Values = (points[:, :2] @ self.sides[:, :2].T + self.sides[:, 2]).max(axis=1)
+        return beyond
+
+
+def best_point(surface: Surface) -> Shares:
+    """The point of the smallest fitted loss in all that was searched, exactly."""
+    one, two, three, product, left, right = surface.coefficients
+    curvature = np.array(
+        [[-2 * left, product - left - right], [product - left - right, -2 * right]]
+    )
+    slopes = np.array([one - three + left, two - three + right])
+    searched = Searched.of(surface.searched)
+    options = [searched.vertices]
+    if np.linalg.eigvalsh(curvature)[0] > 0:
+        depth, width = np.linalg.solve(curvature, -slopes)
+        inside = np.array([[depth, width, 1 - depth - width]])
+        options.append(inside[searched.holds(inside)])
+    starts, ends = searched.vertices, np.roll(searched.vertices, -1, axis=0)
+    at_start, halfway, at_end = (surface.loss(p) for p in (starts, (starts + ends) / 2, ends))
+    bend = 2 * (at_start + at_end - 2 * halfway)
+    place = np.full(len(starts), 0.0)
+    np.divide(3 * at_start + at_end - 4 * halfway, 2 * bend, out=place, where=bend > 0)
+    options.append(starts + np.clip(place, 0, 1)[:, None] * (ends - starts))
+    points = np.vstack(options)
+    best = points[surface.loss(points).argmin()]
+    # On an edge rounding may leave a share just below 0.
+    best = np.where(np.abs(best) < 1e-12, 0.0, best)
+    return Shares(*(best / best.sum()).tolist())
+
+
+def thresholds(surface: Surface, points: Points, *, level: float = LEVEL) -> Values:
+    """How many standard errors a rival must lead each point by to leave it out, (points,).
+
+    The 95 % quantile (1 - ``level``) of the largest lead over all rivals when the truth is flat,
+    over draws of the design's multivariate t. Every lead less so many errors is a bound that holds
+    for all rivals at once; the same from above.
+    """
+    return design_thresholds(
+        surface.covariance, surface.freedom, surface.searched, points, level=level
+    )
+
+
+def design_thresholds(
+    covariance: Values, freedom: int, searched: Points, points: Points, *, level: float = LEVEL
+) -> Values:
+    """The same for a design whose trainings have not been done, (points,).
+
+    Args:
+        covariance: Of the surface's six coefficients in any unit, (6, 6).
+        freedom: Degrees of freedom behind it.
+        searched: Points whose hull is searched, (points searched, 3).
+        points: Where.
+        level: The chance of an error.
+    """
+    root = _root(covariance)
+    # The scale drops out: equal designs share one computation.
+    root = np.round(root / np.abs(root).max(), 7) + 0.0
+    keys = (np.ascontiguousarray(array).tobytes() for array in (points, searched, root))
+    return _thresholds(*keys, freedom, level)
+
+
+def leads(surface: Surface, points: Points) -> Values:
+    """The largest lead of a rival over each point, in standard errors of the lead, (points,)."""
+    searched = Searched.of(surface.searched)
+    contrasts = _contrasts(points, searched)
+    errors = np.linalg.norm(contrasts @ _root(surface.covariance), axis=2)
+    gains = -contrasts @ (CONTRASTS @ surface.coefficients)
+    ratios = np.divide(gains, errors, out=np.zeros_like(gains), where=errors > 0)
+    largest: Values = ratios.max(axis=1)
+    return largest
+
+
+def in_region(surface: Surface, points: Points, *, level: float = LEVEL) -> Mask:
+    """Which points of what was searched can be the best, with 95 % confidence, (points,).
+
+    All of them while the surface may be flat. ``level`` is the chance of an error, 1 - 0.95.
+    """
+    mask = Searched.of(surface.searched).holds(points)
+    if mask.any() and flatness(surface).p_value < level:
+        found = leads(surface, points[mask])
+        # Most points are beyond every threshold, so that theirs need not be known.
+        is_near = found <= _highest_threshold(surface.freedom, level)
+        mask[mask] = is_near
+        if is_near.any():
+            mask[mask] = found[is_near] <= thresholds(surface, points[mask], level=level)
+    return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The points that can be the best.
+
+    Attributes:
+        best: The smallest fitted loss; a guess while `is_everything`.
+        is_everything: Whether the surface may be flat, so that nothing is left out.
+        mask: Which points of `GRID` are in the region, (231,).
+        searched: Which of them were searched, (231,).
+        networks: Which networks of the observations are in the region, (networks,).
+        low: The smallest share of each dimension in the region.
+        high: The largest share of each dimension in the region.
+        is_at_edge: Whether the best point lies on an edge of the triangle: a share below `EDGE`.
+        is_at_limit: Whether it lies at the limit of what was searched, beyond which there is more
+            of the triangle.
+    """
+
+    best: Shares
+    is_everything: bool
+    mask: Mask
+    searched: Mask
+    networks: Mask
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+    is_at_edge: bool
+    is_at_limit: bool
+
+    @property
+    def area(self) -> float:
+        """Part of the triangle; 0 where the region falls between the points of the grid."""
+        return float(GRID_AREA[self.mask].sum())
+
+    @property
+    def searched_area(self) -> float:
+        """Part of the triangle that was searched."""
+        return float(GRID_AREA[self.searched].sum())
+
+
+def find_region(surface: Surface) -> Region:
+    """The best point and all that can be better than it looks."""
+    shares = surface.observations.shares
+    searched = Searched.of(surface.searched)
+    best = best_point(surface)
+    points = np.vstack([GRID, shares, as_points(list(REFERENCES.values()))])
+    mask = in_region(surface, points)
+    # The best point belongs to it, however narrow the region is.
+    extent = np.vstack([points[mask], as_points([best])])
+    low, high = extent.min(axis=0).tolist(), extent.max(axis=0).tolist()
+    return Region(
+        best=best,
+        is_everything=flatness(surface).p_value >= LEVEL,
+        mask=mask[: len(GRID)],
+        searched=searched.holds(GRID),
+        networks=mask[len(GRID) : len(GRID) + len(shares)],
+        low=(low[0], low[1], low[2]),
+        high=(high[0], high[1], high[2]),
+        is_at_edge=min(best) < EDGE,
+        is_at_limit=_is_at_limit(best, searched.vertices),
+    )
+
+
+def _is_at_limit(best: Shares, vertices: Points) -> bool:
+    """Whether a point lies on a side of the hull that is no part of the triangle's edge."""
+    ends, point = np.roll(vertices, -1, axis=0), as_points([best])
+    detour = sum(np.linalg.norm(side, axis=1) for side in (point - vertices, ends - point))
+    is_on_side = detour - np.linalg.norm(ends - vertices, axis=1) < 1e-12
+    is_edge = (np.maximum(vertices, ends) < EDGE).any(axis=1)
+    return bool((is_on_side & ~is_edge).any())
+
+
+def _root(covariance: Values) -> Values:
+    """A square root of the contrasts' covariance, (5, 5), from that of the six coefficients."""
+    return np.linalg.cholesky(CONTRASTS @ covariance @ CONTRASTS.T).astype(np.float64)
+
+
+def _contrasts(points: Points, searched: Searched) -> Values:
+    """Terms of every rival less those of every point, (points, rivals + 24, 5).
+
+    Multiplied with the five contrasts they give the rival's loss less the point's. Neighbours
+    outside of what was searched are no rivals: zeros.
+    """
+    neighbours = points[:, None, :] + NEIGHBOURS
+    flat = neighbours.reshape(-1, 3)
+    near = scheffe(flat).reshape(len(points), len(NEIGHBOURS), -1)
+    own = scheffe(points)[:, None, :]
+    near = np.where(searched.holds(flat).reshape(len(points), -1, 1), near, own)
+    far = np.broadcast_to(scheffe(searched.rivals), (len(points), len(searched.rivals), 6))
+    differences: Values = (np.concatenate([far, near], axis=1) - own)[:, :, [0, 1, 3, 4, 5]]
+    # What rounding leaves of a point's difference from itself has no direction.
+    differences[np.abs(differences).max(axis=2) < 1e-12] = 0
+    return differences
+
+
+@lru_cache(maxsize=256)
+def _draws(freedom: int) -> NDArray[np.float32]:
+    """Draws of a multivariate t with unit scale, (5, draws)."""
+    stream = np.random.default_rng(0)
+    normal = stream.standard_normal((len(CONTRASTS), NUM_DRAWS))
+    spread = np.sqrt(stream.chisquare(freedom, NUM_DRAWS) / freedom)
+    return (normal / spread).astype(np.float32)
+
+
+@lru_cache(maxsize=256)
+def _highest_threshold(freedom: int, level: float) -> float:
+    """What no threshold exceeds: that of all directions at once, with room for rounding."""
+    lengths = np.linalg.norm(_draws(freedom), axis=0)
+    return 1.001 * float(np.quantile(lengths, 1 - level))
+
+
+@lru_cache(maxsize=256)
+def _thresholds(points: bytes, shares: bytes, root: bytes, freedom: int, level: float) -> Values:
+    """The thresholds of points; arrays come as bytes, to be looked up by."""
+    searched = Searched.of(np.frombuffer(shares).reshape(-1, 3))
+    contrasts = _contrasts(np.frombuffer(points).reshape(-1, 3), searched)
+    directions = contrasts @ np.frombuffer(root).reshape(len(CONTRASTS), -1)
+    lengths = np.linalg.norm(directions, axis=2, keepdims=True)
+    units = np.divide(directions, lengths, out=np.zeros_like(directions), where=lengths > 0)
+    draws = _draws(freedom)
+    largest = np.stack([(rivals @ draws).max(axis=0) for rivals in units.astype(np.float32)])
+    found: Values = np.quantile(largest, 1 - level, axis=1).astype(np.float64)
+    found.setflags(write=False)
+    return found

@@ -1,0 +1,166 @@
+"""What people's own images offer to be read: labels and splits, then one picture after another."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_search.cores import usable_cores
+from scaling_search.data import pictures
+from scaling_search.protocols import Dataset
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class Row(NamedTuple):
+    """One image that was read.
+
+    Attributes:
+        digest: SHA-256 of what it was read from.
+        pixels: uint8 (C, H, W) at the dataset's resolution.
+        shorter: Its shorter side as it lies there, in pixels.
+    """
+
+    digest: bytes
+    pixels: NDArray[np.uint8]
+    shorter: int
+
+
+class Broken(NamedTuple):
+    """One image that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+Rows = Generator[Row | Broken, None, None]
+"""Images in order; closing it ends the threads that read."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What there is to read.
+
+    Attributes:
+        classes: Names of the classes by their labels.
+        labels: Of the images (N,) of each split that is ready, in the order of `NAMES`; all under
+            ``train`` where none is.
+        items: What the dataset finds the images by, in that order, if it needs it.
+    """
+
+    classes: tuple[str, ...]
+    labels: dict[str, NDArray[np.int64]]
+    items: tuple[str, ...] = ()
+
+    @property
+    def num_images(self) -> int:
+        """Of all splits."""
+        return sum(map(len, self.labels.values()))
+
+
+class Source(Dataset, Protocol):
+    """A dataset of people's own images; `gathering` does the rest."""
+
+    @property
+    def path(self) -> str | None:
+        """Where they lie."""
+
+    @property
+    def val_share(self) -> float:
+        """The part of the training images to choose on, where no split is ready."""
+
+    @property
+    def test_share(self) -> float:
+        """The part to report on, where no split is ready."""
+
+    @property
+    def split_seed(self) -> int:
+        """Of the draw of both."""
+
+    @property
+    def broken(self) -> Literal["fail", "skip"]:
+        """What to do about images that cannot be read."""
+
+    def stamp(self) -> Iterator[object]:
+        """What changes when what lies there does, quickly told: names, sizes, times."""
+
+    def listing(self) -> Listing:
+        """Labels and splits of all images; none of them is read."""
+
+    def rows(self, listing: Listing, *, first: int = 0) -> Rows:
+        """All images from one on, in the order of the listing, few at a time in memory."""
+
+    def sample(self, listing: Listing, count: int) -> Rows:
+        """Some images, from everywhere if that is quick."""
+
+
+def in_order(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made, None, None]:
+    """What threads make of the items, in their order; few are in memory at a time.
+
+    Threads do: Pillow, hashlib and torch work without Python's lock.
+    """
+    workers = usable_cores()
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(make, item))
+                if len(waiting) > 8 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def row_of(source: Source, name: str, content: bytes) -> Row | Broken:
+    """The picture of a file."""
+    try:
+        pixels, shorter = pictures.square(content, source.in_channels, source.resolution)
+    except pictures.BrokenError as error:
+        return Broken(name, str(error))
+    return Row(hashlib.sha256(content).digest(), pixels, shorter)
+
+
+def refused(key: str, source: Source, wanted: int) -> ValueError:
+    """The error for an option that is not what lies there."""
+    got = getattr(source, key)
+    return ValueError(
+        f"dataset.{key} must be {wanted} as in {source.path!r}, got {got}; "
+        f"add dataset.{key}={wanted}"
+    )
+
+
+def check_shares(val_share: float, test_share: float) -> None:
+    """Looks whether something is left to train on.
+
+    Raises:
+        ValueError: Nothing is.
+    """
+    if val_share + test_share >= 1:
+        raise ValueError(
+            f"dataset.val_share and dataset.test_share must sum to less than 1, got {val_share} "
+            f"and {test_share}; make one of them smaller"
+        )
+
+
+def existing(source: Source, remedy: str) -> Path:
+    """The place that ``dataset.path`` names.
+
+    Raises:
+        RuntimeError: It is not given, or nothing is there.
+    """
+    if source.path is None:
+        raise RuntimeError("dataset.path must be given, got null; add dataset.path=PATH")
+    place = Path(source.path).expanduser()
+    if not place.exists():
+        raise RuntimeError(f"dataset.path must be there, got {source.path!r}; {remedy}")
+    return place.resolve()

@@ -1,0 +1,310 @@
+"""The surface over several sizes: one model of all, how the best moves, and what can be found."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from scaling_search.answer.fit import (
+    NUM_TERMS,
+    FTest,
+    Surface,
+    is_singular,
+    least_squares,
+    restricted_ratio,
+)
+from scaling_search.answer.observations import Indices, Observations, Values
+from scaling_search.answer.power import smallest_difference
+from scaling_search.answer.region import (
+    GRID,
+    LEVEL,
+    Region,
+    Searched,
+    best_point,
+    find_region,
+    in_region,
+)
+from scaling_search.scaling import Shares
+from scaling_search.spread import Points, as_points, scheffe, triangle
+
+CHANGING = np.eye(NUM_TERMS)[[0, 1, 3, 4, 5]]
+"""The five of the six terms that may change with the size; a level for each size is the sixth."""
+
+GRID_STEP, FINE_STEP = 0.05, 0.02
+"""Distances of the points of `GRID`, and of those on which a region's ends are looked for."""
+
+FINE = triangle(FINE_STEP)
+
+FEWEST_PLACES = "the networks of the larger sizes must be spread over the triangle"
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Trainings of all sizes in one design.
+
+    Attributes:
+        sizes: Costs over the base network's, ascending, the search's first.
+        terms: Of each network: six terms, a level for each size but the first, five terms times
+            log2 of the size over the first, (networks, terms).
+        design: Of each training: the terms of its network and an offset for each seed but the
+            first, over their mean, (trainings, columns).
+        response: Losses as they would be at exactly their size's cost, (trainings,).
+        network: Which network each training is of, an index into `terms`, (trainings,).
+    """
+
+    sizes: tuple[float, ...]
+    terms: Values
+    design: Values
+    response: Values
+    network: Indices
+
+    @classmethod
+    def of(cls, surface: Surface, larger: Sequence[Observations]) -> "Pool":
+        """The search's trainings and those of larger sizes, ascending.
+
+        Raises:
+            ValueError: They cannot tell how the surface changes.
+        """
+        parts = [surface.observations, *larger]
+        _check(parts)
+        sizes = np.array([part.target for part in parts])
+        steps = np.log2(sizes / sizes[0])
+        counts = [len(part.shares) for part in parts]
+        blocks = []
+        for i, (part, step) in enumerate(zip(parts, steps, strict=True)):
+            levels = np.zeros((len(part.shares), len(larger)))
+            levels[:, i - 1 : i] = 1.0
+            six = scheffe(part.shares)
+            blocks.append(np.hstack([six, levels, step * six @ CHANGING.T]))
+        before = np.cumsum([0, *counts[:-1]])
+        network = np.concatenate([p.network + b for p, b in zip(parts, before, strict=True)])
+        terms = np.vstack(blocks)
+        seeds, columns = np.unique(np.concatenate([p.seed for p in parts]), return_inverse=True)
+        dummies = np.eye(len(seeds))[columns][:, 1:]
+        pool = cls(
+            sizes=tuple(sizes.tolist()),
+            terms=terms,
+            design=np.hstack([terms[network], dummies - dummies.mean(axis=0)]),
+            response=np.concatenate([part.corrected(surface.slope) for part in parts]),
+            network=network,
+        )
+        if is_singular(terms) or is_singular(pool.design) or pool.freedom < 1:
+            raise ValueError(
+                f"{FEWEST_PLACES}, got {sum(counts[1:])} in too few places; "
+                "add sizes to transfer.phis, or take a wider candidates.tolerance"
+            )
+        return pool
+
+    @property
+    def freedom(self) -> int:
+        """Networks less coefficients without those of seeds, as for the search's surface."""
+        num_networks, num_terms = self.terms.shape
+        return int(num_networks - num_terms)
+
+    def surface_terms(self, size: float) -> Values:
+        """What turns the coefficients of `terms` into the six of a size, (6, terms)."""
+        levels = np.zeros((NUM_TERMS, len(self.sizes) - 1))
+        place = self.sizes.index(size)
+        levels[:3, place - 1 : place] = 1.0  # shares sum to 1: a level is in each linear term
+        step = math.log2(size / self.sizes[0])
+        return np.hstack([np.eye(NUM_TERMS), levels, step * CHANGING.T])
+
+
+def _check(parts: Sequence[Observations]) -> None:
+    """Says which size has too few networks to have a hull."""
+    if len(parts) < 2:
+        raise ValueError(f"{FEWEST_PLACES}, got none with a finished training; train them")
+    for part in parts[1:]:
+        if is_singular(np.hstack([np.ones((len(part.shares), 1)), part.shares[:, :2]])):
+            raise ValueError(
+                f"{FEWEST_PLACES}, got {len(part.shares)} on a line at {part.target:g}x; "
+                "take a wider candidates.tolerance"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """The surface at each size by one model of all trainings.
+
+    Attributes:
+        surfaces: One for each size, ascending, the search's first; what was searched is what all
+            sizes reach.
+        test: Whether the shape of the surface changes with the size.
+    """
+
+    surfaces: tuple[Surface, ...]
+    test: FTest
+
+
+def fit_sizes(surface: Surface, larger: Sequence[Observations]) -> Sizes:
+    """How the surface of a search changes with the size.
+
+    One model of all trainings: six terms, a level for each size but the search's, five terms times
+    log2 of the size over the search's, an offset of each seed, a random effect of each network.
+    Losses are corrected to exactly their size's cost with the slope of the search. The F-test is
+    that of the five.
+
+    Args:
+        surface: Of the search.
+        larger: Trainings of larger sizes, ascending.
+
+    Raises:
+        ValueError: They cannot tell.
+    """
+    pool = Pool.of(surface, larger)
+    ratio = restricted_ratio(pool.design, pool.response, pool.network)
+    estimates, unscaled, squares = least_squares(pool.design, pool.response, pool.network, ratio)
+    # Rounding leaves so much of a surface without noise; less would be read as certainty.
+    smallest = (16 * np.finfo(float).eps * float(np.abs(pool.response).max())) ** 2
+    variance = max(squares / (len(pool.design) - pool.design.shape[1]), smallest)
+    num_terms = pool.terms.shape[1]
+    estimates, covariance = estimates[:num_terms], variance * unscaled[:num_terms, :num_terms]
+    parts = (surface.observations, *larger)
+    common = _common([Searched.of(data.shares) for data in parts])
+    surfaces = []
+    for data in parts:
+        terms = pool.surface_terms(data.target)
+        surfaces.append(
+            replace(
+                surface,
+                observations=data,
+                coefficients=terms @ estimates,
+                covariance=terms @ covariance @ terms.T,
+                variance_ratio=ratio,
+                residual_variance=variance,
+                freedom=pool.freedom,
+                searched=common,
+            )
+        )
+    num_changes = len(CHANGING)
+    changes, spread = estimates[-num_changes:], covariance[-num_changes:, -num_changes:]
+    statistic = float(changes @ np.linalg.solve(spread, changes)) / num_changes
+    return Sizes(tuple(surfaces), FTest.of(statistic, num_changes, pool.freedom))
+
+
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """How the best split moves from the search's size to the largest.
+
+    Attributes:
+        regions: The best point of each size and all that can be the best, by size, ascending.
+        moved: Shares of the best split at the largest size less those at the search's.
+        low: Of each share the lower end of the drift's interval, of at least 95 %.
+        high: The upper end of it.
+    """
+
+    regions: Mapping[float, Region]
+    moved: tuple[float, float, float]
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+
+
+def find_drift(sizes: Sizes) -> Drift:
+    """How the best split moves, with an interval of at least 95 %.
+
+    The best split of the search's size lies with 97.5 % in its region of that level, that of the
+    largest size in its own, so that both do with 95 % (Bonferroni). The drift is then a difference
+    of a point of one and a point of the other, and the interval goes from the smallest to the
+    largest such difference. It holds for all three shares at once. Regions are looked at on points
+    0.02 apart, and each end is moved on by as much.
+    """
+    first, last = sizes.surfaces[0], sizes.surfaces[-1]
+    (low, high), (last_low, last_high) = _extent(first), _extent(last)
+    regions = {surface.observations.target: find_region(surface) for surface in sizes.surfaces}
+    one, other = (as_points([regions[s.observations.target].best])[0] for s in (first, last))
+    return Drift(
+        regions,
+        moved=_three(other - one),
+        low=_three(last_low - high),
+        high=_three(last_high - low),
+    )
+
+
+def _three(values: Values) -> tuple[float, float, float]:
+    depth, width, resolution = (values.round(9) + 0.0).tolist()
+    return depth, width, resolution
+
+
+def _extent(surface: Surface) -> tuple[Values, Values]:
+    """The smallest and the largest shares that the best split has with 97.5 %."""
+    held = np.vstack(
+        [GRID[in_region(surface, GRID, level=LEVEL / 2)], as_points([best_point(surface)])]
+    )
+    low, high = held.min(axis=0), held.max(axis=0)
+    away = np.maximum(low - FINE, FINE - high)
+    beyond = FINE[((away > 0) & (away < GRID_STEP)).any(axis=1)]
+    held = np.vstack([held, beyond[in_region(surface, beyond, level=LEVEL / 2)]])
+    return (
+        np.maximum(held.min(axis=0) - FINE_STEP, surface.searched.min(axis=0)),
+        np.minimum(held.max(axis=0) + FINE_STEP, surface.searched.max(axis=0)),
+    )
+
+
+def _common(hulls: Sequence[Searched]) -> Points:
+    """Corners of what lies in all of some hulls, (corners, 3).
+
+    Source: Sutherland & Hodgman 1974: one hull is cut by each side of the others.
+    """
+    corners = hulls[0].vertices
+    for side in np.vstack([hull.sides for hull in hulls[1:]]):
+        beyond = corners[:, :2] @ side[:2] + side[2]
+        kept = []
+        for i, (corner, out) in enumerate(zip(corners, beyond, strict=True)):
+            other, other_out = corners[i - 1], beyond[i - 1]
+            if (out > 1e-9) != (other_out > 1e-9):
+                kept.append(corner + (other - corner) * out / (out - other_out))
+            if out <= 1e-9:
+                kept.append(corner)
+        corners = np.array(kept).reshape(-1, 3)
+    sides = corners[1:] - corners[:1]
+    if len(corners) < 3 or np.linalg.svd(sides, compute_uv=False)[1] < 0.01:
+        raise ValueError(
+            "all sizes must reach some splits in common, got none; take a smaller "
+            "transfer.phis, or a base network with a lower resolution"
+        )
+    return corners
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a design finds of how a difference between two splits changes with the size.
+
+    Attributes:
+        names: Of both splits.
+        smallest: The smallest change, from the search's size to the largest, that is found with
+            probability 0.8, in units of the response.
+        now: The difference at the search's size: the first's loss less the second's.
+    """
+
+    names: tuple[str, str]
+    smallest: float
+    now: float
+
+
+def smallest_changes(
+    surface: Surface, larger: Sequence[Observations], points: Mapping[str, Shares]
+) -> list[Change]:
+    """The smallest change that is found for each pair of points, the smallest first.
+
+    Found means that the contrast's t-test at 5 % finds it; seeds and networks vary as the surface
+    says. Losses of the larger sizes are not looked at.
+
+    Raises:
+        ValueError: The design cannot tell.
+    """
+    pool = Pool.of(surface, larger)
+    blank = np.zeros(len(pool.design))
+    covariance = least_squares(pool.design, blank, pool.network, surface.variance_ratio)[1]
+    end = pool.terms.shape[1]
+    spread = covariance[end - len(CHANGING) : end, end - len(CHANGING) : end]
+    step = math.log2(pool.sizes[-1] / pool.sizes[0])
+    changes = []
+    for (one, first), (other, second) in combinations(points.items(), 2):
+        terms = (scheffe(as_points([first])) - scheffe(as_points([second])))[0]
+        contrast = step * CHANGING @ terms
+        error = math.sqrt(surface.residual_variance * float(contrast @ spread @ contrast))
+        smallest = smallest_difference(error, pool.freedom)
+        changes.append(Change((one, other), smallest, float(terms @ surface.coefficients)))
+    return sorted(changes, key=lambda change: change.smallest)

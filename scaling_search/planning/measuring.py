@@ -1,0 +1,93 @@
+"""Measures the cost of built networks, in processes where that is sooner."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from scaling_search.cores import usable_cores
+from scaling_search.protocols import Architecture, Cost
+
+START_SECONDS = 3.0
+"""What a process takes before its first network: 1.7 s of imports, 5 s beside other work."""
+
+FEWEST_EACH = 4
+"""Networks that a process must have to measure."""
+
+
+def measured(
+    networks: Sequence[Architecture], cost: Cost, *, start_seconds: float = START_SECONDS
+) -> Iterator[Architecture]:
+    """Yields the networks in their order, each once it is built and measured.
+
+    The first is measured here, and what it took decides where the others are: a small plan starts
+    no process.
+
+    Args:
+        networks: What to measure.
+        cost: How.
+        start_seconds: What a process takes before its first network.
+
+    Raises:
+        RuntimeError: A measured cost is not its closed form.
+    """
+    # A processor's seconds: beside other work the clock's would promise more than there is.
+    started, seconds = time.process_time(), 0.0
+    for network in networks[:1]:
+        cost.measure(network)
+        seconds = time.process_time() - started
+        yield network
+    rest = networks[1:]
+    workers = num_workers(len(rest), seconds, start_seconds)
+    if workers > 1:
+        try:
+            for network in _by_processes(workers, rest, cost):
+                yield network
+                rest = rest[1:]
+        except BrokenProcessPool:
+            pass  # processes cannot start from here, or one was killed: the rest is measured here
+    for network in rest:
+        cost.measure(network)
+        yield network
+
+
+def num_workers(num_networks: int, seconds: float, start_seconds: float) -> int:
+    """How many processes to start for networks that take so long each; 1 for none but this.
+
+    They must save twice the seconds of their start, since their shares are never quite equal.
+    """
+    workers = max(1, min(usable_cores(), num_networks // FEWEST_EACH))
+    saved = num_networks * seconds * (1 - 1 / workers)
+    return workers if saved > 2 * start_seconds else 1
+
+
+def _by_processes(
+    workers: int, networks: Sequence[Architecture], cost: Cost
+) -> Iterator[Architecture]:
+    # spawn: a forked torch may hold locks.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent)
+    try:
+        handed = [pool.submit(cost.measure, network) for network in networks]
+        for network, future in zip(networks, handed, strict=True):
+            future.result()
+            yield network
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _leave_with_parent() -> None:
+    """Leaves interrupts to the parent, and ends this process when that is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="watch-parent").start()

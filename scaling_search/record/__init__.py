@@ -1,0 +1,1 @@
+"""What is kept of trainings: the study, and tables made of it."""

@@ -1,0 +1,101 @@
+"""Where a long training is, kept in a file to go on from."""
+
+import contextlib
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+from scaling_search.files import replace_file
+from scaling_search.training.steps import Steps
+from scaling_search.training.trial import Epoch, Trial
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """How far a training is. A checkpoint holds it and the state of its steps, and no code.
+
+    Attributes:
+        curve: Epochs that have ended.
+        train_seconds: Wall time of the steps so far, earlier attempts' that count included.
+        seconds_before: Wall time of all that earlier attempts did until their checkpoint.
+    """
+
+    def __init__(self, trial: Trial, steps: Steps, where: str) -> None:
+        """Begins at the first step.
+
+        Args:
+            trial: What is trained.
+            steps: Of this training.
+            where: What else its bits depend on, such as versions and device.
+        """
+        self.curve: list[Epoch] = []
+        self.seconds_before = 0.0
+        self._trial, self._steps, self._where = trial, steps, where
+        self._train_seconds = 0.0
+        self._since: float | None = None
+        self._began = time.perf_counter()
+        self._minutes = trial.recipe.checkpoint_minutes or math.inf
+        self._due = self._began + 60 * self._minutes
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds, those of an epoch that is under way too."""
+        now = 0.0 if self._since is None else time.perf_counter() - self._since
+        return self._train_seconds + now
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """What is done here counts as training."""
+        self._since = time.perf_counter()
+        yield
+        self._train_seconds, self._since = self.train_seconds, None
+
+    def keep_if_due(self) -> None:
+        """Writes a checkpoint where the last is too old; a training goes on without one."""
+        path = self._trial.checkpoint
+        if path is None or time.perf_counter() < self._due:
+            return
+        from safetensors.torch import save  # noqa: PLC0415  # only long trainings need it
+
+        facts = {
+            "identity": self._identity(),
+            "taken": self._steps.taken,
+            "curve": [asdict(epoch) for epoch in self.curve],
+            "train_seconds": self.train_seconds,
+            "seconds": self.seconds_before + time.perf_counter() - self._began,
+        }
+        try:
+            replace_file(path, save(self._steps.state(), {"facts": json.dumps(facts)}))
+        except RuntimeError as error:
+            log.warning("no checkpoint: %s", error)
+        self._due = time.perf_counter() + 60 * self._minutes
+
+    def restore(self) -> None:
+        """Goes on from the checkpoint, if there is one of this very training."""
+        path = self._trial.checkpoint
+        if path is None or not path.is_file():
+            return
+        from safetensors import SafetensorError, safe_open  # noqa: PLC0415  # as above
+
+        try:
+            with safe_open(path, "pt") as file:
+                facts = json.loads(file.metadata()["facts"])
+                if facts["identity"] != self._identity():
+                    log.info("%s is of a training under other conditions", path.name)
+                    return
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be read, the training begins anew: %s", path.name, error)
+            return
+        self._steps.restore(state, facts["taken"])
+        self.curve = [Epoch(**epoch) for epoch in facts["curve"]]
+        self._train_seconds, self.seconds_before = facts["train_seconds"], facts["seconds"]
+
+    def _identity(self) -> str:
+        trial = self._trial
+        recipe = replace(trial.recipe, checkpoint_minutes=None)
+        return f"{trial.key} {recipe} {trial.dataset.fingerprint()} {self._where}"

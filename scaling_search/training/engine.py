@@ -1,0 +1,264 @@
+"""One network, one seed, one device: from a trial to its result."""
+
+import contextlib
+import ctypes
+import functools
+import gc
+import math
+import platform
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scaling_search.protocols import Split
+from scaling_search.threads import threads
+from scaling_search.training.batches import Loaded, load
+from scaling_search.training.checkpoints import Progress
+from scaling_search.training.recipe import Recipe
+from scaling_search.training.steps import Steps, autocast
+from scaling_search.training.trial import Epoch, TestScores, Trial, TrialResult
+from scaling_search.training.weights import keep_weights
+
+VERSIONS = f"python {platform.python_version()}, torch {torch.__version__}"
+EVALUATED_AT_ONCE = 500
+"""Images in a batch of evaluation: enough to fill a device, few enough for its memory."""
+
+KEPT_BYTES = 1 << 30
+"""Freed memory that a process on a CPU keeps for its next step."""
+
+
+def train_trial(trial: Trial, device: str) -> TrialResult:
+    """The result of a trial on a device (``cpu``, ``cuda:1``, ``mps``).
+
+    The same trial gives the same bits on a CPU, in whatever process, and on one kind of CUDA
+    device with ``recipe.deterministic``. Where the device's memory does not hold a batch, the
+    training begins again with the batch in two parts, then four, and so on. What goes wrong is a
+    result too.
+    """
+    started = time.perf_counter()
+    try:
+        with settings(trial.recipe, device):
+            result = _trained_in_memory(trial, device)
+    except Exception as error:  # noqa: BLE001 - a failed training is a row, never the end
+        result = TrialResult(
+            trial,
+            "FAIL",
+            reason=f"{type(error).__name__}: {error}".splitlines()[0],
+            traceback=traceback.format_exc(),
+        )
+    before = 0.0 if math.isnan(result.total_seconds) else result.total_seconds
+    return replace(
+        result,
+        total_seconds=before + time.perf_counter() - started,
+        device=device_name(device),
+        host=socket.gethostname(),
+        versions=VERSIONS,
+    )
+
+
+@contextlib.contextmanager
+def settings(recipe: Recipe, device: str) -> Iterator[None]:
+    """One thread on a CPU, where two give other bits; deterministic kernels where asked."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    with contextlib.ExitStack() as stack:
+        if device == "cpu":
+            _keep_freed_memory()
+            stack.enter_context(threads(1))
+        elif device.startswith("cuda"):
+            stack.enter_context(torch.cuda.device(device))
+            torch.cuda.reset_peak_memory_stats(device)
+            torch.use_deterministic_algorithms(recipe.deterministic)
+            torch.backends.cudnn.benchmark = not recipe.deterministic
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(deterministic)
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Lets this process keep what it frees, where the C library is glibc.
+
+    By default it goes back to the kernel after each step, and the next one waits for it again.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        m_trim_threshold, m_mmap_threshold, largest = -1, -3, 32 << 20  # of malloc.h
+        libc.mallopt(m_mmap_threshold, largest)
+        libc.mallopt(m_trim_threshold, KEPT_BYTES)
+
+
+def _trained_in_memory(trial: Trial, device: str) -> TrialResult:
+    """The result of a training with its batches in as few parts as memory allows.
+
+    Raises:
+        torch.OutOfMemoryError: Not even one image fits.
+    """
+    resolution = trial.candidate.architecture.resolution
+    data = load(trial.dataset, resolution, device, trial.fingerprint)
+    batch_size = min(trial.recipe.batch_size, len(data.splits.train.labels))
+    micro_batches = 1
+    while True:
+        try:
+            return _trained(trial, data, device, micro_batches)
+        except RuntimeError as error:
+            if micro_batches == batch_size or not _is_out_of_memory(error):
+                raise
+        # Here the error is gone, and with it the last hold on what it left behind.
+        micro_batches = min(2 * micro_batches, batch_size)
+        gc.collect()
+        if device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory was short, be it only the cause of what ended the recording of a step."""
+    while error is not None and not isinstance(error, torch.OutOfMemoryError):
+        error = error.__context__
+    return error is not None
+
+
+def _trained(trial: Trial, data: Loaded, device: str, micro_batches: int) -> TrialResult:
+    # The stream of initialisation and dropout; what the network draws moves nothing else.
+    torch.manual_seed(trial.seed)
+    network = trial.candidate.architecture.build().to(device)
+    steps = Steps(network, data, trial.recipe, seed=trial.seed, micro_batches=micro_batches)
+    where = f"{VERSIONS}, {device_name(device)}, micro-batches {micro_batches}"
+    progress = Progress(trial, steps, where)
+    progress.restore()
+    evaluated = steps.averaged or steps.network
+    at_once = -(-EVALUATED_AT_ONCE // micro_batches)
+    while steps.taken < steps.total:
+        with progress.timed():
+            steps.network.train()
+            # The epoch's one wait for the device.
+            train_loss = steps.epoch(progress.keep_if_due).item() / steps.taken_of_epoch
+        _check_finite("training", train_loss, len(progress.curve))
+        val_loss, val_accuracy = evaluate(
+            evaluated, data, data.splits.val, trial, device, at_once=at_once
+        )
+        _check_finite("validation", val_loss, len(progress.curve))
+        progress.curve.append(Epoch(train_loss, val_loss, val_accuracy))
+        progress.keep_if_due()
+    test = None
+    if trial.on_test:
+        test = _test(evaluated, data, trial, device, at_once)
+        _check_finite("test", test.loss, len(progress.curve) - 1)
+    averaged = steps.averaged
+    trained: nn.Module = steps.network if averaged is None else averaged.module
+    keep_weights(trial, trained, data, progress.curve[-1])
+    return TrialResult(
+        trial,
+        "COMPLETE",
+        curve=tuple(progress.curve),
+        train_seconds=progress.train_seconds,
+        total_seconds=progress.seconds_before,
+        images_per_second=steps.total * steps.batch_size / progress.train_seconds,
+        peak_memory_bytes=_peak_memory_bytes(device),
+        micro_batches=micro_batches,
+        test=test,
+    )
+
+
+def _check_finite(split: str, loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"the {split} loss must be finite, got {loss} in epoch {epoch + 1}; "
+            "a smaller recipe.learning_rate or a longer recipe.warmup_epochs help"
+        )
+
+
+def devices(device: str, key: str = "executor.device") -> list[str]:
+    """The devices that a choice names: all of the best kind for ``auto``, all GPUs for ``cuda``.
+
+    Args:
+        device: The choice.
+        key: The option that holds it.
+
+    Raises:
+        ValueError: This machine has no such device.
+    """
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    if device == "auto":
+        return cuda or mps or ["cpu"]
+    named = cuda if device == "cuda" else [device]
+    if not named or named[0] not in {*cuda, *mps, "cpu"}:
+        there = ", ".join([*cuda, *mps, "cpu"])
+        raise ValueError(f"{key} must be on this machine, got {device!r}; there are: {there}")
+    return named
+
+
+def evaluate(
+    network: nn.Module,
+    data: Loaded,
+    split: Split,
+    trial: Trial,
+    device: str,
+    *,
+    at_once: int = EVALUATED_AT_ONCE,
+) -> tuple[float, float]:
+    """Mean cross-entropy in nats, without smoothing, and top-1 accuracy on a split."""
+    losses = torch.zeros((), device=device, dtype=torch.float64)
+    hits = torch.zeros((), device=device, dtype=torch.int64)
+    for logits, labels in _answers(network, data, split, trial, device, at_once):
+        losses += functional.cross_entropy(logits.float(), labels, reduction="sum")
+        hits += (logits.argmax(1) == labels).sum()
+    return losses.item() / len(split.labels), hits.item() / len(split.labels)
+
+
+def _test(network: nn.Module, data: Loaded, trial: Trial, device: str, at_once: int) -> TestScores:
+    """What a trained network gives on each image of the test split."""
+    losses, hits = [], []
+    for logits, labels in _answers(network, data, data.splits.test, trial, device, at_once):
+        losses.append(functional.cross_entropy(logits.float(), labels, reduction="none"))
+        hits.append(logits.argmax(1) == labels)
+    loss = torch.cat(losses).cpu().double()
+    hit = torch.cat(hits).cpu()
+    largest = torch.finfo(torch.float16).max
+    return TestScores(
+        loss=loss.mean().item(),
+        accuracy=hit.double().mean().item(),
+        packed_losses=loss.clamp(max=largest).numpy().astype("<f2").tobytes(),
+        packed_hits=np.packbits(hit.numpy()).tobytes(),
+    )
+
+
+def _answers(
+    network: nn.Module, data: Loaded, split: Split, trial: Trial, device: str, at_once: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The logits of a split and its labels, batch by batch."""
+    network.eval()
+    for start in range(0, len(split.labels), at_once):
+        batch = slice(start, start + at_once)
+        labels = split.labels[batch]
+        with torch.inference_mode():
+            inputs = data.normalised(split.images[batch])
+            if trial.recipe.channels_last:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            with autocast(trial.recipe, device.partition(":")[0]):
+                logits = network(inputs)
+        yield logits, labels
+
+
+def _peak_memory_bytes(device: str) -> int:
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    if platform.system() == "Windows":
+        return 0
+    import resource  # absent on Windows  # noqa: PLC0415
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def device_name(device: str) -> str:
+    """What a device calls itself: the GPU's model, else its kind."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

@@ -1,0 +1,199 @@
+"""What trainings will take, by those that have ended or by a few timed steps."""
+
+import heapq
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from scaling_search.planning.candidates import Candidate
+from scaling_search.training.timing import Timing
+from scaling_search.training.trial import Trial, TrialResult
+
+Seconds = Callable[[Trial], float]
+"""How long a training takes."""
+
+EQUAL = 0.85
+"""Trainings of at least this part of the most work count as equally long: networks of one target
+are told apart by their order, in which any first few of them are spread over the triangle."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What some trainings will take.
+
+    Attributes:
+        num_trainings: Yet to be done.
+        num_known: Of the same list, done before.
+        shortest: Seconds of the shortest of those to be done.
+        longest: Seconds of the longest.
+        seconds: Wall time of all of them with all slots busy; these four are NaN where nothing has
+            been trained or timed that could say.
+        device_seconds: The same, as time of whole devices.
+        on_gpu: Whether those devices are GPUs.
+    """
+
+    num_trainings: int
+    num_known: int
+    shortest: float
+    longest: float
+    seconds: float
+    device_seconds: float
+    on_gpu: bool
+
+
+def price(
+    trials: Iterable[Trial],
+    finished: Sequence[TrialResult],
+    *,
+    known: Iterable[TrialResult],
+    slots: int,
+    device_share: float,
+    timings: Sequence[Timing] = (),
+) -> Price:
+    """What trainings will take, by the seconds of those that have ended, else by timed steps.
+
+    Args:
+        trials: All of them.
+        finished: Trainings whose times say how long others take.
+        known: Results of those of the trials that need not be done.
+        slots: Trainings at a time.
+        device_share: Part of a device that one takes.
+        timings: Of some of the networks, for as long as nothing has ended.
+    """
+    done = {result.trial.key for result in known}
+    wanted = list(trials)
+    left = [trial for trial in wanted if trial.key not in done]
+    ended = [result for result in finished if _is_timed(result)]
+    known_by = [result.device for result in ended] or [timing.device for timing in timings]
+    each: list[float] = []
+    if ended or timings:
+        predicted = predicted_seconds(ended) if ended else timed_seconds(timings)
+        in_turn = sorted(left, key=lambda trial: (trial.seed, -work(trial)))
+        each = [predicted(trial) for trial in in_turn]
+    is_known = bool(each) or not left
+    return Price(
+        num_trainings=len(left),
+        num_known=len(wanted) - len(left),
+        shortest=min(each, default=math.nan),
+        longest=max(each, default=math.nan),
+        seconds=_wall_seconds(each, max(1, slots)) if is_known else math.nan,
+        device_seconds=sum(each) * device_share if is_known else math.nan,
+        on_gpu=bool(known_by) and known_by[0] not in {"cpu", "mps"},
+    )
+
+
+def work(trial: Trial) -> float:
+    """Multiply-adds of one image times epochs: what trainings take, as far as their cost says."""
+    return trial.candidate.flops * trial.recipe.epochs
+
+
+def longest_of_round(trials: Sequence[Trial]) -> Trial:
+    """Of the lowest seed the training of most work, so that no long one is left for the end.
+
+    The base network with seed 0 comes before all: what others gain over it cannot be told without.
+
+    Args:
+        trials: Sorted by seed, then by candidate; the first is taken of those that are `EQUAL` to
+            the longest.
+    """
+    if trials[0].order == (0, 0):
+        return trials[0]
+    lowest = trials[0].seed
+    of_round = list(itertools.takewhile(lambda trial: trial.seed == lowest, trials))
+    most = max(map(work, of_round))
+    return next(trial for trial in of_round if work(trial) >= EQUAL * most)
+
+
+def predicted_seconds(finished: Sequence[TrialResult]) -> Seconds:
+    """How long a training takes, by those that have ended.
+
+    For each epoch the mean of the network's own; else a line through all over the cost; else,
+    where that is no line or falls below 0, in proportion to the cost. In units of the cost while
+    nothing has ended.
+    """
+    ended = [result for result in finished if _is_timed(result)]
+    own: dict[str, list[float]] = {}
+    for result in ended:
+        own.setdefault(result.trial.candidate.network, []).append(_seconds_per_epoch(result))
+    flops = np.array([r.trial.candidate.flops for r in ended], dtype=float)
+    seconds = np.array([_seconds_per_epoch(r) for r in ended])
+    pace = float(seconds.sum() / flops.sum()) if ended else 1.0
+    start, rise = 0.0, pace
+    if len(np.unique(flops)) > 1:
+        away = flops - flops.mean()
+        rise = float(away @ seconds / (away @ away))
+        start = float(seconds.mean() - rise * flops.mean())
+
+    def seconds_of(trial: Trial) -> float:
+        candidate, epochs = trial.candidate, trial.recipe.epochs
+        if candidate.network in own:
+            mine = own[candidate.network]
+            return epochs * sum(mine) / len(mine)
+        predicted = start + rise * candidate.flops
+        return epochs * (predicted if predicted > 0 else pace * candidate.flops)
+
+    return seconds_of
+
+
+def timed_seconds(timings: Sequence[Timing]) -> Seconds:
+    """How long a training takes, by timed steps of some networks.
+
+    A start, then steps and evaluations, each of them a + b·FLOPs + c·activations of an image.
+    """
+    candidates = [timing.trial.candidate for timing in timings]
+    step = fitted(candidates, [timing.step_seconds for timing in timings])
+    evaluation = fitted(candidates, [timing.evaluation_seconds for timing in timings])
+    # The first training of a process starts slower than all others.
+    start = statistics.median(timing.start_seconds for timing in timings)
+    steps_per_epoch = timings[0].steps_per_epoch
+
+    def seconds_of(trial: Trial) -> float:
+        steps = trial.recipe.num_steps(steps_per_epoch)
+        evaluations = math.ceil(steps / steps_per_epoch)
+        candidate = trial.candidate
+        return start + steps * step(candidate) + evaluations * evaluation(candidate)
+
+    return seconds_of
+
+
+def fitted(
+    candidates: Sequence[Candidate], seconds: Sequence[float]
+) -> Callable[[Candidate], float]:
+    """Seconds as a + b·FLOPs + c·activations, none of the three below 0, by least relative squares.
+
+    Args:
+        candidates: Networks.
+        seconds: What each of them took, above 0.
+    """
+    columns = _columns(candidates)
+    scale = columns.max(axis=0)
+    measured = np.array(seconds)[:, None]
+    solution, _ = nnls(columns / scale / measured, np.ones(len(candidates)))
+    coefficients = solution / scale
+    return lambda candidate: float((_columns([candidate]) @ coefficients)[0])
+
+
+def _columns(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+    return np.array([[1.0, c.flops, c.activations] for c in candidates])
+
+
+def _wall_seconds(each: Sequence[float], slots: int) -> float:
+    """When the last of some trainings ends, if a free slot takes the next of them at once."""
+    ends = [0.0] * slots
+    for seconds in each:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return max(ends)
+
+
+def _is_timed(result: TrialResult) -> bool:
+    return result.state == "COMPLETE" and result.total_seconds > 0
+
+
+def _seconds_per_epoch(result: TrialResult) -> float:
+    return result.total_seconds / result.trial.recipe.epochs

@@ -1,0 +1,178 @@
+"""A few timed steps of some networks, to say beforehand what trainings take."""
+
+import gc
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+from scaling_search.protocols import Executor, Split
+from scaling_search.training.batches import load
+from scaling_search.training.engine import EVALUATED_AT_ONCE, device_name, evaluate, settings
+from scaling_search.training.steps import NUM_WARM_UP, Steps
+from scaling_search.training.trial import Trial
+
+NUM_NETWORKS = 6
+"""Networks that are timed at least, where there are so many: three times what is fitted."""
+
+WARM_SECONDS, TIMED_SECONDS, EVALUATION_SECONDS = 0.5, 1.5, 0.5
+"""Steps are taken for so long before they count, then while they count.
+
+Seconds instead of a number, so that networks timed side by side keep each other's company until
+the end.
+"""
+
+MOST_STEPS = 4000
+"""Steps that are taken at most after the first ones, half of them to warm up."""
+
+FIRST_STEPS = NUM_WARM_UP + 2
+"""Steps in which kernels are chosen, compiled and recorded."""
+
+CHUNK_SECONDS = 0.1
+"""Steps of about so long are handed to a device before it is waited for, as trainings do it."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a few steps of a training took.
+
+    Attributes:
+        trial: The training.
+        start_seconds: Until it steps at full speed: data, building, the first steps' extra time.
+        step_seconds: Of a step.
+        evaluation_seconds: Of the whole validation split, by a piece of it.
+        steps_per_epoch: Steps of an epoch.
+        images_per_second: Training images over the steps' time.
+        device: Where it ran, by the device's own name.
+    """
+
+    trial: Trial
+    start_seconds: float
+    step_seconds: float
+    evaluation_seconds: float
+    steps_per_epoch: int
+    images_per_second: float
+    device: str
+
+
+def time_networks(executor: Executor, trials: Sequence[Trial]) -> list[Timing]:
+    """Timings of some of the trainings' networks with all slots of an entered executor busy.
+
+    Raises:
+        RuntimeError: A network cannot be trained, or its worker was lost.
+    """
+    asked = [executor.call(time_training, trial) for trial in spread(trials, executor.slots)]
+    for future in asked:
+        error = future.exception()
+        if error is not None:
+            raise RuntimeError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+    return [future.result() for future in asked]
+
+
+def spread(trials: Sequence[Trial], slots: int) -> list[Trial]:
+    """Trainings of the base network and of others far apart in FLOPs and activations.
+
+    As many as fill all slots equally often, over again where there are not so many networks.
+    """
+    networks = {trial.candidate.network: trial for trial in reversed(trials)}
+    by_number, by_flops, by_activations = (
+        sorted(networks.values(), key=lambda trial: getattr(trial.candidate, name))
+        for name in ("number", "flops", "activations")
+    )
+    extremes = (by_number[:1], by_flops[:1], by_flops[-1:], by_activations[:1], by_activations[-1:])
+    chosen = {trial.candidate.network: trial for trial in itertools.chain(*extremes)}
+    num_slots = max(1, slots)
+    number = -(-min(NUM_NETWORKS, len(networks)) // num_slots) * num_slots
+    between = [t for t in by_activations if t.candidate.network not in chosen]
+    wanted = min(number - len(chosen), len(between))
+    middle = [between[(2 * i + 1) * len(between) // (2 * wanted)] for i in range(wanted)]
+    return list(itertools.islice(itertools.cycle([*chosen.values(), *middle]), number))
+
+
+def time_training(trial: Trial, device: str) -> Timing:
+    """What a few steps of a training took on a device, and a piece of an evaluation.
+
+    Raises:
+        torch.OutOfMemoryError: The device cannot hold a whole batch.
+    """
+    try:
+        with settings(trial.recipe, device):
+            return _timed(trial, device)
+    finally:
+        gc.collect()
+        if device.startswith("cuda"):
+            torch.cuda.empty_cache()  # for the others on this device
+
+
+def _timed(trial: Trial, device: str) -> Timing:
+    begun = time.perf_counter()
+    data = load(trial.dataset, trial.candidate.architecture.resolution, device)
+    torch.manual_seed(trial.seed)
+    network = trial.candidate.architecture.build().to(device)
+    num_images = len(data.splits.train.labels)
+    per_epoch = num_images // min(trial.recipe.batch_size, num_images)
+    recipe = replace(trial.recipe, epochs=(FIRST_STEPS + MOST_STEPS) / per_epoch)
+    steps = Steps(network, data, recipe, seed=trial.seed)
+    steps.network.train()
+    half = MOST_STEPS // 2
+    for _ in range(FIRST_STEPS):
+        steps.advance()
+    num_warm, seconds = _taken(steps.advance, device, WARM_SECONDS, at_most=half)
+    ready = time.perf_counter() - begun
+    at_once = max(1, int(CHUNK_SECONDS * num_warm / seconds))
+    num_timed, seconds = _taken(
+        steps.advance, device, TIMED_SECONDS, at_most=half, at_once=min(at_once, half)
+    )
+    val, network = data.splits.val, steps.averaged or steps.network
+    piece = Split(val.images[:EVALUATED_AT_ONCE], val.labels[:EVALUATED_AT_ONCE])
+    evaluated = partial(evaluate, network, data, piece, trial, device)
+    evaluated()
+    num_pieces, piece_seconds = _taken(evaluated, device, EVALUATION_SECONDS)
+    return Timing(
+        trial,
+        start_seconds=max(0.0, ready - (FIRST_STEPS + num_warm) * seconds / num_timed),
+        step_seconds=seconds / num_timed,
+        evaluation_seconds=piece_seconds / num_pieces * len(val.labels) / len(piece.labels),
+        steps_per_epoch=per_epoch,
+        images_per_second=steps.batch_size * num_timed / seconds,
+        device=device_name(device),
+    )
+
+
+def _taken(
+    act: Callable[[], object],
+    device: str,
+    at_least: float,
+    *,
+    at_once: int = 1,
+    at_most: float = math.inf,
+) -> tuple[int, float]:
+    """How often something was done in about so many seconds, and in how many.
+
+    Args:
+        act: What is done.
+        device: Where; it is waited for.
+        at_least: Seconds.
+        at_once: How often it is done before the device is waited for.
+        at_most: How often it may be done, however fast it is.
+    """
+    wait_for(device)
+    number, seconds, started = 0, 0.0, time.perf_counter()
+    while number == 0 or (seconds < at_least and number + at_once <= at_most):
+        for _ in range(at_once):
+            act()
+        wait_for(device)
+        number, seconds = number + at_once, time.perf_counter() - started
+    return number, seconds
+
+
+def wait_for(device: str) -> None:
+    """Waits until a device has done all that it was handed."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device.startswith("mps"):
+        torch.mps.synchronize()

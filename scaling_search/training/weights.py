@@ -1,0 +1,108 @@
+"""The weights that a training ends with, in a file that says what they are."""
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import nn
+
+from scaling_search.files import replace_file
+from scaling_search.training.batches import Loaded
+from scaling_search.training.trial import Epoch, Trial
+
+log = logging.getLogger(__name__)
+
+LONGEST = 120
+"""Characters of a network's name in the name of a file."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file of weights says of itself.
+
+    Attributes:
+        network: Name of the network, as in the record.
+        seed: Of the training.
+        epochs: It took.
+        learning_rate: The highest.
+        fingerprint: Of the data.
+        val_accuracy: Of these weights on the validation split.
+        val_loss: The same.
+        mean: Of the training images at the network's resolution, for each channel, of 0 to 255.
+        std: The same; an image is normalised by both before the network sees it.
+        images: Number in each split.
+    """
+
+    network: str
+    seed: int
+    epochs: float
+    learning_rate: float
+    fingerprint: str
+    val_accuracy: float
+    val_loss: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    images: dict[str, int]
+
+
+def file_name(network: str, seed: int) -> str:
+    """The name of a file of weights, from a network's name in the record."""
+    safe = re.sub(r"[^A-Za-z0-9.-]", "_", network)
+    if len(safe) > LONGEST:
+        safe = f"{safe[:LONGEST]}-{hashlib.sha256(network.encode()).hexdigest()[:16]}"
+    return f"{safe}-seed{seed}.safetensors"
+
+
+def lacks_weights(trial: Trial) -> bool:
+    """Whether the weights of a trial are wanted and not there."""
+    if trial.weights is None:
+        return False
+    return not (trial.weights / file_name(trial.candidate.network, trial.seed)).is_file()
+
+
+def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) -> None:
+    """Writes the weights of an evaluated network where the trial wants them.
+
+    A training ends well without: what cannot be written is in the log.
+    """
+    if trial.weights is None:
+        return
+    from safetensors.torch import save  # noqa: PLC0415  # as in checkpoints
+
+    splits = data.splits
+    facts = Facts(
+        network=trial.candidate.network,
+        seed=trial.seed,
+        epochs=trial.recipe.epochs,
+        learning_rate=trial.recipe.learning_rate,
+        fingerprint=trial.dataset.fingerprint(),
+        val_accuracy=last.val_accuracy,
+        val_loss=last.val_loss,
+        mean=tuple(data.mean.flatten().tolist()),
+        std=tuple(data.std.flatten().tolist()),
+        images={name: len(split.labels) for name, split in vars(splits).items()},
+    )
+    tensors = {n: t.detach().cpu().contiguous() for n, t in network.state_dict().items()}
+    path = trial.weights / file_name(facts.network, facts.seed)
+    try:
+        replace_file(path, save(tensors, {"facts": json.dumps(asdict(facts))}))
+    except RuntimeError as error:
+        log.warning("no weights: %s", error)
+
+
+def facts_of(path: Path) -> Facts | None:
+    """What a file of weights says of itself; None where there is none that can be read."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415  # as above
+
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {})["facts"])
+        return Facts(**facts | {name: tuple(facts[name]) for name in ("mean", "std")})
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s cannot be read: %s", path.name, error)
+        return None

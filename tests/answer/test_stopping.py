@@ -1,0 +1,150 @@
+"""When the region of the best split is looked at, and that a search ends by what is seen."""
+
+import io
+import itertools
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from scaling_search.answer.stopping import FIRST_LOOK, GROWTH, Stopping
+from scaling_search.experiment import Limits
+from scaling_search.planning.candidates import Candidate
+from scaling_search.progress import View
+from scaling_search.record.study import Look, Record
+from scaling_search.samplers.grid import Grid
+from scaling_search.scaling import Shares
+from scaling_search.search import Search
+from scaling_search.training.trial import Key, Trial, TrialResult
+from tests.in_process import InProcess
+from tests.searches import plan, trial_of
+from tests.tiny import ended, failed
+
+BEST = Shares(0.2, 0.3, 0.5)
+LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=0.1, failed_share=1.0)
+
+
+@dataclass
+class Knowing(InProcess):
+    """Gives each training the loss of a smooth truth and its own luck at once.
+
+    Attributes:
+        height: Loss at a distance of 1 from the best split; 0 for a flat truth.
+        fail_every: Every so manieth training fails; 0 for none.
+    """
+
+    height: float
+    fail_every: int = 0
+    slots: int = 1
+    device_share: float = 1.0
+    submitted: list[Key] = field(default_factory=list)
+
+    def check(self) -> None:
+        pass
+
+    def submit(self, trial: Trial) -> Future[TrialResult]:
+        self.submitted.append(trial.key)
+        future: Future[TrialResult] = Future()
+        luck = np.random.default_rng([trial.candidate.number, trial.seed]).normal()
+        loss = 0.4 + self.height * far(trial.candidate) + 0.003 * luck
+        is_failed = self.fail_every and len(self.submitted) % self.fail_every == 0
+        future.set_result(failed(trial) if is_failed else ended(trial, loss))
+        return future
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
+def far(candidate: Candidate) -> float:
+    """Squared distance from the best split; 1 for the base network."""
+    if candidate.shares is None:
+        return 1.0
+    return sum((a - b) ** 2 for a, b in zip(candidate.shares, BEST, strict=True))
+
+
+def run(
+    folder: Path, executor: Knowing, *, num_networks: int = 40, trainings: int | None = None
+) -> Search:
+    """A search over three seeds, block by block."""
+    candidates = (plan().base, *plan().candidates[:num_networks])
+    trials = [trial_of(candidate, seed) for candidate in candidates for seed in range(3)]
+    record = Record(str(folder / "study.log"), "search", "val_loss")
+    search = Search(trials, record, provenance={})
+    limits = replace(LIMITS, trainings=trainings)
+    view = View(Console(file=io.StringIO()), "val_loss")
+    search.run(Grid(), executor, view, stopping=Stopping(limits, record, 2.0))
+    return search
+
+
+def test_a_clear_best_split_ends_the_search_early_and_the_record_says_why(tmp_path: Path) -> None:
+    search = run(tmp_path, Knowing(0.3))
+    looks = search.record.looks
+    assert looks[0].trainings == FIRST_LOOK
+    assert looks[-1].region <= 0.1
+    assert len(search.finished) < 3 * 41
+    assert search.stopped == search.record.stopped
+    assert search.stopped.startswith("limits.region=0.1 is reached: with ")
+    assert f"{looks[-1].trainings} trainings" in search.stopped
+
+
+def test_a_flat_truth_is_trained_to_the_end(tmp_path: Path) -> None:
+    search = run(tmp_path, Knowing(0.0))
+    assert search.stopped == "all trainings are done"
+    assert {look.region for look in search.record.looks} == {1.0}
+
+
+def test_looks_are_a_quarter_apart_and_nothing_is_seen_between(tmp_path: Path) -> None:
+    numbers = [look.trainings for look in run(tmp_path, Knowing(0.0)).record.looks]
+    assert numbers == [20, 25, 32, 40, 50, 63, 79, 99]
+    assert all(b >= GROWTH * a > b - 1 for a, b in itertools.pairwise(numbers))
+
+
+@pytest.mark.parametrize("cut", [5, 21, 30, 41])
+def test_a_search_that_goes_on_looks_and_ends_as_an_uninterrupted_one(
+    tmp_path: Path, cut: int
+) -> None:
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    for folder in (whole, pieces):
+        folder.mkdir()
+    expected = run(whole, Knowing(0.1))
+    run(pieces, Knowing(0.1), trainings=cut)
+    search = run(pieces, Knowing(0.1))
+    assert search.record.looks == expected.record.looks
+    assert search.finished.keys() == expected.finished.keys()
+
+
+def test_a_search_that_has_ended_by_its_region_trains_nothing_more(tmp_path: Path) -> None:
+    first = run(tmp_path, Knowing(0.3))
+    executor = Knowing(0.3)
+    again = run(tmp_path, executor)
+    assert executor.submitted == []
+    assert again.stopped == first.stopped
+    assert again.record.looks == first.record.looks
+
+
+def test_failed_trainings_and_the_base_network_are_no_witnesses(tmp_path: Path) -> None:
+    search = run(tmp_path, Knowing(0.0, fail_every=3))
+    first = search.record.looks[0]
+    assert first.trainings == FIRST_LOOK
+    at_first_look = [r for r in search.finished.values() if r.state == "COMPLETE"]
+    assert len(at_first_look) == 3 * 41 - 41
+
+
+def test_fewer_networks_than_a_first_look_needs_are_never_looked_at(tmp_path: Path) -> None:
+    search = run(tmp_path, Knowing(0.3), num_networks=FIRST_LOOK - 1)
+    assert search.record.looks == []
+    assert search.stopped == "all trainings are done"
+
+
+def test_looks_survive_in_the_record(tmp_path: Path) -> None:
+    path = str(tmp_path / "study.log")
+    Record(path, "search", "val_loss").add_look(Look(20, 0.5))
+    Record(path, "search", "val_loss").add_look(Look(25, 0.25))
+    assert Record(path, "search", "val_loss").looks == [Look(20, 0.5), Look(25, 0.25)]

@@ -1,0 +1,82 @@
+"""Whole searches of a flat truth: luck alone hardly ever ends them."""
+
+import functools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scaling_search.answer.stopping import Stopping
+from scaling_search.costs.flops import Flops
+from scaling_search.experiment import Limits
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Plan
+from scaling_search.protocols import Sampler
+from scaling_search.record.study import Record
+from scaling_search.samplers.focus import Focus
+from scaling_search.samplers.grid import Grid
+from scaling_search.training.trial import TrialResult
+from tests.proxies import buildable, small_proxy
+from tests.searches import trial_of
+from tests.tiny import ended
+
+NUM_SEEDS, SEED_SD, SLOPE = 2, 0.0065, 0.03
+
+
+@functools.cache
+def plan() -> Plan:
+    """The 30 networks that the small proxy's plan keeps."""
+    return buildable(max_networks=30).plan(Budget(small_proxy(), Flops()))
+
+
+def outcomes(draw: int) -> list[TrialResult]:
+    """All trainings of one search; half of the seeds' variance is shared by all networks."""
+    stream = np.random.default_rng(draw)
+    shared = stream.normal(0, SEED_SD * 0.5**0.5, NUM_SEEDS)
+    results = [
+        ended(
+            trial_of(candidate, seed),
+            0.4
+            - SLOPE * np.log(candidate.cost_ratio / 2)
+            + shared[seed]
+            + stream.normal(0, SEED_SD * 0.5**0.5),
+        )
+        for candidate in (plan().base, *plan().candidates)
+        for seed in range(NUM_SEEDS)
+    ]
+    return sorted(results, key=lambda result: result.trial.order)
+
+
+def looks(folder: Path, sampler: Sampler, draw: int) -> tuple[list[int], bool]:
+    """Trainings at each look at the region of one search, and whether the last one ended it."""
+    record = Record(str(folder / f"{draw}.log"), "search", "val_loss")
+    limits = Limits(trainings=None, hours=None, gpu_hours=None, region=0.15, failed_share=1.0)
+    stopping = Stopping(limits, record, 2.0)
+    by_key = {result.trial.key: result for result in outcomes(draw)}
+    remaining = [result.trial for result in by_key.values()]
+    finished: list[TrialResult] = []
+    while remaining and not stopping.reached(finished, 0, Counter()):
+        trial = sampler.choose(remaining, [], finished)
+        assert trial is not None
+        remaining.remove(trial)
+        finished = sorted([*finished, by_key[trial.key]], key=lambda r: r.trial.order)
+    return [look.trainings for look in record.looks], bool(remaining)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "num_draws", "most"),
+    # By benchmarks/simulate_samplers.py about 0.04 of such searches end, of three seeds each.
+    [(Grid(), 20, 2), (Focus(objective="val_loss", target=2.0), 5, 1)],
+)
+def test_a_flat_truth_hardly_ever_ends_a_search(
+    tmp_path: Path, sampler: Sampler, num_draws: int, most: int
+) -> None:
+    schedule = [20, 25, 32, 40, 50]
+    num_ended = 0
+    for draw in range(num_draws):
+        numbers, is_ended = looks(tmp_path, sampler, draw)
+        assert numbers == schedule[: len(numbers)]
+        assert is_ended or len(numbers) == len(schedule)
+        num_ended += is_ended
+    assert num_ended <= most

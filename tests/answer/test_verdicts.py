@@ -1,0 +1,183 @@
+"""One word for the best point, by rules, each shown both ways."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scaling_search.answer.fit import fit_surface
+from scaling_search.answer.region import LEVEL
+from scaling_search.answer.verdicts import (
+    Answer,
+    Comparison,
+    answer,
+    trainings_to_tell,
+    verdict,
+    worth,
+)
+from scaling_search.scaling import REFERENCES
+from tests.surfaces import Luck, around, fitted, flat, plan_shares, spread_points, trainings
+
+
+def against(found: Answer, name: str) -> Comparison:
+    return next(c for c in found.comparisons if c.name == name)
+
+
+@pytest.mark.parametrize(
+    ("difference", "half", "delta", "expected"),
+    [
+        (0.010, 0.009, 0.005, "better"),
+        (0.010, 0.011, 0.005, "cannot tell"),
+        (0.010, 0.010, 0.005, "cannot tell"),
+        (0.002, 0.003, 0.005, "as good"),
+        (0.002, 0.0031, 0.005, "cannot tell"),
+        (-0.002, 0.003, 0.005, "as good"),
+        (-0.002, 0.0031, 0.005, "cannot tell"),
+        # Surely better, though by less than matters.
+        (0.002, 0.001, 0.005, "better"),
+        (0.002, 0.003, None, "cannot tell"),
+        (0.0, 0.0, 0.005, "as good"),
+    ],
+)
+def test_the_word_follows_from_the_interval(
+    difference: float, half: float, delta: float | None, expected: str
+) -> None:
+    assert verdict(difference, half, delta, is_flat=False) == expected
+    assert verdict(difference, half, delta, is_flat=True) == "cannot tell"
+
+
+def test_worth_is_the_compute_that_gains_as_much() -> None:
+    slope = 0.03
+    fraction = worth(slope * math.log(1.2), slope)
+    assert fraction == pytest.approx(0.2)
+    assert worth(-slope * math.log(1.25), slope) == pytest.approx(-0.2)
+    assert worth(0.0, slope) == 0
+    assert worth(0.01, 0.0) is None
+    assert worth(0.01, -0.03) is None
+    assert worth(1.0, 1e-9) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("now", "half", "delta", "expected"),
+    [
+        (90, 0.01, 0.005, 360),
+        (90, 0.0051, 0.005, 94),
+        (90, 0.004, 0.005, 91),
+        (90, 0.0166, 0.005, 993),
+        (90, 0.017, 0.005, 1001),
+        (90, 100.0, 1e-300, 1001),
+        (1200, 0.001, 0.005, 1001),
+    ],
+)
+def test_trainings_that_would_tell(now: int, half: float, delta: float, expected: int) -> None:
+    assert trainings_to_tell(now, half, delta) == expected
+
+
+def test_a_clear_best_is_better_than_what_is_far_and_as_good_as_what_is_near() -> None:
+    found = answer(fitted(around(0.33, 0.335), Luck(0.0005)))
+    assert found.flat.p_value < LEVEL
+    for name in ("depth", "width", "resolution", "pycls"):
+        assert against(found, name).verdict == "better"
+        assert against(found, name).difference_low > 0
+        assert not against(found, name).is_possible
+    assert against(found, "thirds").verdict == "as good"
+    assert found.delta == pytest.approx(found.surface.slope * math.log(1.2))
+    assert against(found, "best").verdict is None
+    assert against(found, "best").is_possible
+
+
+def test_a_flat_truth_lets_nothing_be_told() -> None:
+    found = answer(fitted(flat, Luck(0.0065)))
+    assert found.flat.p_value >= LEVEL
+    assert found.region.is_everything
+    assert {c.verdict for c in found.comparisons[1:]} == {"cannot tell"}
+    assert len(found.possible) == 30
+    assert all(c.trainings and c.trainings > 90 for c in found.comparisons[1:])
+
+
+def test_no_word_about_a_point_far_from_every_network() -> None:
+    shares = spread_points(40)
+    shares = shares[shares[:, 1] < 0.6][:20]
+    found = answer(fit_surface(trainings(shares, around(0.3, 0.35), Luck(0.0003))))
+    far, near = against(found, "width"), against(found, "thirds")
+    assert far.distance > 0.25
+    assert far.verdict is None
+    assert far.trainings is None
+    assert near.distance <= 0.25
+    assert near.verdict is not None
+
+
+def test_a_larger_delta_makes_more_points_as_good() -> None:
+    surface = fitted(around(0.3, 0.35), Luck(0.003))
+    strict, generous = answer(surface, delta=1e-5), answer(surface, delta=1.0)
+    assert against(strict, "thirds").verdict == "cannot tell"
+    assert against(strict, "thirds").trainings == 1001
+    assert against(generous, "thirds").verdict == "as good"
+    assert against(generous, "thirds").trainings is None
+
+
+@pytest.mark.parametrize("delta", [0.0, -0.01, math.nan, math.inf])
+def test_a_delta_that_is_no_difference_is_refused(delta: float) -> None:
+    with pytest.raises(ValueError, match=r"decide\.delta must be positive, got"):
+        answer(fitted(flat, Luck(0.003)), delta=delta)
+
+
+def test_compute_that_does_not_help_is_worth_nothing() -> None:
+    data = trainings(spread_points(20), around(0.3, 0.35), Luck(0.0003), slope=-0.01)
+    found = answer(fit_surface(data))
+    assert found.surface.slope < 0
+    assert found.delta is None
+    assert {c.compute for c in found.comparisons} == {None}
+    assert against(found, "depth").verdict == "better"
+    assert against(found, "thirds").trainings is None
+
+
+def test_found_is_the_network_nearest_to_the_best() -> None:
+    found = answer(fitted(around(0.3, 0.35), Luck(0.0003)))
+    data = found.surface.observations
+    gaps = {
+        int(number): found.region.best.distance(type(found.region.best)(*shares))
+        for number, shares in zip(data.candidates, data.shares.tolist(), strict=True)
+    }
+    assert found.found == min(gaps, key=lambda number: gaps[number])
+    assert found.found_distance == pytest.approx(min(gaps.values()))
+
+
+def test_an_accuracy_is_told_as_an_accuracy() -> None:
+    shares = spread_points(20)
+    luck = Luck(0.001)
+    losses = trainings(shares, around(0.3, 0.35), luck)
+    accuracies = replace(losses, response="val_accuracy")
+    one, other = answer(fit_surface(losses)), answer(fit_surface(accuracies))
+    for by_loss, by_accuracy in zip(one.comparisons, other.comparisons, strict=True):
+        assert by_accuracy.prediction == -by_loss.prediction
+        assert by_accuracy.low == pytest.approx(-by_loss.high)
+        assert by_accuracy.high == pytest.approx(-by_loss.low)
+        assert by_accuracy.difference == by_loss.difference
+        assert by_accuracy.verdict == by_loss.verdict
+    assert one.region.best == other.region.best
+
+
+def test_every_reference_is_compared_and_intervals_hold_their_middle() -> None:
+    found = answer(fitted(around(0.3, 0.35), Luck(0.0065, network_sd=0.003)))
+    assert [c.name for c in found.comparisons] == ["best", *REFERENCES]
+    for c in found.comparisons:
+        assert c.low < c.prediction < c.high
+        assert c.difference_low <= c.difference <= c.difference_high
+        assert c.difference >= 0
+        assert c.compute is not None
+        assert c.compute_low is not None
+        assert c.compute_high is not None
+        assert c.compute_low <= c.compute <= c.compute_high
+
+
+def test_a_flat_truth_seldom_has_a_better_point() -> None:
+    num_draws = 200
+    luck = Luck(seed_sd=0.0065, shared=0.5, network_sd=0.006)
+    wrong = 0
+    for seed in range(num_draws):
+        found = answer(fit_surface(trainings(plan_shares(), flat, luck, seed=seed)))
+        wrong += any(c.verdict == "better" for c in found.comparisons)
+    # The bar is 0.065; two binomial standard errors of 200 draws are 0.035.
+    assert wrong / num_draws <= 0.065 + 2 * np.sqrt(0.065 * 0.935 / num_draws)

@@ -1,0 +1,204 @@
+"""Pictures: exact pixels for known ones, and one error for whatever cannot be read."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from scaling_search.data import images
+from scaling_search.data.pictures import BrokenError, quiet, square
+
+always_the_same = settings(derandomize=True, deadline=None, max_examples=40)
+
+
+def content(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def of(values: Any, mode: str | None = None) -> Image.Image:
+    image = Image.fromarray(np.asarray(values, np.uint8))
+    return image if mode is None else image.convert(mode)
+
+
+def noise(*shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def grey(content: bytes, resolution: int) -> NDArray[np.uint8]:
+    found, _ = square(content, 1, resolution)
+    return found.reshape(resolution, resolution)
+
+
+def colour(content: bytes) -> list[int]:
+    """Red, green and blue of a picture of one pixel."""
+    return square(content, 3, 1)[0].ravel().tolist()
+
+
+def test_a_picture_of_the_size_keeps_its_pixels() -> None:
+    pixels = noise(7, 7, 3)
+    found, shorter = square(content(of(pixels)), 3, 7)
+    assert np.array_equal(found, pixels.transpose(2, 0, 1))
+    assert found.flags.c_contiguous
+    assert shorter == 7
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_centre_is_cropped_to_the_pixel(transposed: bool) -> None:
+    pixels = noise(4, 9)
+    wide = pixels.T if transposed else pixels
+    centre = pixels[:, 2:6].T if transposed else pixels[:, 2:6]
+    assert np.array_equal(grey(content(of(wide)), 4), centre)
+
+
+def test_a_checker_is_blown_up_bilinearly() -> None:
+    # New centres lie a quarter off the old ones: 3/4 of the near value, 1/4 of the far.
+    ramp = np.array([0, 1, 3, 4]) / 4
+    expected = 255 * (ramp[:, None] * (1 - ramp) + (1 - ramp[:, None]) * ramp)
+    found = grey(content(of([[0, 255], [255, 0]])), 4)
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_a_checker_shrinks_to_grey() -> None:
+    checker = np.indices((16, 16)).sum(0) % 2 * 255
+    inside = grey(content(of(checker)), 4)[1:-1, 1:-1]
+    assert np.abs(inside - 127.5).max() <= 1  # without antialiasing it would be 0 or 255
+
+
+@always_the_same
+@given(st.integers(2, 20), st.integers(2, 20), st.integers(1, 24))
+def test_the_filter_is_that_of_all_other_resizing(width: int, height: int, size: int) -> None:
+    pixels = noise(height, width)
+    side = min(width, height)
+    top, left = (height - side) // 2, (width - side) // 2
+    cropped = torch.from_numpy(pixels[top : top + side, left : left + side].copy())[None, None]
+    expected = images.resize(cropped, size)[0, 0].numpy()
+    found = grey(content(of(pixels)), size)
+    assert np.abs(found.astype(int) - expected).max() <= 2  # Pillow rounds between two passes
+
+
+ORIENTED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    1: lambda upright: upright,
+    2: np.fliplr,
+    3: lambda upright: np.rot90(upright, 2),
+    4: np.flipud,
+    5: lambda upright: upright.T,
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: np.rot90(upright, 2).T,
+    8: lambda upright: np.rot90(upright, 3),
+}
+"""How an upright picture lies in a file by its tag. Source: Exif 2.32, table of tag 274."""
+
+
+@pytest.mark.parametrize("orientation", ORIENTED)
+@pytest.mark.parametrize("shape", [(6, 6), (4, 7)])
+def test_pictures_are_turned_upright_before_they_are_cropped(
+    orientation: int, shape: tuple[int, int]
+) -> None:
+    upright = noise(*shape)
+    stored = of(np.ascontiguousarray(ORIENTED[orientation](upright)))
+    exif = Image.Exif()
+    exif[274] = orientation
+    size = min(shape)
+    expected = grey(content(of(upright)), size)
+    assert np.array_equal(grey(content(stored, exif=exif), size), expected)
+
+
+def test_sixteen_bits_become_the_upper_eight() -> None:
+    deep = np.array([[0, 255, 256], [32768, 65279, 65280], [65535, 1000, 51400]], np.uint16)
+    found = grey(content(Image.fromarray(deep)), 3)
+    assert found.tolist() == (deep >> 8).tolist()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+def test_grey_stays_grey_in_every_mode(mode: str) -> None:
+    deep = np.full((2, 2), 65535, np.uint16)
+    white = Image.fromarray(deep) if mode == "I;16" else of(np.full((2, 2), 255)).convert(mode)
+    assert colour(content(white)) == [255, 255, 255]
+    assert grey(content(white), 2).tolist() == [[255, 255], [255, 255]]
+
+
+def test_colour_becomes_luma() -> None:
+    # 0.299, 0.587, 0.114 of 255. Source: ITU-R BT.601.
+    for pixel, luma in (((255, 0, 0), 76), ((0, 255, 0), 150), ((0, 0, 255), 29)):
+        assert grey(content(Image.new("RGB", (2, 2), pixel)), 1).item() == luma
+
+
+def test_inks_become_light() -> None:
+    for ink, light in (
+        ((0, 0, 0, 0), [255, 255, 255]),
+        ((255, 0, 0, 0), [0, 255, 255]),
+        ((0, 0, 0, 255), [0, 0, 0]),
+    ):
+        found = colour(content(Image.new("CMYK", (8, 8), ink), "JPEG", quality=100))
+        assert np.abs(np.subtract(found, light)).max() <= 2  # JPEG
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_what_is_transparent_is_black(kind: str) -> None:
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    for alpha, expected in ((255, [200, 100, 50]), (128, [100, 50, 25]), (0, [0, 0, 0])):
+        image = Image.new("RGBA", (2, 2), (200, 100, 50, alpha))
+        assert np.abs(np.subtract(colour(content(image, kind, **options)), expected)).max() <= 1
+
+
+def test_a_palettes_transparent_colour_is_black() -> None:
+    image = Image.new("P", (2, 2), 1)
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    assert colour(content(image)) == [200, 100, 50]
+    assert colour(content(image, transparency=1)) == [0, 0, 0]
+
+
+def test_a_large_jpeg_is_read_in_part_and_looks_the_same() -> None:
+    smooth = of(noise(8, 10)).resize((400, 320), Image.Resampling.BICUBIC)
+    found = grey(content(smooth, "JPEG", quality=95), 20)
+    assert np.abs(found.astype(int) - grey(content(smooth), 20)).max() <= 6
+    assert square(content(smooth, "JPEG"), 1, 20)[1] == 320
+
+
+def test_other_formats_are_refused_whatever_their_name() -> None:
+    for kind in ("GIF", "BMP", "TIFF"):
+        with pytest.raises(BrokenError, match="none of JPEG, PNG, WEBP"):
+            square(content(of(noise(4, 4)), kind), 1, 4)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_that_was_cut_off_is_broken(kind: str) -> None:
+    whole = content(of(noise(64, 64)), kind)
+    for part in (0.0, 0.01, 0.3, 0.6, 0.9):
+        with pytest.raises(BrokenError) as error:
+            square(whole[: int(len(whole) * part)], 1, 8)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@always_the_same
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=4))))
+def test_a_damaged_picture_is_broken_or_read_and_nothing_else(
+    kind: str, damages: list[tuple[float, bytes]]
+) -> None:
+    damaged = bytearray(content(of(noise(16, 16)), kind))
+    for place, bytes_ in damages:
+        start = int(place * len(damaged))
+        damaged[start : start + len(bytes_)] = bytes_
+    with quiet():
+        try:
+            found, _ = square(bytes(damaged), 3, 8)
+        except BrokenError:
+            return
+    assert found.shape == (3, 8, 8)
+    assert found.dtype == np.uint8
+
+
+def test_a_picture_that_would_fill_the_memory_is_broken() -> None:
+    huge = content(Image.new("1", (20_000, 20_000)))
+    with pytest.raises(BrokenError, match="exceeds limit"):
+        square(huge, 1, 8)

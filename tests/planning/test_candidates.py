@@ -1,0 +1,272 @@
+"""Candidates and plans: equal cost counted anew, shares, and what the coefficients mean."""
+
+import dataclasses
+import math
+import pickle
+import random
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import product
+
+import pytest
+import torch
+from fvcore.nn import FlopCountAnalysis
+
+from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
+from scaling_search.costs.flops import Flops
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.candidates import Candidate, Plan
+from scaling_search.planning.reachable import Ranges
+from scaling_search.protocols import Architecture
+from scaling_search.scaling import DIMENSIONS, Coefficients, Multipliers, phi_of
+from scaling_search.spaces.paper_grid import PaperGrid
+from tests.proxies import Lying, buildable, small_proxy
+
+NAMES = ("alpha", "beta", "gamma")
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return buildable().plan(Budget(small_proxy(), Flops()))
+
+
+def counted_flops(architecture: Architecture) -> int:
+    """fvcore's count of convolutions and linear layers, with nothing of the package's own."""
+    size = architecture.resolution
+    with torch.random.fork_rng(devices=[]):
+        network = architecture.build().eval()
+    images = torch.zeros(1, architecture.in_channels, size, size)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the tracer's
+        counts = FlopCountAnalysis(network, images).by_operator()
+    return int(counts["conv"] + counts["linear"])
+
+
+def test_every_kept_network_is_in_the_band_when_counted_anew(plan: Plan) -> None:
+    base_flops = counted_flops(plan.base.architecture)
+    for candidate in plan.candidates:
+        flops = counted_flops(candidate.architecture)
+        assert flops == candidate.flops
+        assert 1.9 <= flops / base_flops <= 2.1
+        assert candidate.flops_ratio == pytest.approx(flops / base_flops, rel=1e-12)
+
+
+def test_every_found_network_is_distinct_and_in_the_band(plan: Plan) -> None:
+    assert len({candidate.architecture for candidate in plan.found}) == len(plan.found)
+    assert len({candidate.network for candidate in plan.found}) == len(plan.found)
+    assert all(plan.in_band(candidate) for candidate in plan.found)
+    assert all(1.9 <= candidate.flops_ratio <= 2.1 for candidate in plan.found)
+    assert all(candidate.architecture.resolution <= 28 for candidate in plan.found)
+
+
+def test_kept_networks_are_found_ones_numbered_from_one(plan: Plan) -> None:
+    found = {candidate.architecture for candidate in plan.found}
+    assert all(candidate.architecture in found for candidate in plan.candidates)
+    assert [c.number for c in plan.candidates] == list(range(1, len(plan.candidates) + 1))
+    assert plan.base.number == 0
+
+
+def test_the_base_network_has_no_shares_and_a_ratio_of_one(plan: Plan) -> None:
+    assert plan.base.shares is None
+    assert plan.base.flops_ratio == plan.base.nominal_flops_ratio == 1
+    assert plan.base.coefficients == Coefficients(1.0, 1.0, 1.0)
+    assert plan.base.architecture == small_proxy()
+
+
+def test_counts_of_a_candidate_are_those_of_the_built_network(plan: Plan) -> None:
+    for candidate in plan.candidates[:6]:
+        network = candidate.architecture.build()
+        assert candidate.params == sum(p.numel() for p in network.parameters())
+
+
+def test_shares_are_logs_of_the_cost_of_one_dimension_alone(plan: Plan) -> None:
+    base = small_proxy()
+    for candidate in plan.candidates:
+        multipliers = candidate.coefficients.multipliers(1.0)
+        logs = [
+            math.log(Flops().estimate(base.scaled(multipliers.alone(d))) / plan.base.flops)
+            for d in DIMENSIONS
+        ]
+        assert candidate.shares is not None
+        assert tuple(candidate.shares) == pytest.approx([log / sum(logs) for log in logs])
+        assert sum(candidate.shares) == pytest.approx(1)
+        gap = abs(sum(logs) / math.log(candidate.flops_ratio) - 1)
+        assert candidate.share_gap == pytest.approx(gap)
+
+
+def test_the_plan_is_always_the_same(plan: Plan) -> None:
+    assert buildable().plan(Budget(small_proxy(), Flops())) == plan
+
+
+def test_measuring_a_plan_builds_the_base_network_and_each_kept_one() -> None:
+    plan = buildable(max_networks=4).plan(Budget(small_proxy(), Flops()))
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    shown: list[int] = []
+
+    def track(networks: Iterable[Candidate], number: int) -> Iterator[Candidate]:
+        for network in networks:
+            shown.append(network.number)
+            yield network
+        assert number == 5
+
+    plan.measure(Flops(), track)
+    assert shown == [0, 1, 2, 3, 4]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_plan_with_a_wrong_closed_form_is_an_error() -> None:
+    plan = buildable(max_networks=1).plan(Budget(Lying(small_proxy()), Flops()))
+    with pytest.raises(RuntimeError, match="must equal the closed form"):
+        plan.measure(Flops())
+
+
+def test_found_networks_are_a_sequence(plan: Plan) -> None:
+    found = plan.found
+    assert len(found) == len(list(found)) == 114
+    assert found[-1] == list(found)[113]
+    assert found[-1] is found[113]
+    assert found[:2] == (found[0], found[1])
+    assert found[0] in found
+    with pytest.raises(IndexError):
+        found[114]
+
+
+def test_found_networks_are_equal_when_each_is(plan: Plan) -> None:
+    same = buildable(max_networks=3).plan(Budget(small_proxy(), Flops())).found
+    other = buildable().plan(Budget(small_proxy(dropout=0.5), Flops())).found
+    assert same == plan.found
+    assert hash(same) == hash(plan.found)
+    assert other != plan.found
+    assert plan.found != tuple(plan.found)
+
+
+def test_a_plan_of_candidates_in_a_tuple_says_the_same(plan: Plan) -> None:
+    listed = dataclasses.replace(plan, found=tuple(plan.found))
+    assert listed.sentences() == plan.sentences()
+
+
+def test_a_plan_survives_pickling(plan: Plan) -> None:
+    assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+CELLS: list[tuple[float, EfficientNet]] = [
+    (2.0, small_proxy()),
+    (2.0, small_proxy(depth_rounding="ceil", resolution_divisor=1)),
+    (3.0, small_proxy()),
+    (4.0, small_proxy(depth_rounding="ceil")),
+    (1.4, small_proxy(width_divisor=1)),
+    (0.5, small_proxy(resolution=40)),
+    (0.3, small_proxy(resolution=40, depth_rounding="ceil", width_divisor=4)),
+]
+
+
+@pytest.mark.parametrize(("target", "base"), CELLS)
+def test_all_coefficients_in_a_cell_round_to_its_network(target: float, base: EfficientNet) -> None:
+    phi = phi_of(target)
+    stream = random.Random(0)
+    found = buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
+    for candidate in stream.sample(found, min(40, len(found))):
+        low, high = candidate.lowest, candidate.highest
+        ends = [(getattr(low, name), getattr(high, name)) for name in NAMES]
+        assert all(1 <= lowest <= highest for lowest, highest in ends)
+        inside = [tuple(stream.uniform(*end) for end in ends) for _ in range(10)]
+        for point in [*product(*ends), *inside]:
+            multipliers = Coefficients(*point).multipliers(phi)
+            assert base.scaled(multipliers) == candidate.architecture
+        scaled = base.scaled(candidate.coefficients.multipliers(phi))
+        assert scaled == candidate.architecture
+
+
+@pytest.mark.parametrize(("target", "base"), CELLS)
+def test_coefficients_beside_a_cell_give_another_network(target: float, base: EfficientNet) -> None:
+    phi = phi_of(target)
+    stream = random.Random(1)
+    found = buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
+    for candidate in stream.sample(found, min(40, len(found))):
+        lowest, highest = candidate.lowest.multipliers(phi), candidate.highest.multipliers(phi)
+        if phi < 0:
+            lowest, highest = highest, lowest
+        ends = {"depth": 3.0**phi, "width": 2.0**phi, "resolution": 2.0**phi}  # of `buildable`
+        for dimension, end in ends.items():
+            # Steps are multipliers of six decimals, so that two units farther is beyond.
+            for corner, step in ((lowest, -2e-6), (highest, 2e-6)):
+                beside = getattr(corner, dimension) + step
+                if (beside < 1) if phi > 0 else (beside > 1 or beside < end):
+                    continue  # a coefficient below 1, or outside the range
+                values = {d: getattr(corner, d) for d in DIMENSIONS} | {dimension: beside}
+                assert base.scaled(Multipliers(**values)) != candidate.architecture
+
+
+def test_rows_have_the_columns_of_the_candidates_table(plan: Plan) -> None:
+    row = plan.candidates[0].row()
+    assert list(row) == [
+        "candidate",
+        "network",
+        *NAMES,
+        *(f"{name}_{end}" for name in NAMES for end in ("low", "high")),
+        *(f"{dimension}_share" for dimension in DIMENSIONS),
+        "share_gap",
+        "shares_of",
+        "nominal_flops_ratio",
+        "cost",
+        "cost_ratio",
+        "cost_spread",
+        "flops_ratio",
+        "flops",
+        "params",
+        "activations",
+        "layers",
+        "channels",
+        "resolution",
+    ]
+    assert plan.base.row()["depth_share"] is None
+    assert plan.base.network == "2-3-4/8-8-12-20-96/20"
+
+
+def test_equal_networks_have_equal_names_and_others_other_names(plan: Plan) -> None:
+    by_name = {candidate.network: candidate.architecture for candidate in plan.found}
+    assert len(by_name) == len({candidate.architecture for candidate in plan.found})
+
+
+def test_the_plan_says_what_it_leaves_to_compare(plan: Plan) -> None:
+    said = " ".join(plan.sentences())
+    assert "114 distinct networks of 1.90x to 2.10x" in said
+    assert "32 networks are kept" in said
+    assert "The largest hole in the triangle of shares is 0.2" in said
+    assert "Warning" not in said
+
+
+def test_the_plan_warns_of_unequal_cost() -> None:
+    grid = PaperGrid(
+        target=2.0,
+        tolerance=0.05,
+        nominal_tolerance=0.1,
+        equal_cost=False,
+        max_networks=None,
+        alpha=(1.0, 2.0),
+        beta=(1.0, 1.5),
+        gamma=(1.0, 1.5),
+        step=0.05,
+        max_resolution=None,
+    )
+    said = " ".join(grid.plan(Budget(efficientnet("b0"), Flops())).sentences())
+    # Source: docs/sources.md, the grid: 108 points, 65 networks, of which 4 are within 2 ± 0.1.
+    assert "108 coefficient triples lead to 65 distinct networks of 1.93x to 3.33x" in said
+    assert "5 triples (4 networks) lie within 2 ± 0.1" in said
+    assert "Warning: 61 of the kept networks do not cost what the target says" in said
+
+
+def test_the_plan_warns_of_holes_and_says_what_would_give_more() -> None:
+    plan = buildable(alpha=(1.0, 1.0), max_networks=5).plan(Budget(small_proxy(), Flops()))
+    said = " ".join(plan.sentences())
+    assert "Warning: holes over 0.25" in said
+    assert "depth_rounding=round" in said
+
+
+@pytest.mark.parametrize("limits", [(0.9, 2.0), (1.5, 1.2)])
+def test_ranges_of_coefficients_begin_at_one_and_end_after_they_begin(
+    limits: tuple[float, float],
+) -> None:
+    with pytest.raises(ValueError, match=r"candidates.beta must be a range .* 1 <= low <= high"):
+        Ranges(alpha=(1.0, 2.0), beta=limits, gamma=(1.0, 2.0), max_resolution=None)

@@ -1,0 +1,299 @@
+"""The record: what goes into the storage comes out of it, here and in Optuna's own tools."""
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from scaling_search.record.study import Objective, Record, direction, names
+from scaling_search.training.engine import train_trial
+from scaling_search.training.trial import Epoch
+from tests.tiny import ended, failed, tiny_trial
+
+STORAGES: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda folder: f"sqlite:///{folder}/study.db",
+    "journal": lambda folder: f"{folder}/study.log",
+}
+
+
+@pytest.fixture(params=STORAGES)
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return STORAGES[request.param](tmp_path)
+
+
+def opened(storage: str, objective: Objective = "val_loss") -> Record:
+    return Record(storage, "tiny", objective)
+
+
+def test_results_come_back_as_they_went_in(storage: str) -> None:
+    results = [
+        train_trial(tiny_trial(1, seed=1), "cpu"),
+        failed(tiny_trial(0, seed=1)),
+        ended(tiny_trial(2), 2.0, 1.5),
+    ]
+    record = opened(storage)
+    for result in results:
+        record.add(result, commit="abc", finished="2026-01-01T00:00:00+00:00")
+    trials = [tiny_trial(number, seed=seed) for number in range(4) for seed in range(2)]
+    for again in (record, opened(storage)):
+        read = again.results_of(trials)
+        assert set(read) == {result.trial.key for result in results}
+        for result in results:
+            back = read[result.trial.key]
+            assert back.trial == result.trial
+            for name in ("state", "reason", "curve", "peak_memory_bytes", "device", "versions"):
+                assert getattr(back, name) == getattr(result, name)
+            for name in ("train_seconds", "total_seconds", "images_per_second"):
+                expected = getattr(result, name)
+                assert getattr(back, name) == pytest.approx(expected, nan_ok=True)
+        assert [row["commit"] for row in again.rows()] == ["abc"] * 3
+
+
+def test_rows_have_a_training_s_columns_in_the_order_in_which_they_ended(storage: str) -> None:
+    record = opened(storage)
+    record.add(ended(tiny_trial(2, seed=1), 2.0, 1.5), commit="abc")
+    record.add(failed(tiny_trial(0)))
+    complete, fail = record.rows()
+    assert complete | tiny_trial(2).candidate.row() == complete
+    assert (complete["candidate"], complete["seed"], complete["state"]) == (2, 1, "COMPLETE")
+    assert (complete["val_loss"], complete["train_loss"]) == (1.5, 2.5)
+    assert complete["val_accuracy"] == 1 - 1.5 / 10
+    assert complete["curve"] == [
+        {"train_loss": 3.0, "val_loss": 2.0, "val_accuracy": 0.8},
+        {"train_loss": 2.5, "val_loss": 1.5, "val_accuracy": 0.85},
+    ]
+    assert (complete["train_seconds"], complete["host"]) == (10.0, "here")
+    assert (fail["candidate"], fail["state"]) == (0, "FAIL")
+    assert fail["reason"] == "RuntimeError: no luck"
+    for name in ("val_loss", "val_accuracy", "train_loss", "train_seconds", "depth_share"):
+        assert fail[name] is None
+
+
+def test_rows_are_plain_json_but_for_a_curve_that_is_not_finite(storage: str) -> None:
+    record = opened(storage)
+    record.add(failed(tiny_trial(0)))
+    record.add(ended(tiny_trial(1), 2.0))
+    for row in record.rows():
+        assert json.loads(json.dumps(row, allow_nan=False)) == row
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_curve_that_was_not_finite_for_a_while_is_kept(storage: str, loss: float) -> None:
+    trial = tiny_trial(1)
+    curve = (Epoch(1.0, loss, 0.1), Epoch(1.0, 2.0, 0.2))
+    record = opened(storage)
+    record.add(replace(ended(trial, 2.0), curve=curve))
+    back = opened(storage).results_of([trial])[trial.key].curve
+    assert back[0].val_loss == pytest.approx(loss, nan_ok=True)
+    assert back[1] == curve[1]
+
+
+@pytest.mark.parametrize("objective", ["val_loss", "val_accuracy"])
+def test_optuna_itself_shows_every_training(storage: str, objective: Objective) -> None:
+    record = opened(storage, objective)
+    results = [ended(tiny_trial(number), 2.0, 2.0 - number / 10) for number in (1, 2, 3)]
+    for result in (*results, failed(tiny_trial(0))):
+        record.add(result)
+    place = storage if "://" in storage else JournalStorage(JournalFileBackend(storage))
+    study = optuna.load_study(study_name="tiny", storage=place)
+    trials = study.get_trials()
+    complete, fail = TrialState.COMPLETE, TrialState.FAIL
+    assert [trial.state for trial in trials] == [complete, complete, complete, fail]
+    for trial, result in zip(trials, results, strict=False):
+        coefficients = result.trial.candidate.coefficients
+        assert trial.params == {
+            "alpha": coefficients.alpha,
+            "beta": coefficients.beta,
+            "gamma": coefficients.gamma,
+        }
+        values = [getattr(epoch, objective) for epoch in result.curve]
+        assert trial.value == values[-1]
+        assert trial.intermediate_values == dict(enumerate(values, start=1))
+    assert trials[-1].value is None
+    # The loss falls from candidate to candidate, and the accuracy of `ended` rises with it.
+    assert study.best_trial.number == 2
+    assert study.direction.name.lower() == direction(objective)
+
+
+def test_the_value_is_the_last_epochs_not_the_best_ones(storage: str) -> None:
+    record = opened(storage)
+    record.add(ended(tiny_trial(1), 1.0, 2.0))
+    assert record.study.trials[0].value == record.rows()[0]["val_loss"] == 2.0
+
+
+def test_a_coefficient_above_four_is_recorded_too(storage: str) -> None:
+    trial = tiny_trial(1)
+    large = replace(trial.candidate.coefficients, alpha=5.5)
+    record = opened(storage)
+    record.add(ended(trial, 2.0))
+    record.add(ended(replace(trial, candidate=replace(trial.candidate, coefficients=large)), 2.0))
+    assert [t.params["alpha"] for t in record.study.trials][1] == 5.5
+
+
+# The choices that a record belongs to.
+
+CHOICES = {"recipe.epochs": 4, "base_network.channels": (4, 8), "cost": None, "dataset": "abcdef"}
+
+
+def test_the_same_choices_may_go_on(storage: str) -> None:
+    opened(storage).claim(CHOICES)
+    record = opened(storage)
+    record.claim(dict(reversed(CHOICES.items())))
+    assert record.fingerprint == "abcdef"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe.epochs": 5}, "recipe.epochs must be 4 as in this folder's record, got 5; take"),
+        ({"cost": 1}, "cost must be None as in this folder's record, got 1; take another out="),
+        ({"recipe.flip": True}, "recipe.flip must be 'nothing' as .*, got True"),
+        ({"base_network.channels": [4]}, r"base_network.channels must be \[4, 8\] as .*got \[4\]"),
+        ({"recipe.epochs": 5, "dataset": "x"}, "^dataset must be 'abcdef'"),
+    ],
+)
+def test_other_choices_are_refused_by_the_name_of_the_option(
+    storage: str, changes: dict[str, object], message: str
+) -> None:
+    opened(storage).claim(CHOICES)
+    record = opened(storage)
+    with pytest.raises(ValueError, match=message):
+        record.claim(CHOICES | changes)
+    record.claim(CHOICES)
+
+
+def test_an_option_that_is_gone_is_another_choice(storage: str) -> None:
+    record = opened(storage)
+    record.claim(CHOICES)
+    with pytest.raises(ValueError, match=r"recipe.epochs must be 4 .*, got 'nothing'"):
+        record.claim({key: value for key, value in CHOICES.items() if key != "recipe.epochs"})
+
+
+def test_a_record_that_nobody_claimed_has_no_fingerprint(storage: str) -> None:
+    assert opened(storage).fingerprint == ""
+
+
+def test_records_of_one_storage_are_told_apart_by_name(storage: str) -> None:
+    Record(storage, "one", "val_loss").add(ended(tiny_trial(1), 2.0))
+    other = Record(storage, "other", "val_loss")
+    assert other.rows() == []
+    assert sorted(names(storage)) == ["one", "other"]
+
+
+# A storage that cannot be used.
+
+
+def unusable(storage: str) -> str:
+    with pytest.raises(RuntimeError) as caught:
+        Record(storage, "tiny", "val_loss").add(ended(tiny_trial(1), 2.0))
+    message = str(caught.value)
+    assert message.startswith("storage must be readable and writable, got ")
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+def test_a_folder_that_is_not_there_is_named(kind: str, tmp_path: Path) -> None:
+    assert f"{tmp_path}/missing/study." in unusable(STORAGES[kind](tmp_path / "missing"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+def test_a_folder_that_cannot_be_written_is_named(kind: str) -> None:
+    if not Path("/proc/self").is_dir():
+        pytest.skip("root may write everywhere but in Linux's /proc")
+    assert "/proc/self/study." in unusable(STORAGES[kind](Path("/proc/self")))
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+def test_a_file_of_another_kind_is_left_alone(kind: str, tmp_path: Path) -> None:
+    storage = STORAGES[kind](tmp_path)
+    (file,) = (tmp_path / f"study.{end}" for end in ("db", "log") if storage.endswith(end))
+    text = "somebody's notes\n" * 100 + "without an end"
+    file.write_text(text, encoding="utf-8")
+    assert str(file) in unusable(storage)
+    assert file.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.slow
+def test_a_database_that_another_holds_is_named_and_goes_on_when_it_is_free(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/study.db?timeout=0"
+    record = opened(storage)
+    other = sqlite3.connect(tmp_path / "study.db")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(RuntimeError, match=r"study\.db' \(.*database is locked\); check"):
+        record.add(ended(tiny_trial(1), 2.0))
+    other.close()
+    record.add(ended(tiny_trial(1), 2.0))
+    assert len(record.rows()) == 1
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "nosuch://somebody:secret@host/database",
+        "mysql+nosuch://somebody:sec@ret@host/database",
+        "postgresql+nosuch://host/database?user=somebody&password=secret",
+        "somebody:secret@host/database",
+    ],
+)
+def test_a_password_is_not_in_the_message(storage: str) -> None:
+    message = unusable(storage)
+    assert "host/database" in message
+    assert "secret" not in message
+    assert "ret@" not in message
+
+
+# What a killed writer leaves behind.
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """Two trainings in a journal."""
+    record = opened(f"{tmp_path}/study.log")
+    for number in (1, 2):
+        record.add(ended(tiny_trial(number), 2.0))
+    return tmp_path / "study.log"
+
+
+@pytest.mark.parametrize("num_bytes", [1, 2, 700])
+def test_a_journal_whose_last_line_was_cut_off_goes_on_before_it(
+    journal: Path, num_bytes: int
+) -> None:
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-num_bytes])
+    record = opened(str(journal))
+    assert [row["candidate"] for row in record.rows()] == [1]
+    record.add(ended(tiny_trial(2), 2.0))
+    record.add(ended(tiny_trial(3), 2.0))
+    assert [row["candidate"] for row in opened(str(journal)).rows()] == [1, 2, 3]
+    assert list(journal.parent.iterdir()) == [journal]  # no lock is left
+
+
+def test_a_journal_whose_only_line_was_cut_off_begins_anew(journal: Path) -> None:
+    first = journal.read_bytes().splitlines(keepends=True)[0]
+    for content in (first[:-1], first[:5], b""):
+        journal.write_bytes(content)
+        opened(str(journal)).add(ended(tiny_trial(1), 2.0))
+        assert len(opened(str(journal)).rows()) == 1
+
+
+def test_a_whole_journal_is_not_changed_by_opening_it(journal: Path) -> None:
+    before = journal.read_bytes()
+    opened(str(journal))
+    assert journal.read_bytes().startswith(before)
+    assert len(opened(str(journal)).rows()) == 2
+
+
+def test_opening_a_record_leaves_one_file(tmp_path: Path) -> None:
+    for kind in STORAGES.values():
+        opened(kind(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db", "study.log"]

@@ -1,0 +1,299 @@
+"""Batches: which images, in which order, moved how."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from scaling_search.protocols import Split, Splits
+from scaling_search.training.batches import (
+    DEVICE_SHARE,
+    Loaded,
+    augmented_batches,
+    free_bytes,
+    load,
+    placed,
+)
+from scaling_search.training.engine import train_trial
+from tests.tiny import tiny_dataset, tiny_network, tiny_trial, with_network
+
+always_the_same = settings(derandomize=True, deadline=None, max_examples=25)
+seeds = st.integers(0, 2**31)
+epochs = st.integers(0, 1000)
+
+
+def numbered(size: int, *, num_images: int = 12, channels: int = 1) -> Loaded:
+    """Images of noise, each labelled with its own number; nothing to normalise."""
+    stream = torch.Generator().manual_seed(size)
+    shape = (num_images, channels, size, size)
+    pixels = torch.randint(1, 256, shape, dtype=torch.uint8, generator=stream)  # 0 is padding
+    split = Split(pixels, torch.arange(num_images))
+    return Loaded(
+        Splits(split, split, split),
+        mean=torch.zeros(1, channels, 1, 1),
+        std=torch.ones(1, channels, 1, 1),
+    )
+
+
+def batches(
+    data: Loaded, seed: int, epoch: int, *, batch_size: int = 4, crop: float, flip: bool
+) -> tuple[Tensor, Tensor]:
+    """All batches of an epoch as one."""
+    images, labels = zip(
+        *augmented_batches(data, seed, epoch, batch_size=batch_size, crop=crop, flip=flip),
+        strict=True,
+    )
+    return torch.cat(images), torch.cat(labels)
+
+
+def placement(original: Tensor, augmented: Tensor, padding: int) -> tuple[int, int, bool]:
+    """By how many pixels, and whether mirrored, an image (C, H, W) was moved; found by trying."""
+    size = original.shape[-1]
+    padded = np.pad(original, ((0, 0), (padding, padding), (padding, padding)))
+    found = []
+    for mirrored in (False, True):
+        # Mirroring comes after the crop, as people think of it.
+        content = np.asarray(augmented.flip(2) if mirrored else augmented)
+        for down in range(-padding, padding + 1):
+            for right in range(-padding, padding + 1):
+                top, left = padding + down, padding + right
+                if np.array_equal(padded[:, top : top + size, left : left + size], content):
+                    found.append((down, right, mirrored))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def placements(data: Loaded, seed: int, epoch: int, crop: float) -> list[tuple[int, int, bool]]:
+    """The placement of each image by the order in which they came."""
+    size = data.splits.train.images.shape[-1]
+    images, labels = batches(data, seed, epoch, crop=crop, flip=True)
+    originals = data.splits.train.images.float()
+    return [
+        placement(originals[label], image, round(crop * size))
+        for image, label in zip(images, labels, strict=True)
+    ]
+
+
+@always_the_same
+@given(seeds, epochs)
+def test_without_augmentation_the_images_come_as_they_are_in_a_new_order(
+    seed: int, epoch: int
+) -> None:
+    data = load(tiny_dataset(), 8, "cpu")
+    images, _ = batches(data, seed, epoch, batch_size=20, crop=0.0, flip=False)
+    order = np.random.default_rng([seed, epoch]).permutation(100)
+    expected = data.normalised(data.splits.train.images)[torch.from_numpy(order)]
+    assert torch.equal(images, expected)
+
+
+@pytest.mark.parametrize(("size", "crop"), [(5, 0.2), (6, 0.34), (8, 0.25)])
+def test_every_image_is_moved_as_a_whole_over_zeros(size: int, crop: float) -> None:
+    found = placements(numbered(size, num_images=40, channels=3), 0, 0, crop)
+    padding = round(crop * size)
+    offsets = {offset for down, right, _ in found for offset in (down, right)}
+    assert offsets == set(range(-padding, padding + 1))
+    assert {mirrored for *_, mirrored in found} == {False, True}
+
+
+@always_the_same
+@given(seeds, epochs, st.sampled_from([0.0, 0.1, 0.5]), st.booleans(), st.integers(1, 12))
+def test_every_image_comes_once_an_epoch_but_for_those_that_fill_no_batch(
+    seed: int, epoch: int, crop: float, flip: bool, batch_size: int
+) -> None:
+    _, labels = batches(numbered(4), seed, epoch, batch_size=batch_size, crop=crop, flip=flip)
+    assert len(labels) == 12 // batch_size * batch_size
+    assert len(set(labels.tolist())) == len(labels)
+
+
+def test_half_of_the_images_are_mirrored_and_every_offset_is_as_likely() -> None:
+    data = numbered(4, num_images=12)
+    found = [place for seed in range(40) for place in placements(data, seed, 3, 0.25)]
+    # Of 480: one standard deviation of a half is 11, of a third 10; four of them are allowed.
+    assert abs(sum(mirrored for *_, mirrored in found) - 240) < 44
+    for axis in (0, 1):
+        for offset in (-1, 0, 1):
+            assert abs(sum(place[axis] == offset for place in found) - 160) < 41
+
+
+@always_the_same
+@given(seeds, epochs)
+def test_networks_of_any_resolution_see_the_same_images_moved_by_the_same_fractions(
+    seed: int, epoch: int
+) -> None:
+    small, large = numbered(4), numbered(8)
+    _, order = batches(small, seed, epoch, crop=0.25, flip=True)
+    assert torch.equal(order, batches(large, seed, epoch, crop=0.25, flip=True)[1])
+    pairs = zip(
+        placements(small, seed, epoch, 0.25), placements(large, seed, epoch, 0.25), strict=True
+    )
+    for (down, right, mirrored), (large_down, large_right, large_mirrored) in pairs:
+        # A fraction u of three places at 4 px and of five at 8 px: at most a pixel's difference.
+        assert mirrored == large_mirrored
+        assert abs((down + 1.5) / 3 - (large_down + 2.5) / 5) < 1 / 3 / 2 + 1 / 5 / 2
+        assert abs((right + 1.5) / 3 - (large_right + 2.5) / 5) < 1 / 3 / 2 + 1 / 5 / 2
+
+
+def test_the_order_does_not_depend_on_whether_images_are_moved_or_how_many_make_a_batch() -> None:
+    orders = [
+        batches(numbered(4), 5, 6, batch_size=batch_size, crop=crop, flip=flip)[1]
+        for batch_size in (2, 6)
+        for crop in (0.0, 0.3)
+        for flip in (False, True)
+    ]
+    assert all(torch.equal(order, orders[0]) for order in orders)
+
+
+def test_whether_images_are_mirrored_does_not_change_how_they_are_cropped() -> None:
+    data = numbered(4)
+    images, labels = batches(data, 1, 2, crop=0.25, flip=False)
+    originals = data.splits.train.images.float()
+    unmirrored = [
+        placement(originals[label], image, 1)[:2]
+        for image, label in zip(images, labels, strict=True)
+    ]
+    mirrored = placements(data, 1, 2, 0.25)
+    assert len(set(unmirrored)) > 1
+    assert unmirrored == [(down, right) for down, right, _ in mirrored]
+
+
+@always_the_same
+@given(seeds, epochs)
+def test_seed_and_epoch_both_change_the_order(seed: int, epoch: int) -> None:
+    data = numbered(2, num_images=60)  # 60! orders: two equal ones are no accident
+    order = batches(data, seed, epoch, crop=0.0, flip=False)[1]
+    for other in ((seed + 1, epoch), (seed, epoch + 1), (epoch, seed)):
+        if other != (seed, epoch):
+            assert not torch.equal(order, batches(data, *other, crop=0.0, flip=False)[1])
+
+
+def draw_from_torch() -> None:
+    torch.rand(7)
+
+
+def draw_from_numpy() -> None:
+    np.random.rand(7)  # noqa: NPY002 - the legacy generator is the one that could be shared
+
+
+def train_another_network() -> None:
+    train_trial(with_network(tiny_trial(seed=9), num_layers=(2, 1), resolution=10), "cpu")
+
+
+@pytest.mark.parametrize("before", [draw_from_torch, draw_from_numpy, train_another_network])
+def test_nothing_that_was_drawn_before_changes_a_batch(before: Callable[[], object]) -> None:
+    data = load(tiny_dataset(), 8, "cpu")
+    first = batches(data, 3, 1, crop=0.2, flip=True)
+    before()
+    second = batches(data, 3, 1, crop=0.2, flip=True)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_batches_draw_nothing_from_torchs_generator() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    batches(numbered(4), 0, 0, crop=0.2, flip=True)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_pixels_are_bytes_in_memory_and_normalised_floats_in_batches() -> None:
+    data = load(tiny_dataset(), 8, "cpu")
+    assert data.splits.train.images.dtype == torch.uint8
+    images, labels = next(augmented_batches(data, 0, 0, batch_size=20, crop=0.1, flip=True))
+    assert (images.dtype, images.shape) == (torch.float32, (20, 1, 8, 8))
+    assert (labels.dtype, labels.shape) == (torch.int64, (20,))
+
+
+@pytest.mark.parametrize("resolution", [8, 20, 28])
+def test_the_training_split_has_mean_zero_and_variance_one(resolution: int) -> None:
+    data = load(tiny_dataset(), resolution, "cpu")
+    images = data.normalised(data.splits.train.images).double()
+    # Floats have seven digits; the sample's variance is that of 6,400 pixels or more.
+    assert images.mean().item() == pytest.approx(0, abs=1e-6)
+    assert images.var().item() == pytest.approx(1, abs=1e-6)
+
+
+def test_statistics_are_those_of_each_channel_of_the_training_split_alone() -> None:
+    class Coloured:
+        num_classes, in_channels, resolution = 2, 3, 2
+
+        def check(self) -> None:
+            pass
+
+        def fingerprint(self) -> str:
+            return ""
+
+        def load(self, resolution: int, device: str) -> Splits:
+            assert (resolution, device) == (2, "cpu")
+            channels = [torch.tensor([[0, 2], [4, 6]]), torch.full((2, 2), 9), torch.eye(2) * 200]
+            train = torch.stack([channel.byte() for channel in channels])[None]
+            other = Split(train.flip(1), torch.tensor([0]))
+            return Splits(Split(train, torch.tensor([0])), other, other)
+
+    data = load(Coloured(), 2, "cpu")
+    assert data.mean.flatten().tolist() == [3, 9, 100]
+    # Source: by hand, over n - 1 = 3: (9 + 1 + 1 + 9) / 3 and 4 · 100² / 3; equal pixels have none.
+    expected = [(20 / 3) ** 0.5, 1e-6, (40_000 / 3) ** 0.5]
+    assert data.std.flatten().tolist() == pytest.approx(expected)
+
+
+def test_threads_do_not_change_the_statistics() -> None:
+    threads = torch.get_num_threads()
+    data = []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            load.cache_clear()
+            data.append(load(tiny_dataset(), 28, "cpu"))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(data[0].mean, data[1].mean)
+    assert torch.equal(data[0].std, data[1].std)
+
+
+def test_data_are_read_once_for_each_size() -> None:
+    assert load(tiny_dataset(), 8, "cpu") is load(tiny_dataset(), 8, "cpu")
+    assert load(tiny_dataset(), 8, "cpu") is not load(tiny_dataset(), 10, "cpu")
+
+
+def test_batches_lie_in_memory_with_their_channels_last() -> None:
+    data = numbered(6, channels=3)
+    images, _ = next(augmented_batches(data, 0, 0, batch_size=4, crop=0.2, flip=True))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert not images.is_contiguous()
+
+
+def test_what_a_network_draws_between_two_batches_changes_none() -> None:
+    data = numbered(8)
+    expected = batches(data, 0, 0, crop=0.2, flip=True)
+    network = tiny_network(dropout=0.5).build().train()
+    seen = []
+    for images, labels in augmented_batches(data, 0, 0, batch_size=4, crop=0.2, flip=True):
+        network(images)
+        seen.append((images, labels))
+    assert torch.equal(torch.cat([images for images, _ in seen]), expected[0])
+    assert torch.equal(torch.cat([labels for _, labels in seen]), expected[1])
+
+
+def test_images_stay_in_the_hosts_memory_where_the_device_has_no_room_for_them() -> None:
+    split = numbered(8).splits.train
+    splits = Splits(split, split, split)
+    needed = 3 * split.images.nbytes
+    # "meta" is a device of torch that every machine has; nothing lies there in fact.
+    for free, where in ((needed / DEVICE_SHARE, "meta"), (needed / DEVICE_SHARE - 1, "cpu")):
+        found = placed(splits, "meta", free)
+        for of in (found.train, found.val, found.test):
+            assert of.images.device.type == where
+            assert of.labels.device.type == "meta"
+    assert free_bytes("cpu") == float("inf")
+    assert placed(splits, "cpu", free_bytes("cpu")).train.images is split.images
+
+
+def test_what_a_recorded_step_needs_of_the_host_is_known() -> None:
+    data = numbered(8)
+    there = data.mean.to("meta")
+    assert data.is_resident
+    assert not Loaded(data.splits, there, there).is_resident
+    assert Loaded(data.splits, there, there).normalised(data.splits.val.images).is_meta

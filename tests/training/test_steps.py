@@ -1,0 +1,232 @@
+"""Steps: the gradient of the whole batch, in parts or recorded, and nothing that waits."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from scaling_search.training.batches import load
+from scaling_search.training.engine import train_trial
+from scaling_search.training.steps import NUM_WARM_UP, Steps
+from tests.faults import Hungry
+from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_trial, with_network
+
+gpu = pytest.mark.gpu
+
+
+def steps_of(
+    network: nn.Module, *, device: str = "cpu", micro_batches: int = 1, **changes: Any
+) -> Steps:
+    """Steps of a network in training mode, with the tiny images."""
+    return Steps(
+        network.to(device).train(),
+        load(tiny_dataset(), 8, device),
+        tiny_recipe(**changes),
+        seed=0,
+        micro_batches=micro_batches,
+    )
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def without_norm() -> nn.Module:
+    torch.manual_seed(1)
+    return Hungry(most=1000).build()
+
+
+def with_norm(**changes: Any) -> nn.Module:
+    torch.manual_seed(1)
+    options = {"dropout": 0.0, "stochastic_depth": 0.0}
+    return tiny_network(**options | changes).build()
+
+
+@pytest.mark.parametrize("micro_batches", [2, 3, 7, 20])
+def test_the_gradient_of_parts_is_that_of_the_whole_batch(micro_batches: int) -> None:
+    # One step of plain descent at rate 1: the weights move by the gradient.
+    options: dict[str, Any] = {
+        "learning_rate": 1.0,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "warmup_epochs": 0.0,
+    }
+    moved = []
+    for number in (1, micro_batches):
+        network = without_norm()
+        before = weights(network)
+        steps_of(network, micro_batches=number, **options).advance()
+        moved.append(before - weights(network))
+    assert moved[0].abs().max() > 0.01
+    # Sums of 20 images in another order: seven digits of the largest, less one.
+    assert torch.allclose(moved[0], moved[1], rtol=0, atol=1e-6 * moved[0].abs().max().item())
+
+
+@pytest.mark.parametrize("micro_batches", [1, 4])
+def test_batch_norm_has_the_statistics_of_a_part(micro_batches: int) -> None:
+    network = with_norm()
+    steps_of(network, micro_batches=micro_batches).advance()
+    counts = {
+        int(module.num_batches_tracked)
+        for module in network.modules()
+        if isinstance(module, nn.BatchNorm2d) and module.num_batches_tracked is not None
+    }
+    assert counts == {micro_batches}
+
+
+def test_an_epoch_takes_the_steps_that_are_left_of_it() -> None:
+    steps = steps_of(without_norm(), epochs=1.6)
+    assert (steps.batch_size, steps.per_epoch, steps.total) == (20, 5, 8)
+    steps.advance()
+    taken = []
+    while steps.taken < steps.total:
+        steps.epoch()
+        taken.append(steps.taken)
+    assert taken == [5, 8]
+
+
+def test_one_step_at_a_time_is_the_same_as_epochs() -> None:
+    one, other = without_norm(), without_norm()
+    by_step, by_epoch = steps_of(one), steps_of(other)
+    for _ in range(10):
+        by_step.advance()
+    by_epoch.epoch()
+    by_epoch.epoch()
+    assert torch.equal(weights(one), weights(other))
+
+
+def test_nothing_is_recorded_on_a_cpu() -> None:
+    steps = steps_of(without_norm(), cuda_graph=True)
+    steps.epoch()
+    assert steps.num_captures == 0
+    curves = [train_trial(tiny_trial(cuda_graph=graph), "cpu").curve for graph in (False, True)]
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.slow  # half a minute of compilation
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_compiled_network_is_trained_the_same() -> None:
+    plain, compiled = (
+        train_trial(
+            with_network(tiny_trial(compile=is_compiled), dropout=0.0, stochastic_depth=0.0), "cpu"
+        )
+        for is_compiled in (False, True)
+    )
+    assert compiled.state == "COMPLETE", compiled.traceback
+    for one, other in zip(plain.curve, compiled.curve, strict=True):
+        # Fused kernels round differently; ten steps make that a few of seven digits.
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
+        assert one.val_loss == pytest.approx(other.val_loss, rel=1e-4)
+
+
+# On CUDA.
+
+
+def losses(steps: Steps) -> list[float]:
+    """The sum of losses of each epoch."""
+    sums = []
+    while steps.taken < steps.total:
+        sums.append(steps.epoch().item())
+    return sums
+
+
+@gpu
+@pytest.mark.parametrize("micro_batches", [1, 3])
+@pytest.mark.parametrize("averaging", [0.0, 0.7])
+def test_recorded_steps_give_what_steps_give(averaging: float, micro_batches: int) -> None:
+    results = []
+    for cuda_graph in (False, True):
+        network = with_norm()
+        steps = steps_of(
+            network,
+            device="cuda",
+            micro_batches=micro_batches,
+            cuda_graph=cuda_graph,
+            averaging=averaging,
+            epochs=4,
+            mixed_precision=False,
+        )
+        sums = losses(steps)
+        assert steps.num_captures == int(cuda_graph)
+        results.append((sums, weights(steps.averaged or network)))
+    # Kernels that add in any order round differently; twenty steps make that a few digits.
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-3)
+    assert torch.allclose(results[0][1], results[1][1], rtol=1e-2, atol=1e-3)
+
+
+@gpu
+def test_recorded_steps_follow_a_cpu() -> None:
+    on_cpu = losses(steps_of(with_norm(), epochs=3, crop=0.25))
+    on_cuda = losses(
+        steps_of(with_norm(), device="cuda", epochs=3, crop=0.25, mixed_precision=False)
+    )
+    # The same images, moved the same way, at the same rates; convolutions round to TF32.
+    assert on_cpu == pytest.approx(on_cuda, rel=1e-2)
+
+
+@gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.parametrize("cuda_graph", [False, True])
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_the_host_waits_for_nothing_within_an_epoch(
+    micro_batches: int, *, cuda_graph: bool
+) -> None:
+    steps = steps_of(
+        with_norm(dropout=0.2, stochastic_depth=0.2),
+        device="cuda",
+        micro_batches=micro_batches,
+        cuda_graph=cuda_graph,
+        averaging=0.9,
+        epochs=3,
+    )
+    steps.epoch()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        steps.epoch()
+        sums = steps.epoch()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert math.isfinite(sums.item())
+    assert steps.num_captures == int(cuda_graph)
+
+
+@gpu
+def test_a_short_training_ends_before_a_step_is_recorded() -> None:
+    steps = steps_of(with_norm(), device="cuda", epochs=NUM_WARM_UP / 5)
+    assert all(map(math.isfinite, losses(steps)))
+    assert steps.num_captures == 0
+
+
+@gpu
+def test_dropout_is_drawn_anew_in_every_recorded_step() -> None:
+    # The whole split is a batch and the weights stand still: only dropout makes losses differ.
+    options: dict[str, Any] = {
+        "batch_size": 100,
+        "learning_rate": 1e-12,
+        "crop": 0.0,
+        "flip": False,
+        "epochs": 8,
+    }
+    steps = steps_of(with_norm(dropout=0.8), device="cuda", **options)
+    recorded = losses(steps)[NUM_WARM_UP:]
+    assert steps.num_captures == 1
+    assert len({round(loss, 4) for loss in recorded}) == len(recorded)
+
+
+@gpu
+def test_the_same_seed_draws_the_same_dropout_in_recorded_steps() -> None:
+    sums = [
+        losses(steps_of(with_norm(dropout=0.5), device="cuda", epochs=3, mixed_precision=False))
+        for _ in range(2)
+    ]
+    assert sums[0] == pytest.approx(sums[1], rel=1e-3)
+
+
+@gpu
+def test_a_training_on_cuda_completes_with_and_without_recording() -> None:
+    for cuda_graph in (False, True):
+        result = train_trial(tiny_trial(cuda_graph=cuda_graph, averaging=0.5), "cuda:0")
+        assert result.state == "COMPLETE", result.traceback
+        assert result.micro_batches == 1
