@@ -1,5 +1,6 @@
 """What several test modules ask for by name."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,12 @@ from tests.tiny import tiny_experiment
 
 # More threads than cores, with other tests beside, make the small networks here ten times slower.
 torch.set_num_threads(1)
+
+for blow in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(blow) == signal.SIG_IGN:
+        # By a shell's background or nohup. What the tests start would ignore it too; a handler that
+        # does nothing is this process's alone.
+        signal.signal(blow, lambda *_: None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -362,8 +362,6 @@ def started(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A SIGINT that whoever runs the tests ignores would be ignored here; no threads run.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - as above
     )
 
 

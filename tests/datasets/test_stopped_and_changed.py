@@ -78,8 +78,7 @@ def test_a_training_of_no_record_takes_whatever_lies_there(own_cache: Path, tmp_
 
 
 STOPPED = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in a background
+import sys
 from scaling_search.data import gathering
 from tests.datasets.pictures_of import folder_of
 gathering.SAVE_SECONDS = 0.0

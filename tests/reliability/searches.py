@@ -169,8 +169,6 @@ def started(
             stdout=out,
             stderr=err,
             start_new_session=True,
-            # A SIGINT that whoever runs this ignores would be ignored here; no threads run.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - as above
         )
     return Command(process, mark, said)
 
