@@ -19,7 +19,7 @@ from scaling_search.hold import Hold
 from scaling_search.passwords import without_password
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Candidate, Plan
-from scaling_search.progress import View
+from scaling_search.progress import Tracked, View
 from scaling_search.protocols import Dataset, Sampler
 from scaling_search.record.results import coefficient_table, results_table
 from scaling_search.record.study import Objective, Record, names
@@ -120,7 +120,7 @@ def searched(call: Call) -> Searched:
     experiment.executor.check()
     record = record_of(experiment, experiment.name)
     record.claim(deciding(call.options, dataset))
-    budget = experiment.budget(record.costs)
+    budget = experiment.budget(record.costs, Tracked(call.console, "running networks"))
     plan = experiment.plan(budget)
     record.keep_costs(budget.state)
     finished = record.results_of(experiment.trials(plan)).values()
