@@ -1,16 +1,37 @@
-"""What executors in tests have in common beside `submit`: all is done at once, in this process."""
+"""Commands and their trainings in this process: what they print, and what can go wrong."""
 
+import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Self
 
+from rich.console import Console
+
+from scaling_search.commands.run_folder import Call
+from scaling_search.experiment import DECIDING, Experiment
 from scaling_search.protocols import Argument, T
-from scaling_search.training.trial import Trial
+from scaling_search.training.engine import train_trial
+from scaling_search.training.trial import Trial, TrialResult
+
+
+def printed(command: Callable[[Call], None], experiment: Experiment, width: int = 100) -> str:
+    """What a command prints."""
+    options = {key: str(getattr(experiment, key)) for key in DECIDING}
+    out = io.StringIO()
+    command(Call(experiment, options, "", Console(file=out, width=width)))
+    return out.getvalue()
 
 
 class InProcess:
-    """Has nothing to settle, and calls functions at once."""
+    """What executors in tests have in common beside `submit`: all is done at once."""
 
     retries: int = 0
+    slots: int = 1
+    device_share: float = 1.0
+
+    def check(self) -> None:
+        """Needs nothing."""
 
     def prepare(self, trials: Sequence[Trial]) -> None:
         """Settles nothing."""
@@ -19,4 +40,38 @@ class InProcess:
         """The finished future."""
         future: Future[T] = Future()
         future.set_result(function(argument, "cpu"))
+        return future
+
+    def __enter__(self) -> Self:
+        """Starts nothing."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Ends nothing."""
+
+
+@dataclass
+class Executing(InProcess):
+    """Trains in this process, with what can go wrong.
+
+    Attributes:
+        interrupt_at: At this submission, counted from 1, somebody presses Ctrl-C.
+        lost: Seeds and networks of trainings whose worker is lost.
+        submitted: All trainings, in order.
+    """
+
+    interrupt_at: int = 0
+    lost: tuple[tuple[int, int], ...] = ()
+    submitted: list[Trial] = field(default_factory=list)
+
+    def submit(self, trial: Trial) -> Future[TrialResult]:
+        """The finished future."""
+        if len(self.submitted) + 1 == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.submitted.append(trial)
+        future: Future[TrialResult] = Future()
+        if trial.order in self.lost:
+            future.set_exception(RuntimeError("killed by signal 9"))
+        else:
+            future.set_result(train_trial(trial, "cpu"))
         return future

@@ -1,75 +1,35 @@
 """What a search leaves to take away, by whole runs on real images: weights, card, ONNX."""
 
 import hashlib
-import io
 import json
 import shutil
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 import yaml
 from omegaconf import OmegaConf
-from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from scaling_search.cells import plus_minus
 from scaling_search.cli import main
 from scaling_search.commands import confirm, export, report, scale, search
-from scaling_search.commands.run_folder import Call, record_of
-from scaling_search.experiment import DECIDING, Confirm, Experiment, Export, Limits, Scale
+from scaling_search.commands.run_folder import record_of
+from scaling_search.experiment import Confirm, Experiment, Export, Limits, Scale
 from scaling_search.export import onnx_files
 from scaling_search.export.family import imported
 from scaling_search.training.batches import load
 from scaling_search.training.engine import evaluate, train_trial
-from scaling_search.training.trial import Trial, TrialResult
 from scaling_search.training.weights import facts_of, file_name
-from tests.in_process import InProcess
+from tests.in_process import Executing, printed
 from tests.tiny import tiny_experiment, tiny_network, tiny_recipe, tiny_trial
 
 OWN = ["README.md", "coefficients.yaml", "family.py", "manifest.json"]
-
-
-@dataclass
-class Executing(InProcess):
-    """Trains in this process and remembers what; some trainings diverge."""
-
-    lost: tuple[tuple[int, int], ...] = ()
-    submitted: list[Trial] = field(default_factory=list)
-    slots: int = 1
-    device_share: float = 1.0
-
-    def check(self) -> None:
-        pass
-
-    def submit(self, trial: Trial) -> Future[TrialResult]:
-        self.submitted.append(trial)
-        future: Future[TrialResult] = Future()
-        if trial.order in self.lost:
-            future.set_exception(RuntimeError("killed by signal 9"))
-        else:
-            future.set_result(train_trial(trial, "cpu"))
-        return future
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-
-def printed(command: Callable[[Call], None], experiment: Experiment) -> str:
-    """What a command prints."""
-    options = {key: str(getattr(experiment, key)) for key in DECIDING}
-    out = io.StringIO()
-    command(Call(experiment, options, "", Console(file=out, width=120)))
-    return out.getvalue()
 
 
 def experiment_in(folder: Path, **changes: Any) -> Experiment:

@@ -63,9 +63,6 @@ class Executing(InProcess):
     is_open: bool = False
     device_share: float = 0.5
 
-    def check(self) -> None:
-        pass
-
     def submit(self, trial: Trial) -> Future[TrialResult]:
         assert self.is_open
         if len(self.submitted) + 1 == self.interrupt_at:

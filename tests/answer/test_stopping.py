@@ -5,7 +5,6 @@ import itertools
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pytest
@@ -39,12 +38,7 @@ class Knowing(InProcess):
 
     height: float
     fail_every: int = 0
-    slots: int = 1
-    device_share: float = 1.0
     submitted: list[Key] = field(default_factory=list)
-
-    def check(self) -> None:
-        pass
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         self.submitted.append(trial.key)
@@ -54,12 +48,6 @@ class Knowing(InProcess):
         is_failed = self.fail_every and len(self.submitted) % self.fail_every == 0
         future.set_result(failed(trial) if is_failed else ended(trial, loss))
         return future
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
 
 
 def far(candidate: Candidate) -> float:

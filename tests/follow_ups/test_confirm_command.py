@@ -1,76 +1,25 @@
 """The winner's new trainings, on real trainings of a fraction of a second each."""
 
-import io
 import shutil
 import sys
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from scaling_search.cli import main
 from scaling_search.commands import confirm, search
-from scaling_search.commands.run_folder import Call, record_of, stored_names
-from scaling_search.experiment import DECIDING, Confirm, Decide, Experiment, Limits
+from scaling_search.commands.run_folder import record_of, stored_names
+from scaling_search.experiment import Confirm, Decide, Experiment, Limits
 from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.record.study import Record
 from scaling_search.training.engine import train_trial
-from scaling_search.training.trial import Trial, TrialResult
-from tests.in_process import InProcess
+from tests.in_process import Executing, printed
 from tests.proxies import buildable
 from tests.tiny import tiny_experiment
 
 NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0)
-
-
-@dataclass
-class Executing(InProcess):
-    """Trains in this process, with what can go wrong.
-
-    Attributes:
-        interrupt_at: At this submission, counted from 1, somebody presses Ctrl-C.
-        lost: Seeds and networks of trainings whose worker is lost.
-        submitted: All trainings, in order.
-    """
-
-    interrupt_at: int = 0
-    lost: tuple[tuple[int, int], ...] = ()
-    submitted: list[Trial] = field(default_factory=list)
-    slots: int = 1
-    device_share: float = 1.0
-
-    def check(self) -> None:
-        pass
-
-    def submit(self, trial: Trial) -> Future[TrialResult]:
-        if len(self.submitted) + 1 == self.interrupt_at:
-            raise KeyboardInterrupt
-        self.submitted.append(trial)
-        future: Future[TrialResult] = Future()
-        if trial.order in self.lost:
-            future.set_exception(RuntimeError("killed by signal 9"))
-        else:
-            future.set_result(train_trial(trial, "cpu"))
-        return future
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-
-def printed(command: Callable[[Call], None], experiment: Experiment) -> str:
-    """What a command prints."""
-    options = {key: str(getattr(experiment, key)) for key in DECIDING}
-    out = io.StringIO()
-    command(Call(experiment, options, "", Console(file=out, width=100)))
-    return out.getvalue()
 
 
 @pytest.fixture(scope="module")

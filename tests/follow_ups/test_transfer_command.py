@@ -1,12 +1,9 @@
 """The next size from the command, on real trainings of a fraction of a second each."""
 
-import io
 import shutil
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,19 +16,9 @@ from scaling_search.experiment import DECIDING, Experiment, Limits, Transfer
 from scaling_search.follow_ups.transfer import stored
 from scaling_search.record.results import VOLATILE, results_table
 from scaling_search.record.tables import read_table
-from scaling_search.training.engine import train_trial
-from scaling_search.training.trial import Trial, TrialResult
-from tests.in_process import InProcess
+from tests.in_process import Executing, printed
 from tests.proxies import buildable
 from tests.tiny import tiny_dataset, tiny_experiment, tiny_network, tiny_recipe
-
-
-def printed(command: Callable[[Call], None], experiment: Experiment) -> str:
-    """What a command prints."""
-    options = {key: str(getattr(experiment, key)) for key in DECIDING}
-    out = io.StringIO()
-    command(Call(experiment, options, "", Console(file=out, width=100)))
-    return out.getvalue()
 
 
 def experiment_in(folder: Path, **changes: Any) -> Experiment:
@@ -146,45 +133,16 @@ def test_equal_training_flops_are_those_of_each_size(tmp_path: Path) -> None:
     assert (rows["epochs"] * rows["flops_ratio"]).tolist() == pytest.approx([4.0] * 10)
 
 
-@dataclass
-class Losing(InProcess):
-    """Trains in this process, but for networks whose worker is lost.
-
-    Attributes:
-        lost: Numbers of those networks.
-    """
-
-    lost: tuple[int, ...]
-    slots: int = 1
-    device_share: float = 1.0
-
-    def check(self) -> None:
-        pass
-
-    def submit(self, trial: Trial) -> Future[TrialResult]:
-        future: Future[TrialResult] = Future()
-        if trial.candidate.number in self.lost:
-            future.set_exception(RuntimeError("killed by signal 9"))
-        else:
-            future.set_result(train_trial(trial, "cpu"))
-        return future
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-
 def test_failed_trainings_are_rows_and_the_answer_says_so(experiment: Experiment) -> None:
-    out = printed(transfer.run, replace(experiment, executor=Losing((201, 210))))
+    out = printed(transfer.run, replace(experiment, executor=Executing(lost=((0, 201), (0, 210)))))
     assert "2 of 10 trainings failed and do not count." in out
     assert "Left out, without a finished training: depth at 4x, pycls at 4x." in out
     assert (trained(experiment)["state"] == "FAIL").sum() == 2
 
 
 def test_where_all_fail_nothing_can_be_told(experiment: Experiment) -> None:
-    out = printed(transfer.run, replace(experiment, executor=Losing(tuple(range(201, 211)))))
+    all_of_them = tuple((0, number) for number in range(201, 211))
+    out = printed(transfer.run, replace(experiment, executor=Executing(lost=all_of_them)))
     assert "Whether the best split holds at larger sizes cannot be told" in out
     assert not (Path(experiment.out) / "figures").exists()
     assert read_table(Path(experiment.out) / "transfer.csv")["num_failed"].eq(1).all()
