@@ -2,7 +2,7 @@
 
 from fvcore.nn import ActivationCountAnalysis
 
-from scaling_search.costs.building import COUNTED, built, checked, image_of, quietly_traced
+from scaling_search.costs.building import built, checked, counted, image_of
 from scaling_search.protocols import Architecture, part
 
 
@@ -29,9 +29,6 @@ class Activations:
         Raises:
             RuntimeError: The closed form says otherwise.
         """
-        counter = ActivationCountAnalysis(built(architecture), image_of(architecture))
-        counter.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
-        with quietly_traced():
-            by_operator = counter.by_operator()
-        measured = int(sum(by_operator[name] for name in COUNTED))
+        analysis = ActivationCountAnalysis(built(architecture), image_of(architecture))
+        measured = counted(analysis)
         return checked(measured, self.column, self.estimate(architecture), architecture)

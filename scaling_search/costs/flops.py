@@ -6,7 +6,7 @@ import numpy as np
 from fvcore.nn import FlopCountAnalysis
 from numpy.typing import NDArray
 
-from scaling_search.costs.building import COUNTED, built, checked, image_of, quietly_traced
+from scaling_search.costs.building import built, checked, counted, image_of
 from scaling_search.protocols import Architecture, CountsMany, part
 
 
@@ -49,9 +49,5 @@ class Flops:
         Raises:
             RuntimeError: The closed form says otherwise.
         """
-        counter = FlopCountAnalysis(built(architecture), image_of(architecture))
-        counter.unsupported_ops_warnings(enabled=False).uncalled_modules_warnings(enabled=False)
-        with quietly_traced():
-            by_operator = counter.by_operator()
-        measured = int(sum(by_operator[name] for name in COUNTED))
+        measured = counted(FlopCountAnalysis(built(architecture), image_of(architecture)))
         return checked(measured, self.column, self.estimate(architecture), architecture)

@@ -1,10 +1,5 @@
 """Worker processes that leave no process and no call behind, for `executors/processes.py`."""
 
-import ctypes
-import multiprocessing
-import os
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +10,7 @@ from typing import Any
 
 import pebble
 
+from scaling_search.orphans import leave_with_parent
 from scaling_search.protocols import T
 
 LOOK_SECONDS = 0.5
@@ -27,7 +23,7 @@ class Pool:
     def __init__(self, num_workers: int) -> None:
         self._context = _Spawning()
         self._pool = pebble.ProcessPool(
-            max_workers=num_workers, context=self._context, initializer=_leave_with_parent
+            max_workers=num_workers, context=self._context, initializer=leave_with_parent
         )
 
     def schedule(self, function: Callable[..., T], args: tuple[object, ...]) -> Future[T]:
@@ -141,19 +137,3 @@ class _Watched:
     result: Future[Any]
     pool: Pool
     seconds_left: float
-
-
-def _leave_with_parent() -> None:
-    """Ends this worker as soon as the coordinator is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="watch-parent").start()
-    if sys.platform == "linux":
-        # A worker that is stopped cannot watch, but the kernel can.
-        pr_set_pdeathsig = 1  # of prctl.h
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -1,15 +1,14 @@
 """Measures the cost of built networks, in processes where that is sooner."""
 
 import multiprocessing
-import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from scaling_search.cores import usable_cores
+from scaling_search.orphans import leave_with_parent
 from scaling_search.protocols import Architecture, Cost
 
 START_SECONDS = 3.0
@@ -70,7 +69,7 @@ def _by_processes(
 ) -> Iterator[Architecture]:
     # spawn: a forked torch may hold locks.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     try:
         handed = [pool.submit(cost.measure, network) for network in networks]
         for network, future in zip(networks, handed, strict=True):
@@ -80,14 +79,7 @@ def _by_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_with_parent() -> None:
-    """Leaves interrupts to the parent, and ends this process when that is gone, however it went."""
+def _begin() -> None:
+    """Leaves interrupts to the parent, and leaves with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="watch-parent").start()
+    leave_with_parent()

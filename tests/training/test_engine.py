@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from scaling_search.base_networks.efficientnet import Network
+from scaling_search.threads import threads
 from scaling_search.training.batches import augmented_batches, load
 from scaling_search.training.engine import devices, evaluate, train_trial
 from scaling_search.training.recipe import Recipe, learning_rate
@@ -25,17 +26,6 @@ from tests.faults import Faulty, Hungry, HungryNetwork
 from tests.tiny import tiny_recipe, tiny_trial, with_network
 
 always_the_same = settings(derandomize=True, deadline=None)
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """So many threads of torch for a while."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
