@@ -13,6 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from scaling_search.record import study
 from scaling_search.record.study import Objective, Record, direction, names
 from scaling_search.training.engine import train_trial
 from scaling_search.training.trial import Epoch
@@ -223,8 +224,10 @@ def test_a_file_of_another_kind_is_left_alone(kind: str, tmp_path: Path) -> None
     assert file.read_text(encoding="utf-8") == text
 
 
-@pytest.mark.slow
-def test_a_database_that_another_holds_is_named_and_goes_on_when_it_is_free(tmp_path: Path) -> None:
+def test_a_database_that_another_holds_is_named_and_goes_on_when_it_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "PATIENCE_SECONDS", 2.0)
     storage = f"sqlite:///{tmp_path}/study.db?timeout=0"
     record = opened(storage)
     other = sqlite3.connect(tmp_path / "study.db")
