@@ -158,7 +158,8 @@ def terminal_table(coefficients: pd.DataFrame, objective: str, *, most: int) -> 
     ranked = coefficients[(coefficients["candidate"] == 0) | coefficients["order"].notna()]
     shown = ranked.head(most + int((ranked["candidate"] == 0).sum()))
     num_shown = int((shown["candidate"] != 0).sum())
-    title = f"Base network and the best {num_shown} of {count(num_networks, 'scaled network')}"
+    best = f"the best {num_shown}" if num_shown else "none"
+    title = f"Base network and {best} of {count(num_networks, 'scaled network')}"
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     columns = terminal_columns(objective)
     for header in columns:
