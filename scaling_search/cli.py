@@ -144,7 +144,12 @@ def _hydra(command: str, arguments: list[str]) -> None:
     program = Path(sys.argv[0]).name
     try:
         packages, arguments = allowed(arguments)
-        parsed = parser.parse_args(arguments)
+        parsed = parser.parse_intermixed_args(arguments)
+        # Hydra parses once more, and would take no option that stands behind options and a flag.
+        flags = list(arguments)
+        for override in parsed.overrides:
+            flags.remove(override)
+        arguments = [*parsed.overrides, *flags]
         trusted = _trusted(packages, parsed)
         sys.argv = [f"{program} {command}" if command else program, *arguments]
         if parsed.help or parsed.cfg or parsed.info:
@@ -154,7 +159,7 @@ def _hydra(command: str, arguments: list[str]) -> None:
         else:
             # Hydra's sweeper always writes a multirun.yaml; it goes where nobody looks.
             with tempfile.TemporaryDirectory(prefix="scaling_search_") as folder:
-                sys.argv += [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
+                sys.argv[1:1] = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
                 _hydra_main(command, trusted)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explained(error)) from error

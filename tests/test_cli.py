@@ -332,10 +332,15 @@ def test_a_folder_of_ones_own_adds_experiments(cli: Cli, tmp_path: Path) -> None
     mine = tmp_path / "conf" / "experiment" / "mine.yaml"
     mine.parent.mkdir(parents=True)
     mine.write_text("# @package _global_\nname: mine\nrecipe:\n  epochs: 7\n", encoding="utf-8")
-    outcome = cli("search", "--config-dir", "conf", "experiment=mine", "--cfg", "job")
-    assert outcome.code == 0
-    assert "name: mine" in outcome.out
-    assert "epochs: 7" in outcome.out
+    flags = ("--config-dir", "conf", "--cfg", "job")
+    for line in (
+        ("experiment=mine", "num_seeds=8", *flags),
+        ("experiment=mine", *flags, "num_seeds=8"),
+        (*flags[:2], "experiment=mine", *flags[2:], "num_seeds=8"),
+    ):
+        outcome = cli("search", *line)
+        assert outcome.code == 0
+        assert {"name: mine", "  epochs: 7", "num_seeds: 8"} <= set(outcome.out.splitlines())
 
 
 @pytest.mark.parametrize(
