@@ -18,7 +18,8 @@ test: $(READY)
 	$(BIN)/pytest -n auto
 
 test-slow: $(READY)
-	$(BIN)/pytest -n auto --dist loadfile -m "slow and not gpu" --durations=25
+	$(BIN)/pytest -n auto --dist loadfile -m "slow and not gpu and not alone" --durations=10
+	$(BIN)/pytest -m "slow and not gpu and alone" --durations=10
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, got " + sys.version.split()[0] + "; name one by make PYTHON=...")'

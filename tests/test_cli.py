@@ -386,6 +386,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_search_that_was_ended_goes_on_to_the_same_table(
     tmp_path: Path, uninterrupted: pd.DataFrame, blow: signal.Signals

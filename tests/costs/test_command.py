@@ -65,6 +65,7 @@ def test_a_whole_search_holds_a_cost_that_is_counted(cost: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_whole_search_holds_the_latency_and_measures_it_once(tmp_path: Path) -> None:
     options = (*TINY, "cost=latency", *QUICKLY_TIMED)
     first = said(tmp_path, "search", *options, "limits.trainings=2")
@@ -82,13 +83,14 @@ def test_a_whole_search_holds_the_latency_and_measures_it_once(tmp_path: Path) -
     reported = said(tmp_path, "report", "out=runs/default")
     assert reported.code == 0, reported.err
     more = said(
-        tmp_path, "scale", "out=runs/default", "scale.phis=[0,1]", "scale.tolerance=0.3",
+        tmp_path, "scale", "out=runs/default", "scale.phis=[0,1]", "scale.tolerance=0.9",
         "price_only=true",
     )  # fmt: skip
     assert more.code == 0, more.err
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_whole_search_below_caps(tmp_path: Path) -> None:
     caps = ("caps.params=5e4", "caps.latency_ms=1e3", "caps.latency.batch_size=2")
     found = said(tmp_path, "search", *TINY, *caps, "caps.latency.repeats=5")

@@ -30,6 +30,8 @@ from tests.composed import CONF, part
 from tests.faults import Faulty
 from tests.tiny import tiny_trial
 
+pytestmark = pytest.mark.alone
+
 PATIENCE_SECONDS = 120
 """For a process to start or to end; they take a few seconds, on a machine that is busy more."""
 

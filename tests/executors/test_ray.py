@@ -32,6 +32,8 @@ from scaling_search.training.trial import Trial
 from tests.composed import CONF
 from tests.tiny import tiny_trial
 
+pytestmark = pytest.mark.alone
+
 PATIENCE_SECONDS = 60
 """For a process to start or to end; they take a few seconds, on a machine that is busy more."""
 

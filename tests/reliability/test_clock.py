@@ -9,7 +9,7 @@ import pytest
 
 from tests.reliability.searches import LEFT, SEARCH, assert_same, files, rows_of, started
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 HOUR = 3600
 

@@ -20,7 +20,7 @@ from tests.reliability.searches import (
     started,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ROOT = Path(scaling_search.__file__).parent.parent
 DAMAGED = "train-images.npy"

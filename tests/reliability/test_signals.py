@@ -26,7 +26,7 @@ from tests.reliability.searches import (
     table,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 STOPPED = "stopped; the same command goes on from here"
 HALF_OF_600 = 300

@@ -31,7 +31,7 @@ from tests.reliability.searches import (
 )
 from tests.storages.servers import PASSWORD, ended, postgresql, postgresql_programs, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 RECORDS = ("study.db", "study.log")
 IMPATIENT = (

@@ -20,7 +20,7 @@ from tests.reliability.searches import (
     started,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 OVERDUE = "overdue: longer than executor.timeout_minutes"
 LOST = "worker lost: "

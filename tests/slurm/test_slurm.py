@@ -36,7 +36,7 @@ JOB_SECONDS = 600
 LEAVE_SECONDS = 30
 """For the last processes of a job, which SLURM has sent away when it says that the job is over."""
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

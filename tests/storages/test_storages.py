@@ -30,7 +30,7 @@ SEARCH = (
     "num_seeds=3",
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
