@@ -149,18 +149,21 @@ class CountsMany(Protocol):
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Labelled images of one native size. Hashable and small: it describes, `load` reads."""
+    """Labelled images of one native size. Hashable and small: it describes, `load` reads.
+
+    What is None of its numbers is read from the data before anything is planned.
+    """
 
     @property
-    def num_classes(self) -> int:
+    def num_classes(self) -> int | None:
         """Number of labels."""
 
     @property
-    def in_channels(self) -> int:
+    def in_channels(self) -> int | None:
         """Channels of an image."""
 
     @property
-    def resolution(self) -> int:
+    def resolution(self) -> int | None:
         """Native height and width in pixels; above it, images are only blown up."""
 
     def __hash__(self) -> int:

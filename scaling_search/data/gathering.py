@@ -3,12 +3,15 @@
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import logging
+import math
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,8 +27,25 @@ from scaling_search.cores import usable_cores
 from scaling_search.data import cache as data_cache
 from scaling_search.data import images, pictures
 from scaling_search.data.cache import Part
+from scaling_search.data.description import (
+    Description,
+    check_pixels,
+    shapes_of,
+    survey,
+    warnings_of,
+)
 from scaling_search.data.maps import NAMES, Maps, building, opened
-from scaling_search.data.sources import Broken, Listing, Row, Rows, Source, in_order, refused
+from scaling_search.data.pictures import Head, Way
+from scaling_search.data.sources import (
+    Broken,
+    Filled,
+    Listing,
+    Row,
+    Rows,
+    Source,
+    in_order,
+    refused,
+)
 from scaling_search.files import replace_file
 from scaling_search.protocols import Splits
 
@@ -43,6 +63,9 @@ PART_BYTES = 4_000_000
 
 NUM_NAMED = 3
 
+LARGEST = 320
+"""Pixels that are kept of larger images where no resolution is given."""
+
 log = logging.getLogger(__name__)
 
 
@@ -58,16 +81,50 @@ def check(source: Source) -> None:
     """Reads all images into maps unless they are there, and says which are left out.
 
     Raises:
-        ValueError: An option is not what lies there.
+        ValueError: An option is not what lies there, or the images show nothing.
         RuntimeError: Images are missing or broken, or there is no room.
     """
-    fingerprint.cache_clear()  # what lies there may have changed since this process last looked
-    known = _found(source)
+    _forget()  # what lies there may have changed since this process last looked
+    known = _found(_filled(source))
     if broken := known["broken"]:
         log.warning(
             "%d of %d images are broken and left out: %s; %s names all",
             *(len(broken), known["num_images"], _named(broken), known["written_to"]),
         )
+
+
+@functools.lru_cache(maxsize=16)
+def numbers(source: Source) -> Mapping[str, int]:
+    """Classes, channels and resolution that a source leaves open, by its data; once in a process.
+
+    Classes are counted; images are grey if all that are looked at are, and as large as half of
+    them allow, up to `LARGEST`.
+
+    Raises:
+        ValueError: An option is not what lies there.
+        RuntimeError: There are no images that can be read.
+    """
+    if None not in (source.num_classes, source.in_channels, source.resolution):
+        return {}
+    listing = source.listing()
+    heads = list(source.heads(listing, NUM_SAMPLED))
+    if not heads:
+        raise RuntimeError(
+            f"dataset.path must hold images that can be read, got none in {source.path!r}; "
+            "look at some of them"
+        )
+    found = {
+        "num_classes": len(listing.classes),
+        "in_channels": max(head.channels for head in heads),
+        "resolution": min(LARGEST, _middle(heads)),
+    }
+    return {key: value for key, value in found.items() if getattr(source, key) is None}
+
+
+def _filled(source: Source) -> Filled:
+    given: Any = source
+    known: Filled = replace(given, **numbers(source))
+    return known
 
 
 @functools.lru_cache(maxsize=16)
@@ -77,19 +134,53 @@ def fingerprint(source: Source) -> str:
     While nothing has changed where they lie, it is known without reading them.
 
     Raises:
-        ValueError: An option is not what lies there.
+        ValueError: An option is not what lies there, or the images show nothing.
         RuntimeError: Images are missing or broken, or there is no room.
     """
-    return str(_found(source)["fingerprint"])
+    return str(_found(_filled(source))["fingerprint"])
+
+
+def description(source: Source) -> Description:
+    """What the images were understood as, once all have been read.
+
+    Raises:
+        ValueError: An option is not what lies there, or the images show nothing.
+        RuntimeError: Images are missing or broken, or there is no room.
+    """
+    return Description.of_row(_found(_filled(source))["description"])
+
+
+def outline(source: Source) -> Description:
+    """What the images are understood as before any is decoded; copies and the mean are not known.
+
+    Raises:
+        ValueError: An option is not what lies there.
+        RuntimeError: There are no images that can be read.
+    """
+    filled = _filled(source)
+    listing = filled.listing()
+    _agree(filled, listing)
+    heads = _checked_heads(filled, listing)
+    splits, labels = _drawn(filled, listing)
+    counts = np.zeros((len(NAMES), len(listing.classes)), np.int64)
+    np.add.at(counts, (splits, labels), 1)
+    by_split = dict(zip(NAMES, map(tuple, counts.tolist()), strict=True))
+    return _described(filled, listing, heads, by_split, mean=math.nan)
+
+
+def _forget() -> None:
+    numbers.cache_clear()
+    fingerprint.cache_clear()
 
 
 def native(source: Source) -> Splits:
     """The maps at the dataset's own resolution, read again if they are gone."""
-    place = data_cache.place_of(fingerprint(source), source.resolution)
+    resolution = _filled(source).resolution
+    place = data_cache.place_of(fingerprint(source), resolution)
     found = opened(place)
     if found is None:
         fingerprint.cache_clear()
-        found = opened(data_cache.place_of(fingerprint(source), source.resolution))
+        found = opened(data_cache.place_of(fingerprint(source), resolution))
     if found is None:
         raise RuntimeError(f"{place} must stay while it is used, but is gone; run again")
     return found
@@ -97,8 +188,8 @@ def native(source: Source) -> Splits:
 
 def parts(source: Source, resolution: int) -> Iterator[Part]:
     """All images at a size, resized from the maps of the dataset's own, few at a time."""
-    splits = native(source)
-    largest = source.in_channels * max(resolution, source.resolution) ** 2
+    filled, splits = _filled(source), native(source)
+    largest = filled.in_channels * max(resolution, filled.resolution) ** 2
     step = max(1, PART_BYTES // largest)
     for name in NAMES:
         split = getattr(splits, name)
@@ -121,25 +212,23 @@ def sentences(source: Source, resolutions: Iterable[int]) -> Iterator[str]:
 
     Measured on some of the images, unless all have been read.
     """
-    try:
-        if _known(source, _key(source)) is not None:
-            yield "The images have been read; nothing is decoded again."
-            return
-        listing = source.listing()
-        _agree(source, listing)
-        started = time.perf_counter()
-        with pictures.quiet():
-            count = sum(1 for _ in source.sample(listing, NUM_SAMPLED))
-        rate = count / (time.perf_counter() - started)
-        free = _free()
-    except (ValueError, RuntimeError, OSError) as error:
-        yield f"Nothing is known of the images: {error}."
+    filled = _filled(source)
+    if _known(filled, _key(filled)) is not None:
+        yield "The images have been read; nothing is decoded again."
         return
-    sizes = sorted({source.resolution, *resolutions})
-    room = listing.num_images * source.in_channels * sum(size**2 for size in sizes)
+    listing = source.listing()
+    _agree(filled, listing)
+    _checked_heads(filled, listing)
+    started, free = time.perf_counter(), _free()
+    way = _way(filled, (0, 2**16 - 1))  # any span takes as long
+    with pictures.quiet(), contextlib.closing(source.rows(listing, way)) as rows:
+        count = sum(1 for _ in itertools.islice(rows, NUM_SAMPLED))
+    rate = count / (time.perf_counter() - started)
+    sizes = sorted({filled.resolution, *resolutions})
+    room = listing.num_images * filled.in_channels * sum(size**2 for size in sizes)
     yield (
         f"{listing.num_images:,} images of {len(listing.classes)} classes are decoded once, to "
-        f"{source.resolution} px, which takes about {_duration(listing.num_images / rate)}: "
+        f"{filled.resolution} px, which takes about {_duration(listing.num_images / rate)}: "
         f"{rate:,.0f} images a second, measured on {count} of them with {usable_cores()} threads."
     )
     yield (
@@ -154,15 +243,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _key(source: Source) -> str:
-    """Names a state of what lies there, and the options it is read by."""
-    digest = hashlib.sha256(repr((source, data_cache.FORMAT, pictures.WAY)).encode())
+def _key(source: Filled) -> str:
+    """Names a state of what lies there, and the options it is read by; no path as typed."""
+    options = {k: v for k, v in vars(source).items() if k != "path"}
+    how = (type(source).__name__, sorted(options.items()), data_cache.FORMAT, pictures.VERSION)
+    digest = hashlib.sha256(repr(how).encode())
     for what in source.stamp():
         digest.update(repr(what).encode())
     return digest.hexdigest()[:32]
 
 
-def _found(source: Source) -> dict[str, Any]:
+def _found(source: Filled) -> dict[str, Any]:
     """What is known of the images once they have been read, now or before."""
     key = _key(source)
     if (known := _known(source, key)) is None:
@@ -178,7 +269,7 @@ def _written_to(key: str) -> Path:
     return data_cache.folder() / f"{key}.json"
 
 
-def _known(source: Source, key: str) -> dict[str, Any] | None:
+def _known(source: Filled, key: str) -> dict[str, Any] | None:
     """What was written down when the images were read; None if the maps are gone."""
     try:
         known = json.loads(_written_to(key).read_text(encoding="utf-8"))
@@ -188,53 +279,156 @@ def _known(source: Source, key: str) -> dict[str, Any] | None:
     return known if opened(place) is not None else None
 
 
-def _read(source: Source, maps: Maps) -> dict[str, Any]:
+def _read(source: Filled, maps: Maps) -> dict[str, Any]:
     """Reads all images into maps at the dataset's resolution; returns what is written down."""
     listing = source.listing()
     _agree(source, listing)
+    heads = _checked_heads(source, listing)
     splits, labels = _drawn(source, listing)
-    digests = [hashlib.sha256() for _ in NAMES]
-    counts = np.zeros((len(NAMES), len(listing.classes)), np.int64)
-    broken: list[Broken] = []
-    noted = _taken_over(maps)
-    _check_room(source, listing.num_images - len(noted))
-    with (
-        pictures.quiet(),
-        contextlib.closing(source.rows(listing, first=len(noted))) as rows,
-        contextlib.closing(_saved(maps, _watched(rows, listing.num_images, len(noted)))) as saved,
-    ):
-        if not noted:
-            _check_resolution(source, listing)
-        for split, label, row in zip(splits, labels, chain(noted, saved), strict=True):
-            if isinstance(row, Broken):
-                broken.append(row)
-                continue
-            if isinstance(row, Row):
-                maps.add(NAMES[split], row.pixels[None], np.array([label]))
-            read_from = row.digest if isinstance(row, Row) else row
-            digests[split].update(int(label).to_bytes(8, "little") + read_from)
-            counts[split, label] += 1
+    span = source.span(listing) if any(head.is_deep for head in heads) else None
+    try:
+        reading = _rows_into(maps, source, listing, _way(source, span), splits, labels)
+    except pictures.UnknownSpanError:  # none of those that were looked at was so deep
+        maps.begin_anew()
+        span = source.span(listing)
+        reading = _rows_into(maps, source, listing, _way(source, span), splits, labels)
+    broken = reading.broken
     if broken and (source.broken == "fail" or len(broken) == listing.num_images):
         raise RuntimeError(
             f"dataset.path must hold whole images, got {len(broken)} broken of "
             f"{listing.num_images} in {source.path!r}: {_named(broken)}; mend or remove them, or "
             "leave them out by dataset.broken=skip"
         )
-    _check_counts(source, listing, counts)
-    how = (pictures.WAY, source.in_channels, source.resolution, source.num_classes)
-    whole = hashlib.sha256(repr(how).encode())
-    for digest in digests:
+    _check_counts(source, listing, reading.counts)
+    pixels = survey(
+        maps.splits(),
+        len(listing.classes),
+        lambda split, place: listing.name(reading.places[split][place]),
+    )
+    check_pixels(pixels, listing.classes, source.path)
+    counts, is_dropping = pixels.counts, source.duplicates == "drop" and pixels.num_copies > 0
+    if is_dropping:
+        maps.drop(pixels.copies)
+        counts = survey(maps.splits(), len(listing.classes)).counts
+        _check_counts(source, listing, np.array([counts[name] for name in NAMES]))
+    whole = hashlib.sha256(repr((pictures.VERSION, _way(source, span), is_dropping)).encode())
+    for digest in reading.digests:
         whole.update(digest.digest())
     found = whole.hexdigest()
     maps.keep(data_cache.place_of(found, source.resolution))
+    described = _described(source, listing, heads, counts, mean=pixels.mean)
+    more = warnings_of(pixels, listing.classes, are_dropped=is_dropping)
+    notes = described.notes + tuple(_notes(source, span, heads))
+    left_out = described.left_out
+    if broken:
+        left_out += (f"{len(broken):,} broken images: {_named(broken)}",)
+    described = replace(described, notes=notes, left_out=left_out, warnings=tuple(more))
     return {
         "fingerprint": found,
-        "path": source.path,
         "num_images": listing.num_images,
-        "classes": listing.classes,
-        "images_of_each_class": dict(zip(NAMES, counts.tolist(), strict=True)),
         "broken": broken,
+        "description": described.row(),
     }
+
+
+@dataclass
+class _Reading:
+    """What came of images while they went into maps.
+
+    Attributes:
+        broken: Those that could not be read.
+        counts: Whole images of each class, (splits, classes).
+        digests: Of each split's labels and files, in their order.
+        places: Of the images in each split's maps: which of all they are.
+    """
+
+    counts: NDArray[np.int64]
+    broken: list[Broken] = field(default_factory=list)
+    digests: Any = field(default_factory=lambda: [hashlib.sha256() for _ in NAMES])
+    places: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in NAMES})
+
+
+def _rows_into(
+    maps: Maps,
+    source: Filled,
+    listing: Listing,
+    way: Way,
+    splits: NDArray[np.int64],
+    labels: NDArray[np.int64],
+) -> _Reading:
+    """Reads all images that no process before this one has read."""
+    reading = _Reading(np.zeros((len(NAMES), len(listing.classes)), np.int64))
+    noted = _taken_over(maps)
+    _check_room(source, listing.num_images - len(noted))
+    with (
+        pictures.quiet(),
+        contextlib.closing(source.rows(listing, way, first=len(noted))) as rows,
+        contextlib.closing(_saved(maps, _watched(rows, listing.num_images, len(noted)))) as saved,
+    ):
+        numbered = enumerate(zip(splits, labels, chain(noted, saved), strict=True))
+        for number, (split, label, row) in numbered:
+            if isinstance(row, Broken):
+                reading.broken.append(row)
+                continue
+            if isinstance(row, Row):
+                maps.add(NAMES[split], row.pixels[None], np.array([label]))
+            read_from = row.digest if isinstance(row, Row) else row
+            reading.digests[split].update(int(label).to_bytes(8, "little") + read_from)
+            reading.counts[split, label] += 1
+            reading.places[NAMES[split]].append(number)
+    return reading
+
+
+def _way(source: Filled, span: tuple[int, int] | None) -> Way:
+    """How images become pixels."""
+    return Way(source.in_channels, source.resolution, source.background, source.aspect, span)
+
+
+def _described(
+    source: Filled,
+    listing: Listing,
+    heads: Sequence[Head],
+    counts: Mapping[str, tuple[int, ...]],
+    *,
+    mean: float,
+) -> Description:
+    """The description without what only pixels tell."""
+    is_whole = not listing.ready
+    origins = {
+        name: f"given as {listing.ready[name]!r}" if name in listing.ready else "" for name in NAMES
+    }
+    for name in NAMES:
+        if not origins[name]:
+            share = "" if name == "train" else f"{getattr(source, f'{name}_share'):g} of "
+            whole = "all" if is_whole else "train"
+            origins[name] = f"drawn, {share}{whole}" if share else f"what is left of {whole}"
+    return Description(
+        classes=listing.classes,
+        counts=counts,
+        origins=origins,
+        channels=source.in_channels,
+        resolution=source.resolution,
+        shapes=shapes_of((head.height, head.width) for head in heads),
+        mean=mean,
+        notes=listing.notes,
+        left_out=listing.left_out,
+    )
+
+
+def _notes(source: Filled, span: tuple[int, int] | None, heads: Sequence[Head]) -> Iterator[str]:
+    """Sentences about pixels that were mapped."""
+    if span is not None:
+        yield (
+            f"Values of more than 8 bits are scaled from {span[0]:,} to {span[1]:,}, the range of "
+            "all such images, to 0 to 255."
+        )
+    if odd := sum(head.height != head.width for head in heads):
+        done = "their centres are cropped"
+        if source.aspect == "stretch":
+            done = "they are stretched"
+        yield f"{odd} of {len(heads)} images looked at are not square: {done} (dataset.aspect)."
+    if source.in_channels == 1 and (coloured := sum(head.channels == 3 for head in heads)):
+        yield f"{coloured} of {len(heads)} images looked at are coloured and become grey."
 
 
 def _taken_over(maps: Maps) -> list[bytes | Broken]:
@@ -292,7 +486,7 @@ def _watched(rows: Iterable[Row | Broken], total: int, done: int) -> Iterator[Ro
         progress.stop()
 
 
-def _agree(source: Source, listing: Listing) -> None:
+def _agree(source: Filled, listing: Listing) -> None:
     """Looks whether the classes are those that the options say."""
     if len(listing.classes) < 2:
         raise ValueError(
@@ -345,19 +539,28 @@ def _check_counts(source: Source, listing: Listing, counts: NDArray[np.int64]) -
         )
 
 
-def _check_resolution(source: Source, listing: Listing) -> None:
-    """Looks whether the images have so many pixels, by some of them."""
-    rows = source.sample(listing, NUM_SAMPLED)
-    sides = sorted(row.shorter for row in rows if isinstance(row, Row))
-    if sides and (middle := sides[len(sides) // 2]) < source.resolution:
+def _checked_heads(source: Filled, listing: Listing) -> list[Head]:
+    """Some images' sizes, after a look whether they have the pixels.
+
+    Raises:
+        ValueError: More than half of them are smaller than the resolution.
+    """
+    heads = list(source.heads(listing, NUM_SAMPLED))
+    if heads and (middle := _middle(heads)) < source.resolution:
         raise ValueError(
             f"dataset.resolution must be at most {middle}, the shorter side of half of "
-            f"{len(sides)} images in {source.path!r}, got {source.resolution}: more pixels "
-            f"would be blown up; add dataset.resolution={middle}"
+            f"{len(heads)} images in {source.path!r}, got {source.resolution}: more pixels "
+            f"would be blown up; leave it out or add dataset.resolution={middle}"
         )
+    return heads
 
 
-def _check_room(source: Source, num_images: int) -> None:
+def _middle(heads: Sequence[Head]) -> int:
+    """The shorter side that half of the images have at least."""
+    return sorted(head.shorter for head in heads)[len(heads) // 2]
+
+
+def _check_room(source: Filled, num_images: int) -> None:
     needed = num_images * source.in_channels * source.resolution**2
     free = _free()
     if needed > free:

@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -30,6 +30,9 @@ SAVED, NEW, NOTES = "saved.json", "saved.json.new", "notes.jsonl"
 
 VALUES_AT_ONCE = 1 << 20
 """Of pixels that are squared at a time."""
+
+DROPPED_AT_ONCE = 1024
+"""Images that are copied at a time where others are taken out."""
 
 Sums = NDArray[np.int64]
 """Of each channel the sum of its values and of their squares, (2, C)."""
@@ -214,18 +217,59 @@ class Maps:
             notes = [json.loads(line) for line in (self._left / NOTES).read_bytes().splitlines()]
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("what was read before begins anew: %s", error)
-            self._begin_anew()
+            self.begin_anew()
             return []
         self._is_saved = True
         return notes
 
-    def _begin_anew(self) -> None:
+    def begin_anew(self) -> None:
+        """Forgets all that was added."""
         for file in (*self._files.values(), *([self._notes] if self._notes else [])):
             file.close()
         self._files, self._shapes, self._labels = {}, {}, {}
         self._sums, self._notes, self._is_saved = 0, None, False
         shutil.rmtree(self._temporary, ignore_errors=True)
         self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._name}.", dir=self._root))
+
+    def splits(self) -> Splits:
+        """The splits as added until now, read from their files; each must have images.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        for name, file in self._files.items():
+            labels = np.concatenate(self._labels[name])
+            self._head(name, len(labels))
+            file.seek(0, os.SEEK_END)
+            file.flush()
+            (self._temporary / f"{name}-labels.npy").write_bytes(as_file(labels))
+        found = opened(self._temporary)
+        assert found is not None, "every split has images"
+        return found
+
+    def drop(self, places: Mapping[str, Sequence[int]]) -> None:
+        """Takes images out of their splits, by their places there.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        before = self.splits()
+        for name, dropped in places.items():
+            if not dropped:
+                continue
+            split = getattr(before, name)
+            kept = np.setdiff1d(np.arange(len(split.labels)), dropped)
+            self._files[name].close()
+            new = self._temporary / f"{name}-images.npy.new"
+            self._files[name] = new.open("w+b")
+            self._head(name, 0)
+            self._labels[name] = [split.labels.numpy()[kept]]
+            self._sums = 0 if name == "train" else self._sums
+            for chunk in np.array_split(kept, -(-len(kept) // DROPPED_AT_ONCE)):
+                images = split.images.numpy()[chunk]
+                self._sums = self._sums + sums_of(images) if name == "train" else self._sums
+                self._files[name].write(images.data)
+            new.replace(self._temporary / f"{name}-images.npy")
 
     def keep(self, place: Path) -> None:
         """Moves the maps into their place, or leaves what another process has put there.

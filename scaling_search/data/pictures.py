@@ -5,18 +5,35 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
-FORMATS = ("JPEG", "PNG", "WEBP")
-"""What is read; told by the first bytes of a file, not by its name."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM") + ("AVIF",) * bool(
+    features.check("avif")
+)
+"""What is read; told by the first bytes of a file, not by its name. Of several frames the first."""
 
-WAY = "1"
+SUFFIXES = (
+    frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
+    | {".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
+    | frozenset([".avif"] * bool(features.check("avif")))
+)
+"""Of files that should be pictures, in lower case."""
+
+VERSION = "2"
 """Changes with the pixels that come of a file."""
 
 MODES = {1: "L", 3: "RGB"}
+
+GREY = frozenset({"1", "L", "LA", "La"})
+"""Modes of grey pictures of up to 8 bits; deep ones are grey too."""
+
+PAPERS = {"white": (255, 255, 255, 255), "black": (0, 0, 0, 255)}
 
 FAULTS = (
     OSError,
@@ -37,55 +54,149 @@ class BrokenError(Exception):
     """A file that is no whole picture, and why."""
 
 
-def square(content: bytes, channels: int, resolution: int) -> tuple[NDArray[np.uint8], int]:
-    """The pixels of a picture, (C, H, W), and the shorter side that its file has.
+class UnknownSpanError(Exception):
+    """A picture of more than 8 bits, where the range of such pictures is not known yet."""
 
-    The shorter side is resized to the resolution and the centre cropped, by Pillow's bilinear
-    filter with antialiasing, as `images.resize` does; what already has the size keeps its pixels.
-    EXIF's orientation is applied before. 16 bits become the upper 8, CMYK and palettes become RGB
-    without their colour profiles, transparent pixels black, as what lies around a random crop.
-    Grey is Rec. 601's luma; a grey picture has equal red, green and blue.
+
+@dataclass(frozen=True)
+class Way:
+    """How pictures become pixels.
+
+    Attributes:
+        channels: 1 for grey, 3 for red, green and blue.
+        resolution: Height and width wanted, in pixels.
+        background: Paper under transparent pixels, ``white`` or ``black``.
+        aspect: ``crop`` takes the centre of a picture that is not square, ``stretch`` the whole.
+        span: Smallest and largest value of all pictures of more than 8 bits, which become 0 and
+            255; None where there are none.
+    """
+
+    channels: int
+    resolution: int
+    background: str = "white"
+    aspect: str = "crop"
+    span: tuple[int, int] | None = None
+
+
+class Head(NamedTuple):
+    """A picture as its file describes it.
+
+    Attributes:
+        height: In pixels, upright.
+        width: In pixels, upright.
+        channels: 1 for grey, 3 for colour.
+        is_deep: Whether its values are integers of more than 8 bits.
+    """
+
+    height: int
+    width: int
+    channels: int
+    is_deep: bool
+
+    @property
+    def shorter(self) -> int:
+        """The shorter side in pixels."""
+        return min(self.height, self.width)
+
+
+def head(file: bytes | Path) -> Head | None:
+    """The head of a picture, its pixels not decoded; None where it cannot be read."""
+    try:
+        with Image.open(
+            io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS
+        ) as i:
+            is_turned = i.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            width, height = reversed(i.size) if is_turned else i.size
+            palette = i.getpalette() if i.mode == "P" else None
+            is_grey = i.mode in GREY or _is_deep(i) or _is_grey(palette)
+            return Head(height, width, 1 if is_grey else 3, _is_deep(i))
+    except FAULTS:
+        return None
+
+
+def extremes(content: bytes) -> tuple[int, int] | None:
+    """The smallest and the largest value of a picture of more than 8 bits; None for all others."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if not _is_deep(image):
+                return None
+            values = np.asarray(image)
+            return int(values.min()), int(values.max())
+    except FAULTS:
+        return None
+
+
+def square(content: bytes, way: Way) -> NDArray[np.uint8]:
+    """The pixels of a picture, (C, H, W).
+
+    The centre is cropped to a square, or the whole stretched to one, and resized by Pillow's
+    bilinear filter with antialiasing, as `images.resize` does; what already has the size keeps its
+    pixels. EXIF's orientation is applied before. Grey values of more than 8 bits are scaled from
+    their span to 0 to 255, colours of 16 bits keep their upper 8. CMYK and palettes become RGB
+    without their colour profiles, what is transparent shows the background. Grey is Rec. 601's
+    luma; a grey picture has equal red, green and blue.
 
     Source: Krizhevsky, Sutskever & Hinton 2012, section 2, for the centre of the resized picture.
 
     Args:
         content: Of the file.
-        channels: 1 for grey, 3 for red, green and blue.
-        resolution: Height and width wanted, in pixels.
+        way: How.
 
     Raises:
-        BrokenError: It cannot be read to its end.
+        BrokenError: It cannot be read to its end, or its values are no integers.
+        UnknownSpanError: It has more than 8 bits, and the way has no span.
     """
+    size = (way.resolution, way.resolution)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            shorter = min(image.size)
             # A JPEG of four times the size and more is read at a half, a quarter or an eighth,
             # which is several times as fast; twice the size is left to the filter.
-            image.draft(None, (2 * resolution, 2 * resolution))
+            image.draft(None, (2 * way.resolution, 2 * way.resolution))
             upright = ImageOps.exif_transpose(image)
-            side = min(upright.size)
-            left, top = ((length - side) // 2 for length in upright.size)
-            cropped = upright.crop((left, top, left + side, top + side))
-            flat = _flat(cropped, MODES[channels])
-        resized = flat.resize((resolution, resolution), Image.Resampling.BILINEAR)
+            if way.aspect == "crop":
+                side = min(upright.size)
+                left, top = ((length - side) // 2 for length in upright.size)
+                upright = upright.crop((left, top, left + side, top + side))
+            flat = _flat(upright, way)
+        resized = flat.resize(size, Image.Resampling.BILINEAR)
     except UnidentifiedImageError as error:  # whose text has a place in memory
         raise BrokenError(f"none of {', '.join(FORMATS)}") from error
     except FAULTS as error:
         raise BrokenError(" ".join(str(error).split()) or type(error).__name__) from error
-    pixels = np.asarray(resized).reshape(resolution, resolution, channels)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), shorter
+    pixels = np.asarray(resized).reshape(*size, way.channels)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _flat(image: Image.Image, mode: str) -> Image.Image:
+def scaled(values: NDArray[Any], span: tuple[int, int]) -> NDArray[np.uint8]:
+    """Integers as bytes: the span's ends become 0 and 255, what lies between its nearest."""
+    low, high = span
+    # Doubles hold every difference of integers of 32 bits exactly.
+    parts = (values.astype(np.float64) - low) / max(1, high - low)
+    found: NDArray[np.uint8] = np.rint(255 * parts.clip(0, 1)).astype(np.uint8)
+    return found
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I")
+
+
+def _is_grey(palette: list[int] | None) -> bool:
+    return palette is not None and palette[::3] == palette[1::3] == palette[2::3]
+
+
+def _flat(image: Image.Image, way: Way) -> Image.Image:
     """Without depth, palette and transparency."""
-    if image.mode.startswith("I"):  # of more than 8 bits; Pillow itself takes colour's upper 8
-        values = np.asarray(image).astype(np.int64).clip(0, 2**16 - 1) >> 8
-        image = Image.fromarray(values.astype(np.uint8))
+    if image.mode == "F":
+        raise BrokenError("its values are floating-point numbers, not integers")
+    if _is_deep(image):
+        if way.span is None:
+            raise UnknownSpanError
+        image = Image.fromarray(scaled(np.asarray(image), way.span))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image)
-    return image.convert(mode)
+        paper = Image.new("RGBA", image.size, PAPERS[way.background])
+        image = Image.alpha_composite(paper, image)
+    return image.convert(MODES[way.channels])
 
 
 @contextlib.contextmanager

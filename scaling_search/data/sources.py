@@ -2,9 +2,9 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scaling_search.cores import usable_cores
 from scaling_search.data import pictures
+from scaling_search.data.pictures import Head, Way
 from scaling_search.protocols import Dataset
 
 Item = TypeVar("Item")
@@ -25,12 +26,10 @@ class Row(NamedTuple):
     Attributes:
         digest: SHA-256 of what it was read from.
         pixels: uint8 (C, H, W) at the dataset's resolution.
-        shorter: Its shorter side as it lies there, in pixels.
     """
 
     digest: bytes
     pixels: NDArray[np.uint8]
-    shorter: int
 
 
 class Broken(NamedTuple):
@@ -46,27 +45,47 @@ Rows = Generator[Row | Broken, None, None]
 
 @dataclass(frozen=True)
 class Listing:
-    """What there is to read.
+    """What there is to read, before any image is decoded.
 
     Attributes:
         classes: Names of the classes by their labels.
         labels: Of the images (N,) of each split that is ready, in the order of `NAMES`; all under
             ``train`` where none is.
         items: What the dataset finds the images by, in that order, if it needs it.
+        ready: What each ready split is called where it lies; empty where all images are one.
+        notes: Sentences that say how labels were understood, where they were mapped.
+        left_out: What lies there and is not read, how many, and why; each a sentence's beginning
+            like "12 files .heic, which Pillow does not read".
     """
 
     classes: tuple[str, ...]
     labels: dict[str, NDArray[np.int64]]
     items: tuple[str, ...] = ()
+    ready: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:
         """Of all splits."""
         return sum(map(len, self.labels.values()))
 
+    def name(self, number: int) -> str:
+        """An image, by its place among all, for people."""
+        if self.items:
+            return self.items[number]
+        for split, labels in self.labels.items():
+            if number < len(labels):
+                return f"{split} {number}"
+            number -= len(labels)
+        raise IndexError(number)
+
 
 class Source(Dataset, Protocol):
-    """A dataset of people's own images; `gathering` does the rest."""
+    """A dataset of people's own images; `gathering` does the rest.
+
+    Number of classes, channels and resolution may be None: `gathering.numbers` reads them.
+    """
 
     @property
     def path(self) -> str | None:
@@ -88,17 +107,48 @@ class Source(Dataset, Protocol):
     def broken(self) -> Literal["fail", "skip"]:
         """What to do about images that cannot be read."""
 
+    @property
+    def background(self) -> Literal["white", "black"]:
+        """Paper under transparent pixels."""
+
+    @property
+    def aspect(self) -> Literal["crop", "stretch"]:
+        """What is done to images that are not square."""
+
+    @property
+    def duplicates(self) -> Literal["keep", "drop"]:
+        """What to do about images that come more than once."""
+
     def stamp(self) -> Iterator[object]:
-        """What changes when what lies there does, quickly told: names, sizes, times."""
+        """Values that change when what lies there does, quickly told, and no path as typed."""
 
     def listing(self) -> Listing:
-        """Labels and splits of all images; none of them is read."""
+        """Labels and splits of all images; none of them is decoded."""
 
-    def rows(self, listing: Listing, *, first: int = 0) -> Rows:
+    def heads(self, listing: Listing, count: int) -> Iterator[Head]:
+        """Sizes of some images that can be read, from everywhere if that is quick."""
+
+    def span(self, listing: Listing) -> tuple[int, int] | None:
+        """The smallest and largest value of all images of more than 8 bits; None without any."""
+
+    def rows(self, listing: Listing, way: Way, *, first: int = 0) -> Rows:
         """All images from one on, in the order of the listing, few at a time in memory."""
 
-    def sample(self, listing: Listing, count: int) -> Rows:
-        """Some images, from everywhere if that is quick."""
+
+class Filled(Source, Protocol):
+    """A source whose numbers are all known."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+
+    @property
+    def resolution(self) -> int:
+        """Height and width that are kept, in pixels."""
 
 
 def in_order(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made, None, None]:
@@ -121,13 +171,19 @@ def in_order(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[M
                 future.cancel()
 
 
-def row_of(source: Source, name: str, content: bytes) -> Row | Broken:
+def row_of(way: Way, name: str, content: bytes) -> Row | Broken:
     """The picture of a file."""
     try:
-        pixels, shorter = pictures.square(content, source.in_channels, source.resolution)
+        pixels = pictures.square(content, way)
     except pictures.BrokenError as error:
         return Broken(name, str(error))
-    return Row(hashlib.sha256(content).digest(), pixels, shorter)
+    return Row(hashlib.sha256(content).digest(), pixels)
+
+
+def common(spans: Iterable[tuple[int, int] | None]) -> tuple[int, int] | None:
+    """The span of several; None where none has any."""
+    known = [span for span in spans if span is not None]
+    return (min(low for low, _ in known), max(high for _, high in known)) if known else None
 
 
 def refused(key: str, source: Source, wanted: int) -> ValueError:

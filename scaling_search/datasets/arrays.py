@@ -3,18 +3,21 @@
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling_search.data import gathering, sources
+from scaling_search.data import gathering, images, pictures, sources
 from scaling_search.data.cache import Part
+from scaling_search.data.description import Description
 from scaling_search.data.maps import NAMES
+from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Listing, Row, Rows
 from scaling_search.protocols import Splits, part
 
@@ -42,21 +45,31 @@ class Arrays:
         val_share: The part of the training images to choose on, unless there is a ready split.
         test_share: The part to report on, unless there is a ready split.
         split_seed: Of the draw of both.
-        num_classes: Labels are 0 to one less.
-        in_channels: 3 for colour, 1 for grey, as in the arrays.
-        resolution: The shorter side of the arrays' images, in pixels.
+        duplicates: Whether exact copies of images stay or are taken out.
+        aspect: Whether the centre of images that are not square is cropped, or the whole
+            stretched.
+        num_classes: Classes there must be; None for those there are.
+        in_channels: 3 for colour, 1 for grey, as in the arrays; None for what they have.
+        resolution: The shorter side of the arrays' images, in pixels; None for what they have.
     """
 
     path: str | None
     val_share: Annotated[float, Field(gt=0, lt=1)]
     test_share: Annotated[float, Field(gt=0, lt=1)]
     split_seed: Annotated[int, Field(ge=0)]
-    num_classes: Annotated[int, Field(ge=2)]
-    in_channels: Literal[1, 3]
-    resolution: Annotated[int, Field(ge=1)]
+    duplicates: Literal["keep", "drop"]
+    aspect: Literal["crop", "stretch"]
+    num_classes: Annotated[int, Field(ge=2)] | None
+    in_channels: Literal[1, 3] | None
+    resolution: Annotated[int, Field(ge=1)] | None
 
     def __post_init__(self) -> None:
         sources.check_shares(self.val_share, self.test_share)
+
+    @property
+    def background(self) -> Literal["white"]:
+        """Arrays of grey and colour have nothing transparent."""
+        return "white"
 
     @property
     def broken(self) -> Literal["fail"]:
@@ -88,6 +101,18 @@ class Arrays:
         """What reading the images takes, and how much room they need at these sizes."""
         return gathering.sentences(self, resolutions)
 
+    def numbers(self) -> Mapping[str, int]:
+        """Classes, channels and resolution that are left open, read from the images."""
+        return gathering.numbers(self)
+
+    def description(self) -> Description:
+        """The images as they were understood, once all have been read."""
+        return gathering.description(self)
+
+    def outline(self) -> Description:
+        """The images as they are understood before any is decoded."""
+        return gathering.outline(self)
+
     def stamp(self) -> Iterator[object]:
         """Names, sizes and times of the files."""
         place = sources.existing(self, REMEDY)
@@ -98,26 +123,33 @@ class Arrays:
     def listing(self) -> Listing:
         """The labels; shapes and kinds of all arrays are looked at."""
         labels = {}
-        for name, (images, of_images) in _arrays(sources.existing(self, REMEDY)).items():
-            _check_images(self, images)
-            labels[name] = _labels(self, of_images, len(images))
+        for name, (pixels, of_images) in _arrays(sources.existing(self, REMEDY)).items():
+            _check_images(self, pixels)
+            labels[name] = _labels(self, of_images, len(pixels))
         highest = max(int(of.max(initial=-1)) for of in labels.values())
-        if highest + 1 != self.num_classes:
-            raise sources.refused("num_classes", self, highest + 1)
-        return Listing(tuple(map(str, range(self.num_classes))), labels)
+        return Listing(tuple(map(str, range(highest + 1))), labels)
 
-    def rows(self, listing: Listing, *, first: int = 0) -> Rows:
+    def heads(self, listing: Listing, count: int) -> Iterator[Head]:
+        """The one size of the images of each split."""
+        del listing, count
+        for pixels, _ in _arrays(sources.existing(self, REMEDY)).values():
+            channels, height, width = _layout(pixels.shape) or (0, 0, 0)
+            yield Head(height, width, channels, pixels.dtype.itemsize > 1)
+
+    def span(self, listing: Listing) -> tuple[int, int] | None:
+        """The smallest and largest value of images of more than 8 bits."""
+        del listing
+        stored = [pixels for pixels, _ in _arrays(sources.existing(self, REMEDY)).values()]
+        blocks = (block for of in stored if of.dtype.itemsize > 1 for block in of.blocks())
+        return sources.common((int(block.min()), int(block.max())) for block in blocks)
+
+    def rows(self, listing: Listing, way: Way, *, first: int = 0) -> Rows:
         """All images from one on; those before are read too, which takes little."""
         arrays = _arrays(sources.existing(self, REMEDY))
         for name in listing.labels:
             for block in arrays[name][0].blocks():
-                yield from _rows(block[first:], self.resolution)
+                yield from _rows(block[first:], way)
                 first = max(0, first - len(block))
-
-    def sample(self, listing: Listing, count: int) -> Rows:
-        """The first images."""
-        for _, row in zip(range(count), self.rows(listing), strict=False):
-            yield row
 
 
 @dataclass(frozen=True)
@@ -273,9 +305,9 @@ def _check_images(dataset: Arrays, images: Stored) -> None:
             f"channels, got {images.shape} for {images.name} in {dataset.path!r}; transpose them"
         )
     channels, height, width = shape
-    if channels != dataset.in_channels:
+    if dataset.in_channels not in {None, channels}:
         raise sources.refused("in_channels", dataset, channels)
-    if min(height, width) != dataset.resolution:
+    if dataset.resolution not in {None, min(height, width)}:
         raise sources.refused("resolution", dataset, min(height, width))
 
 
@@ -312,13 +344,20 @@ def _labels(dataset: Arrays, stored: Stored, num_images: int) -> NDArray[np.int6
     return labels
 
 
-def _rows(block: NDArray[np.uint8], resolution: int) -> Iterator[Row]:
-    """The images of a block, their centres cropped."""
+def _rows(block: NDArray[Any], way: Way) -> Iterator[Row]:
+    """The images of a block, square."""
     if block.ndim == 3:
         block = block[:, None]
     elif block.shape[3] in CHANNELS:
         block = block.transpose(0, 3, 1, 2)
-    top, left = ((length - resolution) // 2 for length in block.shape[2:])
-    cropped = block[:, :, top : top + resolution, left : left + resolution]
-    for image in np.ascontiguousarray(cropped):
-        yield Row(hashlib.sha256(image.data).digest(), image, resolution)
+    if block.dtype != np.uint8:
+        if way.span is None:
+            raise pictures.UnknownSpanError
+        block = pictures.scaled(block, way.span)
+    if way.aspect == "crop":
+        top, left = ((length - way.resolution) // 2 for length in block.shape[2:])
+        block = block[:, :, top : top + way.resolution, left : left + way.resolution]
+    block = np.ascontiguousarray(block)
+    squared = images.resize(torch.from_numpy(block), way.resolution).numpy()
+    for image, kept in zip(block, squared, strict=True):
+        yield Row(hashlib.sha256(image.data).digest(), kept)

@@ -1,6 +1,7 @@
 """Images that Hugging Face's `datasets` reads: from its hub, or from Parquet and Arrow files."""
 
 import contextlib
+import functools
 import itertools
 import re
 import sys
@@ -13,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling_search.data import gathering, sources
+from scaling_search.data import gathering, pictures, sources
 from scaling_search.data.cache import Part
+from scaling_search.data.description import Description
 from scaling_search.data.maps import NAMES
+from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
 from scaling_search.protocols import Splits, part
 
@@ -49,9 +52,15 @@ class HuggingFace:
         test_share: The part to report on, unless there is a ready split.
         split_seed: Of the draw of both.
         broken: Whether pictures that cannot be read end the command or are left out.
-        num_classes: Distinct labels.
-        in_channels: 3 for colour, 1 for grey; pictures are converted.
-        resolution: Height and width that are kept, in pixels; the largest to train at.
+        duplicates: Whether exact copies of pictures stay or are taken out.
+        background: Paper under transparent pixels.
+        aspect: Whether the centre of pictures that are not square is cropped, or the whole
+            stretched.
+        num_classes: Classes there must be; None for those there are.
+        in_channels: 3 for colour, 1 for grey, to which pictures are converted; None for 1 where
+            all are grey.
+        resolution: Height and width that are kept, in pixels, the largest to train at; None for
+            what half of the pictures have, up to 320.
     """
 
     path: str | None
@@ -63,9 +72,12 @@ class HuggingFace:
     test_share: Annotated[float, Field(gt=0, lt=1)]
     split_seed: Annotated[int, Field(ge=0)]
     broken: Literal["fail", "skip"]
-    num_classes: Annotated[int, Field(ge=2)]
-    in_channels: Literal[1, 3]
-    resolution: Annotated[int, Field(ge=1)]
+    duplicates: Literal["keep", "drop"]
+    background: Literal["white", "black"]
+    aspect: Literal["crop", "stretch"]
+    num_classes: Annotated[int, Field(ge=2)] | None
+    in_channels: Literal[1, 3] | None
+    resolution: Annotated[int, Field(ge=1)] | None
 
     def __post_init__(self) -> None:
         sources.check_shares(self.val_share, self.test_share)
@@ -95,6 +107,18 @@ class HuggingFace:
     def sentences(self, resolutions: Iterable[int]) -> Iterator[str]:
         """What reading the pictures takes, and how much room they need at these sizes."""
         return gathering.sentences(self, resolutions)
+
+    def numbers(self) -> Mapping[str, int]:
+        """Classes, channels and resolution that are left open, read from the pictures."""
+        return gathering.numbers(self)
+
+    def description(self) -> Description:
+        """The pictures as they were understood, once all have been read."""
+        return gathering.description(self)
+
+    def outline(self) -> Description:
+        """The pictures as they are understood before any is decoded."""
+        return gathering.outline(self)
 
     def stamp(self) -> Iterator[object]:
         """Names, sizes and times of the files; those on this machine, if they are the hub's."""
@@ -127,14 +151,21 @@ class HuggingFace:
             labels[name] = np.asarray(of_split, np.int64)
         return Listing(classes, labels)
 
-    def rows(self, listing: Listing, *, first: int = 0) -> Rows:
+    def heads(self, listing: Listing, count: int) -> Iterator[Head]:
+        """Sizes of the first pictures."""
+        for _, picture in itertools.islice(self._pictures(listing), count):
+            content = _content(picture)
+            if isinstance(content, bytes) and (head := pictures.head(content)) is not None:
+                yield head
+
+    def span(self, listing: Listing) -> tuple[int, int] | None:
+        """The smallest and largest value of all pictures of more than 8 bits."""
+        return sources.common(sources.in_order(_extremes, self._pictures(listing)))
+
+    def rows(self, listing: Listing, way: Way, *, first: int = 0) -> Rows:
         """All pictures from one on, decoded by threads; those before are passed over."""
         left = itertools.islice(self._pictures(listing), first, None)
-        return sources.in_order(self._row, left)
-
-    def sample(self, listing: Listing, count: int) -> Rows:
-        """The first pictures."""
-        return sources.in_order(self._row, itertools.islice(self._pictures(listing), count))
+        return sources.in_order(functools.partial(_row, way), left)
 
     def _pictures(self, listing: Listing) -> Iterator[tuple[str, Any]]:
         tables = _tables(self)
@@ -142,17 +173,27 @@ class HuggingFace:
             for number, picture in enumerate(_column(self, tables[name], self.image)):
                 yield f"{name} {number}", picture
 
-    def _row(self, numbered: tuple[str, Any]) -> Row | Broken:
-        name, picture = numbered
-        content = picture.get("bytes") if isinstance(picture, Mapping) else picture
-        if content is None and isinstance(picture, Mapping) and picture.get("path"):
-            try:
-                content = Path(str(picture["path"])).read_bytes()
-            except OSError as error:
-                return Broken(name, error.strerror or str(error))
-        if not isinstance(content, bytes):
-            return Broken(name, "no picture")
-        return sources.row_of(self, name, content)
+
+def _content(picture: Any) -> bytes | str:
+    """The bytes of a picture's file, or why there are none."""
+    content = picture.get("bytes") if isinstance(picture, Mapping) else picture
+    if content is None and isinstance(picture, Mapping) and picture.get("path"):
+        try:
+            content = Path(str(picture["path"])).read_bytes()
+        except OSError as error:
+            return error.strerror or str(error)
+    return content if isinstance(content, bytes) else "no picture"
+
+
+def _row(way: Way, numbered: tuple[str, Any]) -> Row | Broken:
+    name, picture = numbered
+    content = _content(picture)
+    return Broken(name, content) if isinstance(content, str) else sources.row_of(way, name, content)
+
+
+def _extremes(numbered: tuple[str, Any]) -> tuple[int, int] | None:
+    content = _content(numbered[1])
+    return None if isinstance(content, str) else pictures.extremes(content)
 
 
 class Table(Protocol):
@@ -351,7 +392,5 @@ def _classes(
         return tuple(map(str, names))
     values = np.concatenate(list(columns.values()))
     if values.dtype.kind in "iu":
-        if (num_classes := int(values.max()) + 1) != dataset.num_classes:
-            raise sources.refused("num_classes", dataset, num_classes)
-        return tuple(map(str, range(num_classes)))
+        return tuple(map(str, range(int(values.max()) + 1)))
     return tuple(sorted(set(values.tolist())))

@@ -3,20 +3,19 @@
 import functools
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from scaling_search.data import gathering, sources
+from scaling_search.data import gathering, pictures, sources
 from scaling_search.data.cache import Part
+from scaling_search.data.description import Description
+from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
 from scaling_search.protocols import Splits, part
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-"""Of files that should be pictures, in any case; others are not looked at."""
 
 FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 """What the folder of a ready split may be called."""
@@ -43,9 +42,15 @@ class ImageFolder:
         test_share: The part to report on, unless there is a ready split.
         split_seed: Of the draw of both.
         broken: Whether pictures that cannot be read end the command or are left out.
-        num_classes: Folders of classes.
-        in_channels: 3 for colour, 1 for grey; pictures are converted.
-        resolution: Height and width that are kept, in pixels; the largest to train at.
+        duplicates: Whether exact copies of pictures stay or are taken out.
+        background: Paper under transparent pixels.
+        aspect: Whether the centre of pictures that are not square is cropped, or the whole
+            stretched.
+        num_classes: Classes there must be; None for those there are.
+        in_channels: 3 for colour, 1 for grey, to which pictures are converted; None for 1 where
+            all are grey.
+        resolution: Height and width that are kept, in pixels, the largest to train at; None for
+            what half of the pictures have, up to 320.
     """
 
     path: str | None
@@ -53,9 +58,12 @@ class ImageFolder:
     test_share: Annotated[float, Field(gt=0, lt=1)]
     split_seed: Annotated[int, Field(ge=0)]
     broken: Literal["fail", "skip"]
-    num_classes: Annotated[int, Field(ge=2)]
-    in_channels: Literal[1, 3]
-    resolution: Annotated[int, Field(ge=1)]
+    duplicates: Literal["keep", "drop"]
+    background: Literal["white", "black"]
+    aspect: Literal["crop", "stretch"]
+    num_classes: Annotated[int, Field(ge=2)] | None
+    in_channels: Literal[1, 3] | None
+    resolution: Annotated[int, Field(ge=1)] | None
 
     def __post_init__(self) -> None:
         sources.check_shares(self.val_share, self.test_share)
@@ -85,6 +93,18 @@ class ImageFolder:
         """What reading the pictures takes, and how much room they need at these sizes."""
         return gathering.sentences(self, resolutions)
 
+    def numbers(self) -> Mapping[str, int]:
+        """Classes, channels and resolution that are left open, read from the pictures."""
+        return gathering.numbers(self)
+
+    def description(self) -> Description:
+        """The pictures as they were understood, once all have been read."""
+        return gathering.description(self)
+
+    def outline(self) -> Description:
+        """The pictures as they are understood before any is decoded."""
+        return gathering.outline(self)
+
     def stamp(self) -> Iterator[object]:
         """Names, sizes and times of all files."""
         return iter(_files(sources.existing(self, REMEDY)))
@@ -108,14 +128,19 @@ class ImageFolder:
         paths = [str(path) for of in found.values() for c in classes for path in of[c]]
         return Listing(classes, labels, tuple(paths))
 
-    def rows(self, listing: Listing, *, first: int = 0) -> Rows:
-        """All pictures from one on, read by threads."""
-        return sources.in_order(functools.partial(_row, self), listing.items[first:])
-
-    def sample(self, listing: Listing, count: int) -> Rows:
-        """Pictures from everywhere."""
+    def heads(self, listing: Listing, count: int) -> Iterator[Head]:
+        """Sizes of pictures from everywhere."""
         step = -(-len(listing.items) // count)
-        return sources.in_order(functools.partial(_row, self), listing.items[::step])
+        found = sources.in_order(lambda path: pictures.head(Path(path)), listing.items[::step])
+        return (head for head in found if head is not None)
+
+    def span(self, listing: Listing) -> tuple[int, int] | None:
+        """The smallest and largest value of all pictures of more than 8 bits."""
+        return sources.common(sources.in_order(_extremes, listing.items))
+
+    def rows(self, listing: Listing, way: Way, *, first: int = 0) -> Rows:
+        """All pictures from one on, read by threads."""
+        return sources.in_order(functools.partial(_row, way), listing.items[first:])
 
 
 class File(NamedTuple):
@@ -126,12 +151,17 @@ class File(NamedTuple):
     changed: int
 
 
-def _row(dataset: ImageFolder, path: str) -> Row | Broken:
+def _row(way: Way, path: str) -> Row | Broken:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         return Broken(path, error.strerror or str(error))
-    return sources.row_of(dataset, path, content)
+    return sources.row_of(way, path, content)
+
+
+def _extremes(path: str) -> tuple[int, int] | None:
+    head = pictures.head(Path(path))
+    return pictures.extremes(Path(path).read_bytes()) if head and head.is_deep else None
 
 
 def _split_folders(root: Path) -> dict[str, str]:
@@ -182,7 +212,7 @@ def _collect(folder: Path, prefix: str, found: list[File], above: frozenset[obje
         name = prefix + entry.name
         if _is_folder(entry):
             _collect(Path(entry.path), f"{name}/", found, above | {here})
-        elif Path(entry.name).suffix.lower() in SUFFIXES:
+        elif Path(entry.name).suffix.lower() in pictures.SUFFIXES:
             try:
                 about = entry.stat()
             except OSError:  # a link to nowhere: a picture that is missing

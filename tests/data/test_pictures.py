@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scaling_search.data import images
-from scaling_search.data.pictures import BrokenError, quiet, square
+from scaling_search.data.pictures import BrokenError, Way, quiet, square
 
 always_the_same = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -34,18 +34,18 @@ def noise(*shape: int) -> NDArray[np.uint8]:
 
 
 def grey(content: bytes, resolution: int) -> NDArray[np.uint8]:
-    found, _ = square(content, 1, resolution)
+    found = square(content, Way(1, resolution))
     return found.reshape(resolution, resolution)
 
 
 def colour(content: bytes) -> list[int]:
     """Red, green and blue of a picture of one pixel."""
-    return square(content, 3, 1)[0].ravel().tolist()
+    return square(content, Way(3, 1))[0].ravel().tolist()
 
 
 def test_a_picture_of_the_size_keeps_its_pixels() -> None:
     pixels = noise(7, 7, 3)
-    found, shorter = square(content(of(pixels)), 3, 7)
+    found, shorter = square(content(of(pixels)), Way(3, 7))
     assert np.array_equal(found, pixels.transpose(2, 0, 1))
     assert found.flags.c_contiguous
     assert shorter == 7
@@ -161,13 +161,13 @@ def test_a_large_jpeg_is_read_in_part_and_looks_the_same() -> None:
     smooth = of(noise(8, 10)).resize((400, 320), Image.Resampling.BICUBIC)
     found = grey(content(smooth, "JPEG", quality=95), 20)
     assert np.abs(found.astype(int) - grey(content(smooth), 20)).max() <= 6
-    assert square(content(smooth, "JPEG"), 1, 20)[1] == 320
+    assert square(content(smooth, "JPEG"), Way(1, 20))[1] == 320
 
 
 def test_other_formats_are_refused_whatever_their_name() -> None:
     for kind in ("GIF", "BMP", "TIFF"):
         with pytest.raises(BrokenError, match="none of JPEG, PNG, WEBP"):
-            square(content(of(noise(4, 4)), kind), 1, 4)
+            square(content(of(noise(4, 4)), kind), Way(1, 4))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -175,7 +175,7 @@ def test_a_picture_that_was_cut_off_is_broken(kind: str) -> None:
     whole = content(of(noise(64, 64)), kind)
     for part in (0.0, 0.01, 0.3, 0.6, 0.9):
         with pytest.raises(BrokenError) as error:
-            square(whole[: int(len(whole) * part)], 1, 8)
+            square(whole[: int(len(whole) * part)], Way(1, 8))
         assert "\n" not in str(error.value)
 
 
@@ -191,7 +191,7 @@ def test_a_damaged_picture_is_broken_or_read_and_nothing_else(
         damaged[start : start + len(bytes_)] = bytes_
     with quiet():
         try:
-            found, _ = square(bytes(damaged), 3, 8)
+            found = square(bytes(damaged), Way(3, 8))
         except BrokenError:
             return
     assert found.shape == (3, 8, 8)
@@ -201,4 +201,4 @@ def test_a_damaged_picture_is_broken_or_read_and_nothing_else(
 def test_a_picture_that_would_fill_the_memory_is_broken() -> None:
     huge = content(Image.new("1", (20_000, 20_000)))
     with pytest.raises(BrokenError, match="exceeds limit"):
-        square(huge, 1, 8)
+        square(huge, Way(1, 8))

@@ -57,6 +57,8 @@ def options(**changes: Any) -> dict[str, Any]:
         "val_share": 0.25,
         "test_share": 0.25,
         "split_seed": 0,
+        "duplicates": "keep",
+        "aspect": "crop",
         "num_classes": 10,
         "in_channels": 1,
         "resolution": 28,
@@ -64,7 +66,7 @@ def options(**changes: Any) -> dict[str, Any]:
 
 
 def folder_of(place: Path, **changes: Any) -> ImageFolder:
-    return ImageFolder(**options(path=str(place), broken="fail") | changes)
+    return ImageFolder(**options(path=str(place), broken="fail", background="white") | changes)
 
 
 def arrays_in(place: Path, **changes: Any) -> Arrays:
@@ -72,7 +74,7 @@ def arrays_in(place: Path, **changes: Any) -> Arrays:
 
 
 def hugging_face(place: Path | str, **changes: Any) -> HuggingFace:
-    made = options(path=str(place), broken="fail", config=None, revision=None)
+    made = options(path=str(place), broken="fail", background="white", config=None, revision=None)
     return HuggingFace(**made | {"image": "image", "label": "label"} | changes)
 
 

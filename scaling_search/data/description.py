@@ -1,0 +1,244 @@
+"""A data set as it was understood: splits, classes and pixels, and what looks wrong with them."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from scaling_search.data.maps import NAMES, sums_of
+from scaling_search.protocols import Split, Splits
+
+FLAT_SD = 1.5
+"""An image whose values have a smaller standard deviation, of 0 to 255, is nearly constant."""
+
+COPIED = 0.5
+"""A split that has more of its images in another is called a copy of it."""
+
+IMBALANCED = 10.0
+"""The largest class over the smallest, from which on it is said."""
+
+NUM_EXAMPLES = 3
+IMAGES_AT_ONCE = 1024
+
+Naming = Callable[[str, int], str]
+"""A name for people of the image at a place of a split."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A data set as it was understood, before anything is trained.
+
+    Attributes:
+        classes: Names by their labels.
+        counts: Images of each class, by split.
+        origins: Where each split comes from.
+        channels: Of an image.
+        resolution: Height and width that are kept, in pixels.
+        shapes: Sizes of the images as they lie there, for people.
+        mean: Of all values of the train split, 0 to 255.
+        notes: Sentences about labels and pixels that were mapped.
+        left_out: Files, folders and images that are not read, and why.
+        warnings: Sentences about what looks wrong.
+    """
+
+    classes: tuple[str, ...]
+    counts: Mapping[str, tuple[int, ...]]
+    origins: Mapping[str, str]
+    channels: int
+    resolution: int
+    shapes: str
+    mean: float
+    notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def row(self) -> dict[str, Any]:
+        """The same as plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """The description that `row` gave.
+
+        Raises:
+            TypeError: It is none.
+        """
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+        counts = {name: tuple(of_split) for name, of_split in row["counts"].items()}
+        return cls(**values | {"counts": counts})
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What all pixels of the splits say.
+
+    Attributes:
+        counts: Images of each class, by split.
+        mean: Of all values of the train split, 0 to 255.
+        flat: Number of nearly constant images of each class.
+        alike: Whether all images of a class, two or more, have the same pixels.
+        copies: Places of images that equal an earlier one of their split, or one of a split that
+            must stay as it is: train's are compared with val and test, val's with test.
+        shared: Number of images of the first split that lie in the second too.
+        contradicting: Number of different images that stand under several labels.
+        examples: Names of some copies and of what they equal.
+    """
+
+    counts: Mapping[str, tuple[int, ...]]
+    mean: float
+    flat: tuple[int, ...]
+    alike: tuple[bool, ...]
+    copies: Mapping[str, tuple[int, ...]]
+    shared: Mapping[tuple[str, str], int]
+    contradicting: int
+    examples: tuple[tuple[str, str], ...]
+
+    @property
+    def num_copies(self) -> int:
+        """Images that a data set without copies would lack."""
+        return sum(map(len, self.copies.values()))
+
+
+@dataclass
+class _Seen:
+    """What was seen of images by the hash of their pixels."""
+
+    first: dict[bytes, tuple[str, int]] = field(default_factory=dict)
+    labels: dict[bytes, set[int]] = field(default_factory=dict)
+
+
+def survey(splits: Splits, num_classes: int, named: Naming | None = None) -> Survey:
+    """Looks at every pixel of the splits, few images in memory at a time.
+
+    Args:
+        splits: At the dataset's own resolution.
+        num_classes: Labels are below it.
+        named: Names an image; by default its split and its place there.
+    """
+    named = named or (lambda split, place: f"{split} {place}")
+    flat, alike = np.zeros(num_classes, np.int64), [set[bytes]() for _ in range(num_classes)]
+    seen, hashes = _Seen(), dict[str, list[bytes]]()
+    copies, examples = dict[str, tuple[int, ...]](), list[tuple[str, str]]()
+    for name in reversed(NAMES):  # test stays as it is, then val
+        split = getattr(splits, name)
+        labels = split.labels.numpy()
+        of_split: list[bytes] = []
+        for start in range(0, len(labels), IMAGES_AT_ONCE):
+            images = split.images[start : start + IMAGES_AT_ONCE].numpy()
+            is_flat = images.reshape(len(images), -1).std(axis=1, dtype=np.float32) < FLAT_SD
+            np.add.at(flat, labels[start : start + IMAGES_AT_ONCE][is_flat], 1)
+            of_split += [hashlib.blake2b(image, digest_size=16).digest() for image in images]
+        hashes[name], again = of_split, []
+        for place, (digest, label) in enumerate(zip(of_split, labels.tolist(), strict=True)):
+            if len(alike[label]) < 2:
+                alike[label].add(digest)
+            seen.labels.setdefault(digest, set()).add(label)
+            if (other := seen.first.setdefault(digest, (name, place))) != (name, place):
+                again.append(place)
+                if len(examples) < NUM_EXAMPLES:
+                    examples.append((named(name, place), named(*other)))
+        copies[name] = tuple(again)
+    counts = {name: _counts(getattr(splits, name), num_classes) for name in NAMES}
+    of_class = np.sum(list(counts.values()), axis=0)
+    return Survey(
+        counts=counts,
+        mean=float(sums_of(splits.train.images)[0].sum() / splits.train.images.numel()),
+        flat=tuple(flat.tolist()),
+        alike=tuple(len(a) == 1 and n > 1 for a, n in zip(alike, of_class, strict=True)),
+        copies=copies,
+        shared=_shared(hashes),
+        contradicting=sum(len(labels) > 1 for labels in seen.labels.values()),
+        examples=tuple(examples),
+    )
+
+
+def _counts(split: Split, num_classes: int) -> tuple[int, ...]:
+    return tuple(torch.bincount(split.labels, minlength=num_classes).tolist())
+
+
+def _shared(hashes: Mapping[str, Sequence[bytes]]) -> dict[tuple[str, str], int]:
+    sets = {name: set(of_split) for name, of_split in hashes.items()}
+    pairs = (("val", "train"), ("test", "train"), ("test", "val"))
+    return {(a, b): sum(digest in sets[b] for digest in hashes[a]) for a, b in pairs}
+
+
+def check_pixels(found: Survey, classes: Sequence[str], path: str | None) -> None:
+    """Looks whether the images of each class differ, and show anything.
+
+    Raises:
+        ValueError: They do not.
+    """
+    totals = np.sum(list(found.counts.values()), axis=0)
+    for kind, spoiled in (
+        ("nearly one colour", np.array(found.flat) == totals),
+        ("the same", np.array(found.alike)),
+    ):
+        if not spoiled.any():
+            continue
+        which = int(spoiled.argmax())
+        whose = "all images" if spoiled.all() else f"all {totals[which]} of {classes[which]!r}"
+        raise ValueError(
+            f"dataset.path must hold images that differ, got {whose} {kind} in {path!r}; look at "
+            "some of them (white ink on transparent paper needs dataset.background=black)"
+        )
+
+
+def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> Iterator[str]:
+    """Sentences about copies, imbalance and images that show nothing.
+
+    Args:
+        found: Of all images.
+        classes: Names by their labels.
+        are_dropped: Whether copies have been taken out; then the survey is of before.
+    """
+    for (name, other), number in found.shared.items():
+        total = sum(found.counts[name])
+        if number > COPIED * total:
+            yield (
+                f"THE {name.upper()} SPLIT IS A COPY OF {other.upper()}: {number:,} OF ITS "
+                f"{total:,} IMAGES LIE IN BOTH, SO WHAT IT SAYS IS NOT ABOUT NEW IMAGES."
+            )
+        elif number:
+            yield f"{number:,} of {total:,} images of {name} lie in {other} too."
+    if found.num_copies:
+        yield _about_copies(found, are_dropped=are_dropped)
+    if found.contradicting:
+        yield (
+            f"{found.contradicting:,} different images stand under more than one label, which no "
+            "network can learn."
+        )
+    of_class = np.array(found.counts["train"])
+    largest, smallest = int(of_class.argmax()), int(of_class.argmin())
+    if of_class[largest] >= IMBALANCED * max(1, of_class[smallest]):
+        yield (
+            f"Classes are imbalanced: train has {of_class[largest]:,} images of "
+            f"{classes[largest]!r} and {of_class[smallest]:,} of {classes[smallest]!r}; always "
+            f"answering {classes[largest]!r} would be right for "
+            f"{of_class[largest] / of_class.sum():.1%}."
+        )
+    if num_flat := sum(found.flat):
+        yield f"{num_flat:,} images are nearly one colour."
+
+
+def _about_copies(found: Survey, *, are_dropped: bool) -> str:
+    within = {name: len(set(places)) for name, places in found.copies.items() if places}
+    where = ", ".join(f"{number:,} in {name}" for name, number in within.items())
+    examples = ", ".join(f"{a!r} equals {b!r}" for a, b in found.examples)
+    done = "dropped" if are_dropped else "kept; dataset.duplicates=drop takes them out"
+    return f"Exact copies of other images are {done}: {where}, for instance {examples}."
+
+
+def shapes_of(sides: Iterable[tuple[int, int]]) -> str:
+    """Heights and widths of some images, for people."""
+    by_area = sorted(sides, key=lambda side: side[0] * side[1])
+    if not by_area:
+        return "unknown"
+    (low, middle, high) = (by_area[i] for i in (0, len(by_area) // 2, -1))
+    if by_area[0] == by_area[-1] and len(set(by_area)) == 1:
+        return f"{low[0]} x {low[1]} px"
+    return (
+        f"{low[0]} x {low[1]} to {high[0]} x {high[1]} px, the middle one {middle[0]} x {middle[1]}"
+    )
