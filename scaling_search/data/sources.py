@@ -52,6 +52,7 @@ class Listing:
         labels: Of the images (N,) of each split that is ready, in the order of `NAMES`; all under
             ``train`` where none is.
         items: What the dataset finds the images by, in that order, if it needs it.
+        tables: Names of the tables or arrays that each split is read from, where they have some.
         ready: What each ready split is called where it lies; empty where all images are one.
         notes: Sentences that say how labels were understood, where they were mapped.
         left_out: What lies there and is not read, how many, and why; each a sentence's beginning
@@ -61,6 +62,7 @@ class Listing:
     classes: tuple[str, ...]
     labels: dict[str, NDArray[np.int64]]
     items: tuple[str, ...] = ()
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ready: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()

@@ -1,29 +1,33 @@
 """Images and labels that lie in NumPy's files."""
 
 import hashlib
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling_search.data import gathering, images, pictures, sources
+from scaling_search.data import gathering, images, listings, pictures, sources
 from scaling_search.data.cache import Part
 from scaling_search.data.description import Description
-from scaling_search.data.maps import NAMES
+from scaling_search.data.labels import Column
+from scaling_search.data.npy import Stored, names_in, stored
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Listing, Row, Rows
+from scaling_search.data.split_names import OPTION, Found, plain, quoted, split_of
+from scaling_search.data.trees import state_of
 from scaling_search.protocols import Splits, part
 
-AT_ONCE_BYTES = 16_000_000
 CHANNELS = (1, 3)
-FAULTS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+WORDS = {
+    "labels": ("labels", "label", "targets", "target", "y"),
+    "images": ("images", "image", "imgs", "x"),
+}
+"""What arrays are called, before or behind the name of a split: ``train_images``, ``x_train``."""
+
 REMEDY = (
     "give an .npz file, or a folder of .npy files, with images and labels, or train_images, "
     "train_labels and the same of val and test"
@@ -34,14 +38,16 @@ REMEDY = (
 class Arrays:
     """An ``.npz`` file, or a folder of ``.npy`` files, with ``images`` and ``labels``.
 
-    Images are uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), labels integers (N,) or (N, 1) from 0.
-    Ready splits are called ``train_images``, ``train_labels``, ``val_images`` and so on; what is
-    not there of val and test is drawn from train, class by class. Nothing is unpickled.
-
-    Images that are not square have their centre cropped; those that are keep their pixels.
+    Images are integers (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or deeper; labels integers,
+    text or booleans (N,) or (N, 1), which are sorted. Ready splits are called ``train_images``,
+    ``train_labels``, ``val_images`` and so on, or ``x_train`` and ``y_train`` (`split_names` has
+    all names); what is not there of val and test is drawn from train, class by class. Nothing is
+    unpickled.
 
     Attributes:
         path: The file or the folder.
+        splits: ``given`` takes what is called train, val and test as splits, ``drawn`` all as one
+            whole; None is told by the names, if they have one reading.
         val_share: The part of the training images to choose on, unless there is a ready split.
         test_share: The part to report on, unless there is a ready split.
         split_seed: Of the draw of both.
@@ -50,10 +56,12 @@ class Arrays:
             stretched.
         num_classes: Classes there must be; None for those there are.
         in_channels: 3 for colour, 1 for grey, as in the arrays; None for what they have.
-        resolution: The shorter side of the arrays' images, in pixels; None for what they have.
+        resolution: Height and width that are kept, in pixels, the largest to train at; None for
+            the shorter side of the arrays' images, up to 320.
     """
 
     path: str | None
+    splits: OPTION | None
     val_share: Annotated[float, Field(gt=0, lt=1)]
     test_share: Annotated[float, Field(gt=0, lt=1)]
     split_seed: Annotated[int, Field(ge=0)]
@@ -114,201 +122,165 @@ class Arrays:
         return gathering.outline(self)
 
     def stamp(self) -> Iterator[object]:
-        """Names, sizes and times of the files."""
+        """The state of each file."""
         place = sources.existing(self, REMEDY)
         for path in sorted(place.glob("*.npy")) if place.is_dir() else [place]:
-            about = path.stat()
-            yield path.name, about.st_size, about.st_mtime_ns
+            yield path.name, *state_of(path)
 
     def listing(self) -> Listing:
-        """The labels; shapes and kinds of all arrays are looked at."""
-        labels = {}
-        for name, (pixels, of_images) in _arrays(sources.existing(self, REMEDY)).items():
-            _check_images(self, pixels)
-            labels[name] = _labels(self, of_images, len(pixels))
-        highest = max(int(of.max(initial=-1)) for of in labels.values())
-        return Listing(tuple(map(str, range(highest + 1))), labels)
+        """The labels; shapes and kinds of all arrays are looked at.
+
+        Raises:
+            ValueError: Names have two readings, images are not of one shape, or labels no classes.
+            RuntimeError: An array is not there or cannot be read.
+        """
+        found = _opened(self)
+        made = listings.listing(
+            found.names,
+            self.splits,
+            lambda name: [_column(self, *found.pairs[name])],
+            lambda name: len(found.pairs[name][0]),
+            found.left_out,
+        )
+        _check_alike(self, self._images(made))
+        return made
 
     def heads(self, listing: Listing, count: int) -> Iterator[Head]:
-        """The one size of the images of each split."""
-        del listing, count
-        for pixels, _ in _arrays(sources.existing(self, REMEDY)).values():
+        """The one size of the images of each array."""
+        del count
+        for pixels in self._images(listing):
             channels, height, width = _layout(pixels.shape) or (0, 0, 0)
-            yield Head(height, width, channels, pixels.dtype.itemsize > 1)
+            yield Head(height, width, channels, pixels.dtype != np.uint8)
 
     def span(self, listing: Listing) -> tuple[int, int] | None:
         """The smallest and largest value of images of more than 8 bits."""
-        del listing
-        stored = [pixels for pixels, _ in _arrays(sources.existing(self, REMEDY)).values()]
-        blocks = (block for of in stored if of.dtype.itemsize > 1 for block in of.blocks())
+        deep = [pixels for pixels in self._images(listing) if pixels.dtype != np.uint8]
+        blocks = (block for of in deep for block in of.blocks())
         return sources.common((int(block.min()), int(block.max())) for block in blocks)
 
     def rows(self, listing: Listing, way: Way, *, first: int = 0) -> Rows:
         """All images from one on; those before are read too, which takes little."""
-        arrays = _arrays(sources.existing(self, REMEDY))
-        for name in listing.labels:
-            for block in arrays[name][0].blocks():
+        for pixels in self._images(listing):
+            for block in pixels.blocks():
                 yield from _rows(block[first:], way)
                 first = max(0, first - len(block))
 
+    def _images(self, listing: Listing) -> list[Stored]:
+        pairs = _opened(self).pairs
+        return [pairs[name][0] for of in listing.tables.values() for name in of]
+
 
 @dataclass(frozen=True)
-class Stored:
-    """An array that lies in a file: looked at, not read.
+class Opened:
+    """What lies there.
 
     Attributes:
-        place: The ``.npy`` file, or the ``.npz`` file it lies in.
-        name: Of the array.
-        shape: As its header says.
-        dtype: As its header says.
-        is_fortran: Whether its first axis changes fastest.
+        pairs: Images and labels by the name of the images' array.
+        names: Which of these names mean splits.
+        left_out: Arrays that are neither.
     """
 
-    place: Path
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    is_fortran: bool
-
-    def __len__(self) -> int:
-        """Along its first axis."""
-        return self.shape[0] if self.shape else 0
-
-    def whole(self) -> NDArray[Any]:
-        """All of it, in memory."""
-        with Reading(self.place, self.name) as file:
-            found: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-            return found
-
-    def blocks(self) -> Iterator[NDArray[Any]]:
-        """Some of its first axis at a time; one in Fortran's order is read whole."""
-        if self.is_fortran:
-            yield self.whole()
-            return
-        of_one = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-        step = max(1, AT_ONCE_BYTES // max(1, of_one))
-        with Reading(self.place, self.name) as file:
-            _header(file)
-            for start in range(0, len(self), step):
-                count = min(step, len(self) - start)
-                content = file.read(count * of_one)
-                if len(content) != count * of_one:
-                    raise _damaged(self.place, self.name, "its end is missing")
-                yield np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
+    pairs: Mapping[str, tuple[Stored, Stored]]
+    names: Found
+    left_out: tuple[str, ...]
 
 
-class Reading:
-    """An array's file while it is open; what goes wrong meanwhile becomes one line."""
-
-    def __init__(self, place: Path, name: str) -> None:
-        self.place, self.name = place, name
-
-    def __enter__(self) -> IO[bytes]:
-        self._archive: zipfile.ZipFile | None = None
-        try:
-            if self.place.suffix == ".npz":
-                self._archive = zipfile.ZipFile(self.place)
-                self._file: IO[bytes] = self._archive.open(f"{self.name}.npy")
-            else:
-                self._file = self.place.open("rb")
-        except (*FAULTS, RuntimeError) as error:  # zipfile's, for a file with a password
-            raise _damaged(self.place, self.name, error) from error
-        return self._file
-
-    def __exit__(self, kind: object, error: BaseException | None, *rest: object) -> None:
-        self._file.close()
-        if self._archive is not None:
-            self._archive.close()
-        if isinstance(error, FAULTS):
-            raise _damaged(self.place, self.name, error) from error
-
-
-def _damaged(place: Path, name: str, why: object) -> RuntimeError:
-    reason = " ".join(str(why).split())
-    return RuntimeError(
-        f"dataset.path must hold whole arrays without pickled objects, got {reason!r} for {name} "
-        f"in {str(place)!r}; save it again by numpy.savez or numpy.save"
-    )
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and kind; the file is then at the first value."""
-    version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
-        raise ValueError(f"version {version} of the format")
-    shape, is_fortran, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("Python objects, which are pickled")
-    return shape, is_fortran, dtype
-
-
-def _stored(place: Path, name: str) -> Stored:
-    with Reading(place, name) as file:
-        shape, is_fortran, dtype = _header(file)
-    return Stored(place, name, shape, dtype, is_fortran)
-
-
-def _arrays(place: Path) -> dict[str, tuple[Stored, Stored]]:
-    """Images and labels of each ready split; of train where there is none.
+def _opened(dataset: Arrays) -> Opened:
+    """Pairs of images and labels.
 
     Raises:
         RuntimeError: They are not there or cannot be read.
     """
-    if place.is_dir():
-        names = {path.stem for path in place.glob("*.npy")}
-    elif place.suffix == ".npz":
-        try:
-            with zipfile.ZipFile(place) as archive:
-                names = {n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")}
-        except FAULTS as error:
-            raise _damaged(place, "any array", error) from error
-    else:
-        names = set()
-
-    def stored(name: str) -> Stored:
-        return _stored(place / f"{name}.npy" if place.is_dir() else place, name)
-
-    prefixes = {"train": ""} if "images" in names else {name: f"{name}_" for name in NAMES}
-    found = {}
-    for split, prefix in prefixes.items():
-        wanted = f"{prefix}images", f"{prefix}labels"
-        there = [name for name in wanted if name in names]
-        if len(there) == 1 or (split == "train" and not there):
-            lacking = next(name for name in wanted if name not in names)
+    place = sources.existing(dataset, REMEDY)
+    names = names_in(place)
+    by_role: dict[tuple[str, str], str] = {}
+    for name in names:
+        if (role := _role(name)) is None:
+            continue
+        if (other := by_role.setdefault(role, name)) != name:
             raise RuntimeError(
-                f"dataset.path must hold an array {lacking!r}, got {str(place)!r} with "
-                f"{', '.join(sorted(names)) or 'none'}; {REMEDY}"
+                f"dataset.path must hold one array of {role[1]} for {role[0] or 'all'}, got "
+                f"{other!r} and {name!r} in {str(place)!r}; leave one of them out"
             )
-        if there:
-            found[split] = stored(wanted[0]), stored(wanted[1])
-    return found
+    pairs, splits, others = {}, dict[str, str](), list[str]()
+    for split in dict.fromkeys(split for split, _ in by_role):
+        pixels, labels = (by_role.get((split, what)) for what in ("images", "labels"))
+        if pixels is None or labels is None:
+            prefix = f"{split}_" if split else ""
+            there, lacking = pixels or labels, "labels" if labels is None else "images"
+            raise RuntimeError(
+                f"dataset.path must hold an array {prefix + lacking!r} beside {there!r}, got "
+                f"{str(place)!r} with {', '.join(names)}; {REMEDY}"
+            )
+        pairs[pixels] = stored(place, pixels), stored(place, labels)
+        if split:
+            splits[pixels] = split
+        else:
+            others.append(pixels)
+    if not pairs:
+        raise RuntimeError(
+            f"dataset.path must hold arrays 'images' and 'labels', got {str(place)!r} with "
+            f"{', '.join(names) or 'none'}; {REMEDY}"
+        )
+    read = {array.name for pair in pairs.values() for array in pair}
+    unread = [name for name in names if name not in read]
+    left_out = (f"{_counted(unread)} ({quoted(unread)}), no images or labels",) if unread else ()
+    drawn = f"{others[0]!r} is the whole" if others and splits else "all are one whole"
+    found = Found(str(place), splits, others, kind="arrays", drawn=drawn, is_whole=True)
+    return Opened(pairs, found, left_out)
 
 
-def _check_images(dataset: Arrays, images: Stored) -> None:
+def _counted(names: Sequence[str]) -> str:
+    return f"{len(names):,} array{'s' if len(names) != 1 else ''}"
+
+
+def _role(name: str) -> tuple[str, str] | None:
+    """The split that a name means, empty for the whole, and which of the two it holds."""
+    short = plain(name)
+    for what, words in WORDS.items():
+        for word in words:
+            for rest in {short.removesuffix(word), short.removeprefix(word)} - {short}:
+                if not rest:
+                    return "", what
+                if split := split_of(rest):
+                    return split, what
+    return None
+
+
+def _check_images(dataset: Arrays, pixels: Stored) -> None:
     """Looks whether images are what the options say.
 
     Raises:
         ValueError: They are not.
     """
-    if images.dtype != np.uint8:
+    if pixels.dtype.kind not in "iu":
         raise ValueError(
-            f"dataset.path must hold images of uint8, 0 to 255, got {images.dtype} for "
-            f"{images.name} in {dataset.path!r}; scale and convert them by .astype('uint8')"
+            f"dataset.path must hold images of integers, as uint8 from 0 to 255, got "
+            f"{pixels.dtype} for {pixels.name} in {dataset.path!r}; scale and convert them by "
+            ".astype('uint8')"
         )
-    if len(images.shape) not in {3, 4} or (shape := _layout(images.shape)) is None:
+    if len(pixels.shape) not in {3, 4} or (shape := _layout(pixels.shape)) is None:
         raise ValueError(
             f"dataset.path must hold images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1 or 3 "
-            f"channels, got {images.shape} for {images.name} in {dataset.path!r}; transpose them"
+            f"channels, got {pixels.shape} for {pixels.name} in {dataset.path!r}; transpose them"
         )
-    channels, height, width = shape
-    if dataset.in_channels not in {None, channels}:
-        raise sources.refused("in_channels", dataset, channels)
-    if dataset.resolution not in {None, min(height, width)}:
-        raise sources.refused("resolution", dataset, min(height, width))
+    if dataset.in_channels not in {None, shape[0]}:
+        raise sources.refused("in_channels", dataset, shape[0])
+
+
+def _check_alike(dataset: Arrays, found: Sequence[Stored]) -> None:
+    """Looks whether the images of all splits have one shape.
+
+    Raises:
+        ValueError: They have not.
+    """
+    shapes = {_layout(pixels.shape): pixels.name for pixels in found}
+    if len(shapes) > 1:
+        (one, a), (other, b) = list(shapes.items())[:2]
+        raise ValueError(
+            f"dataset.path must hold images of one shape, got {a} of (C, H, W) = {one} and {b} of "
+            f"{other} in {dataset.path!r}; bring them to one"
+        )
 
 
 def _layout(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
@@ -320,28 +292,26 @@ def _layout(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
     return shape[1:] if shape[1] in CHANNELS else None  # type: ignore[return-value]  # of four
 
 
-def _labels(dataset: Arrays, stored: Stored, num_images: int) -> NDArray[np.int64]:
-    """The labels of so many images, (N,).
+def _column(dataset: Arrays, images: Stored, labels: Stored) -> Column:
+    """The labels of as many images.
 
     Raises:
-        ValueError: They are not one for each, or out of range.
+        ValueError: They are not as many, or the images not what the options say.
     """
-    if not np.issubdtype(stored.dtype, np.integer) or stored.shape not in {
-        (num_images,),
-        (num_images, 1),
-    }:
+    _check_images(dataset, images)
+    if labels.shape[:1] != images.shape[:1]:
         raise ValueError(
-            f"dataset.path must hold an integer label for each of {num_images} images, got "
-            f"{stored.dtype} {stored.shape} for {stored.name} in {dataset.path!r}; mend the array"
+            f"dataset.path must hold a label for each of {len(images):,} images, got "
+            f"{labels.dtype} {labels.shape} for {labels.name} in {dataset.path!r}; mend the array"
         )
-    labels = stored.whole().reshape(-1).astype(np.int64)
-    lowest = labels.min(initial=0)
-    if lowest < 0:
-        raise ValueError(
-            f"dataset.path must hold labels from 0 on, got {lowest} for {stored.name} in "
-            f"{dataset.path!r}; count classes from 0"
-        )
-    return labels
+    values = labels.whole()
+    return Column(
+        f"{labels.name} in {dataset.path!r}",
+        values.reshape(-1) if labels.shape[1:] == (1,) else values,
+        another=f"save one class for each image as {labels.name}",
+        filtered="save images[kept] and labels[kept], where kept tells which images have one, "
+        "like kept = labels >= 0",
+    )
 
 
 def _rows(block: NDArray[Any], way: Way) -> Iterator[Row]:
@@ -355,9 +325,10 @@ def _rows(block: NDArray[Any], way: Way) -> Iterator[Row]:
             raise pictures.UnknownSpanError
         block = pictures.scaled(block, way.span)
     if way.aspect == "crop":
-        top, left = ((length - way.resolution) // 2 for length in block.shape[2:])
-        block = block[:, :, top : top + way.resolution, left : left + way.resolution]
-    block = np.ascontiguousarray(block)
+        side = min(block.shape[2:])
+        top, left = ((length - side) // 2 for length in block.shape[2:])
+        block = block[:, :, top : top + side, left : left + side]
+    block = np.require(block, requirements=["C", "W"])
     squared = images.resize(torch.from_numpy(block), way.resolution).numpy()
     for image, kept in zip(block, squared, strict=True):
         yield Row(hashlib.sha256(image.data).digest(), kept)

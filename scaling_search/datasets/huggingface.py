@@ -4,30 +4,26 @@ import contextlib
 import functools
 import itertools
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from scaling_search.data import gathering, pictures, sources
+from scaling_search.data import gathering, listings, pictures, sources, tables
 from scaling_search.data.cache import Part
 from scaling_search.data.description import Description
-from scaling_search.data.maps import NAMES
+from scaling_search.data.labels import Column
+from scaling_search.data.left_out import LeftOut
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
+from scaling_search.data.split_names import OPTION, Found, split_of, split_words
+from scaling_search.data.tables import SUFFIXES, Arrow, Table
 from scaling_search.protocols import Splits, part
 
-AT_ONCE = 64
-"""Rows that are read at a time; their bytes are in memory."""
-
-SUFFIXES = (".parquet", ".arrow")
-ALIASES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Splits by the names that are in use."""
+SAVED = ("dataset_dict.json", "state.json")
+"""Files that ``save_to_disk`` leaves in its folder."""
 
 REMEDY = "give a name on the hub, or a Parquet or Arrow file, or a folder of them"
 
@@ -37,17 +33,21 @@ class HuggingFace:
     """A data set of images and labels, by its name on the hub or by where it lies.
 
     Local are Parquet and Arrow files, folders of them (``train-00000.parquet``,
-    ``test/0000.parquet``) and what ``save_to_disk`` leaves. Splits called train, validation (val,
-    valid) and test are taken as they are; what is not there of the last two is drawn from train,
-    class by class. Pictures become pixels as those of `ImageFolder` do. No code of a data set is
-    run.
+    ``test/0000.parquet``) and what ``save_to_disk`` leaves. Splits that are called train, val and
+    test (`split_names` has all names) are taken as they are; what is not there of the last two is
+    drawn from train, class by class. Splits of other names, and those without any labels, are left
+    out. Pictures become pixels as those of `ImageFolder` do; paths of pictures that are not
+    absolute begin at the folder of the file that names them. No code of a data set is run.
 
     Attributes:
         path: Name on the hub, file or folder.
         config: Which of its configurations, on the hub; None for the only one.
         revision: Commit or tag on the hub; None for the newest.
         image: The column of pictures.
-        label: The column of classes: class labels, integers from 0, or names, which are sorted.
+        label: The column of classes: class labels, which are matched by name, or integers, text or
+            booleans, which are sorted.
+        splits: ``given`` takes what is called train, val and test as splits, ``drawn`` all as one
+            whole; None is told by the names, if they have one reading.
         val_share: The part of the training pictures to choose on, unless there is a ready split.
         test_share: The part to report on, unless there is a ready split.
         split_seed: Of the draw of both.
@@ -68,6 +68,7 @@ class HuggingFace:
     revision: str | None
     image: str
     label: str
+    splits: OPTION | None
     val_share: Annotated[float, Field(gt=0, lt=1)]
     test_share: Annotated[float, Field(gt=0, lt=1)]
     split_seed: Annotated[int, Field(ge=0)]
@@ -121,42 +122,50 @@ class HuggingFace:
         return gathering.outline(self)
 
     def stamp(self) -> Iterator[object]:
-        """Names, sizes and times of the files; those on this machine, if they are the hub's."""
-        if (place := _local(self)) is not None:
-            paths = (
-                sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
-            )
+        """The state of each file, and of the pictures that its rows only name.
+
+        Of the hub's data sets, of the files on this machine.
+        """
+        place = _local(self)
+        if place is None:
+            opened = _opened(self).tables.values()
+            arrows = [table for of in opened for table in of if isinstance(table, Arrow)]
+            files = [Path(file["filename"]) for arrow in arrows for file in arrow.table.cache_files]
         else:
-            paths = [
-                Path(file["filename"])
-                for table in _tables(self).values()
-                if isinstance(table, Arrow)
-                for file in table.table.cache_files
-            ]
-        for path in paths:
-            about = path.stat()
-            yield str(path), about.st_size, about.st_mtime_ns
+            files = _files(place)
+        for path in files:
+            if path.suffix in SUFFIXES or place is None:
+                yield from tables.states(path, self.image)
+            else:
+                yield path.name, path.stat().st_size
 
     def listing(self) -> Listing:
-        """The labels of each split."""
-        tables = _tables(self)
-        columns = {name: _values(self, table) for name, table in tables.items()}
-        classes = _classes(self, tables["train"], columns)
-        by_name = {name: label for label, name in enumerate(classes)}
-        labels = {}
-        for name, values in columns.items():
-            of_split = (
-                values if values.dtype.kind in "iu" else [by_name[v] for v in values.tolist()]
-            )
-            labels[name] = np.asarray(of_split, np.int64)
-        return Listing(classes, labels)
+        """The labels of each split.
+
+        Raises:
+            ValueError: Names of splits have two readings, or labels are no classes.
+            RuntimeError: A table cannot be read, or lacks a column.
+        """
+        found = _opened(self)
+        return listings.listing(
+            found.names,
+            self.splits,
+            lambda name: _columns(self, found.tables[name]),
+            lambda name: sum(map(len, found.tables[name])),
+            found.left_out,
+        )
 
     def heads(self, listing: Listing, count: int) -> Iterator[Head]:
-        """Sizes of the first pictures."""
-        for _, picture in itertools.islice(self._pictures(listing), count):
-            content = _content(picture)
-            if isinstance(content, bytes) and (head := pictures.head(content)) is not None:
-                yield head
+        """Sizes of pictures from everywhere."""
+        found = _opened(self).tables
+        every = [table for of in listing.tables.values() for name in of for table in found[name]]
+        chosen = every[:: -(-len(every) // count)]
+        for table in chosen:
+            with _explained(self):
+                for picture in table.some(self.image, -(-count // len(chosen))):
+                    content = _content(picture, table.folder)
+                    if isinstance(content, bytes) and (head := pictures.head(content)) is not None:
+                        yield head
 
     def span(self, listing: Listing) -> tuple[int, int] | None:
         """The smallest and largest value of all pictures of more than 8 bits."""
@@ -167,106 +176,64 @@ class HuggingFace:
         left = itertools.islice(self._pictures(listing), first, None)
         return sources.in_order(functools.partial(_row, way), left)
 
-    def _pictures(self, listing: Listing) -> Iterator[tuple[str, Any]]:
-        tables = _tables(self)
-        for name in listing.labels:
-            for number, picture in enumerate(_column(self, tables[name], self.image)):
-                yield f"{name} {number}", picture
+    def _pictures(self, listing: Listing) -> Iterator["Picture"]:
+        found = _opened(self).tables
+        for split, names in listing.tables.items():
+            number = itertools.count()
+            for table in (table for name in names for table in found[name]):
+                folder = table.folder
+                for value in _column(self, table, self.image):
+                    yield Picture(f"{split} {next(number)}", value, folder)
 
 
-def _content(picture: Any) -> bytes | str:
+class Picture(NamedTuple):
+    """A picture's name for people, what its row holds, and where its path begins."""
+
+    name: str
+    value: Any
+    folder: Path
+
+
+def _content(value: Any, folder: Path) -> bytes | str:
     """The bytes of a picture's file, or why there are none."""
-    content = picture.get("bytes") if isinstance(picture, Mapping) else picture
-    if content is None and isinstance(picture, Mapping) and picture.get("path"):
-        try:
-            content = Path(str(picture["path"])).read_bytes()
-        except OSError as error:
-            return error.strerror or str(error)
-    return content if isinstance(content, bytes) else "no picture"
+    content, path = value, value
+    if isinstance(value, Mapping):
+        content, path = value.get("bytes"), value.get("path")
+    if isinstance(content, bytes):
+        return content
+    if not isinstance(path, str) or not path:
+        return "no picture"
+    try:
+        return (folder / path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        return f"{str(folder / path)!r}: {getattr(error, 'strerror', None) or error}"
 
 
-def _row(way: Way, numbered: tuple[str, Any]) -> Row | Broken:
-    name, picture = numbered
-    content = _content(picture)
-    return Broken(name, content) if isinstance(content, str) else sources.row_of(way, name, content)
+def _row(way: Way, picture: Picture) -> Row | Broken:
+    content = _content(picture.value, picture.folder)
+    if isinstance(content, str):
+        return Broken(picture.name, content)
+    return sources.row_of(way, picture.name, content)
 
 
-def _extremes(numbered: tuple[str, Any]) -> tuple[int, int] | None:
-    content = _content(numbered[1])
+def _extremes(picture: Picture) -> tuple[int, int] | None:
+    content = _content(picture.value, picture.folder)
     return None if isinstance(content, str) else pictures.extremes(content)
 
 
-class Table(Protocol):
-    """A split: columns that are read by their names."""
-
-    @property
-    def features(self) -> Mapping[str, Any]:
-        """The kind of each column, as `datasets` has them."""
-
-    def batches(self, column: str) -> Iterator[list[Any]]:
-        """The values of a column, few at a time; pictures as the bytes of their files."""
-
-
 @dataclass(frozen=True)
-class Arrow:
-    """A table of `datasets`, which maps its files into memory."""
+class Opened:
+    """What lies there.
 
-    table: Any
-
-    @property
-    def features(self) -> Mapping[str, Any]:
-        """The kind of each column."""
-        features: Mapping[str, Any] = self.table.features
-        return features
-
-    def batches(self, column: str) -> Iterator[list[Any]]:
-        """The values of a column."""
-        datasets, table = library(), self.table.select_columns([column])
-        if isinstance(self.features[column], datasets.Image):
-            table = table.cast_column(column, datasets.Image(decode=False))
-        for batch in table.iter(AT_ONCE):
-            yield batch[column]
-
-
-@dataclass(frozen=True)
-class Parquet:
-    """Parquet files, read by pyarrow itself.
-
-    `datasets` would copy them first, or stream whole row groups by threads that can abort the
-    process at its end (pyarrow 26.0).
+    Attributes:
+        tables: By the name of a split, or of the first file of one.
+        names: Which of these names mean splits.
+        left_out: Files that are no tables.
     """
 
-    files: tuple[str, ...]
-    features: Mapping[str, Any]
-
-    def batches(self, column: str) -> Iterator[list[Any]]:
-        """The values of a column; others are not read."""
-        from pyarrow import parquet  # noqa: PLC0415 - comes with datasets
-
-        for path in self.files:
-            with parquet.ParquetFile(path) as file:
-                if column not in file.schema_arrow.names:
-                    raise ValueError(f"no column {column} in {path}")
-                for batch in file.iter_batches(AT_ONCE, columns=[column], use_threads=False):
-                    yield batch.column(0).to_pylist()
-
-
-def library() -> Any:
-    """The package `datasets`, which is loaded when it is needed.
-
-    Raises:
-        RuntimeError: It is not installed.
-    """
-    try:
-        import datasets  # noqa: PLC0415 - an extra, and seconds to load
-    except ImportError as error:
-        raise RuntimeError(
-            "dataset=huggingface must have the package datasets, got an installation without it; "
-            "run: pip install 'scaling-search[hf]'"
-        ) from error
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    return datasets
+    tables: Mapping[str, tuple[Table, ...]]
+    names: Found
+    left_out: tuple[str, ...] = ()
 
 
 def _local(dataset: HuggingFace) -> Path | None:
@@ -278,29 +245,85 @@ def _local(dataset: HuggingFace) -> Path | None:
     return sources.existing(dataset, REMEDY)
 
 
-def _tables(dataset: HuggingFace) -> dict[str, Table]:
-    """The splits in the order of `NAMES`.
+def _files(place: Path) -> list[Path]:
+    """All files below a folder but hidden ones, sorted; one file alone."""
+    if not place.is_dir():
+        return [place]
+    found = (path for path in place.rglob("*") if path.is_file())
+    return sorted(
+        path for path in found if not any(p.startswith(".") for p in path.relative_to(place).parts)
+    )
+
+
+def _opened(dataset: HuggingFace) -> Opened:
+    """The tables that lie there, whatever their names.
 
     Raises:
+        ValueError: The name of a file means two splits.
         RuntimeError: They cannot be read, or are not there.
     """
-    datasets = library()
+    datasets, place = tables.library(), _local(dataset)
+    if place is not None and not any((place / name).is_file() for name in SAVED):
+        return _of_files(dataset, place)
     with _explained(dataset):
-        found = _opened(dataset, datasets)
-        named = {ALIASES[name]: table for name, table in found.items() if name in ALIASES}
-        if "train" not in named:
-            raise RuntimeError(
-                f"dataset.path must hold a split called train, got {', '.join(map(str, found))} in "
-                f"{dataset.path!r}; take another"
+        if place is None:
+            found = datasets.load_dataset(
+                dataset.path, name=dataset.config, revision=dataset.revision
             )
-    for key in ("image", "label"):
-        wanted, columns = getattr(dataset, key), named["train"].features
-        if wanted not in columns:
-            raise RuntimeError(
-                f"dataset.{key} must be a column of {dataset.path!r}, got {wanted!r}; there are "
-                f"{', '.join(columns)}"
-            )
-    return {name: named[name] for name in NAMES if name in named}
+        else:
+            found = datasets.load_from_disk(str(place))
+    splits = found if isinstance(found, dict) else {"data": found}
+    made = {str(name): (Arrow(str(name), table),) for name, table in splits.items()}
+    by_name = {name: split for name in made if (split := split_of(name))}
+    others = [name for name in made if name not in by_name and split_words(name)]
+    extra = [name for name in made if name not in by_name and name not in others]
+    return Opened(made, Found(str(dataset.path), by_name, others, extra))
+
+
+def _of_files(dataset: HuggingFace, place: Path) -> Opened:
+    """The tables of Parquet and Arrow files, by the splits that their names mean."""
+    groups: dict[tuple[str, str], list[Path]] = {}
+    left = LeftOut()
+    for path in _files(place):
+        if path.suffix in SUFFIXES:
+            groups.setdefault(_told(dataset, path, place), []).append(path)
+        else:
+            left.file(path.name)
+    if not groups:
+        raise RuntimeError(
+            f"dataset.path must hold Parquet or Arrow files, got none in {str(place)!r}; {REMEDY}"
+        )
+    found, by_name, others = {}, {}, []
+    root = place if place.is_dir() else place.parent
+    with _explained(dataset):
+        for (split, _), paths in groups.items():
+            names = [path.relative_to(root).as_posix() for path in paths]
+            name = names[0] + (f" and {len(names) - 1:,} more" if len(names) > 1 else "")
+            found[name] = tuple(map(tables.opened, paths, names))
+            if split:
+                by_name[name] = split
+            else:
+                others.append(name)
+    return Opened(found, Found(str(dataset.path), by_name, others, kind="files"), left.told())
+
+
+def _told(dataset: HuggingFace, path: Path, root: Path) -> tuple[str, str]:
+    """The split that a file's name or folders mean, and by which word; both empty if none does.
+
+    Raises:
+        ValueError: They mean several.
+    """
+    below = path.relative_to(root) if root.is_dir() else Path(path.name)
+    parts = (below.name.removesuffix(path.suffix), *reversed(below.parts[:-1]))
+    words = [(split, word) for part in parts for word, split in split_words(part).items()]
+    if not words:
+        return "", ""
+    if dataset.splits != "drawn" and len({split for split, _ in words}) > 1:
+        raise ValueError(
+            f"dataset.path must hold files whose names mean one split each, got {str(below)!r} in "
+            f"{dataset.path!r}; rename it, or add dataset.splits=drawn if all are one whole"
+        )
+    return words[0]
 
 
 @contextlib.contextmanager
@@ -308,7 +331,7 @@ def _explained(dataset: HuggingFace) -> Iterator[None]:
     """Makes one line of what goes wrong inside the package."""
     try:
         yield
-    except (OSError, ValueError, library().exceptions.DatasetsError) as error:
+    except (OSError, ValueError, tables.library().exceptions.DatasetsError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RuntimeError(
             f"dataset.path must be a data set that can be read, got {reason!r} for "
@@ -316,43 +339,20 @@ def _explained(dataset: HuggingFace) -> Iterator[None]:
         ) from error
 
 
-def _opened(dataset: HuggingFace, datasets: Any) -> dict[str, Table]:
-    place = _local(dataset)
-    if place is None:
-        found = datasets.load_dataset(dataset.path, name=dataset.config, revision=dataset.revision)
-        return {str(name): Arrow(table) for name, table in found.items()}
-    if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
-        found = datasets.load_from_disk(str(place))
-        splits = found if isinstance(found, dict) else {"train": found}
-        return {str(name): Arrow(table) for name, table in splits.items()}
-    by_split: dict[str, list[str]] = {}
-    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-        if path.suffix in SUFFIXES:
-            by_split.setdefault(_split_of(path, place), []).append(str(path))
-    if not by_split:
-        raise RuntimeError(
-            f"dataset.path must hold Parquet or Arrow files, got none in {str(place)!r}; {REMEDY}"
-        )
-    return {split: _of_files(files, datasets) for split, files in by_split.items()}
+def _check_columns(dataset: HuggingFace, table: Table) -> None:
+    """Looks whether a table has the columns.
 
-
-def _split_of(path: Path, root: Path) -> str:
-    """The split that a file's name or folder tells; train if none does."""
-    below = path.relative_to(root).as_posix() if root.is_dir() else path.name
-    for word in re.split(r"[^a-z]+", below.lower()):
-        if word in ALIASES:
-            return ALIASES[word]
-    return "train"
-
-
-def _of_files(files: list[str], datasets: Any) -> Table:
-    """One table, read as it goes: no second copy of the data is made."""
-    if files[0].endswith(".parquet"):
-        from pyarrow import parquet  # noqa: PLC0415 - comes with datasets
-
-        schema = parquet.read_schema(files[0])
-        return Parquet(tuple(files), datasets.Features.from_arrow_schema(schema))
-    return Arrow(datasets.concatenate_datasets([datasets.Dataset.from_file(f) for f in files]))
+    Raises:
+        RuntimeError: It has not.
+    """
+    with _explained(dataset):
+        columns = table.features
+    for key in ("image", "label"):
+        if (wanted := getattr(dataset, key)) not in columns:
+            raise RuntimeError(
+                f"dataset.{key} must be a column of {dataset.path!r}, got {wanted!r}; in "
+                f"{table.where!r} there are {', '.join(columns)}"
+            )
 
 
 def _column(dataset: HuggingFace, table: Table, column: str) -> Iterator[Any]:
@@ -366,31 +366,32 @@ def _column(dataset: HuggingFace, table: Table, column: str) -> Iterator[Any]:
         yield from batch
 
 
-def _values(dataset: HuggingFace, table: Table) -> NDArray[Any]:
-    """The column of labels, integers or text (N,).
-
-    Raises:
-        ValueError: It holds neither, or negative ones.
-    """
-    values = list(_column(dataset, table, dataset.label))
-    kinds = {type(value) for value in values}
-    if kinds not in ({int}, {str}) or (kinds == {int} and min(values) < 0):
-        got = next((v for v in values if not isinstance(v, (int, str)) or v == -1), kinds)
-        raise ValueError(
-            f"dataset.label must be a column of integers from 0 or of names, got {got!r} in "
-            f"{dataset.label!r} of {dataset.path!r}; take another or leave such rows out"
+def _columns(dataset: HuggingFace, of: Iterable[Table]) -> list[Column]:
+    """The labels of tables, as they lie there."""
+    filtered = (
+        "save the table without such rows and give that as dataset.path, as by table.filter(lambda "
+        f"row: str(row[{dataset.label!r}]) not in ('None', 'nan', '-1', ''))"
+        ".to_parquet('labelled.parquet')"
+    )
+    columns = []
+    for table in of:
+        _check_columns(dataset, table)
+        names = getattr(table.features[dataset.label], "names", None)
+        columns.append(
+            Column(
+                f"{dataset.label!r} of {table.where!r}",
+                list(_column(dataset, table, dataset.label)),
+                tuple(map(str, names)) if names else None,
+                _another(dataset, table),
+                filtered,
+            )
         )
-    return np.array(values)
+    return columns
 
 
-def _classes(
-    dataset: HuggingFace, table: Table, columns: Mapping[str, NDArray[Any]]
-) -> tuple[str, ...]:
-    """Names of the classes by their labels."""
-    names = getattr(table.features[dataset.label], "names", None)
-    if names:
-        return tuple(map(str, names))
-    values = np.concatenate(list(columns.values()))
-    if values.dtype.kind in "iu":
-        return tuple(map(str, range(int(values.max()) + 1)))
-    return tuple(sorted(set(values.tolist())))
+def _another(dataset: HuggingFace, table: Table) -> str:
+    """Advice for a column that holds no classes."""
+    others = [name for name in table.features if name not in {dataset.image, dataset.label}]
+    if not others:
+        return "add a column of classes"
+    return f"name the column of classes by dataset.label=NAME, one of {', '.join(others[:10])}"

@@ -1,24 +1,22 @@
 """A folder of pictures, with a folder for each class."""
 
 import functools
-import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from scaling_search.data import gathering, pictures, sources
+from scaling_search.data import gathering, layouts, pictures, sources, trees
 from scaling_search.data.cache import Part
 from scaling_search.data.description import Description
+from scaling_search.data.labels import alike, check_classes
+from scaling_search.data.left_out import LeftOut
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
+from scaling_search.data.split_names import OPTION
 from scaling_search.protocols import Splits, part
-
-FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-"""What the folder of a ready split may be called."""
 
 REMEDY = "give a folder that holds a folder of pictures for each class"
 
@@ -27,10 +25,11 @@ REMEDY = "give a folder that holds a folder of pictures for each class"
 class ImageFolder:
     """Pictures in a folder for each class: ``cats/a.jpg``, ``dogs/young/b.png``.
 
-    Where ``train`` is a folder of folders, the splits are ready: ``train/cats/a.jpg`` and so on.
-    ``val`` and ``test`` beside it are optional; what is not there is drawn from train, class by
-    class. Labels are the places of the classes' sorted names. Hidden files and folders are left
-    out, links followed.
+    Where folders are called train, val and test (`split_names` has all names), the splits are
+    ready: ``train/cats/a.jpg`` or ``cats/train/a.jpg``. Val and test are optional; what is not
+    there is drawn from train, class by class. Labels are the places of the classes' sorted names.
+    Hidden files and folders are left out. Links are followed, each folder once, but not into the
+    folder of another class.
 
     How a picture becomes square is told in `pictures.square`: the shorter side is resized, the
     centre cropped (Krizhevsky, Sutskever & Hinton 2012). It is decoded once, to ``resolution``;
@@ -38,6 +37,8 @@ class ImageFolder:
 
     Attributes:
         path: The folder.
+        splits: ``given`` takes folders that are called train, val and test as splits, ``drawn``
+            takes every folder as a class; None is told by the names, if they have one reading.
         val_share: The part of the training pictures to choose on, unless there is a ready split.
         test_share: The part to report on, unless there is a ready split.
         split_seed: Of the draw of both.
@@ -54,6 +55,7 @@ class ImageFolder:
     """
 
     path: str | None
+    splits: OPTION | None
     val_share: Annotated[float, Field(gt=0, lt=1)]
     test_share: Annotated[float, Field(gt=0, lt=1)]
     split_seed: Annotated[int, Field(ge=0)]
@@ -106,27 +108,33 @@ class ImageFolder:
         return gathering.outline(self)
 
     def stamp(self) -> Iterator[object]:
-        """Names, sizes and times of all files."""
-        return iter(_files(sources.existing(self, REMEDY)))
+        """All names, and the state of each file that should be a picture."""
+        return trees.stamps(sources.existing(self, REMEDY))
 
     def listing(self) -> Listing:
-        """The pictures by split, class and name."""
-        root = sources.existing(self, REMEDY)
-        folders = _split_folders(root)
-        found = {name: _by_class(root / folder) for name, folder in folders.items()}
-        classes = tuple(found["train"])
-        for name, by_class in found.items():
-            if odd := sorted(by_class.keys() ^ set(classes)):
-                raise RuntimeError(
-                    f"dataset.path must hold the same classes in {folders[name]!r} as in 'train', "
-                    f"got {odd[0]!r} in one alone; put each picture into the folder of its class"
-                )
+        """The pictures by split, class and name.
+
+        Raises:
+            ValueError: Names have two readings, or the splits other classes.
+            RuntimeError: A class has no pictures or shares its folder with another.
+        """
+        root, left = sources.existing(self, REMEDY), LeftOut()
+        found = layouts.layout(root, self.splits, left)
+        classes = tuple(sorted({name for of in found.paths.values() for name in of}))
         labels = {
-            name: np.repeat(np.arange(len(classes)), [len(by_class[c]) for c in classes])
-            for name, by_class in found.items()
+            split: np.repeat(np.arange(len(classes)), [len(of.get(c, ())) for c in classes])
+            for split, of in found.paths.items()
         }
-        paths = [str(path) for of in found.values() for c in classes for path in of[c]]
-        return Listing(classes, labels, tuple(paths))
+        check_classes(classes, labels, found.ready, str(root))
+        paths = [path for of in found.paths.values() for c in classes for path in of.get(c, ())]
+        return Listing(
+            classes,
+            labels,
+            tuple(paths),
+            ready=found.ready,
+            notes=alike(classes),
+            left_out=left.told(),
+        )
 
     def heads(self, listing: Listing, count: int) -> Iterator[Head]:
         """Sizes of pictures from everywhere."""
@@ -143,14 +151,6 @@ class ImageFolder:
         return sources.in_order(functools.partial(_row, way), listing.items[first:])
 
 
-class File(NamedTuple):
-    """A file that should be a picture: its path below the root, its size and time."""
-
-    path: str
-    num_bytes: int
-    changed: int
-
-
 def _row(way: Way, path: str) -> Row | Broken:
     try:
         content = Path(path).read_bytes()
@@ -162,86 +162,3 @@ def _row(way: Way, path: str) -> Row | Broken:
 def _extremes(path: str) -> tuple[int, int] | None:
     head = pictures.head(Path(path))
     return pictures.extremes(Path(path).read_bytes()) if head and head.is_deep else None
-
-
-def _split_folders(root: Path) -> dict[str, str]:
-    """The folder of each ready split; the root's own where all are one."""
-    if not any(_is_folder(entry) for entry in _entries(root / "train")):
-        return {"train": ""}
-    there = {entry.name for entry in _entries(root) if _is_folder(entry)}
-    found = {split: [n for n in names if n in there] for split, names in FOLDERS.items()}
-    return {split: names[0] for split, names in found.items() if names}
-
-
-def _by_class(folder: Path) -> dict[str, list[Path]]:
-    """The pictures of each class, in the order of their names.
-
-    Raises:
-        RuntimeError: A class has none.
-    """
-    by_class: dict[str, list[Path]] = {}
-    for entry in sorted(_entries(folder), key=lambda entry: entry.name):
-        if _is_folder(entry):
-            inside = Path(entry.path)
-            by_class[entry.name] = [inside / file.path for file in _files(inside)]
-            if not by_class[entry.name]:
-                raise RuntimeError(
-                    f"dataset.path must hold pictures of each class, got none in {entry.path!r}; "
-                    "put JPEG, PNG or WebP files there or remove the folder"
-                )
-    if not by_class:
-        raise RuntimeError(
-            f"dataset.path must hold a folder for each class, got none in {str(folder)!r}; "
-            "put the pictures of each class into a folder of its own"
-        )
-    return by_class
-
-
-def _files(root: Path) -> list[File]:
-    """All files below a folder that should be pictures, sorted by their path."""
-    found: list[File] = []
-    _collect(root, "", found, frozenset())
-    return sorted(found)
-
-
-def _collect(folder: Path, prefix: str, found: list[File], above: frozenset[object]) -> None:
-    state = folder.stat()
-    if (here := (state.st_dev, state.st_ino)) in above:
-        return  # a link to a folder that it lies in
-    for entry in _entries(folder):
-        name = prefix + entry.name
-        if _is_folder(entry):
-            _collect(Path(entry.path), f"{name}/", found, above | {here})
-        elif Path(entry.name).suffix.lower() in pictures.SUFFIXES:
-            try:
-                about = entry.stat()
-            except OSError:  # a link to nowhere: a picture that is missing
-                found.append(File(name, -1, -1))
-            else:
-                if stat.S_ISREG(about.st_mode):  # to read a pipe could take for ever
-                    found.append(File(name, about.st_size, about.st_mtime_ns))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # links in a circle
-        return False
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, hidden files left out; nothing if it is not there.
-
-    Raises:
-        RuntimeError: It cannot be read.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise RuntimeError(
-            f"dataset.path must be a folder that can be read, got {error.strerror!r} for "
-            f"{str(folder)!r}; mend its permissions"
-        ) from error

@@ -54,6 +54,7 @@ def write_tree(
 def options(**changes: Any) -> dict[str, Any]:
     """Of the trees and arrays here; what all three data sets have in common."""
     return {
+        "splits": None,
         "val_share": 0.25,
         "test_share": 0.25,
         "split_seed": 0,
