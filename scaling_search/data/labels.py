@@ -1,5 +1,6 @@
 """Labels as they lie in files, made to places in the names of classes."""
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -111,14 +112,15 @@ def understood(columns: Mapping[str, Sequence[Column]]) -> Labels:
 
 
 def alike(classes: Iterable[str]) -> tuple[str, ...]:
-    """A sentence on classes whose names differ in case or spaces alone, if there are any."""
+    """A sentence on classes whose names differ in case, spaces or encoding alone, if some do."""
     found: dict[str, list[str]] = {}
     for name in classes:
-        found.setdefault("".join(name.casefold().split()), []).append(name)
+        short = "".join(unicodedata.normalize("NFKC", name).casefold().split())
+        found.setdefault(short, []).append(name)
     pairs = [names for names in found.values() if len(names) > 1]
     if not pairs:
         return ()
-    return (f"Classes {quoted(pairs[0])} differ in case or spaces alone.",)
+    return (f"Classes {quoted(pairs[0])} differ in case, spaces or encoding alone.",)
 
 
 def check_classes(

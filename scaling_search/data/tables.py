@@ -1,5 +1,6 @@
 """Tables of images in Parquet and Arrow files, and the pictures that these only name."""
 
+import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Arrow:
 
     def some(self, column: str, count: int) -> Iterator[Any]:
         """Values of rows at equal distances."""
-        chosen = self.table.select(range(0, len(self), max(1, len(self) // max(1, count))))
+        chosen = self.table.select(range(0, len(self), max(1, -(-len(self) // count))))
         for batch in Arrow(self.where, chosen).batches(column):
             yield from batch
 
@@ -101,7 +102,7 @@ class Parquet:
         """That of the file."""
         return self.path.parent
 
-    @property
+    @functools.cached_property
     def features(self) -> Mapping[str, Any]:
         """The kind of each column."""
         with _parquet(self.path) as file:
@@ -132,7 +133,7 @@ class Parquet:
                 options = {"row_groups": [group], "columns": [column], "use_threads": False}
                 batch = next(file.iter_batches(batch_rows, **options), None)
                 if batch is not None:
-                    step = max(1, batch.num_rows // of_each)
+                    step = max(1, -(-batch.num_rows // of_each))
                     yield from (
                         batch.column(0).take(list(range(0, batch.num_rows, step))).to_pylist()
                     )

@@ -32,14 +32,14 @@ class State(NamedTuple):
 def state_of(path: str | Path) -> State:
     """The state of a file, links followed; sizes are -1 where it is not there."""
     real = os.path.realpath(path)
+    return _state(real, Path(real))
+
+
+def _state(real: str, file: Path | os.DirEntry[str]) -> State:
     try:
-        about = Path(real).stat()
+        about = file.stat()
     except OSError:
         return State(real, -1, -1, -1, -1)
-    return _state(real, about)
-
-
-def _state(real: str, about: os.stat_result) -> State:
     return State(real, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
 
 
@@ -114,7 +114,7 @@ def stamps(root: Path) -> Iterator[object]:
             elif is_link:
                 yield entry.name, *state_of(entry.path)
             else:
-                yield _state(entry.name, entry.stat())
+                yield _state(entry.name, entry)
 
     yield from below(str(root), os.path.realpath(root))
 

@@ -104,6 +104,127 @@ def test_ready_splits_are_taken_and_the_others_drawn(tmp_path: Path) -> None:
     assert np.array_equal(splits.test.labels, content["test_labels"])
 
 
+def pair(images: str, labels_: str, count: int) -> Arrays:
+    return {images: noise(count, 6, 6, seed=count), labels_: labels(count)}
+
+
+def counts(path: Path, splits: str | None = None) -> dict[str, int]:
+    return {s: len(of) for s, of in two(path, splits=splits).listing().labels.items()}
+
+
+@pytest.mark.parametrize(
+    ("names", "test"),
+    [
+        (("Training_images", "Training_labels"), ("testing-images", "testing-labels")),
+        (("x_train", "y_train"), ("x_test", "y_test")),
+        (("trainImages", "trainLabels"), ("holdout_image", "holdout_target")),
+        (("images_train_set", "labels_train_set"), ("X_TEST", "Y_TEST")),
+    ],
+)
+def test_splits_are_known_by_the_names_in_use(
+    tmp_path: Path, names: tuple[str, str], test: tuple[str, str]
+) -> None:
+    path = saved(tmp_path, **pair(*names, 16), **pair(*test, 6))
+    found = two(path).listing()
+    assert found.ready == {"train": names[0], "test": test[0]}
+    assert counts(path) == {"train": 16, "test": 6}
+    assert counts(path, "drawn") == {"train": 22}
+    splits = two(path, splits="drawn").load(6, "cpu")
+    assert sum(len(s.labels) for s in (splits.train, splits.val, splits.test)) == 22
+
+
+def test_images_beside_train_images_have_two_readings(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path, **pair("images", "labels", 20), **pair("train_images", "train_labels", 16)
+    )
+    said = r"got 'train_images' beside 'images' in .*=given if 'train_images' is a split \(then 'im"
+    with pytest.raises(
+        ValueError, match=said + r".*or dataset\.splits=drawn if 'images' is the whole"
+    ):
+        two(path).listing()
+    assert counts(path, "given") == {"train": 16}
+    assert counts(path, "drawn") == {"train": 20}
+    assert two(path, splits="given").listing().left_out == (
+        "'images' with 20 images, whose name means no split",
+    )
+    assert two(path, splits="drawn").listing().left_out == (
+        "'train_images' with 16 images, beside the whole",
+    )
+
+
+def test_images_beside_test_images_are_train_if_so_told(tmp_path: Path) -> None:
+    path = saved(tmp_path, **pair("images", "labels", 16), **pair("test_images", "test_labels", 6))
+    with pytest.raises(
+        ValueError, match=r"=given if 'test_images' is a split \(then 'images' is tra"
+    ):
+        two(path).listing()
+    assert counts(path, "given") == {"train": 16, "test": 6}
+
+
+def test_test_images_alone_are_no_train(tmp_path: Path) -> None:
+    path = saved(tmp_path, **pair("test_images", "test_labels", 16))
+    with pytest.raises(
+        ValueError, match=r"must hold train beside other splits, got 'test_images' al"
+    ):
+        two(path).listing()
+    assert counts(path, "drawn") == {"train": 16}
+
+
+@pytest.mark.parametrize(
+    ("one", "two_", "said"),
+    [
+        ("x_train", "train_images", r"one array of images for train, got 'train_images' and 'x_tr"),
+        (
+            "val_images",
+            "valid_images",
+            r"one array of images for val, got 'val_images' and 'valid_i",
+        ),
+    ],
+)
+def test_two_arrays_for_one_purpose_are_refused(
+    tmp_path: Path, one: str, two_: str, said: str
+) -> None:
+    content = pair(one, "y_train", 16) | pair(two_, "labels", 16)
+    with pytest.raises(RuntimeError, match=said):
+        two(saved(tmp_path, **content)).listing()
+
+
+def test_arrays_of_other_names_are_left_out_by_name(tmp_path: Path) -> None:
+    path = saved(tmp_path, **pair("images", "labels", 16), masks=noise(16, 6, 6), ids=labels(16))
+    assert two(path).listing().left_out == ("2 arrays ('ids', 'masks'), no images or labels",)
+
+
+def test_images_of_two_shapes_are_refused(tmp_path: Path) -> None:
+    content = pair("train_images", "train_labels", 16) | pair("test_images", "test_labels", 6)
+    content["test_images"] = noise(6, 6, 6, 3)
+    with pytest.raises(
+        ValueError, match=r"of one shape, got train_images of \(C, H, W\) = \(1, 6, 6"
+    ):
+        two(saved(tmp_path, **content), in_channels=None).listing()
+
+
+def test_integers_of_more_than_8_bits_are_scaled_by_the_range_of_all_splits(tmp_path: Path) -> None:
+    content = pair("train_images", "train_labels", 16) | pair("test_images", "test_labels", 8)
+    deep = {
+        name: made if "labels" in name else made.astype(np.int32) * 100 - 7
+        for name, made in content.items()
+    }
+    content["train_images"][0, 0, 0], content["test_images"][0, 0, 0] = 0, 255
+    deep["train_images"][0, 0, 0], deep["test_images"][0, 0, 0] = -7, 25493
+    shallow, scaled = (two(saved(tmp_path, **of)).load(6, "cpu") for of in (content, deep))
+    assert np.array_equal(shallow.train.images, scaled.train.images)
+    assert np.array_equal(shallow.test.images, scaled.test.images)
+
+
+def test_larger_images_are_resized_whole_to_a_smaller_resolution(tmp_path: Path) -> None:
+    pixels = noise(16, 6, 6) // 2 + 100
+    pixels[:, 2:4, 2:4] = 0  # all that a crop of 2 px would leave
+    train = (
+        two(saved(tmp_path, images=pixels, labels=labels(16)), resolution=2).load(2, "cpu").train
+    )
+    assert train.images.min() > 50
+
+
 def test_large_arrays_are_read_some_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

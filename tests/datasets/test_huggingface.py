@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from scaling_search.data.pictures import Way
 from tests.datasets.pictures_of import folder_of, hugging_face, table, write_tree
@@ -67,6 +68,300 @@ def test_a_saved_dictionary_has_its_splits(tmp_path: Path) -> None:
     made.save_to_disk(str(tmp_path / "a"))
     splits = hugging_face(tmp_path / "a", num_classes=2).load(28, "cpu")
     assert [len(s.labels) for s in (splits.train, splits.val, splits.test)] == [9, 3, 6]
+
+
+def listed(path: Path, **changes: Any) -> Any:
+    return hugging_face(path, num_classes=None, **changes).listing()
+
+
+def counts(path: Path, **changes: Any) -> dict[str, int]:
+    return {split: len(of) for split, of in listed(path, **changes).labels.items()}
+
+
+def parquets(root: Path, **of_each: int) -> Path:
+    """Files of two classes; ``a__b`` is ``a/b.parquet``."""
+    for name, count in of_each.items():
+        to_parquet(root / f"{name.replace('__', '/')}.parquet", count, 2)
+    return root
+
+
+def in_dictionary(path: Path, **of_each: int) -> Path:
+    datasets = pytest.importorskip("datasets")
+    splits = {name: table(count, 2) for name, count in of_each.items()}
+    datasets.DatasetDict(splits).save_to_disk(str(path))
+    return path
+
+
+def labelled(names: list[str], labels: list[int | None]) -> Any:
+    """Pictures whose labels are names of classes."""
+    datasets = pytest.importorskip("datasets")
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=names)}
+    rows = {"image": table(10, 2)["image"][: len(labels)], "label": labels}
+    return datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Training", "Testing"),
+        ("train_set-00000-of-00001", "hold-out-00000-of-00001"),
+        ("trainset__0", "seg_test__0"),
+        ("data__train__0000", "data__TEST__0000"),
+    ],
+)
+def test_files_of_splits_are_known_by_the_names_in_use(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    root = parquets(tmp_path / "a", **{names[0]: 4, names[1]: 2})
+    assert counts(root) == {"train": 8, "test": 4}
+    assert counts(root, splits="drawn") == {"train": 12}
+
+
+def test_splits_of_a_dictionary_are_known_by_the_names_in_use(tmp_path: Path) -> None:
+    root = in_dictionary(tmp_path / "a", Training=4, dev=3, holdout=2)
+    assert counts(root) == {"train": 8, "val": 6, "test": 4}
+    assert listed(root).ready == {"train": "Training", "val": "dev", "test": "holdout"}
+
+
+def test_splits_of_other_names_are_left_out_with_their_images(tmp_path: Path) -> None:
+    root = in_dictionary(tmp_path / "a", train=4, extra=3, unsupervised=2)
+    assert counts(root) == {"train": 8}
+    assert listed(root).left_out == (
+        "'extra' with 6 images, whose name means no split",
+        "'unsupervised' with 4 images, whose name means no split",
+    )
+    assert counts(root, splits="drawn") == {"train": 18}
+
+
+def test_a_split_whose_name_only_resembles_one_has_two_readings(tmp_path: Path) -> None:
+    root = in_dictionary(tmp_path / "a", Training=4, PublicTest=3)
+    with pytest.raises(ValueError, match=r"got 'Training' beside 'PublicTest' in .*given.*drawn"):
+        listed(root)
+    assert counts(root, splits="given") == {"train": 8}
+    assert counts(root, splits="drawn") == {"train": 14}
+
+
+def test_one_split_of_any_name_is_the_whole(tmp_path: Path) -> None:
+    assert counts(in_dictionary(tmp_path / "a", everything=4)) == {"train": 8}
+    assert listed(tmp_path / "a").ready == {}
+
+
+@pytest.mark.parametrize(
+    ("of_each", "said"),
+    [
+        ({"train": 3, "val": 2, "validation": 2}, r"one split for val, got 'val', 'validation' in"),
+        ({"test": 3}, r"must hold train beside other splits, got 'test' alone in .*=drawn if all"),
+        (
+            {"easy": 3, "hard": 3},
+            r"must hold train beside other splits, got 'easy', 'hard' alone in",
+        ),
+    ],
+)
+def test_splits_that_leave_train_open_are_refused(
+    tmp_path: Path, of_each: dict[str, int], said: str
+) -> None:
+    root = in_dictionary(tmp_path / "a", **of_each)
+    with pytest.raises(ValueError, match=said) as error:
+        listed(root)
+    assert "\n" not in str(error.value)
+    assert counts(root, splits="drawn") == {"train": 2 * sum(of_each.values())}
+
+
+def test_files_with_and_without_names_of_splits_have_two_readings(tmp_path: Path) -> None:
+    root = parquets(tmp_path / "a", train=4, more__0=3, more__1=2)
+    said = r"'train\.parquet' beside 'more/0\.parquet and 1 more' in .*=given if .*left out\)"
+    with pytest.raises(ValueError, match=said):
+        listed(root)
+    assert counts(root, splits="given") == {"train": 8}
+    assert counts(root, splits="drawn") == {"train": 18}
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("train", "test__train_0"), r"mean one split each, got 'test/train_0\.parquet' in"),
+        (("train", "val_or_test"), r"mean one split each, got 'val_or_test\.parquet' in"),
+        (("train", "dev", "valid"), r"one file for val, got 'dev\.parquet', 'valid\.parquet' in"),
+    ],
+)
+def test_names_of_files_that_mean_two_things_are_refused(
+    tmp_path: Path, names: tuple[str, ...], said: str
+) -> None:
+    root = parquets(tmp_path / "a", **dict.fromkeys(names, 2))
+    with pytest.raises(ValueError, match=said):
+        listed(root)
+    assert counts(root, splits="drawn") == {"train": 4 * len(names)}
+
+
+def test_names_of_classes_are_matched_by_name_between_files_and_splits(tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    root.mkdir()
+    labelled(["a", "b", "c"], [0, 1, 2, 0]).to_parquet(str(root / "train-0.parquet"))
+    labelled(["c", "a", "b"], [0, 1, 2, 0]).to_parquet(str(root / "train-1.parquet"))
+    labelled(["b", "c", "a"], [0, 1, 2]).to_parquet(str(root / "test.parquet"))
+    found = listed(root)
+    assert found.classes == ("a", "b", "c")
+    assert found.labels["train"].tolist() == [0, 1, 2, 0, 2, 0, 1, 2]
+    assert found.labels["test"].tolist() == [1, 2, 0]
+    (note,) = found.notes
+    assert note == (
+        "Labels of 'label' of 'train-1.parquet', 'label' of 'test.parquet' are matched by name "
+        "with those of 'label' of 'train-0.parquet', which have another order."
+    )
+
+
+def test_names_of_classes_are_matched_in_a_dictionary_and_in_arrow_files(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    train, test = labelled(["a", "b"], [0, 0, 1]), labelled(["b", "a"], [0, 0, 1])
+    datasets.DatasetDict({"train": train, "test": test}).save_to_disk(str(tmp_path / "a"))
+    (tmp_path / "b").mkdir()
+    for name in ("train", "test"):
+        (arrow,) = (tmp_path / "a" / name).glob("*.arrow")
+        shutil.copy(arrow, tmp_path / "b" / f"{name}.arrow")
+    for place in ("a", "b"):
+        found = listed(tmp_path / place)
+        assert found.labels["train"].tolist() == [0, 0, 1]
+        assert found.labels["test"].tolist() == [1, 1, 0]
+
+
+def test_other_names_of_classes_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    labelled(["a", "b"], [0, 1]).to_parquet(str(tmp_path / "a" / "train.parquet"))
+    labelled(["a", "B"], [0, 1]).to_parquet(str(tmp_path / "a" / "test.parquet"))
+    with pytest.raises(
+        ValueError, match=r"got 'b' in .*train.parquet' alone and 'B' in .* alone; cl"
+    ):
+        listed(tmp_path / "a")
+
+
+def test_names_of_classes_without_images_are_left_out(tmp_path: Path) -> None:
+    labelled(["a", "b", "c", "d"], [0, 2, 0, 2]).to_parquet(str(tmp_path / "a.parquet"))
+    found = listed(tmp_path / "a.parquet")
+    assert found.classes == ("a", "c")
+    assert found.labels["train"].tolist() == [0, 1, 0, 1]
+    assert found.left_out == ("2 classes 'b', 'd', which no image has",)
+
+
+def test_a_test_split_without_labels_is_left_out_and_drawn(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    splits = {"train": labelled(["a", "b"], [0, 1] * 6), "test": labelled(["a", "b"], [-1] * 4)}
+    datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "a"))
+    assert counts(tmp_path / "a") == {"train": 12}
+    assert listed(tmp_path / "a").left_out == ("'test', 4 images without labels",)
+    made = hugging_face(tmp_path / "a", num_classes=2).load(28, "cpu")
+    assert [len(s.labels) for s in (made.train, made.val, made.test)] == [6, 3, 3]
+
+
+@pytest.mark.parametrize("missing", [None, -1])
+def test_some_missing_labels_are_counted_and_the_way_on_works(
+    tmp_path: Path, missing: int | None
+) -> None:
+    made = labelled(["a", "b"], [0, 1, missing, 1, 0, missing])
+    made.to_parquet(str(tmp_path / "a.parquet"))
+    with pytest.raises(ValueError, match=r"got 2 of 6 images without one in .*; save the") as error:
+        listed(tmp_path / "a.parquet")
+    advised = str(error.value).split("as by ")[1]
+    namespace = {"table": made}
+    exec(advised.replace("labelled.parquet", str(tmp_path / "b.parquet")), namespace)
+    assert counts(tmp_path / "b.parquet") == {"train": 4}
+
+
+def test_a_value_beyond_the_names_of_classes_is_refused(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    made = labelled(["a", "b"], [0, 1, 1, 0]).cast_column("label", datasets.Value("int64"))
+    spoilt = made.map(lambda row: {"label": 5 * row["label"]})
+    features = labelled(["a", "b"], [0]).features
+    arrow = spoilt.data.table.replace_schema_metadata(features.arrow_schema.metadata)
+    from pyarrow import parquet  # noqa: PLC0415 - comes with datasets
+
+    parquet.write_table(arrow, tmp_path / "a.parquet")
+    with pytest.raises(
+        ValueError, match=r"must be below 2, the number of names of classes, got 5 in"
+    ):
+        listed(tmp_path / "a.parquet")
+
+
+def test_sizes_are_looked_at_everywhere_in_sorted_files(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = []
+    for side in (10, 20, 30, 40):
+        for _ in range(30):
+            file = io.BytesIO()
+            Image.new("L", (side, side)).save(file, "PNG")
+            rows.append({"bytes": file.getvalue(), "path": None})
+    labels = [number % 2 for number in range(len(rows))]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    made = datasets.Dataset.from_dict({"image": rows, "label": labels}, features=features)
+    made.to_parquet(str(tmp_path / "one.parquet"), batch_size=len(rows))
+    made.to_parquet(str(tmp_path / "groups.parquet"), batch_size=7)
+    made.save_to_disk(str(tmp_path / "saved"))
+    (tmp_path / "shards").mkdir()
+    for number in range(4):
+        piece = made.select(range(30 * number, 30 * number + 30))
+        piece.to_parquet(str(tmp_path / "shards" / f"{number}.parquet"))
+    for name in ("one.parquet", "groups.parquet", "saved", "shards"):
+        dataset = hugging_face(tmp_path / name)
+        heads = list(dataset.heads(dataset.listing(), 16))
+        assert {head.height for head in heads} == {10, 20, 30, 40}, name
+        assert 12 <= len(heads) <= 24, name
+
+
+@pytest.mark.parametrize("kind", ["struct", "text", "arrow"])
+def test_paths_of_pictures_begin_at_the_folder_of_the_file_that_names_them(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path / "tree", suffixes=("png",))
+    by_name(tmp_path / "table", kind, is_relative=True)
+    expected = folder_of(tmp_path / "tree").load(28, "cpu")
+    monkeypatch.chdir("/")
+    found = hugging_face(tmp_path / "table").load(28, "cpu")
+    for name in ("train", "val", "test"):
+        of_split, wanted = getattr(found, name), getattr(expected, name)
+        assert torch.equal(of_split.images, wanted.images)
+        assert torch.equal(of_split.labels, wanted.labels)
+
+
+def by_name(folder: Path, kind: str, *, is_relative: bool = False) -> None:
+    """A table that only names the pictures of the tree beside it."""
+    pa = pytest.importorskip("pyarrow")
+    paths = sorted((folder.parent / "tree").rglob("*.png"))
+    named = [os.path.relpath(path, folder) if is_relative else str(path) for path in paths]
+    values = named if kind == "text" else [{"bytes": None, "path": name} for name in named]
+    labels = [int(path.parent.name.removeprefix("class ")) for path in paths]
+    picture = (
+        pa.string() if kind == "text" else pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    )
+    made = pa.table({"image": pa.array(values, picture), "label": labels})
+    folder.mkdir()
+    if kind == "arrow":
+        with pa.ipc.new_stream(folder / "a.arrow", made.schema) as file:
+            file.write_table(made, max_chunksize=50)
+    else:
+        pa.parquet.write_table(made, folder / "a.parquet", row_group_size=50)
+
+
+@pytest.mark.parametrize("kind", ["struct", "text", "arrow"])
+def test_a_picture_behind_a_path_that_changes_is_read_again(tmp_path: Path, kind: str) -> None:
+    write_tree(tmp_path / "tree", suffixes=("png",))
+    by_name(tmp_path / "table", kind)
+    dataset = hugging_face(tmp_path / "table")
+    before = dataset.fingerprint()
+    picture, other = sorted((tmp_path / "tree").rglob("*.png"))[:2]
+    replaced_in_place(picture, other.read_bytes())
+    dataset.check()
+    assert dataset.fingerprint() != before
+    picture.unlink()
+    with pytest.raises(
+        RuntimeError, match=r"got 1 broken of 120 .*'train 0' \('.*png': No such file"
+    ):
+        dataset.check()
+
+
+def replaced_in_place(path: Path, content: bytes) -> None:
+    """Other bytes in a file, of the same time."""
+    about = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
 def test_integers_and_names_are_labels_too(tmp_path: Path) -> None:
