@@ -10,6 +10,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_search.data.trees import files_in
+
 AT_ONCE_BYTES = 16_000_000
 FAULTS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
@@ -121,9 +123,10 @@ def stored(place: Path, name: str) -> Stored:
 
 
 def names_in(place: Path) -> list[str]:
-    """Names of all arrays, sorted."""
+    """Names of all arrays, sorted; of files in folders with these."""
     if place.is_dir():
-        return sorted(path.stem for path in place.glob("*.npy"))
+        paths = [path.relative_to(place) for path in files_in(place) if path.suffix == ".npy"]
+        return sorted(path.with_suffix("").as_posix() for path in paths)
     if place.suffix != ".npz":
         return []
     try:

@@ -26,8 +26,8 @@ _NAME = re.compile(rf"({_BESIDE}({'|'.join(_SPLITS)}){_BESIDE})\d*")
 
 
 def plain(name: str) -> str:
-    """A name in lower case without hyphens, underscores, dots and spaces."""
-    return re.sub(r"[-_.\s]+", "", name.casefold())
+    """A name in lower case without hyphens, underscores, dots, slashes and spaces."""
+    return re.sub(r"[-_./\s]+", "", name.casefold())
 
 
 def split_of(name: str) -> str | None:
@@ -114,12 +114,11 @@ class Found:
                     f"{quoted(several)} in {self.place!r}; rename or move one of them, or add "
                     f"dataset.splits=drawn if {self.drawn}"
                 )
-        unread = tuple(self.extra)
-        if names["train"]:
-            unread = (*self.others, *unread)
-        elif option == "given" and self.others:
-            names["train"] = list(self.others)
-        else:
+        unread = (*self.others, *self.extra)
+        if not names["train"]:
+            names["train"] = list(self.others or self.extra) if option == "given" else []
+            unread = tuple(name for name in unread if name not in names["train"])
+        if not names["train"]:
             raise self._without_train()
         by_split = {split: tuple(of) for split, of in names.items() if of}
         ready = {
@@ -141,10 +140,12 @@ class Found:
 
     def _without_train(self) -> ValueError:
         got = quoted((*self.splits, *self.others, *self.extra))
+        given = ""
+        if self.splits and self.extra:
+            given = f"dataset.splits=given if {quoted(self.extra)} is to train on, or "
         return ValueError(
-            f"dataset.path must hold train beside other splits, got {got} alone in "
-            f"{self.place!r}; rename the {self.kind} to train on to 'train', or add "
-            f"dataset.splits=drawn if {self.drawn}"
+            f"dataset.path must hold {self.kind} to train on, got {got} alone in {self.place!r}; "
+            f"rename them to 'train', or add {given}dataset.splits=drawn if {self.drawn}"
         )
 
 

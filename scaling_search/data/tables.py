@@ -174,7 +174,7 @@ def states(path: Path, column: str) -> Iterator[State]:
             else _outside_arrow(path, column)
         ):
             yield state_of(path.parent / named)
-    except (OSError, ValueError, KeyError):  # damaged, which is told where it is read
+    except (OSError, ValueError, KeyError, ImportError):  # which is told where it is read
         return
 
 

@@ -94,6 +94,16 @@ def identity(path: str | Path) -> Identity:
     return about.st_dev, about.st_ino
 
 
+def files_in(place: Path) -> list[Path]:
+    """All files below a folder but hidden ones, sorted; one file alone."""
+    if not place.is_dir():
+        return [place]
+    found = (path for path in place.rglob("*") if path.is_file())
+    return sorted(
+        path for path in found if not any(p.startswith(".") for p in path.relative_to(place).parts)
+    )
+
+
 def stamps(root: Path) -> Iterator[object]:
     """All names below a folder, and the state of each picture; each real folder once."""
     seen: set[Identity] = set()

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,11 +15,12 @@ from scaling_search.data import gathering, images, listings, pictures, sources
 from scaling_search.data.cache import Part
 from scaling_search.data.description import Description
 from scaling_search.data.labels import Column
+from scaling_search.data.left_out import LeftOut
 from scaling_search.data.npy import Stored, names_in, stored
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Listing, Row, Rows
 from scaling_search.data.split_names import OPTION, Found, plain, quoted, split_of
-from scaling_search.data.trees import state_of
+from scaling_search.data.trees import files_in, state_of
 from scaling_search.protocols import Splits, part
 
 CHANNELS = (1, 3)
@@ -124,7 +126,7 @@ class Arrays:
     def stamp(self) -> Iterator[object]:
         """The state of each file."""
         place = sources.existing(self, REMEDY)
-        for path in sorted(place.glob("*.npy")) if place.is_dir() else [place]:
+        for path in files_in(place):
             yield path.name, *state_of(path)
 
     def listing(self) -> Listing:
@@ -193,6 +195,32 @@ def _opened(dataset: Arrays) -> Opened:
     """
     place = sources.existing(dataset, REMEDY)
     names = names_in(place)
+    pairs, splits, others = {}, dict[str, str](), list[str]()
+    for split, (pixels, labels) in _paired(place, names).items():
+        pairs[pixels] = stored(place, pixels), stored(place, labels)
+        if split:
+            splits[pixels] = split
+        else:
+            others.append(pixels)
+    read = {array.name for pair in pairs.values() for array in pair}
+    unread = [name for name in names if name not in read]
+    left = LeftOut(
+        [f"{_counted(unread)} ({quoted(unread)}), no images or labels"] if unread else []
+    )
+    for path in files_in(place) if place.is_dir() else ():
+        if path.suffix != ".npy":
+            left.file(path.name)
+    drawn = f"{others[0]!r} is the whole" if others and splits else "all are one whole"
+    found = Found(str(place), splits, others, kind="arrays", drawn=drawn, is_whole=True)
+    return Opened(pairs, found, left.told())
+
+
+def _paired(place: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Names of images and labels by the split that they mean, empty for the whole.
+
+    Raises:
+        RuntimeError: One of two is not there, or there are several.
+    """
     by_role: dict[tuple[str, str], str] = {}
     for name in names:
         if (role := _role(name)) is None:
@@ -202,32 +230,22 @@ def _opened(dataset: Arrays) -> Opened:
                 f"dataset.path must hold one array of {role[1]} for {role[0] or 'all'}, got "
                 f"{other!r} and {name!r} in {str(place)!r}; leave one of them out"
             )
-    pairs, splits, others = {}, dict[str, str](), list[str]()
-    for split in dict.fromkeys(split for split, _ in by_role):
-        pixels, labels = (by_role.get((split, what)) for what in ("images", "labels"))
-        if pixels is None or labels is None:
-            prefix = f"{split}_" if split else ""
-            there, lacking = pixels or labels, "labels" if labels is None else "images"
-            raise RuntimeError(
-                f"dataset.path must hold an array {prefix + lacking!r} beside {there!r}, got "
-                f"{str(place)!r} with {', '.join(names)}; {REMEDY}"
-            )
-        pairs[pixels] = stored(place, pixels), stored(place, labels)
-        if split:
-            splits[pixels] = split
-        else:
-            others.append(pixels)
-    if not pairs:
+    if not by_role:
         raise RuntimeError(
             f"dataset.path must hold arrays 'images' and 'labels', got {str(place)!r} with "
             f"{', '.join(names) or 'none'}; {REMEDY}"
         )
-    read = {array.name for pair in pairs.values() for array in pair}
-    unread = [name for name in names if name not in read]
-    left_out = (f"{_counted(unread)} ({quoted(unread)}), no images or labels",) if unread else ()
-    drawn = f"{others[0]!r} is the whole" if others and splits else "all are one whole"
-    found = Found(str(place), splits, others, kind="arrays", drawn=drawn, is_whole=True)
-    return Opened(pairs, found, left_out)
+    pairs = {}
+    for split in dict.fromkeys(split for split, _ in by_role):
+        pixels, labels = by_role.get((split, "images")), by_role.get((split, "labels"))
+        if pixels is None or labels is None:
+            lacking = (f"{split}_" if split else "") + ("labels" if labels is None else "images")
+            raise RuntimeError(
+                f"dataset.path must hold an array {lacking!r} beside {pixels or labels!r}, got "
+                f"{str(place)!r} with {', '.join(names)}; {REMEDY}"
+            )
+        pairs[split] = pixels, labels
+    return pairs
 
 
 def _counted(names: Sequence[str]) -> str:

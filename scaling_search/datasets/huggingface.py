@@ -20,6 +20,7 @@ from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
 from scaling_search.data.split_names import OPTION, Found, split_of, split_words
 from scaling_search.data.tables import SUFFIXES, Arrow, Table
+from scaling_search.data.trees import files_in
 from scaling_search.protocols import Splits, part
 
 SAVED = ("dataset_dict.json", "state.json")
@@ -132,7 +133,7 @@ class HuggingFace:
             arrows = [table for of in opened for table in of if isinstance(table, Arrow)]
             files = [Path(file["filename"]) for arrow in arrows for file in arrow.table.cache_files]
         else:
-            files = _files(place)
+            files = files_in(place)
         for path in files:
             if path.suffix in SUFFIXES or place is None:
                 yield from tables.states(path, self.image)
@@ -245,16 +246,6 @@ def _local(dataset: HuggingFace) -> Path | None:
     return sources.existing(dataset, REMEDY)
 
 
-def _files(place: Path) -> list[Path]:
-    """All files below a folder but hidden ones, sorted; one file alone."""
-    if not place.is_dir():
-        return [place]
-    found = (path for path in place.rglob("*") if path.is_file())
-    return sorted(
-        path for path in found if not any(p.startswith(".") for p in path.relative_to(place).parts)
-    )
-
-
 def _opened(dataset: HuggingFace) -> Opened:
     """The tables that lie there, whatever their names.
 
@@ -284,7 +275,7 @@ def _of_files(dataset: HuggingFace, place: Path) -> Opened:
     """The tables of Parquet and Arrow files, by the splits that their names mean."""
     groups: dict[tuple[str, str], list[Path]] = {}
     left = LeftOut()
-    for path in _files(place):
+    for path in files_in(place):
         if path.suffix in SUFFIXES:
             groups.setdefault(_told(dataset, path, place), []).append(path)
         else:

@@ -163,9 +163,7 @@ def test_images_beside_test_images_are_train_if_so_told(tmp_path: Path) -> None:
 
 def test_test_images_alone_are_no_train(tmp_path: Path) -> None:
     path = saved(tmp_path, **pair("test_images", "test_labels", 16))
-    with pytest.raises(
-        ValueError, match=r"must hold train beside other splits, got 'test_images' al"
-    ):
+    with pytest.raises(ValueError, match=r"must hold arrays to train on, got 'test_images' al"):
         two(path).listing()
     assert counts(path, "drawn") == {"train": 16}
 
@@ -192,6 +190,20 @@ def test_two_arrays_for_one_purpose_are_refused(
 def test_arrays_of_other_names_are_left_out_by_name(tmp_path: Path) -> None:
     path = saved(tmp_path, **pair("images", "labels", 16), masks=noise(16, 6, 6), ids=labels(16))
     assert two(path).listing().left_out == ("2 arrays ('ids', 'masks'), no images or labels",)
+
+
+def test_splits_may_be_folders_of_files(tmp_path: Path) -> None:
+    for split, count in (("train", 16), ("Test", 6)):
+        (tmp_path / "a" / split).mkdir(parents=True)
+        for name, made in pair("images", "labels", count).items():
+            np.save(tmp_path / "a" / split / f"{name}.npy", made)
+    (tmp_path / "a" / "notes.txt").touch()
+    assert counts(tmp_path / "a") == {"train": 16, "test": 6}
+    assert two(tmp_path / "a").listing().left_out == ("1 file .txt ('notes.txt')",)
+    np.save(tmp_path / "a" / "images.npy", noise(8, 6, 6))
+    np.save(tmp_path / "a" / "labels.npy", labels(8))
+    with pytest.raises(ValueError, match=r"got 'Test/images', 'train/images' beside 'images' in"):
+        two(tmp_path / "a").listing()
 
 
 def test_images_of_two_shapes_are_refused(tmp_path: Path) -> None:

@@ -141,6 +141,15 @@ def test_a_split_whose_name_only_resembles_one_has_two_readings(tmp_path: Path) 
     assert counts(root, splits="drawn") == {"train": 14}
 
 
+def test_a_split_of_another_name_is_train_if_so_told(tmp_path: Path) -> None:
+    root = in_dictionary(tmp_path / "a", full=4, test=2)
+    with pytest.raises(
+        ValueError, match=r"; rename .*=given if 'full' is to train on, or .*drawn if"
+    ):
+        listed(root)
+    assert counts(root, splits="given") == {"train": 8, "test": 4}
+
+
 def test_one_split_of_any_name_is_the_whole(tmp_path: Path) -> None:
     assert counts(in_dictionary(tmp_path / "a", everything=4)) == {"train": 8}
     assert listed(tmp_path / "a").ready == {}
@@ -150,10 +159,10 @@ def test_one_split_of_any_name_is_the_whole(tmp_path: Path) -> None:
     ("of_each", "said"),
     [
         ({"train": 3, "val": 2, "validation": 2}, r"one split for val, got 'val', 'validation' in"),
-        ({"test": 3}, r"must hold train beside other splits, got 'test' alone in .*=drawn if all"),
+        ({"test": 3}, r"must hold splits to train on, got 'test' alone in .*=drawn if all"),
         (
             {"easy": 3, "hard": 3},
-            r"must hold train beside other splits, got 'easy', 'hard' alone in",
+            r"must hold splits to train on, got 'easy', 'hard' alone in",
         ),
     ],
 )

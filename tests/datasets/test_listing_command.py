@@ -8,7 +8,12 @@ import pytest
 from tests.datasets.conftest import Cli
 from tests.datasets.pictures_of import arrays_of, table, write_tree
 
-NUMBERS = ("dataset.in_channels=1", "dataset.resolution=28", "candidates.max_networks=2", "timed=false")
+NUMBERS = (
+    "dataset.in_channels=1",
+    "dataset.resolution=28",
+    "candidates.max_networks=2",
+    "timed=false",
+)
 
 
 def folder(path: str, num_classes: int, *options: str) -> tuple[str, ...]:
