@@ -194,7 +194,7 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
         classes: Names by their labels.
         are_dropped: Whether copies have been taken out; then the survey is of before.
     """
-    for (name, other), number in found.shared.items():
+    for (name, other), number in () if are_dropped else found.shared.items():
         total = sum(found.counts[name])
         if number > COPIED * total:
             yield (
