@@ -242,20 +242,37 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         config = _from_folder(command, config, overrides)
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     trusted.check(plain)
-    text = OmegaConf.to_yaml(OmegaConf.create(_without_passwords(plain)))
     try:
+        plain = _settled(config, plain)
         experiment = hydra.utils.instantiate(OmegaConf.create(plain), _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, pydantic.ValidationError):
             raw = OmegaConf.to_container(config, resolve=False)
             raise UsageError(_refused(str(error), error.__cause__, raw)) from error
         raise
+    text = OmegaConf.to_yaml(OmegaConf.create(_without_passwords(plain)))
     # Each command brings only what it needs: a search no figures, a plan no tables.
     from scaling_search.commands.run_folder import Call
 
     module = importlib.import_module(f"scaling_search.commands.{command}")
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     module.run(Call(experiment, plain, text, console))
+
+
+def _settled(config: Any, plain: Any) -> Any:
+    """The plain options with values for those that the data and the target settle."""
+    import hydra
+    from omegaconf import OmegaConf
+
+    from scaling_search.left_open import settled
+
+    def build(key: str, options: Any) -> Any:
+        whole = OmegaConf.create({key: options})  # Hydra names a part by its key where one errs
+        return hydra.utils.instantiate(whole, _convert_="all")[key]
+
+    for key, value in settled(plain, build).items():
+        OmegaConf.update(config, key, value)
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 
 
 def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:

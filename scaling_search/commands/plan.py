@@ -11,8 +11,10 @@ from scaling_search.answer.detectable import detectable
 from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.audit import published_scalings
 from scaling_search.cells import count, difference
+from scaling_search.commands.data import outlined
 from scaling_search.commands.run_folder import Call, record_of, stored_names
-from scaling_search.data.gathering import Announced
+from scaling_search.data.gathering import Described
+from scaling_search.data.section import data_section
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups import fairness
 from scaling_search.planning.candidates import Plan
@@ -25,6 +27,7 @@ from scaling_search.terminal import (
     say,
     scalings_sentences,
     scalings_table,
+    show,
 )
 from scaling_search.training.price import price
 from scaling_search.training.timing import Timing, time_networks
@@ -37,6 +40,10 @@ def run(call: Call) -> None:
     Of a base network that the paper scales in its Table 3, also what it says that those cost.
     """
     experiment, console = call.experiment, call.console
+    about = outlined(experiment)
+    if about is not None:
+        show(console, data_section(about))
+        console.print()
     record = None
     if experiment.name in stored_names(experiment):
         record = record_of(experiment, experiment.name)
@@ -53,7 +60,7 @@ def run(call: Call) -> None:
         console.print(scalings_table(scalings))
         say(console, scalings_sentences(scalings))
     say(console, _about_differences(experiment, planned, record))
-    if isinstance(experiment.dataset, Announced):
+    if isinstance(experiment.dataset, Described):
         networks = (planned.base, *planned.candidates)
         sizes = {network.architecture.resolution for network in networks}
         say(console, experiment.dataset.sentences(sizes))

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from scaling_search import report as reporting
 from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.audit import published_family
+from scaling_search.commands.data import kept
 from scaling_search.commands.run_folder import Call, record_of, stored_names, study_name
+from scaling_search.data.section import data_section
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups import confirmation, fairness, transfer
 from scaling_search.passwords import without_password
@@ -56,6 +58,7 @@ def run(call: Call) -> None:
     if conclusion.answer is not None:
         possible = coefficients["candidate"].isin(conclusion.answer.possible)
         coefficients["in_region"] = possible.where(coefficients["candidate"] != 0)
+    about = kept(folder)
     answers = list(_answers(experiment, stored, rows, conclusion))
     written = reporting.write_report(
         folder,
@@ -69,6 +72,7 @@ def run(call: Call) -> None:
         equal=experiment.recipe.equal,
         facts=_facts(experiment, searched, results),
         answers=answers,
+        data=None if about is None else (data_section(about[0]), about[1]),
     )
     if experiment.report.published:
         figure = family_plots.published_family(published_family())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from scaling_search.commands.data import described, keep
 from scaling_search.commands.run_folder import (
     Call,
     deciding,
@@ -15,6 +16,7 @@ from scaling_search.commands.run_folder import (
     record_of,
     train,
 )
+from scaling_search.data.section import data_section
 from scaling_search.files import replace_file
 from scaling_search.hold import Hold
 from scaling_search.planning.budget import Budget
@@ -23,6 +25,7 @@ from scaling_search.progress import Tracked
 from scaling_search.protocols import Dataset
 from scaling_search.record.tables import write_table
 from scaling_search.search import Search
+from scaling_search.terminal import show
 
 
 def run(call: Call) -> None:
@@ -34,12 +37,16 @@ def run(call: Call) -> None:
     known = {}
     if experiment.samples_costs and (Path(experiment.out) / "config.yaml").is_file():
         known = record_of(experiment, experiment.name).costs
-    budget, planned = _plan(call, known)
     dataset = experiment.ready_dataset()
+    about = described(experiment, dataset)
+    show(call.console, data_section(about))
+    call.console.print()
+    budget, planned = _plan(call, known)
     experiment.executor.check()
     folder = Path(experiment.out)
     make_folder(folder, experiment)
     with Hold(folder) as hold:
+        keep(experiment, about)
         _train(call, budget, planned, dataset, hold)
 
 

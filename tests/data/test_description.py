@@ -53,9 +53,11 @@ def test_copies_are_counted_and_those_of_test_stay() -> None:
     assert said == [
         "1 of 2 images of val lie in train too.",
         "1 of 3 images of test lie in train too.",
-        "Exact copies of other images are kept; dataset.duplicates=drop takes them out: 3 in "
-        "train, for instance 'train 2' equals 'train 0', 'train 3' equals 'val 0', 'train 4' "
-        "equals 'test 0'.",
+        (
+            "Exact copies of other images are kept; dataset.duplicates=drop takes them out: 3 in "
+            "train, for instance 'train 2' equals 'train 0', 'train 3' equals 'val 0', 'train 4' "
+            "equals 'test 0'."
+        ),
     ]
 
 
