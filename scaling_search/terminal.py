@@ -206,8 +206,9 @@ def show(console: Console, section: Section) -> None:
     if section.cells:
         header, *lines = section.cells
         table = _columns(*header)
+        table.columns[0].justify = "left"  # names
         for line in lines:
-            table.add_row(*line)
+            table.add_row(*map(escape, line))
         console.print(table)
     say(console, section.sentences)
 

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from scaling_search.data.description import Description
 from scaling_search.data.gathering import Described, describe
+from scaling_search.data.section import data_section
 from scaling_search.experiment import Experiment
 from scaling_search.files import replace_file
 from scaling_search.protocols import Dataset
+from scaling_search.terminal import say, show
 from scaling_search.training.batches import augmented_batches, load
 
 FILE = "data.json"
@@ -49,6 +52,21 @@ def described(experiment: Experiment, dataset: Dataset) -> Description:
             f"recipe.batch_size={max(1, num_train // 4)}"
         )
     return about
+
+
+def show_data(experiment: Experiment, about: Description, console: Console) -> None:
+    """Prints the data, and how many of their pixels the base network sees."""
+    show(console, data_section(about))
+    base = experiment.base_network.resolution
+    said = f"The base network sees {base} x {base} px of them"
+    if base < about.resolution:
+        said = f"{said}, so that resolution can grow {about.resolution / base:.2f} times."
+    elif base == about.resolution:
+        said = f"{said}, so that no network can scale resolution and see more."
+    else:
+        said = f"Warning: {said[0].lower()}{said[1:]}, which only blows them up."
+    say(console, [said])
+    console.print()
 
 
 def keep(experiment: Experiment, about: Description) -> None:

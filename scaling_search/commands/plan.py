@@ -11,10 +11,9 @@ from scaling_search.answer.detectable import detectable
 from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.audit import published_scalings
 from scaling_search.cells import count, difference
-from scaling_search.commands.data import outlined
+from scaling_search.commands.data import outlined, show_data
 from scaling_search.commands.run_folder import Call, record_of, stored_names
 from scaling_search.data.gathering import Described
-from scaling_search.data.section import data_section
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups import fairness
 from scaling_search.planning.candidates import Plan
@@ -27,7 +26,6 @@ from scaling_search.terminal import (
     say,
     scalings_sentences,
     scalings_table,
-    show,
 )
 from scaling_search.training.price import price
 from scaling_search.training.timing import Timing, time_networks
@@ -42,8 +40,7 @@ def run(call: Call) -> None:
     experiment, console = call.experiment, call.console
     about = outlined(experiment)
     if about is not None:
-        show(console, data_section(about))
-        console.print()
+        show_data(experiment, about, console)
     record = None
     if experiment.name in stored_names(experiment):
         record = record_of(experiment, experiment.name)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_search.commands.data import described, keep
+from scaling_search.commands.data import described, keep, show_data
 from scaling_search.commands.run_folder import (
     Call,
     deciding,
@@ -16,7 +16,6 @@ from scaling_search.commands.run_folder import (
     record_of,
     train,
 )
-from scaling_search.data.section import data_section
 from scaling_search.files import replace_file
 from scaling_search.hold import Hold
 from scaling_search.planning.budget import Budget
@@ -25,7 +24,6 @@ from scaling_search.progress import Tracked
 from scaling_search.protocols import Dataset
 from scaling_search.record.tables import write_table
 from scaling_search.search import Search
-from scaling_search.terminal import show
 
 
 def run(call: Call) -> None:
@@ -39,8 +37,7 @@ def run(call: Call) -> None:
         known = record_of(experiment, experiment.name).costs
     dataset = experiment.ready_dataset()
     about = described(experiment, dataset)
-    show(call.console, data_section(about))
-    call.console.print()
+    show_data(experiment, about, call.console)
     budget, planned = _plan(call, known)
     experiment.executor.check()
     folder = Path(experiment.out)

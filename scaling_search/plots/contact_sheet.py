@@ -19,7 +19,8 @@ LONGEST = 14
 @styled()
 def contact_sheet(images: NDArray[np.uint8], labels: Sequence[str], *, title: str) -> Figure:
     """Up to 5 x 8 images (N, H, W, C), each below its label."""
-    figure = Figure(figsize=(COLUMNS * 1.05, ROWS * 1.05 * (1 + GAP) + 0.4), layout="constrained")
+    width, height = COLUMNS * (1 + GAP / 2), ROWS * (1 + GAP)
+    figure = Figure(figsize=(0.95 * width, 0.95 * height + 0.4), layout="constrained")
     figure.suptitle(title, x=0.012, ha="left", fontsize=10, fontweight="normal")
     axes = figure.subplots()
     axes.set_axis_off()
@@ -38,6 +39,6 @@ def contact_sheet(images: NDArray[np.uint8], labels: Sequence[str], *, title: st
         text = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
         # A name is text: a dollar sign in it begins no formula.
         axes.text(left, top - 0.06, text, fontsize=7, color=INK, va="bottom", parse_math=False)
-    axes.set_xlim(-0.03, COLUMNS * (1 + GAP / 2) - GAP / 2 + 0.03)
-    axes.set_ylim(ROWS * (1 + GAP) - GAP + 0.03, -GAP)
+    axes.set_xlim(-0.03, width - GAP / 2 + 0.03)
+    axes.set_ylim(height - GAP + 0.03, -GAP)
     return figure
