@@ -22,8 +22,9 @@ from scaling_search.data import images, pictures, splitting
 from scaling_search.data.cache import Part
 from scaling_search.data.description import Description, shapes_of, survey, warnings_of
 from scaling_search.data.maps import NAMES, building, opened
-from scaling_search.data.reading import free_bytes, named, read
-from scaling_search.data.sources import Filled, Source, in_order
+from scaling_search.data.pictures import Way
+from scaling_search.data.reading import NUM_NAMED, free_bytes, named, read
+from scaling_search.data.sources import Broken, Filled, Source, in_order
 from scaling_search.data.splitting import NUM_LOOKED_AT, described, way_of
 from scaling_search.files import replace_file
 from scaling_search.protocols import Dataset, Splits
@@ -90,7 +91,7 @@ def check(source: Source) -> None:
         ValueError: An option is not what lies there, or the images show nothing.
         RuntimeError: Images are missing or broken, or there is no room.
     """
-    _forget()  # what lies there may have changed since this process last looked
+    fingerprint.cache_clear()  # what lies there may have changed since this process last looked
     known = _found(_filled(source))
     if broken := known["broken"]:
         log.warning(
@@ -99,9 +100,8 @@ def check(source: Source) -> None:
         )
 
 
-@functools.lru_cache(maxsize=16)
 def numbers(source: Source) -> Mapping[str, int]:
-    """Classes, channels and resolution that a source leaves open, by its data; once in a process.
+    """Classes, channels and resolution that a source leaves open, by its data.
 
     Classes are counted; images are grey if all that are looked at are, and as large as half of
     them allow, up to `LARGEST`.
@@ -113,11 +113,13 @@ def numbers(source: Source) -> Mapping[str, int]:
     if None not in (source.num_classes, source.in_channels, source.resolution):
         return {}
     listing = source.listing()
+    splitting.check_classes(source, listing)
     heads = list(source.heads(listing, NUM_LOOKED_AT))
     if not heads:
+        few = itertools.islice(source.rows(listing, Way(channels=1, resolution=1)), NUM_NAMED)
         raise RuntimeError(
-            f"dataset.path must hold images that can be read, got none in {source.path!r}; "
-            "look at some of them"
+            f"dataset.path must hold images that can be read, got none in {source.path!r}: "
+            f"{named(row for row in few if isinstance(row, Broken))}; mend or replace them"
         )
     found = {
         "num_classes": len(listing.classes),
@@ -172,11 +174,6 @@ def outline(source: Source) -> Description:
     np.add.at(counts, (splits, labels), 1)
     by_split = dict(zip(NAMES, map(tuple, counts.tolist()), strict=True))
     return described(filled, listing, heads, by_split, mean=math.nan)
-
-
-def _forget() -> None:
-    numbers.cache_clear()
-    fingerprint.cache_clear()
 
 
 def native(source: Source) -> Splits:

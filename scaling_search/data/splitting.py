@@ -16,21 +16,28 @@ NUM_LOOKED_AT = 256
 """Images whose heads are read before all others: how large they are, whether they are grey."""
 
 
-def agree(source: Filled, listing: Listing) -> None:
-    """Looks whether the classes are those that the options say."""
+def check_classes(source: Source, listing: Listing) -> None:
+    """Looks whether there is something to tell apart.
+
+    Raises:
+        ValueError: There are fewer than two classes.
+    """
     if len(listing.classes) < 2:
         raise ValueError(
             f"dataset.path must hold 2 classes or more, got {len(listing.classes)} in "
             f"{source.path!r}; there is nothing to tell apart"
         )
+
+
+def agree(source: Filled, listing: Listing) -> None:
+    """Looks whether the classes are those that the options say.
+
+    Raises:
+        ValueError: They are not.
+    """
+    check_classes(source, listing)
     if len(listing.classes) != source.num_classes:
         raise refused("num_classes", source, len(listing.classes))
-    highest = max(int(labels.max(initial=0)) for labels in listing.labels.values())
-    if highest >= len(listing.classes):
-        raise ValueError(
-            f"dataset.path must hold labels below {len(listing.classes)}, got {highest} in "
-            f"{source.path!r}; mend them or leave such images out"
-        )
 
 
 def drawn(source: Source, listing: Listing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
