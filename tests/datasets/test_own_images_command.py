@@ -171,7 +171,12 @@ def nothing(_: Path) -> None:
             "dataset.resolution must be at most 28",
         ),
         ("imagefolder", nothing, ("dataset.val_share=2",), "dataset.val_share must be less than 1"),
-        ("imagefolder", all_broken, ("dataset.broken=skip",), "images that can be read, got none in 'tree': "),
+        (
+            "imagefolder",
+            all_broken,
+            ("dataset.broken=skip",),
+            "images that can be read, got none in 'tree': ",
+        ),
         ("imagefolder", one_broken, (), "got 1 broken of 120 in 'tree': "),
         ("arrays", nothing, ("dataset.path=b.npz",), "dataset.path must be there, got 'b.npz'"),
         ("arrays", nothing, ("dataset.in_channels=3",), "dataset.in_channels must be 1 as in"),
