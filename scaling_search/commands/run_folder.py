@@ -22,9 +22,10 @@ from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.progress import Tracked, View
 from scaling_search.protocols import Dataset, Sampler
 from scaling_search.record.results import coefficient_table, results_table
-from scaling_search.record.study import Objective, Record, names
+from scaling_search.record.study import CROP_KEY, Objective, Record, names
 from scaling_search.search import Search
 from scaling_search.terminal import price_sentence, say
+from scaling_search.training import batches
 from scaling_search.training.price import price
 from scaling_search.training.trial import Trial, TrialResult
 from scaling_search.training.weights import lacks_weights
@@ -256,6 +257,8 @@ def deciding(options: Mapping[str, object], dataset: Dataset) -> dict[str, objec
     """The options that decide outcomes, by their full keys; the dataset's is its fingerprint."""
     chosen = dict(_flat({key: options[key] for key in DECIDING if key != "dataset"}))
     chosen.pop("recipe.checkpoint_minutes", None)  # changes no bit
+    if chosen.get("recipe.crop"):
+        chosen[CROP_KEY] = batches.CROPS_ARE_OF
     return chosen | {"dataset": dataset.fingerprint()}
 
 

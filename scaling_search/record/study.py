@@ -26,6 +26,12 @@ Row = dict[str, object]
 KEY = ("network", "seed", "epochs", "learning_rate")
 """Columns that make a training the same as another: those of `Trial.key`."""
 
+CROP_KEY = "what recipe.crop is a fraction of"
+"""A choice of this package, no option; named in a record where crops are taken."""
+
+BEFORE = {CROP_KEY: "the size that a network sees"}
+"""Choices that older records do not name, and what their trainings did."""
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 PATIENCE_SECONDS = 90.0
@@ -147,7 +153,7 @@ class Record:
             return
         missing = "nothing"
         for key in sorted({*mine, *held}):
-            wanted, found = mine.get(key, missing), held.get(key, missing)
+            wanted, found = mine.get(key, missing), held.get(key, BEFORE.get(key, missing))
             if wanted != found:
                 raise ValueError(
                     f"{key} must be {found!r} as in this folder's record, got {wanted!r}; "
