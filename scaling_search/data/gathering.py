@@ -67,8 +67,8 @@ def describe(dataset: Dataset) -> Description:
     """
     if isinstance(dataset, Described):
         return dataset.description()
-    assert dataset.resolution is not None, "only what reads its numbers may lack them"
-    splits = data_cache.mapped(dataset, dataset.resolution)
+    resolution = data_cache.native_size(dataset)
+    splits = data_cache.mapped(dataset, resolution)
     num_classes, channels = dataset.num_classes or 0, dataset.in_channels or 0
     classes = getattr(dataset, "classes", None) or tuple(map(str, range(num_classes)))
     pixels = survey(splits, num_classes)
@@ -77,8 +77,8 @@ def describe(dataset: Dataset) -> Description:
         counts=pixels.counts,
         origins=dict.fromkeys(NAMES, "given"),
         channels=channels,
-        resolution=dataset.resolution,
-        shapes=shapes_of([(dataset.resolution, dataset.resolution)]),
+        resolution=resolution,
+        shapes=shapes_of([(resolution, resolution)]),
         mean=pixels.mean,
         warnings=tuple(warnings_of(pixels, classes, are_dropped=False)),
     )

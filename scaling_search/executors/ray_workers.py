@@ -278,7 +278,8 @@ class Actor:
 def sizes(trial: Trial) -> list[int]:
     """Sizes of images that a training reads: its network's, and the data's own for crops."""
     read = {trial.candidate.architecture.resolution}
-    return sorted(read | {trial.dataset.resolution} if trial.recipe.crop else read)
+    own = data_cache.native_size(trial.dataset)
+    return sorted(read | {own} if trial.recipe.crop else read)
 
 
 @functools.cache

@@ -85,7 +85,8 @@ def load(
     mean, std = mean.float().to(device), std.to(device)
     if not crops or resolution == dataset.resolution:
         return Loaded(placed(at_size, device, free_bytes(device)), mean, std)
-    native = data_cache.mapped(dataset, dataset.resolution, fingerprint=fingerprint).train
+    native_size = data_cache.native_size(dataset)
+    native = data_cache.mapped(dataset, native_size, fingerprint=fingerprint).train
     there = placed(replace(at_size, train=native), device, free_bytes(device))
     # No step reads the train split at this size; its images can stay where they are.
     train = Split(at_size.train.images, at_size.train.labels.to(device))

@@ -159,7 +159,7 @@ def mappings_of_images(trial: Trial, device: str) -> list[tuple[str, bool]]:
     At the size that its network sees, and at the data's own, of which crops are taken.
     """
     del device
-    network, own = trial.candidate.architecture.resolution, trial.dataset.resolution
+    network, own = trial.candidate.architecture.resolution, data_cache.native_size(trial.dataset)
     return [mapping_of_images(trial.dataset, size) for size in (network, own)]
 
 
