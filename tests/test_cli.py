@@ -209,6 +209,8 @@ def test_from_search_to_report_scale_and_report_again(cli: Cli, tmp_path: Path) 
     assert {p.name for p in folder.iterdir()} == {
         "candidates.csv",
         "config.yaml",
+        "data.json",
+        "figures",
         "search.log",
         "study.db",
     }
