@@ -225,6 +225,11 @@ def _shares(shares: Shares | None) -> str:
     return "" if shares is None else "/".join(f"{share:.2f}" for share in shares)
 
 
+def tell(console: Console, line: str) -> None:
+    """Prints a line that is never broken, so that a command in it can be pasted."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 def say(console: Console, sentences: Iterable[str]) -> None:
     """Prints sentences, wrapped on a terminal and one to a line elsewhere."""
     for sentence in sentences:

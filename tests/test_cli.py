@@ -334,8 +334,12 @@ def test_scale_needs_coefficients_that_were_given_or_found(cli: Cli) -> None:
 
 def test_failed_trainings_are_rows_and_the_report_says_so(cli: Cli, tmp_path: Path) -> None:
     searched = cli("search", "executor=inline", *TINY, "recipe.learning_rate=1e30")
-    assert searched.code == 0
+    assert searched.code == 2
     assert "failed: FloatingPointError" in searched.out
+    assert searched.err.startswith(
+        "scaling-search: 3 of 3 trainings failed, most often (3): FloatingPointError: "
+    )
+    assert searched.err.endswith("; nothing to report; take another recipe and another out=\n")
     reported = cli("report", "out=runs/default")
     assert reported.code == 0
     assert "failed" in reported.out
