@@ -33,8 +33,6 @@ def run(call: Call) -> None:
     """
     experiment, console = call.experiment, call.console
     about = outlined(experiment)
-    if about is not None:
-        show_data(experiment, about, console)
     record = stored_record(experiment)
     known = {} if record is None else record.costs
     budget = experiment.budget(known, Tracked(console, "running networks"))
@@ -42,6 +40,8 @@ def run(call: Call) -> None:
     planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     with contextlib.suppress(ValueError):  # a plan needs no device
         experiment.executor.check()
+    if about is not None:
+        show_data(experiment, about, console)
     console.print(plan_table(planned))
     say(console, planned.sentences())
     scalings = published_scalings(experiment.base_network)
