@@ -53,15 +53,16 @@ class Images(TorchDataset[tuple[Tensor, Tensor]]):
 
     Attributes:
         split: Images and labels.
-        mean: Of all training pixels of 0 to 255, for each channel (C, 1, 1).
+        size: Height and width that networks see.
+        mean: Of all training pixels of 0 to 255 at this size, for each channel (C, 1, 1).
         std: The same.
-        padding: Zero padding before a random crop, pixels.
+        padding: Zero padding before a random crop, pixels of the split's images.
         flip: Whether half of the images are mirrored.
     """
 
     def __init__(self, split: Split, train: Split, *, padding: int = 0, flip: bool = False) -> None:
         pixels = train.images.double()
-        self.split, self.padding, self.flip = split, padding, flip
+        self.split, self.size, self.padding, self.flip = split, pixels.shape[-1], padding, flip
         self.mean = pixels.mean((0, 2, 3))[:, None, None].float()
         self.std = pixels.std((0, 2, 3))[:, None, None].float()
 
@@ -75,6 +76,9 @@ class Images(TorchDataset[tuple[Tensor, Tensor]]):
             top, left = torch.randint(2 * self.padding + 1, (2,)).tolist()
             padded = functional.pad(image, (self.padding,) * 4)
             image = padded[:, top : top + size, left : left + size]
+        if size != self.size:
+            whole = image[None]
+            image = functional.interpolate(whole, self.size, mode="bilinear", antialias=True)[0]
         if self.flip and torch.rand(()) < 0.5:
             image = image.flip(2)
         return (image - self.mean) / self.std, self.split.labels[index]
@@ -90,10 +94,11 @@ def plain_training(trial: Trial, device: str) -> float:
     """The validation accuracy of a training as it is usually written."""
     recipe, architecture = trial.recipe, trial.candidate.architecture
     splits = read(trial.dataset, architecture.resolution)
-    padding = round(recipe.crop * architecture.resolution)
+    native = read(trial.dataset, trial.dataset.resolution)
+    padding = round(recipe.crop * trial.dataset.resolution)
     torch.manual_seed(trial.seed)
     train = DataLoader(
-        Images(splits.train, splits.train, padding=padding, flip=recipe.flip),
+        Images(native.train, splits.train, padding=padding, flip=recipe.flip),
         batch_size=recipe.batch_size,
         shuffle=True,
         drop_last=True,
@@ -180,6 +185,7 @@ def warmed_up(executor: Processes, trials: Sequence[Trial]) -> None:
     by_processes([*one_step, *one_step[: executor.slots]], executor)
     for trial in trials:
         read(trial.dataset, trial.candidate.architecture.resolution)
+        read(trial.dataset, trial.dataset.resolution)
 
 
 def interval(ours: Sequence[float], plain: Sequence[float]) -> tuple[float, float, float]:

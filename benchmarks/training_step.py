@@ -91,14 +91,16 @@ def unfused(steps: Steps) -> Steps:
 def image_by_image(steps: Steps, data: Loaded, recipe: Recipe) -> Callable[[], None]:
     """A step whose images are cropped and normalised one by one, as a data loader does it."""
     stream = np.random.default_rng(0)
-    train, padding = data.splits.train, padded_by(data, recipe.crop)
-    size, device = train.images.shape[-1], train.images.device
+    train, padding = data.train, padded_by(data, recipe.crop)
+    native, device = train.images.shape[-1], train.images.device
+    size = data.splits.train.images.shape[-1]
 
     def moved(index: int) -> torch.Tensor:
         top, left = stream.integers(2 * padding + 1, size=2)
         padded = functional.pad(train.images[index].float(), (padding,) * 4)
-        cropped = padded[:, top : top + size, left : left + size]
-        return (cropped - data.mean[0]) / data.std[0]
+        crop = padded[None, :, top : top + native, left : left + native]
+        resized = functional.interpolate(crop, size, mode="bilinear", antialias=True)
+        return (resized[0] - data.mean[0]) / data.std[0]
 
     def step() -> None:
         chosen = stream.integers(len(train.labels), size=steps.batch_size).tolist()

@@ -2,18 +2,22 @@
 
 import contextlib
 import difflib
+import hashlib
 import importlib
 import os
 import re
+import shlex
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from scaling_search.command_line import as_override, pasted
 from scaling_search.interruption import EXIT_CODE as INTERRUPTED
-from scaling_search.passwords import is_hidden, without_password
+from scaling_search.passwords import HIDDEN, is_hidden, without_password
 
 if TYPE_CHECKING:
     from scaling_search.trust import Trusted
@@ -49,19 +53,30 @@ allow=my_package lets YAML files name parts of a package of your own.
 Tab completion: eval "$(scaling-search -sc install=bash)"
 """
 
-TRAINING = ("executor", "limits", "price_only")
+LIMITS = tuple(f"limits.{name}" for name in ("trainings", "hours", "gpu_hours", "failed_share"))
+TRAINING = ("executor", *LIMITS, "price_only")
 OWN_OPTIONS = {
-    "report": ("report", "decide", "storage"),
+    "report": ("report", "decide.delta", "storage"),
     "scale": ("scale", "storage", "keep_weights", *TRAINING),
     "confirm": ("confirm", "decide", "storage", "keep_weights", *TRAINING),
     "fairness": ("fairness", "storage", *TRAINING),
     "transfer": ("transfer", "storage", *TRAINING),
-    "export": ("export", "decide", "storage", "executor", "price_only"),
+    "export": ("export", "decide.delta", "storage", "executor", "price_only"),
 }
 """What the commands that read a run's config.yaml still take from the command line, with out=."""
 
 FOR_ONE_COMMAND = ("limits", "price_only", "keep_weights")
 """Of these a run's config.yaml says what its search was given, which was for that alone."""
+
+PATHS = ("out", "audit.table", "dataset.path", "dataset.root")
+TEXTS = (
+    *("name", "storage", *PATHS, "dataset.url", "dataset.config", "dataset.revision"),
+    *("dataset.image", "dataset.label", "cost.device", "executor.address", "executor.device"),
+)
+"""Options whose value is text, which needs no quotes of Hydra's: `_as_text`."""
+
+MOST_BYTES = 255
+"""Of a folder's name, on most file systems."""
 
 WIDTH = 110
 """Columns of tables where there is no terminal to ask."""
@@ -149,6 +164,7 @@ def _hydra(command: str, arguments: list[str]) -> None:
         flags = list(arguments)
         for override in parsed.overrides:
             flags.remove(override)
+        parsed.overrides = [_as_text(o, is_multirun=parsed.multirun) for o in parsed.overrides]
         arguments = [*parsed.overrides, *flags]
         trusted = _trusted(packages, parsed)
         sys.argv = [f"{program} {command}" if command else program, *arguments]
@@ -159,7 +175,7 @@ def _hydra(command: str, arguments: list[str]) -> None:
         else:
             # Hydra's sweeper always writes a multirun.yaml; it goes where nobody looks.
             with tempfile.TemporaryDirectory(prefix="scaling_search_") as folder:
-                sys.argv[1:1] = [f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=."]
+                sys.argv[1:1] = [as_override("hydra.sweep.dir", folder), "hydra.sweep.subdir=."]
                 _hydra_main(command, trusted)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explained(error)) from error
@@ -170,6 +186,53 @@ def _hydra(command: str, arguments: list[str]) -> None:
             f"options must be numbers that memory can hold, got {_one_line(error)!r}; take smaller "
             "ones"
         ) from error
+
+
+def _as_text(override: str, *, is_multirun: bool) -> str:
+    """An option of `TEXTS` with its value quoted where Hydra would not take it for that text.
+
+    Raises:
+        UsageError: It is another option that Hydra cannot read, or spaces would be lost.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, equals, value = override.partition("=")
+    if not equals:
+        return override
+    quoted = as_override(key, value)
+    is_text = key.lstrip("+") in TEXTS
+    parser = OverridesParser.create()
+    try:
+        parsed = parser.parse_override(override)
+    except HydraException as error:
+        if is_text:
+            return _understood(quoted, key, value)
+        try:
+            parser.parse_override(quoted)
+        except HydraException:
+            return override  # it is the key, as Hydra will say
+        raise UsageError(
+            f"{key} must be a value that Hydra can read, got {override!r}; if text is meant, "
+            f"write {shlex.quote(quoted)}"
+        ) from error
+    if not is_text or (parsed.is_sweep_override() and is_multirun):
+        return override
+    read = parsed.value()
+    if read is None or (isinstance(read, str) and value == value.strip(" \t")):
+        return override
+    if isinstance(read, str):
+        raise UsageError(
+            f"{key} must not begin or end with a space, got {value!r}; if it does, write "
+            f"{shlex.quote(quoted)}"
+        )
+    return _understood(quoted, key, value)
+
+
+def _understood(quoted: str, key: str, value: str) -> str:
+    text = without_password(value)
+    print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
+    return quoted
 
 
 def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
@@ -186,7 +249,7 @@ def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
     check_overrides(parsed.overrides, [_conf(), *own])
     for folder in own:
         check_folder(folder)
-    return Trusted(packages, own[0].parent if own else None)
+    return Trusted(packages, own[0] if own else None)
 
 
 def _shown_without_passwords(command: str, trusted: "Trusted") -> None:
@@ -237,25 +300,87 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     settings = HydraConfig.get()
     overrides = [str(o) for o in settings.overrides.task]
     if settings.mode == RunMode.MULTIRUN and not any(o.startswith("out=") for o in overrides):
-        config.out = f"{config.out}/{without_password(settings.job.override_dirname)}"
+        config.out = f"{config.out}/{_folder_name(settings.job.override_dirname)}"
+    for key in ("out", "storage"):
+        if str(config[key]).startswith("~/"):  # not every shell knows what that is
+            config[key] = str(Path(config[key]).expanduser())
     if command in OWN_OPTIONS:
         config = _from_folder(command, config, overrides)
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     trusted.check(plain)
-    text = OmegaConf.to_yaml(OmegaConf.create(_without_passwords(plain)))
+    _check_texts(plain)
     try:
+        plain = _settled(config, plain)
         experiment = hydra.utils.instantiate(OmegaConf.create(plain), _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, pydantic.ValidationError):
             raw = OmegaConf.to_container(config, resolve=False)
             raise UsageError(_refused(str(error), error.__cause__, raw)) from error
         raise
+    text = OmegaConf.to_yaml(OmegaConf.create(_without_passwords(plain)))
     # Each command brings only what it needs: a search no figures, a plan no tables.
     from scaling_search.commands.run_folder import Call
 
     module = importlib.import_module(f"scaling_search.commands.{command}")
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    module.run(Call(experiment, plain, text, console))
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, emoji=False)
+    flags = trusted.flags + _storage_flag(plain["storage"], overrides)
+    module.run(Call(experiment, plain, text, console, flags))
+
+
+def _folder_name(text: str) -> str:
+    """The name of a folder for options, without a slash or a password, within `MOST_BYTES`."""
+    name = without_password(text).replace("/", "_").replace("\\", "_")
+    if len(name.encode()) <= MOST_BYTES and name == text:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    cut = name.encode()[: MOST_BYTES - len(digest) - 1].decode(errors="ignore")
+    return f"{cut}-{digest}"
+
+
+def _check_texts(options: Any) -> None:
+    """Looks at what no file's name can hold, or a run's config.yaml not keep.
+
+    Raises:
+        UsageError: A text has it.
+    """
+    for key, value in _keys(options):
+        if not isinstance(value, str):
+            continue
+        bad = {"Cs", "Cc"} if key in TEXTS else {"Cs"}  # half characters, control characters
+        if any(unicodedata.category(sign) in bad for sign in value):
+            raise UsageError(
+                f"{key} must be text of whole, visible characters, got {value!r}; rename what is "
+                "called so"
+            )
+        if key in PATHS and without_password(value) != value:
+            raise UsageError(
+                f"{key} must not look like a password in a URL, which is not kept, got "
+                f"{without_password(value)!r}; rename it"
+            )
+
+
+def _storage_flag(storage: Any, overrides: Sequence[str]) -> tuple[str, ...]:
+    """What a further command needs to find storage whose password is not kept."""
+    if storage is None or without_password(storage) == storage:
+        return ()
+    typed = [o for o in overrides if o.startswith("storage=") and without_password(o) == o]
+    return (typed[-1] if typed else f"storage={HIDDEN}",)
+
+
+def _settled(config: Any, plain: Any) -> Any:
+    """The plain options with values for those that the data and the target settle."""
+    import hydra
+    from omegaconf import OmegaConf
+
+    from scaling_search.left_open import settled
+
+    def build(key: str, options: Any) -> Any:
+        whole = OmegaConf.create({key: options})  # Hydra names a part by its key where one errs
+        return hydra.utils.instantiate(whole, _convert_="all")[key]
+
+    for key, value in settled(plain, build).items():
+        OmegaConf.update(config, key, value)
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 
 
 def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
@@ -269,7 +394,7 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     if not path.is_file():
         raise UsageError(
             f"out must be a folder that a search has made, got {config.out!r} without a "
-            f"config.yaml; scaling-search search out={config.out} makes one"
+            f"config.yaml; {pasted('search', as_override('out', config.out))} makes one"
         )
     saved: Any = OmegaConf.load(path)
     if not isinstance(saved, DictConfig):
@@ -278,15 +403,15 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     own_keys = OWN_OPTIONS[command]
     fresh = {key: config[key] for key in FOR_ONE_COMMAND}
     # What an executor's options are depends on which it is; a folder may be older than an option.
-    merged = {k: config[k] for k in own_keys if k not in {*FOR_ONE_COMMAND, "executor"}}
+    merged = {k: config[k] for k in {k.partition(".")[0] for k in own_keys} - {"executor"}}
     merged |= {k: config[k] for k in config if k not in saved}
     saved = OmegaConf.merge(merged, saved, fresh)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.get_key_element()
         if key == "out":
             saved.out = config.out
-        elif key.partition(".")[0] not in OWN_OPTIONS[command]:
-            own = ", ".join(("out", *OWN_OPTIONS[command]))
+        elif not any(key == own or key.startswith(f"{own}.") for own in own_keys):
+            own = ", ".join(("out", *own_keys))
             raise UsageError(
                 f"{command} takes its choices from {path}, got {override.input_line!r}; "
                 f"only {own} can be set"
@@ -372,20 +497,21 @@ def _all_options() -> list[str]:
     with initialize_config_dir(config_dir=str(_conf()), version_base="1.3"):
         options = OmegaConf.to_container(compose("config"), resolve=False)
     groups = [folder.name for folder in _conf().iterdir() if folder.is_dir()]
-    return [*groups, *_keys(options)]
+    return [*groups, *(key for key, _ in _keys(options))]
 
 
-def _keys(options: Any, prefix: str = "") -> Iterator[str]:
+def _keys(options: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every option by its full key, groups of options too, with its value."""
     for key, value in options.items():
         if key == "_target_":
             continue
-        yield f"{prefix}{key}"
+        yield f"{prefix}{key}", value
         if isinstance(value, dict):
             yield from _keys(value, f"{prefix}{key}.")
 
 
 def _near(name: str, options: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(options), n=3)
+    close = difflib.get_close_matches(name, {*options} - {name}, n=3)
     return f"; did you mean {' or '.join(close)}?" if close else "; --help lists those there are"
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, Strict
 
 from scaling_search.planning.budget import Budget, Caps, Track, untracked
 from scaling_search.planning.candidates import Candidate, Plan
+from scaling_search.planning.room import check_sizes
 from scaling_search.protocols import (
     Architecture,
     Cost,
@@ -300,7 +301,12 @@ class Experiment:
 
         What is measured for a first plan teaches what other networks cost, by which the second
         one finds more of them in the band.
+
+        Raises:
+            ValueError: No network lies in the band, or the base network's images are larger than
+                the data's.
         """
+        self._check_sizes()
         budget = self.budget() if budget is None else budget
         phi = phi_of(self.candidates.target)
         if budget.held is None or budget.is_learned(phi):
@@ -309,6 +315,16 @@ class Experiment:
             self.candidates.plan(budget)
         budget.held.learn(phi)
         return self.candidates.plan(budget)
+
+    def _check_sizes(self) -> None:
+        check_sizes(
+            None if self.dataset is None else self.dataset.resolution,
+            self.base_network.resolution,
+            getattr(self.candidates, "max_resolution", None),
+            target=self.candidates.target,
+            tolerance=self.candidates.tolerance,
+            divisor=getattr(self.base_network, "resolution_divisor", 1),
+        )
 
     def ready_dataset(self) -> Dataset:
         """The dataset, there and fitting the base network.

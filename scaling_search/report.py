@@ -51,6 +51,7 @@ def write_report(
     equal: str,
     facts: Mapping[str, str],
     answers: Sequence[tuple[Section, Figure | None]] = (),
+    data: tuple[Section, bytes] | None = None,
 ) -> list[Path]:
     """Writes tables, figures and ``report.html``; the paths of all files.
 
@@ -68,6 +69,7 @@ def write_report(
         equal: What the trainings have in common, as `Recipe.equal` has it.
         facts: How it was measured: what, and its value.
         answers: What trainings beyond the search said, each with its figure if it has one.
+        data: What was trained on, with the contact sheet as PNG; None where it was not kept.
 
     Raises:
         RuntimeError: A file cannot be written.
@@ -91,6 +93,8 @@ def write_report(
         tables["families"] = families
         figures["families"] = family_curves(families, equal=equal)
     tables |= {section.name: section.table for section, _ in answers}
+    if data is not None:
+        tables[data[0].name] = data[0].table
     files = {f"{name}.csv": csv(table) for name, table in tables.items()}
     images = {name: rendered(figure) for name, figure in figures.items()}
     drawn = {section.name: rendered(figure) for section, figure in answers if figure is not None}
@@ -107,6 +111,7 @@ def write_report(
             (section, _embedded(drawn[section.name]) if section.name in drawn else "")
             for section, _ in answers
         ],
+        data=None if data is None else (data[0], base64.b64encode(data[1]).decode()),
         facts=dict(facts),
         failures=_failures(results),
     )

@@ -2,6 +2,7 @@
 
 import bisect
 import logging
+import re
 import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -50,16 +51,18 @@ class Search:
             provenance: What made them, for every row.
             known: Results from elsewhere that count as done.
             retries: How often a training that failed is tried again, those that failed under
-                earlier commands too; not one that diverged, for it would again.
+                earlier commands too; not one that diverged, for it would again, nor one whose
+                last two tries failed the same way.
         """
         self.trials = trials
         self.record = record
         self.provenance = provenance
         self.retries = retries
         before = record.results_of(trials)
-        self._attempts = {k: r.attempts for k, r in before.items() if self._may_pass(r)}
-        done = {key: result for key, result in before.items() if key not in self._attempts}
+        self._tried = {key: result for key, result in before.items() if self._may_pass(result)}
+        done = {key: result for key, result in before.items() if key not in self._tried}
         self.finished = {r.trial.key: r for r in known} | done
+        self._elsewhere = {r.trial.key for r in known} - set(done)
         self.stopped = ""
         self._again: list[Trial] = []
         self._reasons = Counter(r.kind for r in self.finished.values() if r.state == "FAIL")
@@ -67,6 +70,11 @@ class Search:
         # longer the more there are.
         self._ended = sorted(self.finished.values(), key=_order_of_result)
         self._left = sorted((t for t in trials if t.key not in self.finished), key=_order)
+
+    @property
+    def recorded(self) -> list[TrialResult]:
+        """Results that the record holds, those of earlier commands too."""
+        return [result for key, result in self.finished.items() if key not in self._elsewhere]
 
     @property
     def remaining(self) -> list[Trial]:
@@ -144,14 +152,15 @@ class Search:
     def _collect(self, running: Running, done: set[Future[TrialResult]], hands: "_Hands") -> None:
         for future in sorted(done, key=lambda f: _order(running[f])):
             trial = running.pop(future)
+            last = self._tried.pop(trial.key, None)
             result = replace(
                 _result_of(future, trial),
                 device_share=hands.executor.device_share,
-                attempts=self._attempts.pop(trial.key, 0) + 1,
+                attempts=1 if last is None else last.attempts + 1,
             )
             _log(result)
-            if self._may_pass(result):
-                self._attempts[trial.key] = result.attempts
+            if self._may_pass(result, last):
+                self._tried[trial.key] = result
                 self._again.append(trial)
                 hands.view.again(result)
                 continue
@@ -164,9 +173,16 @@ class Search:
                 remove_file(trial.checkpoint)
             hands.view.ended(result)
 
-    def _may_pass(self, result: TrialResult) -> bool:
-        """Whether a training failed that is to be tried again."""
+    def _may_pass(self, result: TrialResult, last: TrialResult | None = None) -> bool:
+        """Whether a training failed that is to be tried again.
+
+        Args:
+            result: What came of it.
+            last: What came of the try before, which gave the same where it would again.
+        """
         is_worth_it = result.state == "FAIL" and not result.is_divergent
+        if last is not None and not _FROM_OUTSIDE.match(result.reason):
+            is_worth_it &= _NUMBER.sub("", result.reason) != _NUMBER.sub("", last.reason)
         return is_worth_it and result.attempts <= self.retries
 
 
@@ -227,6 +243,13 @@ _BY_SIGNAL = {
     signal.SIGBUS: ", SIGBUS: a file of the data became shorter while it was read",
 }
 """What ends a process from outside."""
+
+_OUTSIDE = "|".join(str(int(blow)) for blow in (*_BY_SIGNAL, signal.SIGTERM))
+_FROM_OUTSIDE = re.compile(rf"overdue|worker lost(?!.*\(exit code (?!-({_OUTSIDE})\b))")
+"""Reasons that are not the training's own, so that the same can pass the next time."""
+
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
+"""What may differ between two errors that are the same: addresses, process ids, bytes."""
 
 
 def _order(trial: Trial) -> tuple[int, int, float, float]:

@@ -206,8 +206,9 @@ def show(console: Console, section: Section) -> None:
     if section.cells:
         header, *lines = section.cells
         table = _columns(*header)
+        table.columns[0].justify = "left"  # names
         for line in lines:
-            table.add_row(*line)
+            table.add_row(*map(escape, line))
         console.print(table)
     say(console, section.sentences)
 
@@ -222,6 +223,11 @@ def _columns(*titles: str) -> Table:
 
 def _shares(shares: Shares | None) -> str:
     return "" if shares is None else "/".join(f"{share:.2f}" for share in shares)
+
+
+def tell(console: Console, line: str) -> None:
+    """Prints a line that is never broken, so that a command in it can be pasted."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def say(console: Console, sentences: Iterable[str]) -> None:

@@ -37,11 +37,19 @@ class Trusted:
 
     Attributes:
         packages: Besides this one, as ``allow=`` names them.
-        folder: Where they may lie too; None where Python finds them by itself.
+        config_dir: As ``--config-dir`` names it, whole; packages may lie beside it.
     """
 
     packages: tuple[str, ...] = ()
-    folder: Path | None = None
+    config_dir: Path | None = None
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What a command needs to trust the same code and find it."""
+        if not self.packages:
+            return ()
+        folder = () if self.config_dir is None else (f"--config-dir={self.config_dir}",)
+        return (f"allow={','.join(self.packages)}", *folder)
 
     def check(self, options: Any) -> None:
         """Looks at every ``_target_`` of plain, resolved options and at what else calls code.
@@ -49,8 +57,9 @@ class Trusted:
         Raises:
             ValueError: A target is no part of a trusted package.
         """
-        if self.packages and self.folder is not None and str(self.folder) not in sys.path:
-            sys.path.append(str(self.folder))  # behind all else: it takes the place of no module
+        beside = None if self.config_dir is None else str(self.config_dir.parent)
+        if self.packages and beside is not None and beside not in sys.path:
+            sys.path.append(beside)  # behind all else: it takes the place of no module
         for key, value in _values(options):
             last = key.rpartition(".")[2]
             if key == f"{OWN_NETWORK}._partial_" and value is True:

@@ -7,6 +7,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from scaling_search.left_open import settled
+
 CONF = Path(__file__).parent.parent / "conf"
 PARTS = sorted(
     (path.parent.name, path.stem)
@@ -20,13 +22,20 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
 def composed(*overrides: str) -> dict[str, Any]:
-    """What Hydra composes, interpolations resolved; ``custom`` makes the network of tests."""
+    """What Hydra composes, interpolations resolved and null options settled.
+
+    ``custom`` makes the network of tests. What needs data of one's own stays null.
+    """
     if "base_network=custom" in overrides:
         overrides = (*overrides, OWN)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         container = OmegaConf.to_container(compose("config", overrides=list(overrides)))
-    resolved = OmegaConf.to_container(OmegaConf.create(container), resolve=True)
-    assert isinstance(resolved, dict)
+    config = OmegaConf.create(container)
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    if resolved["dataset"] is None or "path" not in resolved["dataset"]:
+        for key, value in settled(resolved, lambda k, options: built({k: options})[k]).items():
+            OmegaConf.update(config, key, value)
+        resolved = OmegaConf.to_container(config, resolve=True)
     return {str(key): value for key, value in resolved.items()}
 
 

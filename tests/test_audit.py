@@ -296,7 +296,7 @@ def test_given_coefficients_are_the_rule(said: Said, tmp_path: Path) -> None:
 
 
 def test_another_base_network_is_not_spoken_of_as_the_papers(said: Said) -> None:
-    _, out, _ = said("base_network=resnet_small")
+    _, out, _ = said("base_network=resnet_small", "base_network.resolution=20")
     assert "those published for B0 to B7, here of this base network" in out
     assert "EfficientNet" not in out
     assert "rounded up in every stage" not in out

@@ -12,6 +12,7 @@ import pytest
 
 from scaling_search.cli import COMMANDS, main
 from scaling_search.record.results import VOLATILE
+from scaling_search.record.study import CROP_KEY, Record
 from scaling_search.training import timing
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
@@ -208,6 +209,8 @@ def test_from_search_to_report_scale_and_report_again(cli: Cli, tmp_path: Path) 
     assert {p.name for p in folder.iterdir()} == {
         "candidates.csv",
         "config.yaml",
+        "data.json",
+        "figures",
         "search.log",
         "study.db",
     }
@@ -283,6 +286,37 @@ def test_a_folder_takes_no_other_experiment(cli: Cli, changed: str, key: str) ->
     assert outcome.err.count("\n") == 1
 
 
+def test_a_record_with_crops_of_each_networks_pixels_is_read_and_not_gone_on_with(
+    cli: Cli, tmp_path: Path
+) -> None:
+    cli("search", "executor=inline", "limits.trainings=1", "out=mine", *TINY)
+    study = Record(f"sqlite:///{tmp_path / 'mine' / 'study.db'}", "default", "val_loss").study
+    # As records were before crops were taken of the native image.
+    choices = study.user_attrs["choices"]
+    study.set_user_attr("choices", {k: v for k, v in choices.items() if k != CROP_KEY})
+    for command in (["search", "executor=inline", *TINY], ["confirm"]):
+        outcome = cli(*command, "out=mine")
+        assert outcome.code == 2
+        assert outcome.err == (
+            "scaling-search: what recipe.crop is a fraction of must be 'the size that a network "
+            "sees' as in this folder's record, got 'the native size'; take another "
+            "out= for another experiment\n"
+        )
+    outcome = cli("report", "out=mine")
+    assert outcome.code == 0, outcome.err
+    assert len(pd.read_csv(tmp_path / "mine" / "results.csv")) == 1
+
+
+def test_a_record_without_crops_names_nothing_about_them_and_goes_on(
+    cli: Cli, tmp_path: Path
+) -> None:
+    command = ("search", "executor=inline", "recipe.crop=0.0", "out=mine", *TINY)
+    cli(*command, "limits.trainings=1")
+    record = Record(f"sqlite:///{tmp_path / 'mine' / 'study.db'}", "default", "val_loss")
+    assert CROP_KEY not in record.study.user_attrs["choices"]
+    assert "all trainings are done" in cli(*command).out
+
+
 def test_report_and_scale_take_only_their_own_options(cli: Cli) -> None:
     cli("search", "executor=inline", "limits.trainings=1", "out=mine", *TINY)
     for command in ("report", "scale"):
@@ -300,8 +334,12 @@ def test_scale_needs_coefficients_that_were_given_or_found(cli: Cli) -> None:
 
 def test_failed_trainings_are_rows_and_the_report_says_so(cli: Cli, tmp_path: Path) -> None:
     searched = cli("search", "executor=inline", *TINY, "recipe.learning_rate=1e30")
-    assert searched.code == 0
+    assert searched.code == 2
     assert "failed: FloatingPointError" in searched.out
+    assert searched.err.startswith(
+        "scaling-search: 3 of 3 trainings failed, most often (3): FloatingPointError: "
+    )
+    assert searched.err.endswith("; nothing to report; take another recipe and another out=\n")
     reported = cli("report", "out=runs/default")
     assert reported.code == 0
     assert "failed" in reported.out

@@ -337,6 +337,35 @@ def test_a_training_that_diverged_is_not_tried_again(experiment: Experiment) -> 
     assert tables(experiment)[0]["state"].tolist() == ["FAIL", "FAIL"]
 
 
+@pytest.mark.parametrize(("crash", "times"), [(False, 2), (True, 6)])
+def test_what_fails_the_same_way_twice_is_not_tried_a_third_time(
+    experiment: Experiment, crash: bool, times: int
+) -> None:
+    """Each try has another process id in its reason; a worker that is lost can be luck."""
+    trials = experiment.trials(tiny_plan())[:2]
+    lost = {trials[1].key: 99}
+    if not crash:
+        trials[1], lost = replace(trials[1], dataset=Faulty("raise")), {}
+    executor = Executing(lost=lost, is_forgetful=True)
+    search, printed = run(experiment, executor, trials=trials, retries=5)
+    assert executor.submitted.count(trials[1].key) == times
+    assert search.finished[trials[1].key].attempts == times
+    assert printed.count("failed and is tried again") == times - 1
+
+
+def test_a_command_tries_once_more_what_failed_the_same_way_under_another(
+    experiment: Experiment,
+) -> None:
+    trials = experiment.trials(tiny_plan())[:2]
+    trials[1] = replace(trials[1], dataset=Faulty("raise"))
+    run(experiment, trials=trials, retries=1)
+    executor = Executing(is_forgetful=True)
+    run(experiment, executor, trials=trials, retries=5)
+    assert executor.submitted == [trials[1].key]
+    mended, _ = run(experiment, trials=experiment.trials(tiny_plan())[:2], retries=5)
+    assert [result.state for result in mended.finished.values()] == ["COMPLETE", "COMPLETE"]
+
+
 def test_too_many_failures_end_the_search_with_the_commonest_reason(
     experiment: Experiment,
 ) -> None:
@@ -347,8 +376,8 @@ def test_too_many_failures_end_the_search_with_the_commonest_reason(
     search, _ = run(experiment, Executing(lost=lost), trials=trials, failed_share=0.4)
     assert len(search.finished) == 4
     assert search.stopped == (
-        "limits.failed_share=0.4 is exceeded: 3 of 4 trainings failed, 2 of them so: worker lost: "
-        "killed by signal 9"
+        "limits.failed_share=0.4 is exceeded: 3 of 4 trainings failed, most often (2): worker "
+        "lost: killed by signal 9"
     )
     executor = Executing()
     search, _ = run(experiment, executor, trials=trials, failed_share=0.4)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import of_results
 from scaling_search.answer.region import find_region
+from scaling_search.cells import count
 from scaling_search.experiment import Limits
 from scaling_search.record.study import Look, Record
 from scaling_search.training.trial import TrialResult
@@ -67,7 +68,8 @@ class Stopping:
             return "another command has taken the folder over"
         if reasons.total() > limits.failed_share * max(FEWEST, len(finished)):
             self.gave_up = True
-            return self._failed(finished, reasons)
+            limit = f"limits.failed_share={limits.failed_share:g}"
+            return f"{limit} is exceeded: {told_failures(finished)}"
         if limits.trainings is not None and len(finished) + num_running >= limits.trainings:
             return f"limits.trainings={limits.trainings} is reached"
         if limits.hours is not None and time.monotonic() - self._since >= limits.hours * 3600:
@@ -77,15 +79,6 @@ class Stopping:
         if limits.region is not None:
             return self._region(finished, limits.region)
         return ""
-
-    def _failed(self, finished: Sequence[TrialResult], reasons: Counter[str]) -> str:
-        ((kind, number),) = reasons.most_common(1)
-        failed = [result for result in finished if result.state == "FAIL"]
-        example = next(result.reason for result in failed if result.kind == kind)
-        return (
-            f"limits.failed_share={self.limits.failed_share:g} is exceeded: {len(failed)} of "
-            f"{len(finished)} trainings failed, {number} of them so: {example}"
-        )
 
     def _region(self, finished: Sequence[TrialResult], limit: float) -> str:
         looks = self._looks
@@ -111,6 +104,18 @@ class Stopping:
             return None
         region = find_region(surface)
         return Look(len(surface.observations.loss), region.area / region.searched_area)
+
+
+def told_failures(results: Sequence[TrialResult]) -> str:
+    """How many of some trainings failed and the commonest reason; empty where none did."""
+    failed = [result for result in results if result.state == "FAIL"]
+    if not failed:
+        return ""
+    ((kind, number),) = Counter(result.kind for result in failed).most_common(1)
+    reasons = Counter(result.reason for result in failed if result.kind == kind)
+    ((reason, _),) = reasons.most_common(1)
+    said = f"{len(failed)} of {count(len(results), 'training')} failed, most often"
+    return f"{said} ({number}): {reason}"
 
 
 def is_due(finished: Sequence[TrialResult], last: int) -> bool:

@@ -1,7 +1,6 @@
 """Trains the winner anew with fresh seeds, then looks at the test split, once."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,12 +9,12 @@ from rich.console import Console
 
 from scaling_search.cells import count, difference
 from scaling_search.commands.run_folder import (
+    FOLLOW_UPS,
     Call,
     Searched,
-    record_of,
+    begun_follow_up,
+    follow_up,
     searched,
-    stored_names,
-    study_name,
     train_more,
 )
 from scaling_search.experiment import Experiment
@@ -37,22 +36,21 @@ def run(call: Call) -> None:
     """
     experiment, console = call.experiment, call.console
     before = searched(call)
-    name = study_name(experiment.name, "confirm")
-    stored = stored_names(experiment)
-    looks = record_of(experiment, name).test_looks if name in stored else []
+    begun = follow_up(experiment, "confirm")
+    looks = [] if begun is None else begun.test_looks
     is_begun = bool(looks) and not looks[-1].when
     if looks and not is_begun and not experiment.confirm.force:
         raise ValueError(
             "confirm.force must be true to look at the test split again, got false; it was looked "
             f"at on {looks[-1].when[:10]}; confirm.force=true looks again and is counted"
         )
-    look = looks[-1] if is_begun else _new_look(experiment, before, stored, console)
-    record = record_of(experiment, name)
+    look = looks[-1] if is_begun else _new_look(experiment, before, console)
     if not is_begun and not experiment.price_only:
-        record.begin_test_look(look)
+        begun_follow_up(experiment, "confirm").begin_test_look(look)
     say(console, [_intention(look, is_begun=is_begun)])
-    if train_more(call, _trials(experiment, before.plan, look), record, before) is None:
+    if train_more(call, _trials(experiment, before.plan, look), "confirm", before) is None:
         return
+    record = begun_follow_up(experiment, "confirm")
     record.end_test_look(_now())
     section = stored_section(record, experiment.objective)
     assert section is not None
@@ -61,9 +59,7 @@ def run(call: Call) -> None:
     show(console, section)
 
 
-def _new_look(
-    experiment: Experiment, before: Searched, stored: Sequence[str], console: Console
-) -> LookAtTest:
+def _new_look(experiment: Experiment, before: Searched, console: Console) -> LookAtTest:
     """What to train: arms by the search as it is now, seeds that nothing in the record has used."""
     found, why = before.found(experiment.objective)
     arms = {"found": found.number, "paper": _paper(before.plan).number, "base": 0}
@@ -73,7 +69,7 @@ def _new_look(
     num_seeds = experiment.confirm.num_seeds
     if num_seeds is None:
         num_seeds = _num_seeds(experiment, before, delta, console)
-    first = _first_unused_seed(experiment, stored)
+    first = _first_unused_seed(experiment, before)
     results = before.results
     ended = results[(results["candidate"] == found.number) & (results["state"] == "COMPLETE")]
     return LookAtTest(
@@ -134,10 +130,11 @@ def _seed_sd(experiment: Experiment, before: Searched) -> float | None:
     return measured.seed_sd if measured.residual_sd is None else measured.residual_sd
 
 
-def _first_unused_seed(experiment: Experiment, stored: Sequence[str]) -> int:
+def _first_unused_seed(experiment: Experiment, before: Searched) -> int:
     """One more than the largest seed of any study of this run, the search's planned ones too."""
-    own = [n for n in stored if n == experiment.name or n.startswith(f"{experiment.name}-")]
-    used = [int(str(row["seed"])) for n in own for row in record_of(experiment, n).rows()]
+    beyond = [follow_up(experiment, command) for command in FOLLOW_UPS]
+    own = [before.record, *(record for record in beyond if record is not None)]
+    used = [int(str(row["seed"])) for record in own for row in record.rows()]
     return max([experiment.num_seeds - 1, *used]) + 1
 
 

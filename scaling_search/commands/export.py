@@ -15,10 +15,10 @@ from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.commands.retraining import train_again
 from scaling_search.commands.run_folder import (
     Call,
+    follow_up,
     found_number,
     record_of,
     stored_names,
-    study_name,
 )
 from scaling_search.export.card import card, members_cells
 from scaling_search.export.contents import networks
@@ -32,7 +32,7 @@ from scaling_search.record.results import results_table, with_means
 from scaling_search.record.study import Record, Row
 from scaling_search.record.tables import read_table
 from scaling_search.scaling import phi_of
-from scaling_search.terminal import say
+from scaling_search.terminal import say, tell
 
 LEFT_OUT = ("measured cost", "failed")
 """Columns of the card for which a terminal has no room."""
@@ -73,6 +73,11 @@ def run(call: Call) -> None:
         RuntimeError: There is no search, or what would be written is not what was trained.
     """
     experiment, console = call.experiment, call.console
+    if experiment.price_only and not experiment.export.train:
+        raise ValueError(
+            "export.train must be true for a price to be said, got false; without it an export "
+            "trains nothing"
+        )
     if experiment.export.onnx:
         check_packages()
     with console.status("reading the record"):
@@ -98,15 +103,10 @@ def _read(call: Call) -> Run:
             f"out must hold the record of {experiment.name!r}, got {sorted(stored)} in "
             f"{experiment.out!r}; search first"
         )
-
-    def record(command: str) -> Record | None:
-        name = study_name(experiment.name, command)
-        return record_of(experiment, name) if name in stored else None
-
     searched = record_of(experiment, experiment.name)
     _check_choices(call.options, searched)
     rows = searched.rows()
-    scaled, confirmed = record("scale"), record("confirm")
+    scaled, confirmed = (follow_up(experiment, command) for command in ("scale", "confirm"))
     scale = [] if scaled is None else scaled.rows()
     candidates = read_table(folder / "candidates.csv")
     results = results_table(rows)
@@ -178,7 +178,6 @@ def _write(call: Call, ran: Run, trained: Sequence[Training]) -> None:
     )
     facts = kept[0].facts() if kept else None
     known = _known(call, ran, weights, {} if facts is None else facts.images)
-    getting = "scaling-search export out={} export.train=true"
     onnx = {
         name: f"{details['largest_difference']:.1e}"
         for name, details in contents.details.items()
@@ -186,7 +185,8 @@ def _write(call: Call, ran: Run, trained: Sequence[Training]) -> None:
     }
     packages = contents.details["family.py"]["needs"]
     assert isinstance(packages, list)
-    text = card(known, onnx, needs=packages, getting=getting.format("..."))
+    getting = "scaling-search export out=... export.train=true"
+    text = card(known, onnx, needs=packages, getting=getting)
     contents.add("coefficients.yaml", coefficients_yaml(known).encode())
     contents.add("README.md", text.encode())
     paths = contents.write(Path(experiment.out) / "export")
@@ -194,15 +194,9 @@ def _write(call: Call, ran: Run, trained: Sequence[Training]) -> None:
     without = [one for one in trained if one not in kept]
     if without:
         names = ", ".join(dict.fromkeys(one.member.name for one in without))
-        say(
-            console,
-            [
-                (
-                    f"{len(without)} of {len(trained)} trainings left no weights, of {names}; "
-                    f"{getting.format(experiment.out)} trains them again for that."
-                )
-            ],
-        )
+        again = call.next("export", "export.train=true")
+        left = f"{len(without)} of {len(trained)} trainings left no weights, of {names}"
+        tell(console, f"{left}; this trains them again for that: {again}")
     say(console, [f"  {path}" for path in paths])
 
 

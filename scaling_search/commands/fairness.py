@@ -2,13 +2,7 @@
 
 from pathlib import Path
 
-from scaling_search.commands.run_folder import (
-    Call,
-    record_of,
-    searched,
-    study_name,
-    train_more,
-)
+from scaling_search.commands.run_folder import Call, begun_follow_up, searched, train_more
 from scaling_search.follow_ups import fairness
 from scaling_search.plots.drawing import save
 from scaling_search.plots.fairness import section_figure
@@ -33,9 +27,9 @@ def run(call: Call) -> None:
     found, why = before.found(experiment.objective)
     say(console, [f"found: network {found.number}, {why}"])
     trials = fairness.trials(experiment, before.plan, found)
-    record = record_of(experiment, study_name(experiment.name, "fairness"))
-    if train_more(call, trials, record, before) is None:
+    if train_more(call, trials, "fairness", before) is None:
         return
+    record = begun_follow_up(experiment, "fairness")
     sections = fairness.stored_sections(
         before.record.rows(), record.rows(), experiment=experiment, found=found.number
     )

@@ -2,33 +2,28 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
-
-from rich.console import Console
+from collections.abc import Iterator
 
 from scaling_search.answer.conclusions import conclude
 from scaling_search.answer.detectable import detectable
 from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.audit import published_scalings
 from scaling_search.cells import count, difference
-from scaling_search.commands.run_folder import Call, record_of, stored_names
-from scaling_search.data.gathering import Announced
+from scaling_search.commands.data import outlined, show_data
+from scaling_search.commands.prices import about_prices
+from scaling_search.commands.run_folder import Call, stored_record
+from scaling_search.data.gathering import Described
 from scaling_search.experiment import Experiment
-from scaling_search.follow_ups import fairness
 from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked
 from scaling_search.record.results import results_table
 from scaling_search.record.study import Record
 from scaling_search.terminal import (
     plan_table,
-    price_sentence,
     say,
     scalings_sentences,
     scalings_table,
 )
-from scaling_search.training.price import price
-from scaling_search.training.timing import Timing, time_networks
-from scaling_search.training.trial import Trial, TrialResult
 
 
 def run(call: Call) -> None:
@@ -37,15 +32,16 @@ def run(call: Call) -> None:
     Of a base network that the paper scales in its Table 3, also what it says that those cost.
     """
     experiment, console = call.experiment, call.console
-    record = None
-    if experiment.name in stored_names(experiment):
-        record = record_of(experiment, experiment.name)
+    about = outlined(experiment)
+    record = stored_record(experiment)
     known = {} if record is None else record.costs
     budget = experiment.budget(known, Tracked(console, "running networks"))
     planned = experiment.plan(budget)
     planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     with contextlib.suppress(ValueError):  # a plan needs no device
         experiment.executor.check()
+    if about is not None:
+        show_data(experiment, about, console)
     console.print(plan_table(planned))
     say(console, planned.sentences())
     scalings = published_scalings(experiment.base_network)
@@ -53,12 +49,12 @@ def run(call: Call) -> None:
         console.print(scalings_table(scalings))
         say(console, scalings_sentences(scalings))
     say(console, _about_differences(experiment, planned, record))
-    if isinstance(experiment.dataset, Announced):
+    if isinstance(experiment.dataset, Described):
         networks = (planned.base, *planned.candidates)
         sizes = {network.architecture.resolution for network in networks}
         say(console, experiment.dataset.sentences(sizes))
     if experiment.dataset is not None:
-        say(console, _about_prices(experiment, planned, record, console))
+        say(console, about_prices(experiment, planned, record, console))
 
 
 def _about_differences(
@@ -103,75 +99,3 @@ def _measured(experiment: Experiment, record: Record) -> Diagnosis | None:
         target=experiment.candidates.target,
         delta=experiment.decide.delta,
     ).diagnosis
-
-
-def _about_prices(
-    experiment: Experiment, planned: Plan, record: Record | None, console: Console
-) -> Iterator[str]:
-    """What the search and the checks that are asked for would take."""
-    trials = experiment.trials(planned)
-    finished = [] if record is None else list(record.results_of(trials).values())
-    timings: list[Timing] = []
-    if experiment.timed:
-        is_known = any(result.state == "COMPLETE" for result in finished)
-        try:
-            timings = _timings(experiment, trials, console, are_needed=not is_known)
-        except (ValueError, RuntimeError) as error:
-            yield f"Nothing is timed: {error}."
-    if timings:
-        yield (
-            f"Timed are steps of {count(len({t.trial.key for t in timings}), 'network')} on "
-            f"{timings[0].device}, {experiment.executor.slots} at a time; seconds grow with FLOPs "
-            "and activations."
-        )
-    yield f"Search: {_price(experiment, trials, finished, finished, timings)}"
-    searched = {trial.key for trial in trials}
-    asked = {}
-    if experiment.fairness.learning_rate:
-        asked["the learning rate"] = fairness.learning_rate_trials(experiment, planned, None)
-    if experiment.fairness.length:
-        asked["the length of training"] = fairness.length_trials(experiment, planned)
-    for what, checked in asked.items():
-        more = [trial for trial in checked if trial.key not in searched]
-        yield f"Fairness of {what}: {_price(experiment, more, finished, (), timings)}"
-
-
-def _timings(
-    experiment: Experiment, trials: Sequence[Trial], console: Console, *, are_needed: bool
-) -> list[Timing]:
-    """A few steps of some networks, with as many at a time as a search would have.
-
-    Where recorded trainings say how long others take, only their number at a time is settled.
-
-    Raises:
-        ValueError: The device is not there, or the data do not fit.
-        RuntimeError: The data are missing, or a network cannot be trained.
-    """
-    executor = experiment.executor
-    executor.check()
-    experiment.ready_dataset()
-    with console.status("timing steps of some networks"), executor:
-        executor.prepare(trials)
-        return time_networks(executor, trials) if are_needed else []
-
-
-def _price(
-    experiment: Experiment,
-    trials: Sequence[Trial],
-    finished: Sequence[TrialResult],
-    known: Sequence[TrialResult],
-    timings: Sequence[Timing],
-) -> str:
-    """In trainings of the base network, and in time where that is known."""
-    work = sum(t.candidate.flops_ratio * t.recipe.epochs for t in trials) / experiment.recipe.epochs
-    executor = experiment.executor
-    cost = price(
-        trials,
-        finished,
-        known=known,
-        slots=executor.slots,
-        device_share=executor.device_share,
-        timings=timings,
-    )
-    said = price_sentence(cost, executor.slots)
-    return f"as much work as {work:,.0f} trainings of the base network. {said}"

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from scaling_search import report as reporting
 from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.audit import published_family
-from scaling_search.commands.run_folder import Call, record_of, stored_names, study_name
+from scaling_search.commands.data import kept
+from scaling_search.commands.run_folder import Call, follow_up, record_of, stored_names
+from scaling_search.data.section import data_section
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups import confirmation, fairness, transfer
 from scaling_search.passwords import without_password
@@ -40,8 +42,8 @@ def run(call: Call) -> None:
     results = results_table(rows)
     coefficients = coefficient_table(candidates, results, experiment.objective)
     families = None
-    if (folder / "families.csv").is_file() and study_name(experiment.name, "scale") in stored:
-        scaled = record_of(experiment, study_name(experiment.name, "scale"))
+    scaled = follow_up(experiment, "scale")
+    if (folder / "families.csv").is_file() and scaled is not None:
         scale_rows = scaled.rows()
         trained = pd.concat([results, results_table(scale_rows)])
         found = read_table(folder / "families.csv")
@@ -56,7 +58,8 @@ def run(call: Call) -> None:
     if conclusion.answer is not None:
         possible = coefficients["candidate"].isin(conclusion.answer.possible)
         coefficients["in_region"] = possible.where(coefficients["candidate"] != 0)
-    answers = list(_answers(experiment, stored, rows, conclusion))
+    about = kept(folder)
+    answers = list(_answers(experiment, rows, conclusion))
     written = reporting.write_report(
         folder,
         candidates=candidates,
@@ -69,6 +72,7 @@ def run(call: Call) -> None:
         equal=experiment.recipe.equal,
         facts=_facts(experiment, searched, results),
         answers=answers,
+        data=None if about is None else (data_section(about[0]), about[1]),
     )
     if experiment.report.published:
         figure = family_plots.published_family(published_family())
@@ -91,27 +95,22 @@ def run(call: Call) -> None:
 
 
 def _answers(
-    experiment: Experiment, stored: Sequence[str], rows: Sequence[Row], conclusion: Conclusion
+    experiment: Experiment, rows: Sequence[Row], conclusion: Conclusion
 ) -> Iterator[tuple[Section, Figure | None]]:
     """What trainings beyond the search said, as far as there are any."""
     objective, equal = experiment.objective, experiment.recipe.equal
-
-    def record(command: str) -> Record | None:
-        name = study_name(experiment.name, command)
-        return record_of(experiment, name) if name in stored else None
-
-    if (tested := record("confirm")) is not None:
+    if (tested := follow_up(experiment, "confirm")) is not None:
         confirmed = confirmation.stored_section(tested, objective)
         if confirmed is not None:
             yield confirmed, None
     networks = Path(experiment.out) / "transfer.csv"
-    if (larger := record("transfer")) is not None and networks.is_file():
+    if (larger := follow_up(experiment, "transfer")) is not None and networks.is_file():
         placed = read_table(networks)
         told = transfer.stored(conclusion, placed, results_table(larger.rows()))
         if told is not None:
             figure = best_by_size(told.regions, placed, equal=equal) if told.regions else None
             yield told.section, figure
-    if (checked := record("fairness")) is not None:
+    if (checked := follow_up(experiment, "fairness")) is not None:
         found = None if conclusion.answer is None else conclusion.answer.found
         for section in fairness.stored_sections(
             rows, checked.rows(), experiment=experiment, found=found

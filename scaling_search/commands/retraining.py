@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from scaling_search.answer.stopping import told_failures
 from scaling_search.cells import count
 from scaling_search.commands.run_folder import Call, logged, provenance
 from scaling_search.experiment import Experiment
@@ -34,7 +35,7 @@ def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bo
 
     Raises:
         ValueError: The data or the recipe are not the record's.
-        RuntimeError: The data are missing or damaged.
+        RuntimeError: The data are missing or damaged, or all trainings failed.
     """
     experiment, console = call.experiment, call.console
     missing = [training for training in trained if training.facts() is None]
@@ -65,7 +66,10 @@ def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bo
         record = Record(f"{aside}/again.log", "again", experiment.objective)
         search = Search(trials, record, provenance=provenance(), retries=executor.retries)
         search.run(None, executor, View(console, experiment.objective))
-    say(console, _about(missing, [search.finished[trial.key] for trial in trials]))
+    results = [search.finished[trial.key] for trial in trials]
+    if all(result.state == "FAIL" for result in results):
+        raise RuntimeError(f"{told_failures(results)}; search.log has the tracebacks")
+    say(console, _about(missing, results))
     return True
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -12,22 +12,24 @@ import pandas as pd
 from rich.console import Console
 
 from scaling_search.answer.conclusions import Conclusion, conclude
-from scaling_search.answer.stopping import Stopping
+from scaling_search.answer.stopping import Stopping, told_failures
 from scaling_search.cells import count
+from scaling_search.command_line import as_override, pasted
 from scaling_search.experiment import DECIDING, Experiment
 from scaling_search.hold import Hold
-from scaling_search.passwords import without_password
+from scaling_search.passwords import is_hidden, without_password
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.progress import Tracked, View
 from scaling_search.protocols import Dataset, Sampler
 from scaling_search.record.results import coefficient_table, results_table
-from scaling_search.record.study import Objective, Record, names
+from scaling_search.record.study import CROP_KEY, Objective, Record, names, sqlite_url
 from scaling_search.search import Search
-from scaling_search.terminal import price_sentence, say
+from scaling_search.terminal import price_sentence, say, tell
+from scaling_search.training import batches
 from scaling_search.training.price import price
 from scaling_search.training.trial import Trial, TrialResult
-from scaling_search.training.weights import lacks_weights
+from scaling_search.training.weights import check_keepable, lacks_weights
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,28 @@ class Call:
         options: The same as plain values by key, to be recorded.
         config: The same as YAML, to be kept in the run's folder.
         console: Where to print.
+        flags: What another command on the same folder must be given too; `HIDDEN` stands for
+            a password.
     """
 
     experiment: Experiment
     options: Mapping[str, object]
     config: str
     console: Console
+    flags: tuple[str, ...] = ()
+
+    def next(self, command: str, *options: str) -> str:
+        """Another command on the run's folder, to be pasted into a shell."""
+        flags = [flag for flag in self.flags if not is_hidden(flag)]
+        said = pasted(command, as_override("out", self.experiment.out), *options, *flags)
+        if len(flags) == len(self.flags):
+            return said
+        return f"{said}, with storage= and its password again"
 
 
 def storage_of(experiment: Experiment) -> str:
     """Where the record lies."""
-    return experiment.storage or f"sqlite:///{(Path(experiment.out) / 'study.db').resolve()}"
+    return experiment.storage or sqlite_url(str((Path(experiment.out) / "study.db").resolve()))
 
 
 def record_of(experiment: Experiment, name: str) -> Record:
@@ -118,6 +131,8 @@ def searched(call: Call) -> Searched:
     experiment = call.experiment
     dataset = experiment.ready_dataset()
     experiment.executor.check()
+    if experiment.keep_weights:
+        check_keepable(experiment.base_network)
     record = record_of(experiment, experiment.name)
     record.claim(deciding(call.options, dataset))
     budget = experiment.budget(record.costs, Tracked(call.console, "running networks"))
@@ -138,41 +153,65 @@ def searched(call: Call) -> Searched:
 def train(call: Call, search: Search, sampler: Sampler | None, hold: Hold) -> None:
     """Does the trainings of a search within the limits, with a live view and a log."""
     experiment, console = call.experiment, call.console
-    limits = experiment.limits
-    if sampler is None:  # these trainings are no search for the best split
-        limits = replace(limits, region=None)
     target = experiment.candidates.target
-    stopping = Stopping(limits, search.record, target, hold.lost.is_set)
+    stopping = Stopping(experiment.limits, search.record, target, hold.lost.is_set)
     with logged(Path(experiment.out)):
         search.run(
             sampler, experiment.executor, View(console, experiment.objective), stopping=stopping
         )
     if stopping.gave_up:
         raise RuntimeError(
-            f"{search.stopped}; search.log has the tracebacks. Mend the cause and run the same "
-            "command with executor.retries=2, which tries again what failed, or go on regardless "
-            "with limits.failed_share=1"
+            f"{search.stopped}; {remedy(search.recorded)}, or go on regardless with "
+            "limits.failed_share=1"
         )
+    say_failures(console, search)
     ended = [result.trial for result in search.finished.values() if result.state == "COMPLETE"]
     if without := sum(lacks_weights(trial) for trial in ended):
         said = (
             f"{without} of {count(len(ended), 'finished training')} left no weights here, being "
-            "from before keep_weights or on machines without this folder; scaling-search export "
-            f"out={experiment.out} export.train=true trains the members again for them"
+            "from before keep_weights or on machines without this folder; this trains the members "
+            f"again for them: {call.next('export', 'export.train=true')}"
         )
         say(console, [said])
-    console.print(f"{search.stopped}; next: scaling-search report out={experiment.out}")
+    tell(console, f"{search.stopped}; next: {call.next('report')}")
+
+
+def say_failures(console: Console, search: Search) -> None:
+    """Says how many trainings failed and why, where some did.
+
+    Raises:
+        RuntimeError: All did.
+    """
+    recorded = search.recorded
+    if not (failed := told_failures(recorded)):
+        return
+    if any(result.state == "COMPLETE" for result in recorded):
+        tell(console, f"{failed}; search.log has the tracebacks")
+        return
+    raise RuntimeError(f"{failed}; nothing to report; {remedy(recorded)}")
+
+
+def remedy(results: Iterable[TrialResult]) -> str:
+    """How to go on where trainings failed."""
+    failed = [result for result in results if result.state == "FAIL"]
+    if all(result.is_divergent for result in failed):
+        return "take another recipe and another out="
+    retries = max(result.attempts for result in failed)
+    return (
+        "search.log has the tracebacks; mend the cause and run the same command with "
+        f"executor.retries={retries}, which tries again what failed"
+    )
 
 
 def train_more(
-    call: Call, trials: Sequence[Trial], record: Record, before: Searched
+    call: Call, trials: Sequence[Trial], command: str, before: Searched
 ) -> list[TrialResult] | None:
     """Says what trainings beyond the search cost and does those not known from it, seed by seed.
 
     Args:
         call: The command's.
         trials: All of them, those that the search has done too.
-        record: Where the others are kept.
+        command: Its name; the others are kept in the study of `follow_up`.
         before: The search, whose times say the price.
 
     Returns:
@@ -184,25 +223,32 @@ def train_more(
     trials = on_these_data(trials, before.record)
     searched_too = [trial for trial in trials if not trial.on_test]
     known = list(before.record.results_of(searched_too).values())
-    search = Search(trials, record, provenance=provenance(), known=known, retries=retries)
+    record = follow_up(experiment, command)
+    done = [] if record is None else record.results_of(trials).values()
     cost = price(
         trials,
-        [*before.finished, *search.finished.values()],
-        known=search.finished.values(),
+        [*before.finished, *known, *done],
+        known=[*known, *done],
         slots=experiment.executor.slots,
         device_share=experiment.executor.device_share,
     )
     say(call.console, [price_sentence(cost, experiment.executor.slots)])
     if experiment.price_only:
         return None
-    if search.remaining:
+    record = begun_follow_up(experiment, command)
+
+    def search() -> Search:
+        return Search(trials, record, provenance=provenance(), known=known, retries=retries)
+
+    if (last := search()).remaining:
         with Hold(Path(experiment.out)) as hold:
             # What another command has trained since the price was said is not trained again.
-            search = Search(trials, record, provenance=provenance(), known=known, retries=retries)
-            train(call, search, None, hold)
-    if search.remaining:
+            train(call, last := search(), None, hold)
+    else:
+        say_failures(call.console, last)
+    if last.remaining:
         return None
-    return sorted(search.finished.values(), key=by_candidate)
+    return sorted(last.finished.values(), key=by_candidate)
 
 
 def on_these_data(trials: Sequence[Trial], searched: Record) -> list[Trial]:
@@ -215,9 +261,37 @@ def by_candidate(result: TrialResult) -> tuple[int, int]:
     return result.trial.candidate.number, result.trial.seed
 
 
+FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
+"""Commands that train beyond the search, each into a study of its own."""
+
+
 def study_name(name: str, command: str) -> str:
     """The name of the study that holds what a command trained beyond the search."""
     return f"{name}-{command}"
+
+
+def follow_up(experiment: Experiment, command: str) -> Record | None:
+    """What a command has trained beyond the search, None before it has begun."""
+    name = study_name(experiment.name, command)
+    if name not in stored_names(experiment):
+        return None
+    record = record_of(experiment, name)
+    return None if record.is_claimed else record
+
+
+def begun_follow_up(experiment: Experiment, command: str) -> Record:
+    """The same, begun if it is not.
+
+    Raises:
+        ValueError: A search of that name is in its place.
+    """
+    record = record_of(experiment, study_name(experiment.name, command))
+    if record.is_claimed:
+        raise ValueError(
+            f"storage must have no search of the name {record.study.study_name!r}, under which "
+            f"{command} keeps what it trains, got one; take another storage for one of them"
+        )
+    return record
 
 
 def stored_names(experiment: Experiment) -> list[str]:
@@ -227,11 +301,38 @@ def stored_names(experiment: Experiment) -> list[str]:
     return names(storage_of(experiment))
 
 
-def make_folder(folder: Path, experiment: Experiment) -> None:
-    """Makes the run's folder, or checks that it holds no other experiment's record.
+def check_folder(experiment: Experiment) -> None:
+    """Looks whether the run's folder holds no other experiment's record.
 
     Raises:
-        ValueError: It holds the record of an experiment of another name.
+        ValueError: It does, or the experiment's name is that of a study of another command.
+    """
+    for command in FOLLOW_UPS:
+        if experiment.name.endswith(ending := study_name("", command)):
+            raise ValueError(
+                f"name must not end in {ending}, as the studies of {command} do, got "
+                f"{experiment.name!r}; take another"
+            )
+    stored = stored_names(experiment)
+    own = [study_name(experiment.name, command) for command in FOLLOW_UPS]
+    others = {*stored} - {experiment.name, *(own if experiment.name in stored else [])}
+    if experiment.storage is None and others:
+        raise ValueError(
+            f"name must be {min(others, key=len)!r} as in this folder's record, got "
+            f"{experiment.name!r}; take another out= for another experiment"
+        )
+
+
+def stored_record(experiment: Experiment) -> Record | None:
+    """The record of the search, None before it has begun; nothing is written for it."""
+    is_there = experiment.name in stored_names(experiment)
+    return record_of(experiment, experiment.name) if is_there else None
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the run's folder.
+
+    Raises:
         RuntimeError: It cannot be made.
     """
     try:
@@ -241,21 +342,14 @@ def make_folder(folder: Path, experiment: Experiment) -> None:
             f"out must be a folder that can be made, got {str(folder)!r} ({error.strerror}); "
             "take another"
         ) from error
-    stored = stored_names(experiment)
-    others = [name for name in stored if name != experiment.name]
-    if experiment.name in stored:  # what follows on a search is called after it
-        others = [name for name in others if not name.startswith(f"{experiment.name}-")]
-    if experiment.storage is None and others:
-        raise ValueError(
-            f"name must be {min(others, key=len)!r} as in this folder's record, got "
-            f"{experiment.name!r}; take another out= for another experiment"
-        )
 
 
 def deciding(options: Mapping[str, object], dataset: Dataset) -> dict[str, object]:
     """The options that decide outcomes, by their full keys; the dataset's is its fingerprint."""
     chosen = dict(_flat({key: options[key] for key in DECIDING if key != "dataset"}))
     chosen.pop("recipe.checkpoint_minutes", None)  # changes no bit
+    if chosen.get("recipe.crop"):
+        chosen[CROP_KEY] = batches.CROPS_ARE_OF
     return chosen | {"dataset": dataset.fingerprint()}
 
 

@@ -7,9 +7,7 @@ from rich.console import Console
 from scaling_search.commands.run_folder import (
     Call,
     Searched,
-    record_of,
     searched,
-    study_name,
     train_more,
 )
 from scaling_search.experiment import Experiment
@@ -48,8 +46,7 @@ def run(call: Call) -> None:
         for number in sorted(candidates)
         for seed in range(experiment.scale.num_seeds)
     ]
-    record = record_of(experiment, study_name(experiment.name, "scale"))
-    train_more(call, trials, record, before)
+    train_more(call, trials, "scale", before)
 
 
 def _families(experiment: Experiment, before: Searched, console: Console) -> dict[str, Shares]:

@@ -6,13 +6,17 @@ from typing import Any
 
 import pandas as pd
 
+from scaling_search.commands.data import described, keep, show_data
+from scaling_search.commands.prices import about_prices
 from scaling_search.commands.run_folder import (
     Call,
+    check_folder,
     deciding,
     make_folder,
     on_these_data,
     provenance,
     record_of,
+    stored_record,
     train,
 )
 from scaling_search.files import replace_file
@@ -23,23 +27,34 @@ from scaling_search.progress import Tracked
 from scaling_search.protocols import Dataset
 from scaling_search.record.tables import write_table
 from scaling_search.search import Search
+from scaling_search.terminal import say
+from scaling_search.training.weights import check_keepable
 
 
 def run(call: Call) -> None:
-    """Trains what is not trained yet and records it.
+    """Trains what is not trained yet and records it, or says what that would take.
 
     Everything that can be wrong is looked at before the first file is written.
     """
     experiment = call.experiment
-    known = {}
-    if experiment.samples_costs and (Path(experiment.out) / "config.yaml").is_file():
-        known = record_of(experiment, experiment.name).costs
-    budget, planned = _plan(call, known)
+    record = stored_record(experiment)
     dataset = experiment.ready_dataset()
+    about = described(experiment, dataset)
+    budget, planned = _plan(call, {} if record is None else record.costs)
     experiment.executor.check()
+    check_folder(experiment)
+    if experiment.keep_weights:
+        check_keepable(experiment.base_network)
+    show_data(experiment, about, call.console)
+    if experiment.price_only:
+        if record is not None:
+            record.claim(deciding(call.options, dataset))
+        say(call.console, about_prices(experiment, planned, record, call.console))
+        return
     folder = Path(experiment.out)
-    make_folder(folder, experiment)
+    make_folder(folder)
     with Hold(folder) as hold:
+        keep(experiment, about)
         _train(call, budget, planned, dataset, hold)
 
 

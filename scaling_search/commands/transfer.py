@@ -7,9 +7,8 @@ import pandas as pd
 from scaling_search.commands.run_folder import (
     Call,
     Searched,
-    record_of,
+    begun_follow_up,
     searched,
-    study_name,
     train_more,
 )
 from scaling_search.experiment import Experiment
@@ -57,9 +56,9 @@ def run(call: Call) -> None:
     folder = Path(experiment.out)
     if not experiment.price_only:
         write_table(networks, folder / "transfer.csv")
-    record = record_of(experiment, study_name(experiment.name, "transfer"))
-    if train_more(call, trials, record, before) is None:
+    if train_more(call, trials, "transfer", before) is None:
         return
+    record = begun_follow_up(experiment, "transfer")
     told = stored(before.conclusion, networks, results_table(record.rows()))
     assert told is not None
     _show(call, told, networks)

@@ -42,6 +42,20 @@ def folder() -> Path:
     return Path(home) / "scaling_search"
 
 
+def native_size(dataset: Dataset) -> int:
+    """The dataset's own height and width in pixels.
+
+    Raises:
+        ValueError: They have not been read yet.
+    """
+    if dataset.resolution is None:
+        raise ValueError(
+            "dataset.resolution must be known before images are loaded, got None; "
+            "dataclasses.replace(dataset, **dataset.numbers()) reads it from the data"
+        )
+    return dataset.resolution
+
+
 def mapped(dataset: Dataset, resolution: int, *, fingerprint: str = "") -> Splits:
     """The splits at a size, in the host's memory once however many processes look at them.
 

@@ -1,8 +1,9 @@
 """A data set as it was understood: splits, classes and pixels, and what looks wrong with them."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +22,9 @@ IMBALANCED = 10.0
 """The largest class over the smallest, from which on it is said."""
 
 NUM_EXAMPLES = 3
-IMAGES_AT_ONCE = 1024
+VALUES_AT_ONCE = 4_000_000
+"""Of pixels that are floats at a time."""
+
 
 Naming = Callable[[str, int], str]
 """A name for people of the image at a place of a split."""
@@ -102,14 +105,6 @@ class Survey:
         return sum(map(len, self.copies.values()))
 
 
-@dataclass
-class _Seen:
-    """What was seen of images by the hash of their pixels."""
-
-    first: dict[bytes, tuple[str, int]] = field(default_factory=dict)
-    labels: dict[bytes, set[int]] = field(default_factory=dict)
-
-
 def survey(splits: Splits, num_classes: int, named: Naming | None = None) -> Survey:
     """Looks at every pixel of the splits, few images in memory at a time.
 
@@ -120,26 +115,30 @@ def survey(splits: Splits, num_classes: int, named: Naming | None = None) -> Sur
     """
     named = named or (lambda split, place: f"{split} {place}")
     flat, alike = np.zeros(num_classes, np.int64), [set[bytes]() for _ in range(num_classes)]
-    seen, hashes = _Seen(), dict[str, list[bytes]]()
-    copies, examples = dict[str, tuple[int, ...]](), list[tuple[str, str]]()
+    first, contradicting = dict[bytes, tuple[str, int, int]](), set[bytes]()
+    hashes, copies = dict[str, list[bytes]](), dict[str, tuple[int, ...]]()
+    examples = list[tuple[str, str]]()
     for name in reversed(NAMES):  # test stays as it is, then val
         split = getattr(splits, name)
         labels = split.labels.numpy()
-        of_split: list[bytes] = []
-        for start in range(0, len(labels), IMAGES_AT_ONCE):
-            images = split.images[start : start + IMAGES_AT_ONCE].numpy()
+        hashes[name], again = [], []
+        step = max(1, VALUES_AT_ONCE // max(1, math.prod(split.images.shape[1:])))
+        for start in range(0, len(labels), step):
+            images = split.images[start : start + step].numpy()
             is_flat = images.reshape(len(images), -1).std(axis=1, dtype=np.float32) < FLAT_SD
-            np.add.at(flat, labels[start : start + IMAGES_AT_ONCE][is_flat], 1)
-            of_split += [hashlib.blake2b(image, digest_size=16).digest() for image in images]
-        hashes[name], again = of_split, []
-        for place, (digest, label) in enumerate(zip(of_split, labels.tolist(), strict=True)):
+            np.add.at(flat, labels[start : start + step][is_flat], 1)
+            hashes[name] += [hashlib.blake2b(image, digest_size=16).digest() for image in images]
+        for place, (digest, label) in enumerate(zip(hashes[name], labels.tolist(), strict=True)):
             if len(alike[label]) < 2:
                 alike[label].add(digest)
-            seen.labels.setdefault(digest, set()).add(label)
-            if (other := seen.first.setdefault(digest, (name, place))) != (name, place):
-                again.append(place)
-                if len(examples) < NUM_EXAMPLES:
-                    examples.append((named(name, place), named(*other)))
+            if (other := first.get(digest)) is None:
+                first[digest] = (name, place, label)
+                continue
+            again.append(place)
+            if label != other[2]:
+                contradicting.add(digest)
+            if len(examples) < NUM_EXAMPLES:
+                examples.append((named(name, place), named(*other[:2])))
         copies[name] = tuple(again)
     counts = {name: _counts(getattr(splits, name), num_classes) for name in NAMES}
     of_class = np.sum(list(counts.values()), axis=0)
@@ -150,7 +149,7 @@ def survey(splits: Splits, num_classes: int, named: Naming | None = None) -> Sur
         alike=tuple(len(a) == 1 and n > 1 for a, n in zip(alike, of_class, strict=True)),
         copies=copies,
         shared=_shared(hashes),
-        contradicting=sum(len(labels) > 1 for labels in seen.labels.values()),
+        contradicting=len(contradicting),
         examples=tuple(examples),
     )
 
@@ -194,7 +193,7 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
         classes: Names by their labels.
         are_dropped: Whether copies have been taken out; then the survey is of before.
     """
-    for (name, other), number in found.shared.items():
+    for (name, other), number in () if are_dropped else found.shared.items():
         total = sum(found.counts[name])
         if number > COPIED * total:
             yield (
@@ -224,7 +223,7 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
 
 
 def _about_copies(found: Survey, *, are_dropped: bool) -> str:
-    within = {name: len(set(places)) for name, places in found.copies.items() if places}
+    within = {name: len(places) for name, places in found.copies.items() if places}
     where = ", ".join(f"{number:,} in {name}" for name, number in within.items())
     examples = ", ".join(f"{a!r} equals {b!r}" for a, b in found.examples)
     done = "dropped" if are_dropped else "kept; dataset.duplicates=drop takes them out"

@@ -7,61 +7,33 @@ import itertools
 import json
 import logging
 import math
-import shutil
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from scaling_search.cores import usable_cores
 from scaling_search.data import cache as data_cache
-from scaling_search.data import images, pictures
+from scaling_search.data import images, pictures, splitting
 from scaling_search.data.cache import Part
-from scaling_search.data.description import (
-    Description,
-    check_pixels,
-    shapes_of,
-    survey,
-    warnings_of,
-)
-from scaling_search.data.maps import NAMES, Maps, building, opened
-from scaling_search.data.pictures import Head, Way
-from scaling_search.data.sources import (
-    Broken,
-    Filled,
-    Listing,
-    Row,
-    Rows,
-    Source,
-    in_order,
-    refused,
-)
+from scaling_search.data.description import Description, shapes_of, survey, warnings_of
+from scaling_search.data.maps import NAMES, building, opened
+from scaling_search.data.pictures import Way
+from scaling_search.data.reading import NUM_NAMED, free_bytes, named, read
+from scaling_search.data.sources import Broken, Filled, Source, in_order
+from scaling_search.data.splitting import NUM_LOOKED_AT, described, way_of
 from scaling_search.files import replace_file
-from scaling_search.protocols import Splits
+from scaling_search.protocols import Dataset, Splits
 
 NUM_SAMPLED = 64
 """Images that are looked at before all others: what they take, and how large they are."""
 
-SILENT_SECONDS = 2.0
-"""No bar is shown for what takes less."""
-
-SAVE_SECONDS = 10.0
-"""What is decoded is saved so often, for a process that goes on should this one be stopped."""
-
 PART_BYTES = 4_000_000
 """Of the pixels that a thread resizes at a time."""
-
-NUM_NAMED = 3
 
 LARGEST = 320
 """Pixels that are kept of larger images where no resolution is given."""
@@ -70,11 +42,46 @@ log = logging.getLogger(__name__)
 
 
 @runtime_checkable
-class Announced(Protocol):
-    """A dataset that can say beforehand what it takes to be read."""
+class Described(Protocol):
+    """A dataset that says how it is understood, and what it takes to be read. Optional."""
+
+    def numbers(self) -> Mapping[str, int]:
+        """Classes, channels and resolution that its options leave open, read from the data."""
+
+    def outline(self) -> Description:
+        """The data as they are understood before all are read."""
+
+    def description(self) -> Description:
+        """The data as they were understood, once all have been read."""
 
     def sentences(self, resolutions: Iterable[int]) -> Iterator[str]:
         """Time and room that images at these sizes take, for people."""
+
+
+def describe(dataset: Dataset) -> Description:
+    """Any dataset as it was understood, all of it read.
+
+    Raises:
+        ValueError: An option is not what lies there, or the images show nothing.
+        RuntimeError: Images are missing or broken, or there is no room.
+    """
+    if isinstance(dataset, Described):
+        return dataset.description()
+    resolution = data_cache.native_size(dataset)
+    splits = data_cache.mapped(dataset, resolution)
+    num_classes, channels = dataset.num_classes or 0, dataset.in_channels or 0
+    classes = getattr(dataset, "classes", None) or tuple(map(str, range(num_classes)))
+    pixels = survey(splits, num_classes)
+    return Description(
+        classes=classes,
+        counts=pixels.counts,
+        origins=dict.fromkeys(NAMES, "given"),
+        channels=channels,
+        resolution=resolution,
+        shapes=shapes_of([(resolution, resolution)]),
+        mean=pixels.mean,
+        warnings=tuple(warnings_of(pixels, classes, are_dropped=False)),
+    )
 
 
 def check(source: Source) -> None:
@@ -84,18 +91,17 @@ def check(source: Source) -> None:
         ValueError: An option is not what lies there, or the images show nothing.
         RuntimeError: Images are missing or broken, or there is no room.
     """
-    _forget()  # what lies there may have changed since this process last looked
+    fingerprint.cache_clear()  # what lies there may have changed since this process last looked
     known = _found(_filled(source))
     if broken := known["broken"]:
         log.warning(
             "%d of %d images are broken and left out: %s; %s names all",
-            *(len(broken), known["num_images"], _named(broken), known["written_to"]),
+            *(len(broken), known["num_images"], named(broken), known["written_to"]),
         )
 
 
-@functools.lru_cache(maxsize=16)
 def numbers(source: Source) -> Mapping[str, int]:
-    """Classes, channels and resolution that a source leaves open, by its data; once in a process.
+    """Classes, channels and resolution that a source leaves open, by its data.
 
     Classes are counted; images are grey if all that are looked at are, and as large as half of
     them allow, up to `LARGEST`.
@@ -107,16 +113,18 @@ def numbers(source: Source) -> Mapping[str, int]:
     if None not in (source.num_classes, source.in_channels, source.resolution):
         return {}
     listing = source.listing()
-    heads = list(source.heads(listing, NUM_SAMPLED))
+    splitting.check_classes(source, listing)
+    heads = list(source.heads(listing, NUM_LOOKED_AT))
     if not heads:
+        few = itertools.islice(source.rows(listing, Way(channels=1, resolution=1)), NUM_NAMED)
         raise RuntimeError(
-            f"dataset.path must hold images that can be read, got none in {source.path!r}; "
-            "look at some of them"
+            f"dataset.path must hold images that can be read, got none in {source.path!r}: "
+            f"{named(row for row in few if isinstance(row, Broken))}; mend or replace them"
         )
     found = {
         "num_classes": len(listing.classes),
         "in_channels": max(head.channels for head in heads),
-        "resolution": min(LARGEST, _middle(heads)),
+        "resolution": min(LARGEST, splitting.median_side(heads)),
     }
     return {key: value for key, value in found.items() if getattr(source, key) is None}
 
@@ -159,18 +167,13 @@ def outline(source: Source) -> Description:
     """
     filled = _filled(source)
     listing = filled.listing()
-    _agree(filled, listing)
-    heads = _checked_heads(filled, listing)
-    splits, labels = _drawn(filled, listing)
+    splitting.agree(filled, listing)
+    heads = splitting.checked_heads(filled, listing)
+    splits, labels = splitting.drawn(filled, listing)
     counts = np.zeros((len(NAMES), len(listing.classes)), np.int64)
     np.add.at(counts, (splits, labels), 1)
     by_split = dict(zip(NAMES, map(tuple, counts.tolist()), strict=True))
-    return _described(filled, listing, heads, by_split, mean=math.nan)
-
-
-def _forget() -> None:
-    numbers.cache_clear()
-    fingerprint.cache_clear()
+    return described(filled, listing, heads, by_split, mean=math.nan)
 
 
 def native(source: Source) -> Splits:
@@ -217,10 +220,10 @@ def sentences(source: Source, resolutions: Iterable[int]) -> Iterator[str]:
         yield "The images have been read; nothing is decoded again."
         return
     listing = source.listing()
-    _agree(filled, listing)
-    _checked_heads(filled, listing)
-    started, free = time.perf_counter(), _free()
-    way = _way(filled, (0, 2**16 - 1))  # any span takes as long
+    splitting.agree(filled, listing)
+    splitting.checked_heads(filled, listing)
+    started, free = time.perf_counter(), free_bytes()
+    way = way_of(filled, (0, 2**16 - 1))  # any span takes as long
     with pictures.quiet(), contextlib.closing(source.rows(listing, way)) as rows:
         count = sum(1 for _ in itertools.islice(rows, NUM_SAMPLED))
     rate = count / (time.perf_counter() - started)
@@ -259,7 +262,7 @@ def _found(source: Filled) -> dict[str, Any]:
     if (known := _known(source, key)) is None:
         with building(data_cache.folder(), key) as maps:
             if (known := _known(source, key)) is None:  # nor by whom this process waited for
-                known = _read(source, maps)
+                known = read(source, maps)
                 text = json.dumps(known, indent=1)
                 replace_file(_written_to(key), text.encode())
     return known | {"written_to": _written_to(key)}
@@ -277,303 +280,3 @@ def _known(source: Filled, key: str) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return known if opened(place) is not None else None
-
-
-def _read(source: Filled, maps: Maps) -> dict[str, Any]:
-    """Reads all images into maps at the dataset's resolution; returns what is written down."""
-    listing = source.listing()
-    _agree(source, listing)
-    heads = _checked_heads(source, listing)
-    splits, labels = _drawn(source, listing)
-    span = source.span(listing) if any(head.is_deep for head in heads) else None
-    try:
-        reading = _rows_into(maps, source, listing, _way(source, span), splits, labels)
-    except pictures.UnknownSpanError:  # none of those that were looked at was so deep
-        maps.begin_anew()
-        span = source.span(listing)
-        reading = _rows_into(maps, source, listing, _way(source, span), splits, labels)
-    broken = reading.broken
-    if broken and (source.broken == "fail" or len(broken) == listing.num_images):
-        raise RuntimeError(
-            f"dataset.path must hold whole images, got {len(broken)} broken of "
-            f"{listing.num_images} in {source.path!r}: {_named(broken)}; mend or remove them, or "
-            "leave them out by dataset.broken=skip"
-        )
-    _check_counts(source, listing, reading.counts)
-    pixels = survey(
-        maps.splits(),
-        len(listing.classes),
-        lambda split, place: listing.name(reading.places[split][place]),
-    )
-    check_pixels(pixels, listing.classes, source.path)
-    counts, is_dropping = pixels.counts, source.duplicates == "drop" and pixels.num_copies > 0
-    if is_dropping:
-        maps.drop(pixels.copies)
-        counts = survey(maps.splits(), len(listing.classes)).counts
-        _check_counts(source, listing, np.array([counts[name] for name in NAMES]))
-    whole = hashlib.sha256(repr((pictures.VERSION, _way(source, span), is_dropping)).encode())
-    for digest in reading.digests:
-        whole.update(digest.digest())
-    found = whole.hexdigest()
-    maps.keep(data_cache.place_of(found, source.resolution))
-    described = _described(source, listing, heads, counts, mean=pixels.mean)
-    more = warnings_of(pixels, listing.classes, are_dropped=is_dropping)
-    notes = described.notes + tuple(_notes(source, span, heads))
-    left_out = described.left_out
-    if broken:
-        left_out += (f"{len(broken):,} broken images: {_named(broken)}",)
-    described = replace(described, notes=notes, left_out=left_out, warnings=tuple(more))
-    return {
-        "fingerprint": found,
-        "num_images": listing.num_images,
-        "broken": broken,
-        "description": described.row(),
-    }
-
-
-@dataclass
-class _Reading:
-    """What came of images while they went into maps.
-
-    Attributes:
-        broken: Those that could not be read.
-        counts: Whole images of each class, (splits, classes).
-        digests: Of each split's labels and files, in their order.
-        places: Of the images in each split's maps: which of all they are.
-    """
-
-    counts: NDArray[np.int64]
-    broken: list[Broken] = field(default_factory=list)
-    digests: Any = field(default_factory=lambda: [hashlib.sha256() for _ in NAMES])
-    places: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in NAMES})
-
-
-def _rows_into(
-    maps: Maps,
-    source: Filled,
-    listing: Listing,
-    way: Way,
-    splits: NDArray[np.int64],
-    labels: NDArray[np.int64],
-) -> _Reading:
-    """Reads all images that no process before this one has read."""
-    reading = _Reading(np.zeros((len(NAMES), len(listing.classes)), np.int64))
-    noted = _taken_over(maps)
-    _check_room(source, listing.num_images - len(noted))
-    with (
-        pictures.quiet(),
-        contextlib.closing(source.rows(listing, way, first=len(noted))) as rows,
-        contextlib.closing(_saved(maps, _watched(rows, listing.num_images, len(noted)))) as saved,
-    ):
-        numbered = enumerate(zip(splits, labels, chain(noted, saved), strict=True))
-        for number, (split, label, row) in numbered:
-            if isinstance(row, Broken):
-                reading.broken.append(row)
-                continue
-            if isinstance(row, Row):
-                maps.add(NAMES[split], row.pixels[None], np.array([label]))
-            read_from = row.digest if isinstance(row, Row) else row
-            reading.digests[split].update(int(label).to_bytes(8, "little") + read_from)
-            reading.counts[split, label] += 1
-            reading.places[NAMES[split]].append(number)
-    return reading
-
-
-def _way(source: Filled, span: tuple[int, int] | None) -> Way:
-    """How images become pixels."""
-    return Way(source.in_channels, source.resolution, source.background, source.aspect, span)
-
-
-def _described(
-    source: Filled,
-    listing: Listing,
-    heads: Sequence[Head],
-    counts: Mapping[str, tuple[int, ...]],
-    *,
-    mean: float,
-) -> Description:
-    """The description without what only pixels tell."""
-    is_whole = not listing.ready
-    origins = {
-        name: f"given as {listing.ready[name]!r}" if name in listing.ready else "" for name in NAMES
-    }
-    for name in NAMES:
-        if not origins[name]:
-            share = "" if name == "train" else f"{getattr(source, f'{name}_share'):g} of "
-            whole = "all" if is_whole else "train"
-            origins[name] = f"drawn, {share}{whole}" if share else f"what is left of {whole}"
-    return Description(
-        classes=listing.classes,
-        counts=counts,
-        origins=origins,
-        channels=source.in_channels,
-        resolution=source.resolution,
-        shapes=shapes_of((head.height, head.width) for head in heads),
-        mean=mean,
-        notes=listing.notes,
-        left_out=listing.left_out,
-    )
-
-
-def _notes(source: Filled, span: tuple[int, int] | None, heads: Sequence[Head]) -> Iterator[str]:
-    """Sentences about pixels that were mapped."""
-    if span is not None:
-        yield (
-            f"Values of more than 8 bits are scaled from {span[0]:,} to {span[1]:,}, the range of "
-            "all such images, to 0 to 255."
-        )
-    if odd := sum(head.height != head.width for head in heads):
-        done = "their centres are cropped"
-        if source.aspect == "stretch":
-            done = "they are stretched"
-        yield f"{odd} of {len(heads)} images looked at are not square: {done} (dataset.aspect)."
-    if source.in_channels == 1 and (coloured := sum(head.channels == 3 for head in heads)):
-        yield f"{coloured} of {len(heads)} images looked at are coloured and become grey."
-
-
-def _taken_over(maps: Maps) -> list[bytes | Broken]:
-    """Of each image that a stopped process had read: its digest, or why it is broken."""
-    notes = maps.taken_over()
-    if notes:
-        log.info("%d images have been read before; going on from there", len(notes))
-    return [bytes.fromhex(note) if isinstance(note, str) else Broken(*note) for note in notes]
-
-
-def _saved(maps: Maps, rows: Iterable[Row | Broken]) -> Rows:
-    """The rows; what was made of those before is saved every now and then, so nothing is lost.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    notes: list[object] = []
-    since = time.monotonic()
-    for row in rows:
-        yield row
-        notes.append(row.digest.hex() if isinstance(row, Row) else list(row))
-        if time.monotonic() - since > SAVE_SECONDS:
-            maps.save(notes)
-            notes, since = [], time.monotonic()
-
-
-def _named(broken: Iterable[Iterable[str]]) -> str:
-    """The first few, for people; a name may hold anything, so it is quoted."""
-    listed = [f"{name!r} ({reason})" for name, reason in broken]
-    more = len(listed) - NUM_NAMED
-    return ", ".join(listed[:NUM_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _watched(rows: Iterable[Row | Broken], total: int, done: int) -> Iterator[Row | Broken]:
-    """The rows, and a bar on a terminal once they take a while."""
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    task = progress.add_task("reading images", total=total, completed=done)
-    started, shown = time.monotonic(), False
-    try:
-        for row in rows:
-            yield row
-            progress.advance(task)
-            if not shown and time.monotonic() - started > SILENT_SECONDS:
-                progress.start()
-                shown = True
-    finally:
-        progress.stop()
-
-
-def _agree(source: Filled, listing: Listing) -> None:
-    """Looks whether the classes are those that the options say."""
-    if len(listing.classes) < 2:
-        raise ValueError(
-            f"dataset.path must hold 2 classes or more, got {len(listing.classes)} in "
-            f"{source.path!r}; there is nothing to tell apart"
-        )
-    if len(listing.classes) != source.num_classes:
-        raise refused("num_classes", source, len(listing.classes))
-    highest = max(int(labels.max(initial=0)) for labels in listing.labels.values())
-    if highest >= len(listing.classes):
-        raise ValueError(
-            f"dataset.path must hold labels below {len(listing.classes)}, got {highest} in "
-            f"{source.path!r}; mend them or leave such images out"
-        )
-
-
-def _drawn(source: Source, listing: Listing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The split of each image as its place in `NAMES`, and its label."""
-    splits = [np.full(len(of), NAMES.index(name)) for name, of in listing.labels.items()]
-    train = listing.labels["train"]
-    shares = {"test": source.test_share, "val": source.val_share}
-    wanted = [0 if n in listing.labels else round(s * len(train)) for n, s in shares.items()]
-    # Test comes first, so that what is chosen on does not move what is reported on.
-    drawn = images.stratified(torch.from_numpy(train), wanted, seed=source.split_seed)
-    for name, indices in zip(shares, drawn, strict=True):
-        splits[0][indices.numpy()] = NAMES.index(name)
-    labels = np.concatenate(list(listing.labels.values()))
-    counts = np.zeros((len(NAMES), len(listing.classes)), np.int64)
-    np.add.at(counts, (np.concatenate(splits), labels), 1)
-    _check_counts(source, listing, counts)
-    return np.concatenate(splits), labels
-
-
-def _check_counts(source: Source, listing: Listing, counts: NDArray[np.int64]) -> None:
-    """Looks whether each split has each class; ``counts`` is (splits, classes)."""
-    for name, of_split in zip(NAMES, counts, strict=True):
-        if (lacking := np.flatnonzero(of_split == 0)).size == 0:
-            continue
-        label = int(lacking[0])
-        total = int(counts[:, label].sum())
-        what = f"none of {listing.classes[label]!r}, which has {total} in all"
-        if name in listing.labels or name == "train":
-            raise ValueError(
-                f"the {name} split must have images of each class, got {what} in "
-                f"{source.path!r}; add images, or leave the class out"
-            )
-        raise ValueError(
-            f"dataset.{name}_share must give the {name} split images of each class, got {what}, by "
-            f"{getattr(source, f'{name}_share')}; enlarge it, add images, or leave the class out"
-        )
-
-
-def _checked_heads(source: Filled, listing: Listing) -> list[Head]:
-    """Some images' sizes, after a look whether they have the pixels.
-
-    Raises:
-        ValueError: More than half of them are smaller than the resolution.
-    """
-    heads = list(source.heads(listing, NUM_SAMPLED))
-    if heads and (middle := _middle(heads)) < source.resolution:
-        raise ValueError(
-            f"dataset.resolution must be at most {middle}, the shorter side of half of "
-            f"{len(heads)} images in {source.path!r}, got {source.resolution}: more pixels "
-            f"would be blown up; leave it out or add dataset.resolution={middle}"
-        )
-    return heads
-
-
-def _middle(heads: Sequence[Head]) -> int:
-    """The shorter side that half of the images have at least."""
-    return sorted(head.shorter for head in heads)[len(heads) // 2]
-
-
-def _check_room(source: Filled, num_images: int) -> None:
-    needed = num_images * source.in_channels * source.resolution**2
-    free = _free()
-    if needed > free:
-        raise RuntimeError(
-            f"images must find room in {data_cache.folder()}, got {free / 1e9:,.1f} GB for "
-            f"{needed / 1e9:,.1f} GB; make room, set SCALING_SEARCH_CACHE to another folder, or "
-            "take a smaller dataset.resolution"
-        )
-
-
-def _free() -> int:
-    """Bytes that are free where maps are kept; the folder may not be there yet."""
-    place = data_cache.folder().absolute()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free

@@ -16,6 +16,12 @@ from torch.nn import functional
 
 from scaling_search.protocols import Split, Splits
 
+FASHION_CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+"""Fashion-MNIST's, by their labels. Source: Xiao, Rasul & Vollgraf 2017, table 2."""
+
 GZIP_MAGIC = b"\x1f\x8b"
 UNSIGNED_BYTE = 0x08
 MAX_CHUNK_ELEMENTS = 4_000_000

@@ -1,11 +1,13 @@
 """Which folder is a class and which a split, by their names and by what lies in them."""
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling_search.command_line import as_override
 from scaling_search.data.left_out import UNREAD, LeftOut, ending
 from scaling_search.data.maps import NAMES
 from scaling_search.data.split_names import OPTION, Found, quoted, split_of
@@ -276,7 +278,7 @@ def _check_wrapped(root: Path, folders: Mapping[str, str]) -> None:
         inner = [entry for entry in inner if _holds_pictures(entry.path)]
         if len(inner) > 1 or (inner and split_of(inner[0].name)):
             names = quoted([entry.name for entry in inner])
-            remedy = f"add dataset.path={place!r}"
+            remedy = f"add {shlex.quote(as_override('dataset.path', place))}"
             if (above := Path(next(iter(folders.values()))).parent) != root:
                 remedy += f", or move them up into {str(above)!r}"
             raise ValueError(

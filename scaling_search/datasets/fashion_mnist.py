@@ -96,6 +96,11 @@ class FashionMnist:
         """As its authors state it."""
         return "MIT"
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by their labels."""
+        return images.FASHION_CLASSES
+
     def check(self) -> None:
         """Finds the files, or downloads them, and verifies what they hold.
 

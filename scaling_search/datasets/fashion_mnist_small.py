@@ -42,6 +42,11 @@ class FashionMnistSmall:
         """As its authors state it."""
         return "MIT"
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names by their labels."""
+        return images.FASHION_CLASSES
+
     def check(self) -> None:
         """Verifies the package's files, once in a process.
 

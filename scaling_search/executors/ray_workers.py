@@ -138,7 +138,7 @@ class Workers:
             try:
                 ray().get(worker.actor.place.remote())  # one that died idle takes nothing along
                 has_begun = True
-                asked = worker.actor.call.remote(function, argument, data)
+                asked = worker.actor.call.remote(function, argument, *data)
                 result: T = ray().get(asked, timeout=seconds)
             except errors.RayTaskError as error:
                 self._free(worker)
@@ -217,21 +217,23 @@ class Workers:
             self._changed.notify_all()
         ray().kill(worker.actor)
 
-    def _sent_of(self, argument: object) -> Any:
+    def _sent_of(self, argument: object) -> list[Any]:
         """The data of a trial in the object store, once for each dataset and size."""
         if not isinstance(argument, Trial):
-            return None
-        key = argument.dataset, argument.candidate.architecture.resolution
+            return []
         with self._sending:
-            if key not in self._sent:
-                try:
-                    splits = data_cache.mapped(*key)
-                except (RuntimeError, OSError):
-                    return None  # the worker looks itself, and says what is wrong
-                in_order = (splits.train, splits.val, splits.test)
-                arrays = [(split.images.numpy(), split.labels.numpy()) for split in in_order]
-                self._sent[key] = ray().put(arrays)
-            return self._sent[key]
+            try:
+                return [self._sent_at(argument.dataset, size) for size in sizes(argument)]
+            except (RuntimeError, OSError):
+                return []  # the worker looks itself, and says what is wrong
+
+    def _sent_at(self, dataset: Dataset, size: int) -> Any:
+        if (dataset, size) not in self._sent:
+            splits = data_cache.mapped(dataset, size)
+            in_order = (splits.train, splits.val, splits.test)
+            arrays = [(split.images.numpy(), split.labels.numpy()) for split in in_order]
+            self._sent[dataset, size] = ray().put(arrays)
+        return self._sent[dataset, size]
 
 
 class Actor:
@@ -259,19 +261,25 @@ class Actor:
         self,
         function: Callable[[Any, str], T],
         argument: Any,
-        data: Sequence[tuple[NDArray[np.uint8], NDArray[np.int64]]] | None,
+        *data: Sequence[tuple[NDArray[np.uint8], NDArray[np.int64]]],
     ) -> T:
-        """What a function gives here; ``data`` are those of its argument, which then is a trial."""
+        """What a function gives here; ``data`` are those of its argument at each of its sizes."""
         device = "cuda:0" if ray().get_gpu_ids() else "cpu"  # Ray hides the other GPUs
-        if data is None:
+        with contextlib.ExitStack() as stack:
+            for size, arrays in zip(sizes(argument) if data else (), data, strict=True):
+                with warnings.catch_warnings():
+                    # Workers of a node see the same memory; nobody writes into it, as torch fears.
+                    warnings.simplefilter("ignore", UserWarning)
+                    splits = Splits(*(Split(*map(torch.from_numpy, pair)) for pair in arrays))
+                stack.enter_context(data_cache.given(argument.dataset, size, splits))
             return function(argument, device)
-        with warnings.catch_warnings():
-            # All workers of the node see the same memory; nobody writes into it, as torch fears.
-            warnings.simplefilter("ignore", UserWarning)
-            splits = Splits(*(Split(*map(torch.from_numpy, pair)) for pair in data))
-        resolution = argument.candidate.architecture.resolution
-        with data_cache.given(argument.dataset, resolution, splits):
-            return function(argument, device)
+
+
+def sizes(trial: Trial) -> list[int]:
+    """Sizes of images that a training reads: its network's, and the data's own for crops."""
+    read = {trial.candidate.architecture.resolution}
+    own = data_cache.native_size(trial.dataset)
+    return sorted(read | {own} if trial.recipe.crop else read)
 
 
 @functools.cache

@@ -174,14 +174,14 @@ def rail(axes: Axes, labels: Sequence[tuple[float, float, str]], *, header: str)
         )
 
 
-def rendered(figure: Figure) -> dict[str, bytes]:
+def rendered(figure: Figure, suffixes: Sequence[str] = (".png", ".svg")) -> dict[str, bytes]:
     """A figure as PNG (160 dpi) and SVG, by suffix; equal figures give equal bytes."""
     metadata: dict[str, Mapping[str, str | None]] = {".png": {}, ".svg": {"Date": None}}
     images = {}
     with styled():
-        for suffix, tags in metadata.items():
+        for suffix in suffixes:
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix[1:], dpi=160, metadata=tags)
+            figure.savefig(buffer, format=suffix[1:], dpi=160, metadata=metadata[suffix])
             images[suffix] = buffer.getvalue()
     return images
 

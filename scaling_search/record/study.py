@@ -16,6 +16,8 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
+from sqlalchemy import make_url
+from sqlalchemy.engine import URL
 
 from scaling_search.passwords import without_password
 from scaling_search.training.trial import Epoch, Key, TestScores, Trial, TrialResult
@@ -25,6 +27,12 @@ Row = dict[str, object]
 
 KEY = ("network", "seed", "epochs", "learning_rate")
 """Columns that make a training the same as another: those of `Trial.key`."""
+
+CROP_KEY = "what recipe.crop is a fraction of"
+"""A choice of this package, no option; named in a record where crops are taken."""
+
+BEFORE = {CROP_KEY: "the size that a network sees"}
+"""Choices that older records do not name, and what their trainings did."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -36,6 +44,11 @@ LOCKED_SECONDS = 0.5
 
 MOST_SECONDS = 10.0
 """Between two tries."""
+
+SQLITE_OPTIONS = {
+    *("timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"),
+}
+"""What an SQLite URL may say behind ``?``; SQLAlchemy drops all else without a word."""
 
 Pause = Callable[[str, float], None]
 """Waits so many seconds, for a reason that it may tell."""
@@ -51,19 +64,40 @@ def direction(objective: Objective) -> Literal["minimize", "maximize"]:
     return "minimize" if objective == "val_loss" else "maximize"
 
 
+def sqlite_url(path: str) -> str:
+    """The URL of an SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=path).render_as_string(hide_password=False)
+
+
 def open_storage(storage: str) -> BaseStorage:
-    """An SQLAlchemy URL, or a path ending in ``.log`` for Optuna's journal.
+    """The storage of an SQLAlchemy URL, or of a path ending in ``.log`` for Optuna's journal.
 
     Raises:
+        ValueError: It would name another file than it seems to.
         RuntimeError: It cannot be opened.
     """
     if _is_journal(storage):
         # Its lock is a link that names the file; a relative name would be taken from elsewhere.
         return JournalStorage(JournalFileBackend(str(Path(storage).resolve())))
+    _check_sqlite(storage)
+    literal = storage.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a format
     try:
-        return RDBStorage(storage, engine_kwargs=_engine_options(storage))
+        return RDBStorage(literal, engine_kwargs=_engine_options(storage))
     except Exception as error:
         raise RuntimeError(_unusable(storage, error)) from error
+
+
+def _check_sqlite(storage: str) -> None:
+    """Looks whether what stands behind ``?`` are options of SQLite and not the end of a name."""
+    _, mark, query = storage.partition("?")
+    names = {option.partition("=")[0] for option in query.split("&")}
+    if not storage.startswith("sqlite") or not mark or "uri" in names or names <= SQLITE_OPTIONS:
+        return
+    path = storage.partition(":///")[2]
+    raise ValueError(
+        f"storage must not have a ? but before options of SQLite, got {storage!r}; a file of that "
+        f"name is {sqlite_url(path)}"
+    )
 
 
 def _engine_options(storage: str) -> dict[str, object]:
@@ -119,6 +153,7 @@ class Record:
     def __init__(self, storage: str, name: str, objective: Objective) -> None:
         self.storage = storage
         self.objective = objective
+        _check_sqlite(storage)
         try:
             if _is_journal(storage):
                 _cut_to_whole_lines(Path(storage))
@@ -147,12 +182,17 @@ class Record:
             return
         missing = "nothing"
         for key in sorted({*mine, *held}):
-            wanted, found = mine.get(key, missing), held.get(key, missing)
+            wanted, found = mine.get(key, missing), held.get(key, BEFORE.get(key, missing))
             if wanted != found:
                 raise ValueError(
                     f"{key} must be {found!r} as in this folder's record, got {wanted!r}; "
                     "take another out= for another experiment"
                 )
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether it is a search's, bound to choices."""
+        return "choices" in self.study.user_attrs
 
     @property
     def fingerprint(self) -> str:
@@ -373,7 +413,12 @@ def _result(trial: Trial, row: Mapping[str, object]) -> TrialResult:
 def _unusable(storage: str, error: BaseException) -> str:
     reason = next(iter(str(error.__cause__ or error).split("\n")), "") or type(error).__name__
     reason = without_password(reason)
-    place = storage.rpartition("@")[2].partition("?")[0]  # passwords stand before @ or after ?
+    if _is_journal(storage):
+        place = storage
+    elif storage.startswith("sqlite:///"):
+        place = make_url(storage).database or storage
+    else:  # passwords stand before @ or after ?
+        place = storage.rpartition("@")[2].partition("?")[0]
     return (
         f"storage must be readable and writable, got {place!r} ({reason}); check that the folder "
         "exists, is writable and that nothing else holds a lock on it"

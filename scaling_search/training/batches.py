@@ -4,7 +4,7 @@ import functools
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,9 @@ from scaling_search.protocols import Dataset, Split, Splits
 
 log = logging.getLogger(__name__)
 
+CROPS_ARE_OF = "the native size"
+"""What a recipe's crop is a fraction of; where this differs, the same draws show other images."""
+
 DEVICE_SHARE = 0.5
 """Of a device's free memory that images may take; networks need the rest."""
 
@@ -26,39 +29,68 @@ class Loaded:
     """Splits on a device and the statistics that normalise them, each (1, C, 1, 1) of 0-255.
 
     Images that the device's memory does not hold lie in the host's; labels are always there.
+
+    Attributes:
+        splits: At the size that networks see.
+        mean: Of the train split at this size.
+        std: Of the train split at this size.
+        native: The train split in its native size, for crops; None where that is the size that
+            networks see, or where no crops are taken.
     """
 
     splits: Splits
     mean: Tensor
     std: Tensor
+    native: Split | None = None
+
+    @property
+    def train(self) -> Split:
+        """The images that batches are made of."""
+        return self.splits.train if self.native is None else self.native
 
     @property
     def is_resident(self) -> bool:
-        """Whether the images lie on the device, so that a step needs nothing of the host."""
-        return self.splits.train.images.device == self.mean.device
+        """Whether these images lie on the device, so that a step needs nothing of the host."""
+        return self.train.images.device == self.mean.device
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W), uint8 to float with mean 0 and variance 1 over the train split."""
+        """Images (N, C, H, W) of 0-255 as floats, of mean 0 and variance 1 over the train split."""
         return (images.to(self.mean.device, non_blocking=True).float() - self.mean) / self.std
 
 
 @functools.lru_cache(maxsize=8)
-def load(dataset: Dataset, resolution: int, device: str, fingerprint: str = "") -> Loaded:
+def load(
+    dataset: Dataset, resolution: int, device: str, fingerprint: str = "", *, crops: bool = True
+) -> Loaded:
     """The data of a process at a size, on its device; on a CPU they are a map that all share.
+
+    Args:
+        dataset: What is read.
+        resolution: Height and width that networks see, in pixels.
+        device: Where networks are trained.
+        fingerprint: What the dataset must have; any will do if empty.
+        crops: Whether training takes crops, for which its images are there in their native size.
 
     Raises:
         RuntimeError: They cannot be read, or are not those of the fingerprint.
     """
-    on_host = data_cache.mapped(dataset, resolution, fingerprint=fingerprint)
-    sums = torch.from_numpy(data_cache.sums(dataset, resolution, on_host)).double()
+    at_size = data_cache.mapped(dataset, resolution, fingerprint=fingerprint)
+    sums = torch.from_numpy(data_cache.sums(dataset, resolution, at_size)).double()
     # Sums of integers are exact, so that the statistics do not depend on their order.
     total, square = sums[:, None, :, None, None]
-    count = len(on_host.train.labels) * resolution**2
+    count = len(at_size.train.labels) * resolution**2
     mean = total / count
     variance = (square / count - mean**2) * count / (count - 1)
     std = variance.clamp(min=0).sqrt().float().clamp(min=1e-6)
-    splits = placed(on_host, device, free_bytes(device))
-    return Loaded(splits, mean.float().to(device), std.to(device))
+    mean, std = mean.float().to(device), std.to(device)
+    if not crops or resolution == dataset.resolution:
+        return Loaded(placed(at_size, device, free_bytes(device)), mean, std)
+    native_size = data_cache.native_size(dataset)
+    native = data_cache.mapped(dataset, native_size, fingerprint=fingerprint).train
+    there = placed(replace(at_size, train=native), device, free_bytes(device))
+    # No step reads the train split at this size; its images can stay where they are.
+    train = Split(at_size.train.images, at_size.train.labels.to(device))
+    return Loaded(replace(there, train=train), mean, std, native=there.train)
 
 
 def free_bytes(device: str) -> float:
@@ -93,7 +125,7 @@ class Draws(NamedTuple):
     Attributes:
         order: Places (N,) of the images in the split.
         mirrored: Whether the image at each place of the order (N,) is.
-        corners: Row and column (N, 2) of its crop in the padded image.
+        corners: Row and column (N, 2) of its crop in the padded image of `Loaded.train`.
     """
 
     order: Tensor
@@ -104,8 +136,8 @@ class Draws(NamedTuple):
 def drawn(num_images: int, seed: int, epoch: int, *, padding: int, flip: bool) -> Draws:
     """An epoch's draws, in the host's memory.
 
-    They depend on seed and epoch alone, crops as fractions of the size, so that every network of
-    a seed sees the same images in the same way.
+    They depend on seed and epoch alone, and crops are drawn for the native size, so that every
+    network of a seed sees the same images in the same way.
     """
     stream = np.random.default_rng([seed, epoch])
     order = torch.from_numpy(stream.permutation(num_images))
@@ -115,8 +147,8 @@ def drawn(num_images: int, seed: int, epoch: int, *, padding: int, flip: bool) -
 
 
 def padded_by(data: Loaded, crop: float) -> int:
-    """Pixels of zero padding on each side, for a fraction of the size."""
-    return round(crop * data.splits.train.images.shape[-1])
+    """Whole pixels of zero padding on each side of `Loaded.train`, a fraction of its size."""
+    return round(crop * data.train.images.shape[-1])
 
 
 def augmented(
@@ -124,25 +156,37 @@ def augmented(
 ) -> tuple[Tensor, Tensor]:
     """A batch: float images (B, C, H, W), normalised, channels last, and labels.
 
+    Crops are taken of native images, then resized as whole images are, so that networks of every
+    resolution see the same part of the scene.
+
     Args:
         data: The splits on their device.
         draws: Of the epoch, on the same device.
         places: Of the batch in the epoch's order.
         padding: Pixels, as `drawn` had it.
     """
-    images, labels = data.splits.train.images, data.splits.train.labels
     chosen = draws.order[places]
-    padded = functional.pad(_fetched(images, chosen), (padding,) * 4)
+    images = _cropped(_fetched(data.train.images, chosen), draws.corners[places], padding)
+    images = images.to(torch.float32, memory_format=torch.channels_last)
+    size = data.splits.train.images.shape[-1]
+    if images.shape[-1] != size:
+        # To the bit what `data.images.resize` makes of whole images.
+        images = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+        images = images.round_()
+    mirrored = draws.mirrored[places][:, None, None, None]
+    images = torch.where(mirrored, images.flip(3), images)
+    return data.normalised(images), data.train.labels[chosen]
+
+
+def _cropped(images: Tensor, corners: Tensor, padding: int) -> Tensor:
+    """Parts of square images (B, C, H, W), as large as they, of the images padded by zeros."""
+    if padding == 0:
+        return images
     size = images.shape[-1]
-    pixels = torch.arange(size, device=chosen.device)
-    first = torch.arange(len(chosen), device=chosen.device)[:, None, None]
-    corners = draws.corners[places]
-    rows = corners[:, 0, None] + pixels
-    columns = torch.where(draws.mirrored[places][:, None], size - 1 - pixels, pixels)
-    columns = columns + corners[:, 1, None]
-    # Indices around the channels put them last, which is the memory order wanted.
-    cropped = padded[first, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    return data.normalised(cropped), labels[chosen]
+    padded = functional.pad(images, (padding,) * 4)
+    every = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view (B, C, row, column, H, W)
+    first = torch.arange(len(images), device=images.device)
+    return every[first, :, corners[:, 0], corners[:, 1]]
 
 
 def _fetched(images: Tensor, chosen: Tensor) -> Tensor:
@@ -165,10 +209,10 @@ def augmented_batches(
         seed: Of the trial.
         epoch: Counted from 0.
         batch_size: Images in a batch, at most those of the split.
-        crop: Zero padding before the random crop, a fraction of the size.
+        crop: Zero padding before the random crop, a fraction of the native size.
         flip: Whether half of the images are mirrored.
     """
-    labels = data.splits.train.labels
+    labels = data.train.labels
     padding = padded_by(data, crop)
     on_host = drawn(len(labels), seed, epoch, padding=padding, flip=flip)
     draws = Draws(*(values.to(labels.device) for values in on_host))

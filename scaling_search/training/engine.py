@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from scaling_search.protocols import Split
 from scaling_search.threads import threads
-from scaling_search.training.batches import Loaded, load
+from scaling_search.training.batches import CROPS_ARE_OF, Loaded, load
 from scaling_search.training.checkpoints import Progress
 from scaling_search.training.recipe import Recipe
 from scaling_search.training.steps import Steps, autocast
@@ -102,7 +102,8 @@ def _trained_in_memory(trial: Trial, device: str) -> TrialResult:
         torch.OutOfMemoryError: Not even one image fits.
     """
     resolution = trial.candidate.architecture.resolution
-    data = load(trial.dataset, resolution, device, trial.fingerprint)
+    crops = trial.recipe.crop > 0
+    data = load(trial.dataset, resolution, device, trial.fingerprint, crops=crops)
     batch_size = min(trial.recipe.batch_size, len(data.splits.train.labels))
     micro_batches = 1
     while True:
@@ -130,7 +131,7 @@ def _trained(trial: Trial, data: Loaded, device: str, micro_batches: int) -> Tri
     torch.manual_seed(trial.seed)
     network = trial.candidate.architecture.build().to(device)
     steps = Steps(network, data, trial.recipe, seed=trial.seed, micro_batches=micro_batches)
-    where = f"{VERSIONS}, {device_name(device)}, micro-batches {micro_batches}"
+    where = f"{VERSIONS}, {device_name(device)}, micro-batches {micro_batches}, {CROPS_ARE_OF}"
     progress = Progress(trial, steps, where)
     progress.restore()
     evaluated = steps.averaged or steps.network

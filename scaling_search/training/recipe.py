@@ -24,7 +24,8 @@ class Recipe:
         weight_decay: L2 penalty on weights, not on norms and biases.
         label_smoothing: Probability moved from the label to all classes, in training only.
         averaging: Decay per step of the average of weights that is evaluated; 0 for none.
-        crop: Zero padding before a random crop, a fraction of the size.
+        crop: Zero padding before a random crop, a fraction of the native size, rounded to whole
+            pixels of it; what it cuts out is resized to what the network sees.
         flip: Whether half of the images are mirrored.
         mixed_precision: bfloat16 autocast on CUDA; on a CPU it is slower and never used.
         channels_last: Memory format of images and weights.

@@ -110,7 +110,8 @@ def time_training(trial: Trial, device: str) -> Timing:
 
 def _timed(trial: Trial, device: str) -> Timing:
     begun = time.perf_counter()
-    data = load(trial.dataset, trial.candidate.architecture.resolution, device)
+    resolution = trial.candidate.architecture.resolution
+    data = load(trial.dataset, resolution, device, crops=trial.recipe.crop > 0)
     torch.manual_seed(trial.seed)
     network = trial.candidate.architecture.build().to(device)
     num_images = len(data.splits.train.labels)

@@ -4,12 +4,15 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from scaling_search.files import replace_file
+from scaling_search.protocols import Architecture
 from scaling_search.training.batches import Loaded
 from scaling_search.training.trial import Epoch, Trial
 
@@ -70,8 +73,6 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
     """
     if trial.weights is None:
         return
-    from safetensors.torch import save  # noqa: PLC0415  # as in checkpoints
-
     splits = data.splits
     facts = Facts(
         network=trial.candidate.network,
@@ -85,12 +86,53 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
         std=tuple(data.std.flatten().tolist()),
         images={name: len(split.labels) for name, split in vars(splits).items()},
     )
-    tensors = {n: t.detach().cpu().contiguous() for n, t in network.state_dict().items()}
     path = trial.weights / file_name(facts.network, facts.seed)
+    content = packed(network, {"facts": json.dumps(asdict(facts))})
     try:
-        replace_file(path, save(tensors, {"facts": json.dumps(asdict(facts))}))
+        replace_file(path, content)
     except RuntimeError as error:
         log.warning("no weights: %s", error)
+
+
+def packed(network: nn.Module, metadata: Mapping[str, str]) -> bytes:
+    """The weights of a network in the format of safetensors, whatever their layout in memory.
+
+    What has several names, as a module that is used in two places, is there once, as safetensors'
+    ``load_model`` wants it; the metadata say which names are left out for which.
+    """
+    from safetensors.torch import save  # noqa: PLC0415  # as in checkpoints
+
+    state = network.state_dict()
+    whole: dict[int, str] = {}  # by where it lies
+    for name, tensor in sorted(state.items()):
+        storage = tensor.untyped_storage()
+        if tensor.numel() and tensor.numel() * tensor.element_size() == storage.nbytes():
+            whole.setdefault(storage.data_ptr(), name)
+    kept = {name: whole.get(t.untyped_storage().data_ptr(), name) for name, t in state.items()}
+    tensors = {name: _copied(t) for name, t in state.items() if kept[name] == name}
+    left_out = {name: other for name, other in kept.items() if name != other}
+    return save(tensors, left_out | dict(metadata))
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def check_keepable(architecture: Architecture) -> None:
+    """Looks whether the weights of a network can be kept.
+
+    Raises:
+        ValueError: They cannot, for instance since they are sparse.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = architecture.build()
+    try:
+        packed(network, {})
+    except Exception as error:
+        raise ValueError(
+            "keep_weights must be false for this network, got true "
+            f"({type(error).__name__}: {' '.join(str(error).split())})"
+        ) from error
 
 
 def facts_of(path: Path) -> Facts | None:

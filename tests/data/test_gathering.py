@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_search.data import gathering
+from scaling_search.data import gathering, reading
 from scaling_search.data.maps import opened
 from scaling_search.data.sources import in_order
 from tests.datasets.pictures_of import arrays_in, folder_of, write_tree
@@ -63,6 +63,7 @@ def large(path: Path, count: int) -> Any:
     )
     for number in range(count):
         images[number] = number % 251
+        images[number, :32] += number // 251 + 3
     np.save(path / "labels.npy", np.arange(count) % 2)
     return arrays_in(path, num_classes=2, resolution=64)
 
@@ -70,7 +71,7 @@ def large(path: Path, count: int) -> Any:
 def test_more_data_than_memory_pass_through_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scaling_search.datasets.arrays.AT_ONCE_BYTES", 100_000)
+    monkeypatch.setattr("scaling_search.data.npy.AT_ONCE_BYTES", 100_000)
     monkeypatch.setattr(gathering, "PART_BYTES", 100_000)
     dataset = large(tmp_path, 5000)
     num_bytes = 5000 * 64 * 64
@@ -94,7 +95,7 @@ def test_a_terminal_sees_a_bar_and_a_file_does_not(
 
     folder_of(write_tree(tmp_path / "a")).check()
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(gathering, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(reading, "SILENT_SECONDS", 0.0)
     folder_of(write_tree(tmp_path / "b")).check()
     assert capfd.readouterr() == ("", "")
     terminal = Terminal()
@@ -104,7 +105,7 @@ def test_a_terminal_sees_a_bar_and_a_file_does_not(
     assert "reading images" in terminal.getvalue()
     quick = Terminal()
     monkeypatch.setattr("sys.stderr", quick)
-    monkeypatch.setattr(gathering, "SILENT_SECONDS", 1000.0)
+    monkeypatch.setattr(reading, "SILENT_SECONDS", 1000.0)
     folder_of(write_tree(tmp_path / "d")).check()
     assert quick.getvalue() == ""
     assert capfd.readouterr().out == ""

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scaling_search.data import images
-from scaling_search.data.pictures import BrokenError, Way, quiet, square
+from scaling_search.data.pictures import (
+    BrokenError,
+    Head,
+    UnknownSpanError,
+    Way,
+    extremes,
+    head,
+    quiet,
+    scaled,
+    square,
+)
 
 always_the_same = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -34,21 +44,19 @@ def noise(*shape: int) -> NDArray[np.uint8]:
 
 
 def grey(content: bytes, resolution: int) -> NDArray[np.uint8]:
-    found = square(content, Way(1, resolution))
-    return found.reshape(resolution, resolution)
+    return square(content, Way(1, resolution)).reshape(resolution, resolution)
 
 
-def colour(content: bytes) -> list[int]:
+def colour(content: bytes, **how: Any) -> list[int]:
     """Red, green and blue of a picture of one pixel."""
-    return square(content, Way(3, 1))[0].ravel().tolist()
+    return square(content, Way(3, 1, **how)).ravel().tolist()
 
 
 def test_a_picture_of_the_size_keeps_its_pixels() -> None:
     pixels = noise(7, 7, 3)
-    found, shorter = square(content(of(pixels)), Way(3, 7))
+    found = square(content(of(pixels)), Way(3, 7))
     assert np.array_equal(found, pixels.transpose(2, 0, 1))
     assert found.flags.c_contiguous
-    assert shorter == 7
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -112,18 +120,85 @@ def test_pictures_are_turned_upright_before_they_are_cropped(
     assert np.array_equal(grey(content(stored, exif=exif), size), expected)
 
 
-def test_sixteen_bits_become_the_upper_eight() -> None:
-    deep = np.array([[0, 255, 256], [32768, 65279, 65280], [65535, 1000, 51400]], np.uint16)
-    found = grey(content(Image.fromarray(deep)), 3)
-    assert found.tolist() == (deep >> 8).tolist()
+def deep_of(values: Any) -> bytes:
+    return content(Image.fromarray(np.asarray(values, np.uint16)))
+
+
+def test_values_of_more_than_eight_bits_are_scaled_from_their_span() -> None:
+    # 12 bits in files of 16: 4,095 is white, and half of it 127.5, rounded to even.
+    way = Way(1, 2, span=(0, 4095))
+    found = square(deep_of([[0, 4095], [819, 1638]]), way).ravel().tolist()
+    assert found == [0, 255, 51, 102]
+    assert square(
+        deep_of([[100, 200], [150, 300]]), Way(1, 2, span=(100, 200))
+    ).ravel().tolist() == [
+        *(0, 255),
+        *(128, 255),
+    ]
+
+
+@always_the_same
+@given(st.integers(0, 65_534), st.integers(1, 65_535), st.lists(st.integers(0, 65_535)))
+def test_scaling_keeps_the_order_and_reaches_both_ends(
+    low: int, more: int, values: list[int]
+) -> None:
+    span = (low, min(low + more, 65_535))
+    deep = np.array(sorted([*values, *span]))
+    found = scaled(deep, span)
+    assert (np.diff(found.astype(int)) >= 0).all()
+    assert (found[deep <= low] == 0).all()
+    assert (found[deep >= span[1]] == 255).all()
+
+
+def test_a_span_that_is_not_known_is_asked_for() -> None:
+    with pytest.raises(UnknownSpanError):
+        square(deep_of([[1, 2], [3, 4]]), Way(1, 2))
+    assert extremes(deep_of([[7, 9], [3, 4]])) == (3, 9)
+    assert extremes(content(of(noise(4, 4)))) is None
+    assert extremes(b"no picture") is None
+
+
+def test_floating_point_values_are_broken() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(file, "TIFF")
+    with pytest.raises(BrokenError, match="floating-point numbers"):
+        square(file.getvalue(), Way(1, 4))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
 def test_grey_stays_grey_in_every_mode(mode: str) -> None:
     deep = np.full((2, 2), 65535, np.uint16)
     white = Image.fromarray(deep) if mode == "I;16" else of(np.full((2, 2), 255)).convert(mode)
-    assert colour(content(white)) == [255, 255, 255]
-    assert grey(content(white), 2).tolist() == [[255, 255], [255, 255]]
+    assert colour(content(white), span=(0, 65535)) == [255, 255, 255]
+    found = square(content(white), Way(1, 2, span=(0, 65535)))
+    assert found.ravel().tolist() == [255] * 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "is_deep"),
+    [
+        ("1", 1, False),
+        ("L", 1, False),
+        ("LA", 1, False),
+        ("P", 1, False),
+        ("RGB", 3, False),
+        ("RGBA", 3, False),
+        ("I;16", 1, True),
+    ],
+)
+def test_a_head_tells_size_channels_and_depth(mode: str, channels: int, is_deep: bool) -> None:
+    pixels = noise(4, 7)
+    image = Image.fromarray(pixels.astype(np.uint16)) if is_deep else of(pixels).convert(mode)
+    assert head(content(image)) == Head(4, 7, channels, is_deep)
+    exif = Image.Exif()
+    exif[274] = 6
+    assert head(content(of(pixels), exif=exif)) == Head(7, 4, 1, False)
+    assert head(b"no picture") is None
+
+
+def test_a_palette_of_colours_is_coloured() -> None:
+    image = of(noise(4, 4, 3)).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert head(content(image)) == Head(4, 4, 3, False)
 
 
 def test_colour_becomes_luma() -> None:
@@ -143,31 +218,64 @@ def test_inks_become_light() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_what_is_transparent_is_black(kind: str) -> None:
+def test_what_is_transparent_shows_the_paper(kind: str) -> None:
     options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
-    for alpha, expected in ((255, [200, 100, 50]), (128, [100, 50, 25]), (0, [0, 0, 0])):
-        image = Image.new("RGBA", (2, 2), (200, 100, 50, alpha))
-        assert np.abs(np.subtract(colour(content(image, kind, **options)), expected)).max() <= 1
+    for alpha, on_white, on_black in (
+        (255, [200, 100, 50], [200, 100, 50]),
+        (128, [227, 177, 152], [100, 50, 25]),
+        (0, [255, 255, 255], [0, 0, 0]),
+    ):
+        file = content(Image.new("RGBA", (2, 2), (200, 100, 50, alpha)), kind, **options)
+        assert np.abs(np.subtract(colour(file), on_white)).max() <= 1
+        assert np.abs(np.subtract(colour(file, background="black"), on_black)).max() <= 1
 
 
-def test_a_palettes_transparent_colour_is_black() -> None:
+def test_a_palettes_transparent_colour_shows_the_paper() -> None:
     image = Image.new("P", (2, 2), 1)
     image.putpalette([10, 20, 30, 200, 100, 50])
     assert colour(content(image)) == [200, 100, 50]
-    assert colour(content(image, transparency=1)) == [0, 0, 0]
+    assert colour(content(image, transparency=1)) == [255, 255, 255]
+
+
+def test_black_ink_on_transparent_paper_is_not_black() -> None:
+    ink = np.zeros((8, 8, 4), np.uint8)
+    ink[2:6, 2:6, 3] = 255
+    found = grey(content(of(ink)), 8)
+    assert found[0, 0] == 255
+    assert found[3, 3] == 0
+
+
+def test_a_picture_may_be_stretched_as_a_whole() -> None:
+    pixels = noise(4, 8)
+    found = square(content(of(pixels)), Way(1, 4, aspect="stretch"))[0]
+    whole = np.asarray(of(pixels).resize((4, 4), Image.Resampling.BILINEAR))
+    assert np.array_equal(found, whole)
 
 
 def test_a_large_jpeg_is_read_in_part_and_looks_the_same() -> None:
     smooth = of(noise(8, 10)).resize((400, 320), Image.Resampling.BICUBIC)
     found = grey(content(smooth, "JPEG", quality=95), 20)
     assert np.abs(found.astype(int) - grey(content(smooth), 20)).max() <= 6
-    assert square(content(smooth, "JPEG"), Way(1, 20))[1] == 320
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM", "WEBP", "PNG"])
+def test_every_lossless_format_has_the_same_pixels(kind: str) -> None:
+    pixels = noise(4, 4)
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert np.array_equal(grey(content(of(pixels), kind, **options), 4), pixels)
+
+
+def test_of_several_frames_the_first_is_read() -> None:
+    first, second = of(np.full((4, 4), 10)), of(np.full((4, 4), 200))
+    for kind in ("GIF", "TIFF"):
+        file = content(first, kind, save_all=True, append_images=[second])
+        assert grey(file, 4).tolist() == [[10] * 4] * 4
 
 
 def test_other_formats_are_refused_whatever_their_name() -> None:
-    for kind in ("GIF", "BMP", "TIFF"):
-        with pytest.raises(BrokenError, match="none of JPEG, PNG, WEBP"):
-            square(content(of(noise(4, 4)), kind), Way(1, 4))
+    for kind in ("ICO", "TGA"):
+        with pytest.raises(BrokenError, match="none of JPEG, PNG, WEBP, BMP, TIFF, GIF, PPM"):
+            square(content(of(noise(16, 16)), kind), Way(1, 4))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -179,7 +287,7 @@ def test_a_picture_that_was_cut_off_is_broken(kind: str) -> None:
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
 @always_the_same
 @given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=4))))
 def test_a_damaged_picture_is_broken_or_read_and_nothing_else(

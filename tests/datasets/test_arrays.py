@@ -304,7 +304,7 @@ PIXELS = noise(16, 6, 6)
 def test_arrays_that_do_not_fit_are_told_in_one_line(
     tmp_path: Path, own_cache: Path, content: dict[str, Any], said: str
 ) -> None:
-    arrays = {"images": PIXELS, "labels": labels(16)} | content
+    arrays: dict[str, Any] = {"images": PIXELS, "labels": labels(16)} | content
     path = tmp_path / "a.npz"
     np.savez(path, **{name: made for name, made in arrays.items() if made is not None})
     with pytest.raises((ValueError, RuntimeError), match=said) as error:

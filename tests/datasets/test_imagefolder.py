@@ -279,7 +279,7 @@ def one_folder(root: Path) -> None:
         (no_class, r"must hold a folder for each class, got none in .*; put the pictures of each"),
         (
             one_folder,
-            r"one folder 'inner' in .*, which holds 'class 0', 'class 1'; add .*='.*/a/inner'$",
+            r"one folder 'inner' in .*, which holds 'class 0', 'class 1'; add .*path=.*/a/inner$",
         ),
     ],
 )

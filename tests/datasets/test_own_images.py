@@ -13,7 +13,7 @@ import torch
 
 from scaling_search.data import gathering, images
 from scaling_search.data.cache import InParts
-from scaling_search.data.gathering import Announced
+from scaling_search.data.gathering import Described
 from scaling_search.data.maps import NAMES
 from scaling_search.datasets import arrays, huggingface, imagefolder
 from scaling_search.protocols import Dataset
@@ -87,7 +87,7 @@ def test_it_is_a_dataset_that_travels(make: Make, tmp_path: Path) -> None:
     dataset = make(tmp_path / "a")
     assert isinstance(dataset, Dataset)
     assert isinstance(dataset, InParts)
-    assert isinstance(dataset, Announced)
+    assert isinstance(dataset, Described)
     assert pickle.loads(pickle.dumps(dataset)) == dataset
     assert len(pickle.dumps(dataset)) < 1000
     assert len({dataset, make(tmp_path / "a"), make(tmp_path / "a", split_seed=1)}) == 2

@@ -173,9 +173,8 @@ def test_a_search_in_each_of_two_folders_reads_its_own_images(
         npz(tmp_path / name, images, labels)
         os.utime(tmp_path / name / "a.npz", TIME)
         monkeypatch.chdir(tmp_path / name)
-        options = ("dataset=arrays", "dataset.path=a.npz", "dataset.num_classes=2")
-        options += ("dataset.in_channels=1", "dataset.resolution=28", "recipe.epochs=1")
-        options += ("recipe.batch_size=10", "candidates.max_networks=2", "limits.trainings=1")
+        options = ["dataset=arrays", "dataset.path=a.npz", "recipe.epochs=1"]
+        options += ["recipe.batch_size=10", "candidates.max_networks=2", "limits.trainings=1"]
         outcome = cli("search", *options, "executor=inline", "out=run", "timed=false")
         assert outcome.code == 0, outcome.err
     means = [np.load(place / "train-images.npy").mean() for place in own_cache.glob("*-28-1")]

@@ -191,7 +191,10 @@ def test_the_folder_that_was_meant_is_named(
 ) -> None:
     tree(tmp_path, **dict.fromkeys(names, 2))
     (tmp_path / "readme.txt").touch()
-    refused(tmp_path, rf", which holds {inner}; add dataset\.path='.*/{path}'")
+    refused(
+        tmp_path,
+        rf", which holds {inner}; add dataset\.path=.*/{path}(, or move them up into '.*')?$",
+    )
 
 
 def test_classes_that_differ_between_splits_are_named_with_their_numbers(tmp_path: Path) -> None:

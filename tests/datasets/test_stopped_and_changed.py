@@ -17,8 +17,9 @@ import pytest
 
 import scaling_search
 from scaling_search.data import cache as data_cache
-from scaling_search.data import gathering
+from scaling_search.data import gathering, reading
 from scaling_search.data.maps import NOTES, SAVED, Maps
+from scaling_search.data.pictures import Way
 from scaling_search.data.sources import Broken, Row
 from scaling_search.datasets import imagefolder
 from scaling_search.protocols import Dataset
@@ -79,9 +80,9 @@ def test_a_training_of_no_record_takes_whatever_lies_there(own_cache: Path, tmp_
 
 STOPPED = """
 import sys
-from scaling_search.data import gathering
+from scaling_search.data import reading
 from tests.datasets.pictures_of import folder_of
-gathering.SAVE_SECONDS = 0.0
+reading.SAVE_SECONDS = 0.0
 folder_of(sys.argv[1], broken='skip').check()
 """
 """Reads a folder of pictures, and saves after each of them."""
@@ -183,9 +184,9 @@ def test_a_stopped_reading_goes_on_where_it_was(
     read: list[str] = []
     row = imagefolder._row  # noqa: SLF001  # to see which pictures are opened
 
-    def watched(dataset: imagefolder.ImageFolder, path: str) -> Row | Broken:
+    def watched(way: Way, path: str) -> Row | Broken:
         read.append(path)
-        return row(dataset, path)
+        return row(way, path)
 
     monkeypatch.setattr(imagefolder, "_row", watched)
     whole.check()
@@ -210,7 +211,7 @@ def stopped_after(dataset: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> 
     save = Maps.save
     with monkeypatch.context() as patched:
         patched.setattr(Maps, "save", interrupted)
-        patched.setattr(gathering, "SAVE_SECONDS", 0.0)
+        patched.setattr(reading, "SAVE_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             dataset.check()
     (left,) = data_cache.folder().glob(f"*/{SAVED}")

@@ -25,6 +25,7 @@ from scaling_search.data import cache as data_cache
 from scaling_search.executors.ray import Ray, room
 from scaling_search.executors.ray_workers import Actor
 from scaling_search.interruption import EXIT_CODE
+from scaling_search.protocols import Dataset
 from scaling_search.record.results import VOLATILE, curves_table, results_table
 from scaling_search.record.study import Record
 from scaling_search.training.engine import train_trial
@@ -152,12 +153,19 @@ def opened(pipe: str, device: str) -> str:
     return Path(pipe).read_text(encoding="utf-8")
 
 
-def mapping_of_images(trial: Trial, device: str) -> tuple[str, bool]:
-    """Which mapping of this process holds a trial's images, and whether they are the right ones."""
+def mappings_of_images(trial: Trial, device: str) -> list[tuple[str, bool]]:
+    """Which mapping of this process holds a trial's images, and whether they are the right ones.
+
+    At the size that its network sees, and at the data's own, of which crops are taken.
+    """
     del device
-    resolution = trial.candidate.architecture.resolution
-    images = data_cache.mapped(trial.dataset, resolution).train.images
-    expected = trial.dataset.load(resolution, "cpu").train.images
+    network, own = trial.candidate.architecture.resolution, data_cache.native_size(trial.dataset)
+    return [mapping_of_images(trial.dataset, size) for size in (network, own)]
+
+
+def mapping_of_images(dataset: Dataset, size: int) -> tuple[str, bool]:
+    images = data_cache.mapped(dataset, size).train.images
+    expected = dataset.load(size, "cpu").train.images
     for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         first, last = (int(part, 16) for part in line.split()[0].split("-"))
         if first <= images.data_ptr() < last:
@@ -211,9 +219,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
 
 @pytest.mark.slow
 def test_images_lie_once_in_the_memory_of_a_node(own: Ray) -> None:
-    mapping, are_right = own.call(mapping_of_images, tiny_trial()).result(PATIENCE_SECONDS)
-    assert "plasma" in mapping  # Ray's shared memory
-    assert are_right
+    found = own.call(mappings_of_images, tiny_trial()).result(PATIENCE_SECONDS)
+    assert len(found) == 2
+    for mapping, are_right in found:
+        assert "plasma" in mapping  # Ray's shared memory
+        assert are_right
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Batches: which images, in which order, moved how."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,11 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from scaling_search.data import images as data_images
 from scaling_search.protocols import Split, Splits
 from scaling_search.training.batches import (
     DEVICE_SHARE,
+    Draws,
     Loaded,
+    augmented,
     augmented_batches,
+    drawn,
     free_bytes,
     load,
     placed,
@@ -79,11 +84,11 @@ def placements(data: Loaded, seed: int, epoch: int, crop: float) -> list[tuple[i
 
 
 @always_the_same
-@given(seeds, epochs)
+@given(seeds, epochs, st.sampled_from([8, 20, 28, 32]), st.booleans())
 def test_without_augmentation_the_images_come_as_they_are_in_a_new_order(
-    seed: int, epoch: int
+    seed: int, epoch: int, size: int, crops: bool
 ) -> None:
-    data = load(tiny_dataset(), 8, "cpu")
+    data = load(tiny_dataset(), size, "cpu", crops=crops)
     images, _ = batches(data, seed, epoch, batch_size=20, crop=0.0, flip=False)
     order = np.random.default_rng([seed, epoch]).permutation(100)
     expected = data.normalised(data.splits.train.images)[torch.from_numpy(order)]
@@ -119,22 +124,111 @@ def test_half_of_the_images_are_mirrored_and_every_offset_is_as_likely() -> None
             assert abs(sum(place[axis] == offset for place in found) - 160) < 41
 
 
-@always_the_same
-@given(seeds, epochs)
-def test_networks_of_any_resolution_see_the_same_images_moved_by_the_same_fractions(
-    seed: int, epoch: int
-) -> None:
-    small, large = numbered(4), numbered(8)
-    _, order = batches(small, seed, epoch, crop=0.25, flip=True)
-    assert torch.equal(order, batches(large, seed, epoch, crop=0.25, flip=True)[1])
-    pairs = zip(
-        placements(small, seed, epoch, 0.25), placements(large, seed, epoch, 0.25), strict=True
+@dataclass(frozen=True)
+class Spots:
+    """A bright spot on black in the middle of every image, so that crops show as its place."""
+
+    resolution: int
+    num_classes: int = 12
+    in_channels: int = 1
+
+    def check(self) -> None:
+        pass
+
+    def fingerprint(self) -> str:
+        return f"spots of {self.resolution} px"
+
+    def load(self, resolution: int, device: str) -> Splits:
+        places = (torch.arange(self.resolution) + 0.5) / self.resolution
+        bell = torch.exp(-(((places - 0.5) / 0.08) ** 2) / 2)
+        image = (bell[:, None] * bell * 255).round().byte().expand(12, 1, -1, -1).clone()
+        split = Split(image, torch.arange(12))
+        return data_images.prepared(Splits(split, split, split), resolution, device)
+
+
+def spots_seen(
+    native: int, size: int, seed: int, epoch: int, crop: float, *, flip: bool
+) -> dict[int, tuple[float, float]]:
+    """The spot's row and column in each image of an epoch, fractions of the size, by label."""
+    data = load(Spots(native), size, "cpu")
+    images, labels = batches(data, seed, epoch, crop=crop, flip=flip)
+    light = (images * data.std + data.mean).double()[:, 0]
+    places = (torch.arange(size) + 0.5) / size
+    total = light.sum((1, 2))
+    rows, columns = (light.sum(axis) @ places.double() / total for axis in (2, 1))
+    return dict(
+        zip(labels.tolist(), zip(rows.tolist(), columns.tolist(), strict=True), strict=True)
     )
-    for (down, right, mirrored), (large_down, large_right, large_mirrored) in pairs:
-        # A fraction u of three places at 4 px and of five at 8 px: at most a pixel's difference.
-        assert mirrored == large_mirrored
-        assert abs((down + 1.5) / 3 - (large_down + 2.5) / 5) < 1 / 3 / 2 + 1 / 5 / 2
-        assert abs((right + 1.5) / 3 - (large_right + 2.5) / 5) < 1 / 3 / 2 + 1 / 5 / 2
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("crop", [0.05, 0.1])
+def test_networks_of_20_22_and_28_pixels_see_the_same_part_of_the_scene(
+    crop: float, *, flip: bool
+) -> None:
+    for epoch in range(5):
+        at_20, at_22, at_28 = (spots_seen(28, n, 1, epoch, crop, flip=flip) for n in (20, 22, 28))
+        assert list(at_20) == list(at_22) == list(at_28)
+        assert len(set(at_28.values())) > 3
+        for label, place in at_28.items():
+            assert at_20[label] == pytest.approx(place, abs=0.01)
+            assert at_22[label] == pytest.approx(place, abs=0.01)
+
+
+@always_the_same
+@given(
+    seeds,
+    epochs,
+    st.sampled_from([28, 33, 64]),
+    st.lists(st.integers(14, 64), min_size=2, max_size=3, unique=True),
+    st.floats(0.02, 0.2),
+    st.booleans(),
+)
+def test_networks_of_any_resolution_see_the_same_part_of_the_scene(
+    seed: int, epoch: int, native: int, sizes: list[int], crop: float, flip: bool
+) -> None:
+    first, *others = (spots_seen(native, n, seed, epoch, crop, flip=flip) for n in sizes)
+    for other in others:
+        assert list(other) == list(first)
+        for label, place in first.items():
+            assert other[label] == pytest.approx(place, abs=0.01)
+
+
+@pytest.mark.parametrize("size", [14, 20, 28, 40])
+def test_a_crop_is_taken_of_the_native_image_and_resized_as_whole_images_are(size: int) -> None:
+    data = load(tiny_dataset(), size, "cpu")
+    images, _ = batches(data, 3, 1, batch_size=20, crop=0.1, flip=True)
+    draws = drawn(100, 3, 1, padding=3, flip=True)
+    native = np.pad(tiny_dataset().load(28, "cpu").train.images, ((0, 0), (0, 0), (3, 3), (3, 3)))
+    for image, place, mirrored, (row, column) in zip(
+        images, *map(Tensor.tolist, draws), strict=True
+    ):
+        crop = torch.from_numpy(native[place, :, row : row + 28, column : column + 28])
+        expected = data_images.resize(crop[None], size)
+        expected = expected.flip(3) if mirrored else expected
+        assert torch.equal(image, data.normalised(expected)[0])
+
+
+@pytest.mark.parametrize("size", [20, 28])
+def test_a_mirrored_image_is_the_mirror_of_what_is_seen_without(size: int) -> None:
+    data = load(tiny_dataset(), size, "cpu")
+    plain, flipped = (
+        batches(data, 0, 0, batch_size=20, crop=0.05, flip=flip)[0] for flip in (False, True)
+    )
+    same = (flipped == plain).flatten(1).all(1)
+    mirrored = (flipped == plain.flip(3)).flatten(1).all(1)
+    assert bool((same ^ mirrored).all())
+    assert 30 < int(mirrored.sum()) < 70  # of 100: four standard deviations of a half
+
+
+def test_a_batch_is_made_without_a_look_at_values() -> None:
+    # Tensors of the device "meta" have none; what is recorded as a CUDA graph must not ask either.
+    data = load(tiny_dataset(), 20, "meta")
+    draws = Draws(*(values.to("meta") for values in drawn(100, 0, 0, padding=1, flip=True)))
+    places = torch.arange(16, device="meta")
+    images, labels = augmented(data, draws, places, padding=1)
+    assert (images.shape, images.device.type) == ((16, 1, 20, 20), "meta")
+    assert (labels.shape, labels.device.type) == ((16,), "meta")
 
 
 def test_the_order_does_not_depend_on_whether_images_are_moved_or_how_many_make_a_batch() -> None:
@@ -297,3 +391,15 @@ def test_what_a_recorded_step_needs_of_the_host_is_known() -> None:
     assert data.is_resident
     assert not Loaded(data.splits, there, there).is_resident
     assert Loaded(data.splits, there, there).normalised(data.splits.val.images).is_meta
+
+
+def test_the_training_images_that_batches_are_made_of_lie_on_the_device() -> None:
+    for crops, size in ((True, 28), (False, 20)):
+        data = load(tiny_dataset(), 20, "meta", crops=crops)
+        assert data.is_resident
+        assert data.train.images.shape == (100, 1, size, size)
+        assert {s.images.shape[-1] for s in vars(data.splits).values()} == {20}
+        assert all(s.labels.is_meta for s in (data.train, *vars(data.splits).values()))
+        assert data.splits.val.images.is_meta
+        # Images that no step reads take no memory there.
+        assert data.splits.train.images.is_meta is not crops

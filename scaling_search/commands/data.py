@@ -1,0 +1,130 @@
+"""The data in words, a table and a contact sheet, before anything is trained and in the report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from scaling_search.data.description import Description
+from scaling_search.data.gathering import Described, describe
+from scaling_search.data.section import data_section
+from scaling_search.experiment import Experiment
+from scaling_search.files import replace_file
+from scaling_search.protocols import Dataset
+from scaling_search.terminal import say, show
+from scaling_search.training.batches import augmented_batches, load
+
+FILE = "data.json"
+"""What a run's folder keeps of its data."""
+
+SHEET = "contact_sheet"
+"""Its figure."""
+
+
+def outlined(experiment: Experiment) -> Description | None:
+    """The data of a plan, all read where steps are timed on them; None where nothing is known.
+
+    Raises:
+        ValueError: They are not what the options say.
+        RuntimeError: They are missing or damaged.
+    """
+    if experiment.dataset is None:
+        return None
+    if experiment.timed:
+        return described(experiment, experiment.ready_dataset())
+    return experiment.dataset.outline() if isinstance(experiment.dataset, Described) else None
+
+
+def described(experiment: Experiment, dataset: Dataset) -> Description:
+    """The data of a search, all read.
+
+    Raises:
+        ValueError: They are fewer than a batch.
+        RuntimeError: They are missing or damaged.
+    """
+    about = describe(dataset)
+    num_train = sum(about.counts["train"])
+    if num_train < experiment.recipe.batch_size:
+        raise ValueError(
+            f"recipe.batch_size must be at most the {num_train} images of train, got "
+            f"{experiment.recipe.batch_size}: no batch would be full; add "
+            f"recipe.batch_size={max(1, num_train // 4)}"
+        )
+    return about
+
+
+def show_data(experiment: Experiment, about: Description, console: Console) -> None:
+    """Prints the data, and how many of their pixels the base network sees."""
+    show(console, data_section(about))
+    base = experiment.base_network.resolution
+    said = f"The base network sees {base} x {base} px of them"
+    if base < about.resolution:
+        said = f"{said}, so that resolution can grow {about.resolution / base:.2f} times."
+    elif base == about.resolution:
+        said = f"{said}, so that no network can scale resolution and see more."
+    else:
+        said = f"Warning: {said[0].lower()}{said[1:]}, which only blows them up."
+    say(console, [said])
+    console.print()
+
+
+def keep(experiment: Experiment, about: Description) -> None:
+    """Writes the description and the contact sheet into a run's folder, unless they are there.
+
+    Raises:
+        RuntimeError: They cannot be written.
+    """
+    folder = Path(experiment.out)
+    text = json.dumps(about.row(), indent=1)
+    place, sheet = folder / FILE, folder / "figures" / f"{SHEET}.png"
+    if place.is_file() and sheet.is_file() and place.read_text(encoding="utf-8") == text:
+        return
+    replace_file(sheet, _sheet(experiment, about))
+    replace_file(place, text.encode())
+
+
+def kept(folder: Path) -> tuple[Description, bytes] | None:
+    """The description and the contact sheet of a run's folder; None where it has none.
+
+    Raises:
+        RuntimeError: They are damaged.
+    """
+    place = folder / FILE
+    try:
+        about = Description.of_row(json.loads(place.read_text(encoding="utf-8")))
+        return about, (folder / "figures" / f"{SHEET}.png").read_bytes()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RuntimeError(
+            f"{place} must be what the search has written, got {type(error).__name__}; remove it"
+        ) from error
+
+
+def _sheet(experiment: Experiment, about: Description) -> bytes:
+    """The first images of the first training's first batch, as they enter the base network."""
+    # A search that goes on draws nothing.
+    from scaling_search.plots.contact_sheet import COLUMNS, ROWS, contact_sheet  # noqa: PLC0415
+    from scaling_search.plots.drawing import rendered  # noqa: PLC0415
+
+    assert experiment.dataset is not None
+    resolution = experiment.base_network.resolution
+    data = load(experiment.dataset, resolution, "cpu")
+    recipe = experiment.recipe
+    batches = augmented_batches(
+        data,
+        seed=0,
+        epoch=0,
+        batch_size=min(ROWS * COLUMNS, len(data.splits.train.labels)),
+        crop=recipe.crop,
+        flip=recipe.flip,
+    )
+    images, labels = next(iter(batches))
+    pixels = (images * data.std + data.mean).round().clamp(0, 255).permute(0, 2, 3, 1)
+    figure = contact_sheet(
+        pixels.numpy().astype(np.uint8),
+        [about.classes[label] for label in labels.tolist()],
+        title=f"Images of train as they enter the base network, {resolution} x {resolution} px",
+    )
+    return rendered(figure, suffixes=(".png",))[".png"]

@@ -1,0 +1,62 @@
+"""A description of data as a part of the terminal's output and of the report."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from scaling_search.cells import count
+from scaling_search.data.description import Description
+from scaling_search.data.maps import NAMES
+from scaling_search.sections import Section
+
+MOST_CLASSES = 12
+"""Of more, only the largest and the smallest are shown."""
+
+
+def data_section(about: Description) -> Section:
+    """The table of splits and classes, and what was read, mapped, left out and looks wrong."""
+    table = pd.DataFrame(
+        {
+            "label": range(len(about.classes)),
+            "class": about.classes,
+            **{name: about.counts[name] for name in NAMES},
+        }
+    )
+    totals = table[list(NAMES)].sum(axis=1)
+    shown = table
+    if len(table) > MOST_CLASSES:
+        shown = table.iloc[[int(totals.argmax()), int(totals.argmin())]]
+    lines = [
+        [f"{row['label']} {row['class']!r}", *(f"{row[name]:,}" for name in NAMES)]
+        for row in shown.to_dict("records")
+    ]
+    if len(table) > MOST_CLASSES:
+        lines = [[f"{kind} {line[0]}", *line[1:]] for kind, line in zip(KINDS, lines, strict=True)]
+    whole = [f"all {len(table)} classes", *(f"{table[name].sum():,}" for name in NAMES)]
+    return Section(
+        name="data",
+        title="The data",
+        sentences=tuple(_sentences(about)),
+        cells=[["images", *NAMES], *lines, whole],
+        table=table,
+    )
+
+
+KINDS = ("largest:", "smallest:")
+
+
+def _sentences(about: Description) -> Iterator[str]:
+    size = f"{about.resolution} x {about.resolution} px"
+    known = "not read yet" if math.isnan(about.mean) else f"{about.mean:.1f} of 255"
+    yield (
+        f"{int(np.sum(list(about.counts.values()))):,} images, {about.shapes} where they lie, kept "
+        f"as {size} of {count(about.channels, 'channel')}; mean value of train: {known}."
+    )
+    yield " ".join(f"{name}: {about.origins[name]}." for name in NAMES)
+    yield from about.notes
+    if about.left_out:
+        yield f"Left out: {'; '.join(about.left_out)}."
+    for warning in about.warnings:
+        yield f"Warning: {warning}"

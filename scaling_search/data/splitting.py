@@ -1,0 +1,149 @@
+"""Splits and classes of a source before its images are decoded, compared with its options."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scaling_search.data import images
+from scaling_search.data.description import Description, shapes_of
+from scaling_search.data.maps import NAMES
+from scaling_search.data.pictures import Head, Way
+from scaling_search.data.sources import Filled, Listing, Source, refused
+
+NUM_LOOKED_AT = 256
+"""Images whose heads are read before all others: how large they are, whether they are grey."""
+
+
+def check_classes(source: Source, listing: Listing) -> None:
+    """Looks whether there is something to tell apart.
+
+    Raises:
+        ValueError: There are fewer than two classes.
+    """
+    if len(listing.classes) < 2:
+        raise ValueError(
+            f"dataset.path must hold 2 classes or more, got {len(listing.classes)} in "
+            f"{source.path!r}; there is nothing to tell apart"
+        )
+
+
+def agree(source: Filled, listing: Listing) -> None:
+    """Looks whether the classes are those that the options say.
+
+    Raises:
+        ValueError: They are not.
+    """
+    check_classes(source, listing)
+    if len(listing.classes) != source.num_classes:
+        raise refused("num_classes", source, len(listing.classes))
+
+
+def drawn(source: Source, listing: Listing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The split of each image as its place in `NAMES`, and its label."""
+    splits = [np.full(len(of), NAMES.index(name)) for name, of in listing.labels.items()]
+    train = listing.labels["train"]
+    shares = {"test": source.test_share, "val": source.val_share}
+    wanted = [0 if n in listing.labels else round(s * len(train)) for n, s in shares.items()]
+    # Test comes first, so that what is chosen on does not move what is reported on.
+    drawn = images.stratified(torch.from_numpy(train), wanted, seed=source.split_seed)
+    for name, indices in zip(shares, drawn, strict=True):
+        splits[0][indices.numpy()] = NAMES.index(name)
+    labels = np.concatenate(list(listing.labels.values()))
+    counts = np.zeros((len(NAMES), len(listing.classes)), np.int64)
+    np.add.at(counts, (np.concatenate(splits), labels), 1)
+    check_counts(source, listing, counts)
+    return np.concatenate(splits), labels
+
+
+def check_counts(source: Source, listing: Listing, counts: NDArray[np.int64]) -> None:
+    """Looks whether each split has each class; ``counts`` is (splits, classes)."""
+    for name, of_split in zip(NAMES, counts, strict=True):
+        if (lacking := np.flatnonzero(of_split == 0)).size == 0:
+            continue
+        label = int(lacking[0])
+        total = int(counts[:, label].sum())
+        what = f"none of {listing.classes[label]!r}, which has {total} in all"
+        if name in listing.labels or name == "train":
+            raise ValueError(
+                f"the {name} split must have images of each class, got {what} in "
+                f"{source.path!r}; add images, or leave the class out"
+            )
+        raise ValueError(
+            f"dataset.{name}_share must give the {name} split images of each class, got {what}, by "
+            f"{getattr(source, f'{name}_share')}; enlarge it, add images, or leave the class out"
+        )
+
+
+def checked_heads(source: Filled, listing: Listing) -> list[Head]:
+    """Some images' sizes, after a look whether they have the pixels.
+
+    Raises:
+        ValueError: More than half of them are smaller than the resolution.
+    """
+    heads = list(source.heads(listing, NUM_LOOKED_AT))
+    if heads and (median := median_side(heads)) < source.resolution:
+        raise ValueError(
+            f"dataset.resolution must be at most {median}, the shorter side of half of "
+            f"{len(heads)} images in {source.path!r}, got {source.resolution}: more pixels "
+            f"would be blown up; leave it out or add dataset.resolution={median}"
+        )
+    return heads
+
+
+def median_side(heads: Sequence[Head]) -> int:
+    """The shorter side that half of the images have at least."""
+    return sorted(head.shorter for head in heads)[len(heads) // 2]
+
+
+def way_of(source: Filled, span: tuple[int, int] | None) -> Way:
+    """How images become pixels."""
+    return Way(source.in_channels, source.resolution, source.background, source.aspect, span)
+
+
+def described(
+    source: Filled,
+    listing: Listing,
+    heads: Sequence[Head],
+    counts: Mapping[str, tuple[int, ...]],
+    *,
+    mean: float,
+) -> Description:
+    """The description without what only pixels tell."""
+    is_whole = not listing.ready
+    origins = {
+        name: f"given as {listing.ready[name]!r}" if name in listing.ready else "" for name in NAMES
+    }
+    for name in NAMES:
+        if not origins[name]:
+            share = "" if name == "train" else f"{getattr(source, f'{name}_share'):g} of "
+            whole = "all" if is_whole else "train"
+            origins[name] = f"drawn, {share}{whole}" if share else f"what is left of {whole}"
+    return Description(
+        classes=listing.classes,
+        counts=counts,
+        origins=origins,
+        channels=source.in_channels,
+        resolution=source.resolution,
+        shapes=shapes_of((head.height, head.width) for head in heads),
+        mean=mean,
+        notes=listing.notes,
+        left_out=listing.left_out,
+    )
+
+
+def notes_of(source: Filled, span: tuple[int, int] | None, heads: Sequence[Head]) -> Iterator[str]:
+    """Sentences about pixels that were mapped."""
+    if span is not None:
+        yield (
+            f"Values of more than 8 bits are scaled from {span[0]:,} to {span[1]:,}, the range of "
+            "all such images, to 0 to 255."
+        )
+    if odd := sum(head.height != head.width for head in heads):
+        done = "their centres are cropped"
+        if source.aspect == "stretch":
+            done = "they are stretched"
+        yield f"{odd} of {len(heads)} images looked at are not square: {done} (dataset.aspect)."
+    if source.in_channels == 1 and (coloured := sum(head.channels == 3 for head in heads)):
+        yield f"{coloured} of {len(heads)} images looked at are coloured and become grey."
