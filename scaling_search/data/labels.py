@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_search.data.split_names import quoted
+from scaling_search.data.split_names import counted, quoted
 
 NUM_SHOWN = 10
 """Labels that a note shows one by one."""
@@ -155,7 +155,7 @@ def check_classes(
         here = [i for i in range(len(classes)) if counts[i] and not train[i]]
         there = [i for i in range(len(classes)) if train[i] and not counts[i]]
         got = " and ".join(
-            f"{_counted(classes, alone, totals)} in {where!r} alone"
+            f"{_numbered(classes, alone, totals)} in {where!r} alone"
             for alone, totals, where in ((there, train, of_train), (here, counts, name))
             if alone
         )
@@ -172,10 +172,8 @@ def _near(names: Iterable[str]) -> str:
     return "".join(f"{told[0].lower()}{told[1:-1]}: " for told in alike(names))
 
 
-def _counted(classes: Sequence[str], alone: Sequence[int], counts: NDArray[np.int64]) -> str:
-    first = ", ".join(
-        f"{classes[i]!r} ({counts[i]:,} image{'s' if counts[i] != 1 else ''})" for i in alone[:3]
-    )
+def _numbered(classes: Sequence[str], alone: Sequence[int], counts: NDArray[np.int64]) -> str:
+    first = ", ".join(f"{classes[i]!r} ({counted(int(counts[i]), 'image')})" for i in alone[:3])
     return first + (f" and {len(alone) - 3:,} more" if len(alone) > 3 else "")
 
 

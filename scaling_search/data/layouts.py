@@ -10,7 +10,7 @@ from pathlib import Path
 from scaling_search.command_line import as_override
 from scaling_search.data.left_out import UNREAD, LeftOut, ending
 from scaling_search.data.maps import NAMES
-from scaling_search.data.split_names import OPTION, Found, quoted, split_of
+from scaling_search.data.split_names import OPTION, Found, counted, quoted, split_of
 from scaling_search.data.trees import (
     Below,
     Walk,
@@ -203,7 +203,7 @@ def _split_folders(
     choice = found.choice(option)
     for name in choice.unread:
         number = sum(1 for _ in _pictures(top[name]))
-        left.phrases.append(f"folder {name!r} with {number:,} pictures, which is no split's")
+        left.phrases.append(f"folder {name!r} with {counted(number, 'picture')}, no split's")
     by_split = {split: {n: top[n] for n in names} for split, names in choice.by_split.items()}
     return by_split, choice.ready
 
@@ -237,7 +237,7 @@ def _class_folders(root: Path, folders: dict[str, str], left: LeftOut) -> dict[s
 
 def _without_folders(folder: Path, more: str = "") -> RuntimeError:
     number = sum(is_picture(entry.name) for entry in entries(folder))
-    got = f"none but {number:,} pictures" if number else "none"
+    got = f"none but {counted(number, 'picture')}" if number else "none"
     return RuntimeError(
         f"dataset.path must hold a folder for each class, got {got} in {str(folder)!r}; put the "
         f"pictures of each class into a folder of its own{more}"

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 
-from scaling_search.data import pictures
+from scaling_search.data.split_names import counted
 
 NUM_EXAMPLES = 3
 
@@ -15,7 +15,7 @@ UNREAD = frozenset(
     | {".nef", ".arw", ".orf", ".raw", ".psd", ".tga", ".ico", ".icns", ".pcx", ".exr", ".hdr"}
     | {".dcm", ".eps", ".xcf", ".sgi", ".mpo", ".apng"}
 )
-"""Endings of pictures that are not among `pictures.SUFFIXES`."""
+"""Endings of pictures that may not be among `pictures.SUFFIXES`."""
 
 
 def ending(name: str) -> str:
@@ -37,7 +37,7 @@ class LeftOut:
 
     def file(self, name: str) -> None:
         """Counts a file by its ending."""
-        self._count(ending(name), repr(name))
+        self._count(repr(ending(name))[1:-1], repr(name))
 
     def hidden(self, name: str) -> None:
         """Counts a picture or folder whose name begins with a dot."""
@@ -73,14 +73,13 @@ class LeftOut:
 
 
 def _phrase(key: str, count: int) -> str:
-    files = f"{count:,} file{'s' if count != 1 else ''}"
     if key == "link":
-        return f"{count:,} link{'s' if count != 1 else ''}"
+        return counted(count, "link")
     if key == "hidden":
-        return f"{count:,} hidden {'pictures or folders' if count != 1 else 'picture or folder'}"
+        return f"{count:,} hidden {'picture or folder' if count == 1 else 'pictures or folders'}"
     if key.startswith("/"):
-        what = "pictures" if count != 1 else "picture"
-        return f"{count:,} {what} directly in {key[1:]!r}, in no folder of a class"
-    if key in UNREAD and key not in pictures.SUFFIXES:
+        return f"{counted(count, 'picture')} directly in {key[1:]!r}, in no folder of a class"
+    files = counted(count, "file")
+    if key in UNREAD:
         return f"{files} {key}, which Pillow does not read here"
     return f"{files} {key}" if key else f"{files} without an ending"

@@ -6,7 +6,7 @@ import numpy as np
 
 from scaling_search.data.labels import Column, check_classes, understood
 from scaling_search.data.sources import Listing
-from scaling_search.data.split_names import OPTION, Found, quoted
+from scaling_search.data.split_names import OPTION, Found, counted, quoted
 
 
 def listing(
@@ -49,13 +49,13 @@ def listing(
     }
     check_classes(labels.classes, by_split, choice.ready, found.place)
     unread = [
-        f"{name!r} with {num_images(name):,} images, whose name means no split"
-        if name not in found.splits
-        else f"{name!r} with {num_images(name):,} images, beside the whole"
+        f"{name!r} with {counted(num_images(name), 'image')}, "
+        + ("beside the whole" if name in found.splits else "whose name means no split")
         for name in choice.unread
     ]
     without = [
-        f"{name!r}, {count:,} images without labels" for name, count in labels.without.items()
+        f"{name!r}, {counted(count, 'image')} without labels"
+        for name, count in labels.without.items()
     ]
     return Listing(
         labels.classes,

@@ -157,3 +157,8 @@ def quoted(names: Sequence[str] | Mapping[str, str], count: int = 3) -> str:
     """The first few names, for people; a name may hold anything, so it is quoted."""
     first = ", ".join(map(repr, itertools.islice(names, count)))
     return first + (f" and {len(names) - count:,} more" if len(names) > count else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, for people."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

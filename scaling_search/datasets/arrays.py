@@ -19,14 +19,14 @@ from scaling_search.data.left_out import LeftOut
 from scaling_search.data.npy import Stored, names_in, stored
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Listing, Row, Rows
-from scaling_search.data.split_names import OPTION, Found, plain, quoted, split_of
+from scaling_search.data.split_names import OPTION, Found, counted, plain, quoted, split_of
 from scaling_search.data.trees import files_in, state_of
 from scaling_search.protocols import Splits, part
 
 CHANNELS = (1, 3)
 WORDS = {
     "labels": ("labels", "label", "targets", "target", "y"),
-    "images": ("images", "image", "imgs", "x"),
+    "images": ("images", "image", "imgs", "data", "x"),
 }
 """What arrays are called, before or behind the name of a split: ``train_images``, ``x_train``."""
 
@@ -205,7 +205,9 @@ def _opened(dataset: Arrays) -> Opened:
     read = {array.name for pair in pairs.values() for array in pair}
     unread = [name for name in names if name not in read]
     left = LeftOut(
-        [f"{_counted(unread)} ({quoted(unread)}), no images or labels"] if unread else []
+        [f"{counted(len(unread), 'array')} ({quoted(unread)}), no images or labels"]
+        if unread
+        else []
     )
     for path in files_in(place) if place.is_dir() else ():
         if path.suffix != ".npy":
@@ -246,10 +248,6 @@ def _paired(place: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
             )
         pairs[split] = pixels, labels
     return pairs
-
-
-def _counted(names: Sequence[str]) -> str:
-    return f"{len(names):,} array{'s' if len(names) != 1 else ''}"
 
 
 def _role(name: str) -> tuple[str, str] | None:

@@ -39,7 +39,7 @@ def test_the_option_that_an_error_names_decides(cli: Cli, tmp_path: Path) -> Non
     assert "dataset.splits=drawn" in line
     given = words(plan(cli, *folder, "dataset.splits=given"))
     assert "60 images of 3 classes" in given
-    assert "Left out: folder 'class 0' with 20 pictures, which is no split's;" in given
+    assert "Left out: folder 'class 0' with 20 pictures, no split's;" in given
     assert "100 images of 3 classes" in words(plan(cli, *folder, "dataset.splits=drawn"))
 
 

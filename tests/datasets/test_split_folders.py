@@ -74,7 +74,7 @@ def test_a_name_of_a_split_beside_classes_has_two_readings(tmp_path: Path) -> No
     given = listed(tmp_path, "given")
     assert given.classes == ("diesel", "steam")
     assert given.left_out == tuple(
-        f"folder '{name}' with 4 pictures, which is no split's" for name in ("car", "plane")
+        f"folder '{name}' with 4 pictures, no split's" for name in ("car", "plane")
     )
     assert listed(tmp_path, "drawn").classes == ("car", "plane", "train")
 
@@ -172,9 +172,7 @@ def test_a_split_that_wraps_a_folder_of_its_own_name_is_understood(tmp_path: Pat
     tree(tmp_path, seg_pred__seg_pred=5)
     refused(tmp_path, "got 'seg_test', 'seg_train' beside 'seg_pred'")
     assert counts(tmp_path, "given") == {"train": [3, 3], "test": [1, 1]}
-    assert listed(tmp_path, "given").left_out == (
-        "folder 'seg_pred' with 5 pictures, which is no split's",
-    )
+    assert listed(tmp_path, "given").left_out == ("folder 'seg_pred' with 5 pictures, no split's",)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +235,13 @@ def test_many_kinds_of_files_are_told_in_few_words(tmp_path: Path) -> None:
     assert first == "9 files .x0 ('0.x0', '1.x0', '2.x0', ...)"
     assert len(rest) < 10
     assert rest[-1].startswith("24 files of 24 other endings (")
+
+
+def test_names_with_line_breaks_are_told_in_one_line(tmp_path: Path) -> None:
+    tree(tmp_path, **{"cats": 1, "dogs": 1, "train\n__cats": 1, "train\n__dogs": 1, "ex\ntra": 1})
+    (tmp_path / "cats" / "a.b\nc").touch()
+    refused(tmp_path, "got 'train\\\\n' beside 'cats', 'dogs', 'ex\\\\ntra' in")
+    assert "\n" not in "".join(listed(tmp_path, "given").left_out)
 
 
 def test_a_class_of_pictures_that_are_not_read_is_told(tmp_path: Path) -> None:
