@@ -8,7 +8,8 @@ from pathlib import Path
 
 from scaling_search.answer.stopping import told_failures
 from scaling_search.cells import count
-from scaling_search.commands.run_folder import Call, logged, provenance
+from scaling_search.commands.run_folder import Call
+from scaling_search.commands.trainings import logged, provenance
 from scaling_search.experiment import Experiment
 from scaling_search.export.members import COEFFICIENTS, Member, Training
 from scaling_search.hold import Hold
