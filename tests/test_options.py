@@ -143,6 +143,7 @@ def test_a_report_shows_as_many_rows_as_asked(mine: Path) -> None:
     assert not (mine / "figures" / "published_family.png").exists()
 
 
+@pytest.mark.slow
 def test_the_objective_orders_the_table_and_directs_the_study(here: Path) -> None:
     assert ran("search", "objective=val_accuracy", "out=mine", *TINY).code == 0
     assert ran("report", "out=mine").code == 0
@@ -154,6 +155,7 @@ def test_the_objective_orders_the_table_and_directs_the_study(here: Path) -> Non
     assert study.direction.name == "MAXIMIZE"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["hours=1e-9", "gpu_hours=1e-9", "trainings=1"])
 def test_a_limit_ends_a_search_and_says_so(limit: str) -> None:
     ended = ran("search", "out=mine", f"limits.{limit}", *TINY)
@@ -164,6 +166,7 @@ def test_a_limit_ends_a_search_and_says_so(limit: str) -> None:
     assert "all trainings are done" in again.out
 
 
+@pytest.mark.slow
 def test_trainings_that_all_fail_end_in_one_line_with_the_commonest_reason() -> None:
     wild = ("search", "out=mine", *TINY, "recipe.learning_rate=1e30")
     for share, said in (
@@ -200,6 +203,7 @@ def test_near_misses_are_distinct_and_never_the_word_itself(option: str, near: l
     assert option.partition("=")[0].lstrip("+") not in words
 
 
+@pytest.mark.slow
 def test_every_option_that_takes_text_without_quotes_is_one() -> None:
     there = {
         f"{group}.{key}" for group, name in PARTS for key in composed(f"{group}={name}")[group]

@@ -21,6 +21,7 @@ from scaling_search.search import Search
 from scaling_search.terminal import price_sentence, say
 from scaling_search.training.price import price
 from scaling_search.training.trial import Trial, TrialResult
+from scaling_search.training.weights import check_keepable
 
 
 def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bool:
@@ -50,6 +51,7 @@ def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bo
         )
     executor = experiment.executor
     executor.check()
+    check_keepable(experiment.base_network)
     trials = [_trial(experiment, training) for training in missing]
     cost = price(
         trials,
