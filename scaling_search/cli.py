@@ -1,4 +1,4 @@
-"""The command line, and the only file that knows Hydra."""
+"""The command line; only this file and `texts` know Hydra."""
 
 import contextlib
 import difflib
@@ -6,11 +6,9 @@ import hashlib
 import importlib
 import os
 import re
-import shlex
 import sys
 import tempfile
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from scaling_search.command_line import as_override, pasted
 from scaling_search.interruption import EXIT_CODE as INTERRUPTED
 from scaling_search.passwords import HIDDEN, is_hidden, without_password
+from scaling_search.texts import as_text, check_texts, options_of
 
 if TYPE_CHECKING:
     from scaling_search.trust import Trusted
@@ -68,12 +67,6 @@ OWN_OPTIONS = {
 FOR_ONE_COMMAND = ("limits", "price_only", "keep_weights")
 """Of these a run's config.yaml says what its search was given, which was for that alone."""
 
-PATHS = ("out", "audit.table", "dataset.path", "dataset.root")
-TEXTS = (
-    *("name", "storage", *PATHS, "dataset.url", "dataset.config", "dataset.revision"),
-    *("dataset.image", "dataset.label", "cost.device", "executor.address", "executor.device"),
-)
-"""Options whose value is text, which needs no quotes of Hydra's: `_as_text`."""
 
 MOST_BYTES = 255
 """Of a folder's name, on most file systems."""
@@ -164,7 +157,7 @@ def _hydra(command: str, arguments: list[str]) -> None:
         flags = list(arguments)
         for override in parsed.overrides:
             flags.remove(override)
-        parsed.overrides = [_as_text(o, is_multirun=parsed.multirun) for o in parsed.overrides]
+        parsed.overrides = [_read(o, is_multirun=parsed.multirun) for o in parsed.overrides]
         arguments = [*parsed.overrides, *flags]
         trusted = _trusted(packages, parsed)
         sys.argv = [f"{program} {command}" if command else program, *arguments]
@@ -188,51 +181,13 @@ def _hydra(command: str, arguments: list[str]) -> None:
         ) from error
 
 
-def _as_text(override: str, *, is_multirun: bool) -> str:
-    """An option of `TEXTS` with its value quoted where Hydra would not take it for that text.
-
-    Raises:
-        UsageError: It is another option that Hydra cannot read, or spaces would be lost.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    key, equals, value = override.partition("=")
-    if not equals:
-        return override
-    quoted = as_override(key, value)
-    is_text = key.lstrip("+") in TEXTS
-    parser = OverridesParser.create()
-    try:
-        parsed = parser.parse_override(override)
-    except HydraException as error:
-        if is_text:
-            return _understood(quoted, key, value)
-        try:
-            parser.parse_override(quoted)
-        except HydraException:
-            return override  # it is the key, as Hydra will say
-        raise UsageError(
-            f"{key} must be a value that Hydra can read, got {override!r}; if text is meant, "
-            f"write {shlex.quote(quoted)}"
-        ) from error
-    if not is_text or (parsed.is_sweep_override() and is_multirun):
-        return override
-    read = parsed.value()
-    if read is None or (isinstance(read, str) and value == value.strip(" \t")):
-        return override
-    if isinstance(read, str):
-        raise UsageError(
-            f"{key} must not begin or end with a space, got {value!r}; if it does, write "
-            f"{shlex.quote(quoted)}"
-        )
-    return _understood(quoted, key, value)
-
-
-def _understood(quoted: str, key: str, value: str) -> str:
-    text = without_password(value)
-    print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
-    return quoted
+def _read(override: str, *, is_multirun: bool) -> str:
+    """An option as Hydra will take it; says where it would not have by itself."""
+    read = as_text(override, is_multirun=is_multirun)
+    if read != override:
+        key, _, text = without_password(override).partition("=")
+        print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
+    return read
 
 
 def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
@@ -308,7 +263,7 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         config = _from_folder(command, config, overrides)
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     trusted.check(plain)
-    _check_texts(plain)
+    check_texts(plain)
     try:
         plain = _settled(config, plain)
         experiment = hydra.utils.instantiate(OmegaConf.create(plain), _convert_="all")
@@ -335,28 +290,6 @@ def _folder_name(text: str) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     cut = name.encode()[: MOST_BYTES - len(digest) - 1].decode(errors="ignore")
     return f"{cut}-{digest}"
-
-
-def _check_texts(options: Any) -> None:
-    """Looks at what no file's name can hold, or a run's config.yaml not keep.
-
-    Raises:
-        UsageError: A text has it.
-    """
-    for key, value in _keys(options):
-        if not isinstance(value, str):
-            continue
-        bad = {"Cs", "Cc"} if key in TEXTS else {"Cs"}  # half characters, control characters
-        if any(unicodedata.category(sign) in bad for sign in value):
-            raise UsageError(
-                f"{key} must be text of whole, visible characters, got {value!r}; rename what is "
-                "called so"
-            )
-        if key in PATHS and without_password(value) != value:
-            raise UsageError(
-                f"{key} must not look like a password in a URL, which is not kept, got "
-                f"{without_password(value)!r}; rename it"
-            )
 
 
 def _storage_flag(storage: Any, overrides: Sequence[str]) -> tuple[str, ...]:
@@ -457,6 +390,11 @@ def _explained(error: Exception) -> str:
         group, name = match.groups()
         options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
         return f"{group} must be one of {', '.join(options)}, got {name!r}" + _near(name, options)
+    if match := re.match("Error merging override (.*)", str(error)):
+        return (
+            f"an option must be key=value with ${{name}} for another's value alone, got "
+            f"{match.group(1)} ({_one_line(cause or error)})"
+        )
     key = re.search(r"Could not (?:override|append|add) '?([^'\s]+)'?", text)
     key = key or re.search(r"full_key: (\S+)", text)
     if key is not None and ("not in struct" in text or "No match in the defaults" in text):
@@ -470,6 +408,7 @@ def _explained(error: Exception) -> str:
 
 def _refused(text: str, error: Any, options: Any) -> str:
     """A refused option: the first complaint of pydantic, by the key that a user would set."""
+    composed = options
     first = error.errors()[0]
     place = re.search(r"full_key: (\S+)", text)
     path = [*(place.group(1).split(".") if place else []), *(str(p) for p in first["loc"][:1])]
@@ -482,7 +421,7 @@ def _refused(text: str, error: Any, options: Any) -> str:
     if message.startswith("Value error, "):
         return message.removeprefix("Value error, ")
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        return f"{key} is not an option; --help lists those there are"
+        return f"{key} is not an option" + _near(key, _names(composed))
     if first["type"].startswith("missing"):
         return f"{key} must be given, got nothing; --help lists the options and their values"
     rule = message.replace("Input should be", "be").replace("Input should have", "have")
@@ -496,18 +435,13 @@ def _all_options() -> list[str]:
 
     with initialize_config_dir(config_dir=str(_conf()), version_base="1.3"):
         options = OmegaConf.to_container(compose("config"), resolve=False)
+    return _names(options)
+
+
+def _names(options: Any) -> list[str]:
+    """The full keys of these options and the names of all groups."""
     groups = [folder.name for folder in _conf().iterdir() if folder.is_dir()]
-    return [*groups, *(key for key, _ in _keys(options))]
-
-
-def _keys(options: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every option by its full key, groups of options too, with its value."""
-    for key, value in options.items():
-        if key == "_target_":
-            continue
-        yield f"{prefix}{key}", value
-        if isinstance(value, dict):
-            yield from _keys(value, f"{prefix}{key}.")
+    return [*groups, *(key for key, _ in options_of(options))]
 
 
 def _near(name: str, options: Iterable[str]) -> str:

@@ -257,8 +257,8 @@ class Experiment:
         audit: Options of tables of scaled networks.
         export: Options of what is taken away.
         keep_weights: Whether a training leaves its weights in the run's folder.
-        price_only: Whether commands that train only say what it would cost.
-        timed: Whether a plan times a few steps while nothing has been trained.
+        price_only: Whether commands that train only say what it would take.
+        timed: Whether a plan and a search's price time a few steps while nothing has been trained.
     """
 
     name: Annotated[str, Field(min_length=1)]

@@ -15,8 +15,8 @@ from scaling_search.commands.run_folder import (
     begun_follow_up,
     follow_up,
     searched,
-    train_more,
 )
+from scaling_search.commands.trainings import train_more
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.follow_ups.tested import num_seeds_needed

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from scaling_search.commands.run_folder import Call, begun_follow_up, searched, train_more
+from scaling_search.commands.run_folder import Call, begun_follow_up, searched
+from scaling_search.commands.trainings import train_more
 from scaling_search.follow_ups import fairness
 from scaling_search.plots.drawing import save
 from scaling_search.plots.fairness import section_figure

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from scaling_search.answer.stopping import told_failures
 from scaling_search.cells import count
-from scaling_search.commands.run_folder import Call, logged, provenance
+from scaling_search.commands.run_folder import Call
+from scaling_search.commands.trainings import logged, provenance
 from scaling_search.experiment import Experiment
 from scaling_search.export.members import COEFFICIENTS, Member, Training
 from scaling_search.hold import Hold
@@ -20,6 +21,7 @@ from scaling_search.search import Search
 from scaling_search.terminal import price_sentence, say
 from scaling_search.training.price import price
 from scaling_search.training.trial import Trial, TrialResult
+from scaling_search.training.weights import check_keepable
 
 
 def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bool:
@@ -49,6 +51,7 @@ def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bo
         )
     executor = experiment.executor
     executor.check()
+    check_keepable(experiment.base_network)
     trials = [_trial(experiment, training) for training in missing]
     cost = price(
         trials,

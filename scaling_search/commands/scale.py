@@ -8,8 +8,8 @@ from scaling_search.commands.run_folder import (
     Call,
     Searched,
     searched,
-    train_more,
 )
+from scaling_search.commands.trainings import train_more
 from scaling_search.experiment import Experiment
 from scaling_search.planning.candidates import measure
 from scaling_search.planning.ladder import family_shares, members, members_table

@@ -14,11 +14,10 @@ from scaling_search.commands.run_folder import (
     deciding,
     make_folder,
     on_these_data,
-    provenance,
     record_of,
     stored_record,
-    train,
 )
+from scaling_search.commands.trainings import provenance, train
 from scaling_search.files import replace_file
 from scaling_search.hold import Hold
 from scaling_search.planning.budget import Budget

@@ -9,8 +9,8 @@ from scaling_search.commands.run_folder import (
     Searched,
     begun_follow_up,
     searched,
-    train_more,
 )
+from scaling_search.commands.trainings import train_more
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups.transfer import Transferred, sentences_before, stored
 from scaling_search.planning.candidates import Candidate, measure

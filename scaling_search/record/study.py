@@ -76,12 +76,12 @@ def open_storage(storage: str) -> BaseStorage:
         ValueError: It would name another file than it seems to.
         RuntimeError: It cannot be opened.
     """
-    if _is_journal(storage):
-        # Its lock is a link that names the file; a relative name would be taken from elsewhere.
-        return JournalStorage(JournalFileBackend(str(Path(storage).resolve())))
     _check_sqlite(storage)
     literal = storage.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a format
     try:
+        if _is_journal(storage):
+            # Its lock is a link that names the file; a relative name would be taken from elsewhere.
+            return JournalStorage(JournalFileBackend(str(Path(storage).resolve())))
         return RDBStorage(literal, engine_kwargs=_engine_options(storage))
     except Exception as error:
         raise RuntimeError(_unusable(storage, error)) from error

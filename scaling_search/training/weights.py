@@ -4,8 +4,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -37,6 +36,7 @@ class Facts:
         mean: Of the training images at the network's resolution, for each channel, of 0 to 255.
         std: The same; an image is normalised by both before the network sees it.
         images: Number in each split.
+        left_out: More names of weights in the file, or names of parts of them.
     """
 
     network: str
@@ -49,6 +49,7 @@ class Facts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     images: dict[str, int]
+    left_out: list[str] = field(default_factory=list)
 
 
 def file_name(network: str, seed: int) -> str:
@@ -73,7 +74,10 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
     """
     if trial.weights is None:
         return
+    from safetensors.torch import save  # noqa: PLC0415  # as in checkpoints
+
     splits = data.splits
+    tensors, left_out = distinct(network)
     facts = Facts(
         network=trial.candidate.network,
         seed=trial.seed,
@@ -85,33 +89,31 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
         mean=tuple(data.mean.flatten().tolist()),
         std=tuple(data.std.flatten().tolist()),
         images={name: len(split.labels) for name, split in vars(splits).items()},
+        left_out=left_out,
     )
     path = trial.weights / file_name(facts.network, facts.seed)
-    content = packed(network, {"facts": json.dumps(asdict(facts))})
     try:
-        replace_file(path, content)
+        replace_file(path, save(tensors, {"facts": json.dumps(asdict(facts))}))
     except RuntimeError as error:
         log.warning("no weights: %s", error)
 
 
-def packed(network: nn.Module, metadata: Mapping[str, str]) -> bytes:
-    """The weights of a network in the format of safetensors, whatever their layout in memory.
+def distinct(network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """Copies of a network's weights in main memory, and names that are left out.
 
     What has several names, as a module that is used in two places, is there once, as safetensors'
-    ``load_model`` wants it; the metadata say which names are left out for which.
+    ``load_model`` wants it; so is what lies inside another tensor.
     """
-    from safetensors.torch import save  # noqa: PLC0415  # as in checkpoints
-
     state = network.state_dict()
     whole: dict[int, str] = {}  # by where it lies
     for name, tensor in sorted(state.items()):
         storage = tensor.untyped_storage()
         if tensor.numel() and tensor.numel() * tensor.element_size() == storage.nbytes():
             whole.setdefault(storage.data_ptr(), name)
-    kept = {name: whole.get(t.untyped_storage().data_ptr(), name) for name, t in state.items()}
-    tensors = {name: _copied(t) for name, t in state.items() if kept[name] == name}
-    left_out = {name: other for name, other in kept.items() if name != other}
-    return save(tensors, left_out | dict(metadata))
+    left_out = [
+        name for name, t in state.items() if whole.get(t.untyped_storage().data_ptr(), name) != name
+    ]
+    return {n: _copied(t) for n, t in state.items() if n not in left_out}, left_out
 
 
 def _copied(tensor: Tensor) -> Tensor:
@@ -119,19 +121,23 @@ def _copied(tensor: Tensor) -> Tensor:
 
 
 def check_keepable(architecture: Architecture) -> None:
-    """Looks whether the weights of a network can be kept.
+    """Looks whether the weights of a network can be kept and loaded.
 
     Raises:
         ValueError: They cannot, for instance since they are sparse.
     """
+    from safetensors.torch import load, save  # noqa: PLC0415  # as in checkpoints
+
     with torch.random.fork_rng(devices=[]):
         network = architecture.build()
     try:
-        packed(network, {})
+        tensors, left_out = distinct(network)
+        missing, _ = network.load_state_dict(load(save(tensors)), strict=False)
+        assert set(missing) <= set(left_out)
     except Exception as error:
+        why = next(iter(str(error).split("\n\t")[-1:]), "") or type(error).__name__
         raise ValueError(
-            "keep_weights must be false for this network, got true "
-            f"({type(error).__name__}: {' '.join(str(error).split())})"
+            f"keep_weights must be false for this network, got true ({' '.join(why.split())})"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """The winner's new trainings, on real trainings of a fraction of a second each."""
 
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -203,6 +204,14 @@ def test_a_lost_training_is_left_out_with_its_pair(experiment: Experiment) -> No
     assert f"Network {found} cannot be compared with the base network: 1 of 2 seeds" in out
     assert "1 of 6 trainings failed" in out or "1 of 4 trainings failed" in out
     assert "base" not in set(said(experiment)["against"])
+
+
+def test_some_failures_are_said_with_the_commonest_reason(experiment: Experiment) -> None:
+    out = printed(confirm.run, replace(experiment, executor=Executing(lost=((1, 0),))))
+    assert re.search(
+        r"\n1 of \d trainings failed, most often \(1\): worker lost: .*tracebacks\n", out
+    )
+    assert "1 of 2 seeds ended in both" in out
 
 
 def test_a_look_of_failures_alone_ends_in_words(experiment: Experiment) -> None:

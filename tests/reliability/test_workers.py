@@ -136,7 +136,14 @@ def test_losses_that_are_no_numbers_stop_a_search_with_their_reason(folder: Path
     assert {row["state"] for row in rows} == {"FAIL"}
     assert {row["attempts"] for row in rows} == {1}  # they would diverge again
     assert all(str(row["reason"]).startswith("FloatingPointError: ") for row in rows)
-    done(folder, *hot, "limits.failed_share=1")
+    regardless = started(folder, *hot, "limits.failed_share=1")
+    try:
+        assert regardless.ended() == 2, (regardless.out, regardless.err)
+    finally:
+        regardless.end()
+    said = f"{NUM_TRAININGS} of {NUM_TRAININGS} trainings failed, most often ({NUM_TRAININGS}): "
+    assert regardless.err.startswith(f"scaling-search: {said}FloatingPointError: ")
+    assert regardless.err.count("\n") == 1
     assert len(rows_of(study)) == NUM_TRAININGS
 
 

@@ -1,0 +1,46 @@
+"""Command lines that run in this process."""
+
+import contextlib
+import io
+import sys
+from dataclasses import dataclass
+from unittest import mock
+
+from scaling_search.cli import main
+
+TINY = (
+    "dataset.num_train=100",
+    "dataset.num_val=50",
+    "recipe.epochs=1",
+    "recipe.batch_size=20",
+    "candidates.max_networks=2",
+    "executor=inline",
+    "timed=false",
+)
+"""A whole search on a hundred real images."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+def ran(*arguments: str) -> Outcome:
+    """What came of a command, relative paths being taken from where this process is."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        mock.patch.object(sys, "argv", ["scaling-search", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    assert isinstance(code, int)
+    return Outcome(code, out.getvalue(), err.getvalue())

@@ -1,0 +1,263 @@
+"""Characters that mean something to a shell, Hydra, a URL or a database, in every path and name."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from scaling_search.commands.run_folder import Call
+from scaling_search.record.study import Record
+from tests.commands import TINY, ran
+from tests.tiny import tiny_experiment
+
+BIN = str(Path(sys.executable).parent)
+ODD = (
+    *("lr 0.1?", "a#b", "100%", "%41", "a;b", "a=b", "x,y", "[old] run", "my run (1)", "{name}"),
+    *("it's", 'say "so"', "back\\slash", "end\\", "$HOME", "`date`", "-dash", "~tilde", "été 漢字"),
+    *("2026", "1_000", "true", "a&b|c<d>", "*", "a@b:c", "\N{NO-BREAK SPACE}nbsp", ":smile:"),
+)
+ONE = (*TINY, "limits.trainings=1")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def next_command(out: str) -> str:
+    """The command that is printed to go on with."""
+    (command,) = re.findall(r"next: (scaling-search .*)", out)
+    return str(command)
+
+
+def in_bash(command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ODD)
+def test_a_run_lies_in_the_folder_that_was_named_whatever_its_characters(
+    here: Path, name: str
+) -> None:
+    searched = ran("search", f"out={name}", *ONE)
+    assert searched.code == 0, searched.err
+    assert {path.name for path in here.iterdir()} == {name}
+    assert (here / name / "study.db").is_file()
+    again = ran("search", f"out={name}", *ONE)
+    assert "seed 0" not in again.out  # what is there is found
+    words = shlex.split(next_command(searched.out))
+    assert words[0] == "scaling-search"
+    reported = ran(*words[1:])
+    assert (reported.code, reported.err) == (0, "")
+    assert (here / name / "report.html").is_file()
+    assert {path.name for path in here.iterdir()} == {name}
+
+
+def test_folders_that_differ_behind_a_question_mark_alone_are_two(here: Path) -> None:
+    assert ran("search", "out=lr 0.1?", *ONE).code == 0
+    other = ran("search", "out=lr 0.1?b", "recipe.learning_rate=0.05", *ONE)
+    assert other.code == 0, other.err
+    assert ran("report", "out=lr 0.1?").code == 0
+    assert {path.name for path in here.iterdir()} == {"lr 0.1?", "lr 0.1?b"}
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("out=a\nb", "out must be text of whole, visible characters, got 'a\\nb'"),
+        ("name=a\x7f", "name must be text of whole, visible characters"),
+        ("out=a\udcff", "out must be text of whole, visible characters"),
+        ("out= a", "if it does, write 'out=\" a\"'"),
+        ("out=a ", "if it does, write 'out=\"a \"'"),
+        ("out=a${b", 'with ${name} for another\'s value alone, got out="a${b"'),
+        ("out='a\\${b}'", "out must be plain text once composed, got 'a${b}'"),
+        ("out=x?password=y", "out must not look like a password in a URL"),
+        ("name=mine-confirm", "name must not end in -confirm"),
+        ("storage=sqlite:///a?b.db", "a file of that name is sqlite:///a%3Fb.db"),
+        ("storage=sqlite:///a?", "a file of that name is sqlite:///a%3F"),
+        ("storage=no/folder/here.log", "storage must be readable and writable"),
+        ("storage=rec.db", "storage must be readable and writable"),
+        (f"out={'x' * 300}", "name too long"),
+        ("recipe.epochs=(1", "if text is meant, write 'recipe.epochs=\"(1\"'"),
+        ("sampler=(grid", "sampler must be a value that Hydra can read"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    here: Path, option: str, said: str
+) -> None:
+    outcome = ran("search", option, *ONE)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert said.lower() in outcome.err.splitlines()[-1].lower()
+    assert not list(here.iterdir())
+
+
+@pytest.mark.slow
+def test_the_quoting_that_a_refusal_shows_works_when_it_is_pasted(here: Path) -> None:
+    refused = ran("search", "out=a ", *ONE).err
+    (quoted,) = re.findall(r"write (.*)", refused)
+    done = in_bash(f"scaling-search search {shlex.join(ONE)} {quoted}", here)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in here.iterdir()} == {"a "}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["my photos (1)", "a=b", "x,y", "100%#?", "~/pictures [new]"])
+def test_data_lie_where_they_are_said_to(
+    here: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    folder = here / name.removeprefix("~/")
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 255, (120, 28, 28), dtype=np.uint8)
+    np.savez(folder / "data.npz", images=images, labels=np.arange(120) % 3)
+    data = ("dataset=arrays", f"dataset.path={name}/data.npz", "dataset.num_classes=3")
+    more = (*ONE[2:], "dataset.resolution=28", "out=run")
+    outcome = ran("search", *data, "dataset.in_channels=1", *more)
+    assert outcome.code == 0, outcome.err
+    assert f"dataset.path is taken as the text '{name}/data.npz'" in outcome.err
+
+
+def test_other_options_that_are_paths_take_any_characters(here: Path) -> None:
+    (here / "mine (1).csv").write_text(
+        "name,depth,width,resolution\na,1,1,224\nb,1.2,1.1,240\n", encoding="utf-8"
+    )
+    audited = ran("audit", "audit.table=mine (1).csv", "base_network=resnet")
+    assert audited.code == 0, audited.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "storage", ["a b#.log", "x?%.log", "sqlite:///a%3Fb{c}.db", "sqlite:///a#b (1).db?timeout=2"]
+)
+def test_a_record_lies_where_storage_says(here: Path, storage: str) -> None:
+    outcome = ran("search", "out=run", f"storage={storage}", *ONE)
+    assert outcome.code == 0, outcome.err
+    name = storage.removeprefix("sqlite:///").removesuffix("?timeout=2").replace("%3F", "?")
+    assert {path.name for path in here.iterdir()} == {"run", name}
+    assert ran("report", "out=run").code == 0
+
+
+@pytest.mark.slow
+def test_two_experiments_in_one_storage_are_not_taken_for_each_others_follow_ups() -> None:
+    shared = ("storage=shared.log", *ONE)
+    assert ran("search", "name=a-b", "out=other", *shared, "num_seeds=3").code == 0
+    assert ran("search", "name=a", "out=mine", *shared).code == 0
+    priced = ran("confirm", "out=mine", "confirm.num_seeds=2", "price_only=true")
+    assert priced.code == 2  # only the base network was trained
+    assert ran("search", "name=a", "out=mine", *shared[:-1]).code == 0
+    priced = ran("confirm", "out=mine", "confirm.num_seeds=2", "price_only=true")
+    assert "Seeds 1 to 2: " in priced.out  # and not beyond those of a-b
+    # As a version that did not look at names could have recorded it.
+    Record("shared.log", "a-confirm", "val_loss").claim({"name": "a-confirm"})
+    assert ran("report", "out=mine").code == 0
+    confirmed = ran("confirm", "out=mine", "confirm.num_seeds=2")
+    assert confirmed.code == 2
+    assert "storage must have no search of the name 'a-confirm'" in confirmed.err
+
+
+@pytest.mark.slow
+def test_a_sweep_keeps_its_folders_below_out_whatever_its_values(here: Path) -> None:
+    swept = ("search", "--multirun", "recipe.crop=0.0,0.1", *ONE)
+    climbing = (*swept, "dataset.num_classes=10", "audit.table=../../../x")
+    assert ran(*climbing).code == 0
+    assert ran(*swept, f"audit.table={'long/' * 60}").code == 0
+    folders = [path for path in (here / "runs" / "default").iterdir() if path.is_dir()]
+    assert len(folders) == 4
+    assert all((folder / "study.db").is_file() for folder in folders)
+    assert {path.name for path in here.iterdir()} == {"runs"}
+
+
+@pytest.mark.slow
+def test_a_number_of_values_is_a_sweep_only_with_multirun(here: Path) -> None:
+    assert ran("search", "--multirun", "out=a,b", *ONE).code == 0
+    assert ran("search", "out=a,b", *ONE).code == 0
+    assert {path.name for path in here.iterdir()} == {"a", "b", "a,b"}
+
+
+OWN = """
+from torch import nn
+
+
+class Twice(nn.Module):
+    def __init__(self, channels, depth, num_classes, in_channels):
+        super().__init__()
+        self.stem = nn.Conv2d(in_channels, channels, 3, 2, 1)
+        self.block = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1), nn.BatchNorm2d(channels))
+        self.same = self.block
+        self.rest = nn.ModuleList(nn.Conv2d(channels, channels, 3, 1, 1) for _ in range(depth))
+        self.rest[-1].weight = self.block[0].weight
+        self.head = nn.Linear(channels, num_classes)
+
+    def forward(self, images):
+        x = self.same(self.block(self.stem(images)))
+        for layer in self.rest:
+            x = layer(x).relu()
+        return self.head(x.mean((2, 3)))
+
+
+def build(depth, width, resolution, num_classes, in_channels):
+    return Twice(round(8 * width), round(3 * depth), num_classes, in_channels)
+"""
+
+
+@pytest.mark.slow
+def test_the_next_command_is_pasted_and_brings_what_a_network_of_ones_own_needs(
+    here: Path,
+) -> None:
+    """A module under two names and a tied weight, kept and taken away, in an odd folder."""
+    folder = here / "it's my (1) $folder"
+    shutil.copytree(here, folder / "conf")
+    (folder / "twice_used").mkdir()
+    (folder / "twice_used" / "__init__.py").write_text(OWN, encoding="utf-8")
+    own = ("base_network=custom", "base_network.network._target_=twice_used.build")
+    flags = ("allow=twice_used", "--config-dir", "conf")
+    line = shlex.join(["search", *TINY, *own, *flags, "keep_weights=true", "out=r [1], a=b"])
+    searched = in_bash(f"scaling-search {line}", folder)
+    assert searched.returncode == 0, searched.stderr
+    assert "Traceback" not in searched.stderr
+    reported = in_bash(next_command(searched.stdout), folder)
+    assert (reported.returncode, reported.stderr) == (0, "")
+    assert len(list((folder / "r [1], a=b" / "weights").iterdir())) == 3
+    exported = in_bash(next_command(searched.stdout).replace(" report ", " export ", 1), folder)
+    assert exported.returncode == 0, exported.stderr
+    loads = "import family; print(sum(p.numel() for p in family.load('base').parameters()))"
+    done = subprocess.run(
+        [sys.executable, "-c", loads],
+        cwd=folder / "r [1], a=b" / "export",
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_next_command_says_of_a_password_that_it_is_wanted_again() -> None:
+    experiment = tiny_experiment(Path("runs/mine"))
+    hidden = Call(experiment, {}, "", Console(), ("allow=mine", "storage=***"))
+    assert hidden.next("report") == (
+        "scaling-search report out=runs/mine allow=mine, with storage= and its password again"
+    )
+    typed = Call(experiment, {}, "", Console(), ("storage=${oc.env:DATABASE_URL}",))
+    assert typed.next("report") == (
+        "scaling-search report out=runs/mine 'storage=${oc.env:DATABASE_URL}'"
+    )
