@@ -10,6 +10,7 @@ from typing import Annotated
 import torch
 from pydantic import Field, validate_call
 from torch import Tensor, nn
+from torch.nn import functional
 
 from scaling_search.base_networks.options import Count
 from scaling_search.base_networks.own_function import KEY, Function, random_state_kept, told
@@ -19,9 +20,15 @@ from scaling_search.base_networks.rounding import (
     multiples,
     round_resolution,
 )
-from scaling_search.base_networks.traced import traced_layers
+from scaling_search.base_networks.traced import layers_of, traced_logits
+from scaling_search.operators.products import UncountedError
+from scaling_search.operators.trace import Trace
+from scaling_search.operators.witness import confirm
 from scaling_search.protocols import CHECKED, Layer
 from scaling_search.scaling import DIMENSIONS, Multipliers
+
+SMALLEST_BATCH = 2
+"""Images; no recipe has fewer in a step."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +88,24 @@ class Custom:
         )
 
     def layers(self) -> tuple[Layer, ...]:
-        """Every module that itself convolves or multiplies matrices, in the order of their calls.
+        """Every module that itself multiplies, in the order of their first products.
 
         Raises:
             ValueError: The function makes no network that can be counted.
         """
-        return _layers(self)
+        return _traced(self)[0]
+
+    def check(self) -> None:
+        """Looks whether torch's own counter sees the same, and whether a training step runs.
+
+        Raises:
+            RuntimeError: The counts differ.
+            ValueError: The step fails.
+        """
+        with random_state_kept(seed=2):
+            network = self.build()
+            confirm(network.eval(), self._images(1), _traced(self)[1])
+            self._step(network.train())
 
     def steps(self, dimension: str, low: float, high: float) -> list[float]:
         """The smallest multiplier, to six decimals, of each distinct result within [low, high].
@@ -114,6 +133,30 @@ class Custom:
     def call(self) -> tuple[str, dict[str, object]]:
         """The function by its name, and what makes this network of it."""
         return self.function.name, self._given() | self.function.keywords
+
+    def _images(self, number: int) -> Tensor:
+        return torch.zeros(number, self.in_channels, self.resolution, self.resolution)
+
+    def _step(self, network: nn.Module) -> None:
+        """A forward and a backward pass of the smallest batch that a recipe can have."""
+        images = torch.rand_like(self._images(SMALLEST_BATCH))
+        wanted, labels = (len(images), self.num_classes), torch.zeros(len(images)).long()
+        try:
+            logits = network(images)
+            if is_right := _is_of(logits, wanted):
+                functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        except Exception as error:
+            raise ValueError(
+                f"{KEY} must make a network that can be trained, got "
+                f"{told(error, self.function.name)} in a step of {len(images)} images of "
+                f"{_described(self)}"
+            ) from error
+        if not is_right:
+            raise ValueError(
+                f"{KEY} must make a network that gives logits {wanted} for {len(images)} images "
+                f"while it is trained, got {_shown(logits)} of {_described(self)}; return the "
+                "logits alone, as while evaluating"
+            )
 
     def _given(self) -> dict[str, object]:
         return {
@@ -225,7 +268,7 @@ def _shapes_of(network: Custom, built: nn.Module) -> Shapes:
 
 
 @lru_cache(maxsize=5_000)
-def _layers(network: Custom) -> tuple[Layer, ...]:
+def _traced(network: Custom) -> tuple[tuple[Layer, ...], Trace]:
     name = network.function.name
     # Another seed than above: what is drawn must not be what is built.
     with random_state_kept(seed=1):
@@ -239,28 +282,36 @@ def _layers(network: Custom) -> tuple[Layer, ...]:
                 f"{KEY} must make the same network of the same arguments, got other shapes from "
                 f"{name} the second time; draw no sizes"
             )
-        size = network.resolution
-        image = torch.zeros(1, network.in_channels, size, size)
+        image = network._images(1)  # noqa: SLF001 - its own
         try:
-            layers, logits = traced_layers(built, image)
+            trace, logits = traced_logits(built, image)
+        except UncountedError:
+            raise
         except Exception as error:
             raise ValueError(
                 f"{KEY} must make a network that takes images {tuple(image.shape)} and can be "
                 f"traced, got {told(error, name)} of {_described(network)}"
             ) from error
     wanted = (1, network.num_classes)
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if not _is_of(logits, wanted):
         raise ValueError(
-            f"{KEY} must make a network that gives logits {wanted} for an image, got {got} of "
-            f"{name}; it is called with num_classes={network.num_classes}"
+            f"{KEY} must make a network that gives logits {wanted} for an image, got "
+            f"{_shown(logits)} of {name}; it is called with num_classes={network.num_classes}"
         )
-    if not layers:
+    if not trace.operations:
         raise ValueError(
             f"{KEY} must make a network with convolutions or linear layers, got none of {name}; "
             "nothing else costs"
         )
-    return tuple(layers)
+    return tuple(layers_of(built, trace)), trace
+
+
+def _is_of(logits: object, shape: tuple[int, int]) -> bool:
+    return isinstance(logits, Tensor) and tuple(logits.shape) == shape
+
+
+def _shown(logits: object) -> str:
+    return str(tuple(logits.shape)) if isinstance(logits, Tensor) else type(logits).__name__
 
 
 @lru_cache(maxsize=100)
