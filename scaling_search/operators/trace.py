@@ -22,15 +22,11 @@ from scaling_search.operators.products import (
 )
 from scaling_search.operators.without_products import (
     READS_NO_VALUE,
+    VIEWS,
     WITHOUT_GRADIENT,
     is_without_products,
 )
 from scaling_search.threads import threads
-
-REMEDY = (
-    "give its count by torch.utils.flop_counter.register_flop_formula in your package, as "
-    "docs/extending.md shows, or compute it by operators that are counted"
-)
 
 
 class Operation(NamedTuple):
@@ -128,27 +124,24 @@ def _operations(graph: Any, weights: dict[Value, tuple[str, Tensor]]) -> Iterato
         inputs, outputs = list(node.inputs()), list(node.outputs())
         if is_without_products(kind):
             _check_is_no_product(node)
-            is_learned = kind not in WITHOUT_GRADIENT and any(v.unique() in learned for v in inputs)
         elif count := COUNTED.get(kind) or given_count(kind):
-            one = _operation(node, list(count(inputs, outputs)), learned)
-            is_learned = one.backward > 0
-            yield one
+            yield _operation(node, list(count(inputs, outputs)), learned)
         else:
-            raise UncountedError(
-                "base_network must compute by operators whose multiply-adds are known, got "
-                f"{_named(node)} in {place(_module(node))}; {REMEDY}"
-            )
-        if is_learned:
+            raise _uncounted(node)
+        if kind not in WITHOUT_GRADIENT and any(value.unique() in learned for value in inputs):
             learned.update(value.unique() for value in outputs)
+            if kind.endswith("_"):
+                learned.update(value.unique() for value in _written(inputs[0]))
 
 
 def _operation(node: Any, products: list[Product], learned: set[int]) -> Operation:
-    for value in (value for one in products for value in (*one.left, *one.right)):
-        if str(value.type().scalarType()).startswith("Complex"):
-            raise UncountedError(
-                f"base_network must multiply real numbers, got complex ones of {_named(node)} in "
-                f"{place(_module(node))}; {REMEDY}"
-            )
+    operands = (value for one in products for value in (*one.left, *one.right))
+    is_complex = any(str(value.type().scalarType()).startswith("Complex") for value in operands)
+    if is_complex and node.kind() in COUNTED:
+        raise UncountedError(
+            f"base_network must multiply real numbers, got complex ones of {node.kind()} in "
+            f"{place(_module(node))}; multiply real and imaginary parts"
+        )
     backward = sum(
         one.flops * any(value.unique() in learned for value in operand)
         for one in products
@@ -173,7 +166,7 @@ def _check_is_no_product(node: Any) -> None:
         return
     if prod(shape(out)) > max(prod(shape(value)) for value in node.inputs() if is_tensor(value)):
         raise UncountedError(
-            "base_network must multiply matrices by an operator that is counted, got a sum of "
+            "base_network must multiply matrices by operators that are counted, got a sum over "
             f"aten::mul in {place(_module(node))}; write both as torch.matmul or torch.einsum"
         )
 
@@ -198,14 +191,29 @@ def _check_used(weights: dict[Value, tuple[str, Tensor]]) -> None:
             )
 
 
-def _named(node: Any) -> str:
-    """An operator for people."""
+def _written(value: Value) -> Iterator[Value]:
+    """What else changes when a value is changed in place: all that it is a view of."""
+    yield value
+    while value.node().kind() in VIEWS:
+        value = next(iter(value.node().inputs()))
+        yield value
+
+
+def _uncounted(node: Any) -> UncountedError:
+    """An error by the name of an operator, and how its count is given."""
     kind: str = node.kind()
+    name, operator = kind, f"torch.ops.{kind.replace('::', '.')}"
+    if kind.startswith("prim::"):
+        operator = "a torch.library.custom_op made of it"
     if kind == "prim::PythonOp":
-        return f"{node.pyname()}, a torch.autograd.Function,"
-    if kind == "prim::CallFunction":
-        return f"{next(iter(node.inputs())).node().s('name')}, a function of torch.jit.script,"
-    return kind
+        name = f"{node.pyname()} (a torch.autograd.Function)"
+    elif kind == "prim::CallFunction":
+        name = f"{next(iter(node.inputs())).node().s('name')} (a function of torch.jit.script)"
+    return UncountedError(
+        f"base_network must use operators whose multiply-adds are known, got {name} in "
+        f"{place(_module(node))}; give the count of {operator} by "
+        "torch.utils.flop_counter.register_flop_formula in your package, see docs/extending.md"
+    )
 
 
 def _module(node: Any) -> str:

@@ -140,6 +140,14 @@ WITHOUT_GRADIENT = READS_NO_VALUE.union(_STOPPING.split())
 """Operators behind which no gradient goes back."""
 
 
+_VIEWING = """
+    aten::narrow aten::permute aten::select aten::slice aten::squeeze aten::transpose
+    aten::unsqueeze aten::view
+"""
+VIEWS = frozenset(_VIEWING.split())
+"""Operators whose result shares the memory of their first tensor."""
+
+
 def is_without_products(kind: str) -> bool:
     """Whether an operator, by its name in a trace as ``aten::add_``, is known to have none."""
     namespace, _, name = kind.partition("::")

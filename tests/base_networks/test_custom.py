@@ -2,10 +2,14 @@
 
 import itertools
 import math
+import os
 import pickle
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +29,9 @@ from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.base_networks import own
 from tests.base_networks.families import num_flops, num_params, only
 from tests.proxies import buildable
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 
 BLOCKS, CHANNELS = (2, 3, 4), (6, 10, 16)
 """Of `own.build`."""
@@ -308,6 +315,111 @@ def test_a_function_that_makes_no_such_network_is_refused(
     assert "\n" not in str(refused.value)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == random.getstate()
+
+
+def distances(**_: object) -> nn.Module:
+    return nn.Sequential(simple(8, 10), Distances())
+
+
+class Distances(nn.Module):
+    def forward(self, logits: Tensor) -> Tensor:
+        return torch.cdist(logits, torch.eye(10))
+
+
+def test_an_operator_that_is_not_counted_is_refused_by_its_name_and_place() -> None:
+    rule = r"^base_network must use operators .* got aten::cdist in module '1'; give the count of "
+    with pytest.raises(ValueError, match=rule):
+        made_by(distances).layers()
+
+
+# What fails while it is trained, before anything is.
+
+
+class Auxiliary(nn.Module):
+    """Gives a second tensor of logits while it is trained."""
+
+    def __init__(self, depth: float, width: float, num_classes: int) -> None:
+        super().__init__()
+        channels, layers = 4 * round(2 * width), round(3 * depth)
+        blocks = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(layers)]
+        self.trunk = nn.Sequential(nn.Conv2d(1, channels, 3, 2), *blocks)
+        self.head = nn.Linear(channels, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        logits: Tensor = self.head(self.trunk(images).mean((2, 3)))
+        return (logits, logits) if self.training else logits
+
+
+def auxiliary(*, depth: float, width: float, num_classes: int, **_: object) -> nn.Module:
+    return Auxiliary(depth, width, num_classes)
+
+
+class WhileTraining(nn.Module):
+    """Does something to features while it is trained."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.change(features) if self.training else features
+
+
+def changing(change: Callable[[Tensor], Tensor]) -> Callable[..., nn.Module]:
+    """What makes a network whose logits are changed while it is trained."""
+
+    def build(**_: object) -> nn.Module:
+        return nn.Sequential(simple(8, 10), WhileTraining(change))
+
+    return build
+
+
+flattened = changing(torch.Tensor.flatten)
+overwritten = changing(lambda logits: logits.sigmoid().relu_().sigmoid() * logits.exp_())
+lucky = changing(lambda logits: logits * random.random())
+stopped = changing(lambda logits: logits.detach())
+for name in ("flattened", "overwritten", "lucky", "stopped"):
+    globals()[name].__qualname__ = name
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (auxiliary, "gives logits (2, 10) for 2 images while it is trained, got tuple of tests"),
+        (flattened, "gives logits (2, 10) for 2 images while it is trained, got (20,) of tests"),
+        (overwritten, "can be trained, got RuntimeError (one of the variables needed for grad"),
+        (stopped, "can be trained, got RuntimeError (element 0 of tensors does not require grad"),
+        (lucky, "torch's generator alone, got draws from Python's"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_refused_before(
+    function: Callable[..., object], said: str
+) -> None:
+    base = made_by(function)
+    assert base.layers()
+    before = torch.get_rng_state(), random.getstate()
+    with pytest.raises(ValueError, match=r"^base_network\.network must ") as refused:
+        base.check()
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()
+
+
+@pytest.mark.parametrize("command", ["plan", "search"])
+def test_a_command_refuses_it_and_writes_nothing(command: str, tmp_path: Path) -> None:
+    function = "base_network.network._target_=tests.base_networks.test_custom.auxiliary"
+    done = subprocess.run(
+        [PROGRAM, command, "allow=tests", "base_network=custom", function, "timed=false"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "while it is trained, got tuple of tests.base_networks.test_custom.auxiliary at" in (
+        done.stderr
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def no_depth(*, width: float, **_: object) -> nn.Module:
