@@ -47,7 +47,8 @@ class Memory:
 
         Raises:
             RuntimeError: The device cannot hold it, or the closed form of the network's flops is
-                not what fvcore counts.
+                not what is counted.
+            ValueError: An operator cannot be counted.
         """
         device = devices(self.device, "cost.device")[0]
         Flops().measure(architecture)
