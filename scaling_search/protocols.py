@@ -125,7 +125,7 @@ class Architecture(Protocol):
         """The architecture that has these multipliers after rounding."""
 
     def layers(self) -> tuple[Layer, ...]:
-        """Every convolution and linear layer, repeated ones as often as they stand."""
+        """Every layer that multiplies, repeated ones as often as they stand."""
 
     def steps(self, dimension: str, low: float, high: float) -> list[float]:
         """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""

@@ -63,7 +63,7 @@ class Custom:
 
     @property
     def num_layers(self) -> tuple[int, ...]:
-        """How many weights it has, of convolutions and linear layers."""
+        """How many weights it has, tensors of two axes or more."""
         return (_shapes(self).num_weights,)
 
     @property

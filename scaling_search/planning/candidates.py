@@ -40,7 +40,7 @@ class Candidate:
         flops_ratio: Multiply-adds over the base network's.
         flops: Multiply-adds for one image, forward.
         params: Trainable parameters.
-        activations: Outputs of convolutions and linear layers for one image.
+        activations: Elements that products put out for one image.
     """
 
     number: int

@@ -2,11 +2,8 @@
 
 import itertools
 import math
-import os
 import pickle
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,17 +18,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scaling_search.base_networks.custom import Custom, custom
+from scaling_search.commands import plan, search
+from scaling_search.commands.run_folder import Call
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
+from scaling_search.costs.memory import Memory
 from scaling_search.costs.params import Params
 from scaling_search.planning.budget import Budget
 from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.base_networks import own
 from tests.base_networks.families import num_flops, num_params, only
+from tests.in_process import printed
 from tests.proxies import buildable
-
-ROOT = Path(__file__).parent.parent.parent
-PROGRAM = str(Path(sys.executable).parent / "scaling-search")
+from tests.tiny import tiny_experiment
 
 BLOCKS, CHANNELS = (2, 3, 4), (6, 10, 16)
 """Of `own.build`."""
@@ -406,19 +405,21 @@ def test_a_network_that_cannot_be_trained_is_refused_before(
     assert before[1] == random.getstate()
 
 
-@pytest.mark.parametrize("command", ["plan", "search"])
-def test_a_command_refuses_it_and_writes_nothing(command: str, tmp_path: Path) -> None:
-    function = "base_network.network._target_=tests.base_networks.test_custom.auxiliary"
-    done = subprocess.run(
-        [PROGRAM, command, "allow=tests", "base_network=custom", function, "timed=false"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert "while it is trained, got tuple of tests.base_networks.test_custom.auxiliary at" in (
-        done.stderr
+def test_a_cost_that_takes_a_training_step_refuses_it_too() -> None:
+    base = made_by(auxiliary)
+    with pytest.raises(ValueError, match="while it is trained, got tuple"):
+        Memory(device="cpu", batch_size=4).sample(base, base)
+
+
+@pytest.mark.parametrize("command", [plan.run, search.run], ids=["plan", "search"])
+def test_a_command_refuses_it_and_writes_nothing(
+    command: Callable[[Call], None], tmp_path: Path
+) -> None:
+    experiment = tiny_experiment(
+        tmp_path / "run", base_network=made_by(auxiliary), candidates=buildable(max_networks=4)
     )
+    with pytest.raises(ValueError, match="while it is trained, got tuple of tests"):
+        printed(command, experiment)
     assert list(tmp_path.iterdir()) == []
 
 
