@@ -10,7 +10,6 @@ from typing import Annotated
 import torch
 from pydantic import Field, validate_call
 from torch import Tensor, nn
-from torch.nn import functional
 
 from scaling_search.base_networks.options import Count
 from scaling_search.base_networks.own_function import KEY, Function, random_state_kept, told
@@ -21,14 +20,12 @@ from scaling_search.base_networks.rounding import (
     round_resolution,
 )
 from scaling_search.base_networks.traced import layers_of, traced_logits
+from scaling_search.base_networks.tried import is_of, shown, try_step
 from scaling_search.operators.products import UncountedError
 from scaling_search.operators.trace import Trace
 from scaling_search.operators.witness import confirm
 from scaling_search.protocols import CHECKED, Layer
 from scaling_search.scaling import DIMENSIONS, Multipliers
-
-SMALLEST_BATCH = 2
-"""Images; no recipe has fewer in a step."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,8 @@ class Custom:
         """
         with random_state_kept(seed=2):
             network = self.build()
-            confirm(network.eval(), self._images(1), _traced(self)[1])
-            self._step(network.train())
+            confirm(network.eval(), _image(self), _traced(self)[1])
+            _try_step(self, network)
 
     def steps(self, dimension: str, low: float, high: float) -> list[float]:
         """The smallest multiplier, to six decimals, of each distinct result within [low, high].
@@ -133,30 +130,6 @@ class Custom:
     def call(self) -> tuple[str, dict[str, object]]:
         """The function by its name, and what makes this network of it."""
         return self.function.name, self._given() | self.function.keywords
-
-    def _images(self, number: int) -> Tensor:
-        return torch.zeros(number, self.in_channels, self.resolution, self.resolution)
-
-    def _step(self, network: nn.Module) -> None:
-        """A forward and a backward pass of the smallest batch that a recipe can have."""
-        images = torch.rand_like(self._images(SMALLEST_BATCH))
-        wanted, labels = (len(images), self.num_classes), torch.zeros(len(images)).long()
-        try:
-            logits = network(images)
-            if is_right := _is_of(logits, wanted):
-                functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        except Exception as error:
-            raise ValueError(
-                f"{KEY} must make a network that can be trained, got "
-                f"{told(error, self.function.name)} in a step of {len(images)} images of "
-                f"{_described(self)}"
-            ) from error
-        if not is_right:
-            raise ValueError(
-                f"{KEY} must make a network that gives logits {wanted} for {len(images)} images "
-                f"while it is trained, got {_shown(logits)} of {_described(self)}; return the "
-                "logits alone, as while evaluating"
-            )
 
     def _given(self) -> dict[str, object]:
         return {
@@ -282,10 +255,11 @@ def _traced(network: Custom) -> tuple[tuple[Layer, ...], Trace]:
                 f"{KEY} must make the same network of the same arguments, got other shapes from "
                 f"{name} the second time; draw no sizes"
             )
-        image = network._images(1)  # noqa: SLF001 - its own
+        image = _image(network)
         try:
             trace, logits = traced_logits(built, image)
         except UncountedError:
+            _try_step(network, network.build())  # a failure there says more
             raise
         except Exception as error:
             raise ValueError(
@@ -293,10 +267,10 @@ def _traced(network: Custom) -> tuple[tuple[Layer, ...], Trace]:
                 f"traced, got {told(error, name)} of {_described(network)}"
             ) from error
     wanted = (1, network.num_classes)
-    if not _is_of(logits, wanted):
+    if not is_of(logits, wanted):
         raise ValueError(
             f"{KEY} must make a network that gives logits {wanted} for an image, got "
-            f"{_shown(logits)} of {name}; it is called with num_classes={network.num_classes}"
+            f"{shown(logits)} of {name}; it is called with num_classes={network.num_classes}"
         )
     if not trace.operations:
         raise ValueError(
@@ -306,12 +280,13 @@ def _traced(network: Custom) -> tuple[tuple[Layer, ...], Trace]:
     return tuple(layers_of(built, trace)), trace
 
 
-def _is_of(logits: object, shape: tuple[int, int]) -> bool:
-    return isinstance(logits, Tensor) and tuple(logits.shape) == shape
+def _image(network: Custom) -> Tensor:
+    return torch.zeros(1, network.in_channels, network.resolution, network.resolution)
 
 
-def _shown(logits: object) -> str:
-    return str(tuple(logits.shape)) if isinstance(logits, Tensor) else type(logits).__name__
+def _try_step(network: Custom, built: nn.Module) -> None:
+    name, described = network.function.name, _described(network)
+    try_step(built.train(), _image(network), network.num_classes, function=name, at=described)
 
 
 @lru_cache(maxsize=100)

@@ -51,9 +51,9 @@ class Memory:
             ValueError: An operator cannot be counted, or the network not be trained.
         """
         device = devices(self.device, "cost.device")[0]
-        Flops().measure(architecture)
         if isinstance(architecture, Checked):
-            architecture.check()  # which tells why a step fails
+            architecture.check()  # tells why a step fails
+        Flops().measure(architecture)
         try:
             mine, base = (_peak(a, self.batch_size, device) for a in (architecture, base_network))
         except torch.OutOfMemoryError as error:
