@@ -202,17 +202,23 @@ def _written(value: Value) -> Iterator[Value]:
 def _uncounted(node: Any) -> UncountedError:
     """An error by the name of an operator, and how its count is given."""
     kind: str = node.kind()
-    name, operator = kind, f"torch.ops.{kind.replace('::', '.')}"
+    name = kind
+    remedy = (
+        f"give the count of torch.ops.{kind.replace('::', '.')} by "
+        "torch.utils.flop_counter.register_flop_formula in your package, see docs/extending.md"
+    )
     if kind.startswith("prim::"):
-        operator = "a torch.library.custom_op made of it"
+        remedy = (
+            "call torch's operators instead, or make it a torch.library.custom_op whose count you "
+            "give, see docs/extending.md"
+        )
     if kind == "prim::PythonOp":
         name = f"{node.pyname()} (a torch.autograd.Function)"
     elif kind == "prim::CallFunction":
         name = f"{next(iter(node.inputs())).node().s('name')} (a function of torch.jit.script)"
     return UncountedError(
         f"base_network must use operators whose multiply-adds are known, got {name} in "
-        f"{place(_module(node))}; give the count of {operator} by "
-        "torch.utils.flop_counter.register_flop_formula in your package, see docs/extending.md"
+        f"{place(_module(node))}; {remedy}"
     )
 
 

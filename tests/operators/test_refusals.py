@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "an autograd function": (
         lambda: by(Doubled.apply, D, D),
-        "got Doubled (a torch.autograd.Function) in the network itself; give the count of",
+        "got Doubled (a torch.autograd.Function) in the network itself; call torch's operators",
     ),
     "complex numbers": (
         lambda: by(lambda x, w: (torch.complex(x, x) @ torch.complex(w, w)).real, D, D),
