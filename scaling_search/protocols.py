@@ -34,28 +34,35 @@ def part(cls: type[T]) -> type[T]:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One convolution or linear layer, the norm behind it included.
+    """One convolution, linear layer or other module that multiplies, the norm behind it included.
 
     Attributes:
         name: Where it stands, for people.
         flops: Multiply-adds for one image.
         params: Weights, biases and affine terms of the norm.
-        activations: Elements of the output for one image.
+        activations: Elements that its products put out for one image.
+        backward: Multiply-adds of its backward pass for one image, where they were counted; None
+            for what a convolution or linear layer takes.
     """
 
     name: str
     flops: int
     params: int
     activations: int
+    backward: int | None = None
 
 
 def training_flops(layers: "Sequence[Layer]") -> int:
     """Multiply-adds of a training step for one image.
 
     Backward a layer costs its forward pass twice, once for the gradient of its weights and once
-    for that of its input; the first one's input is the image, which has none.
+    for that of its input; the first one's input is the image, which has none. Layers that were
+    counted say it themselves.
     """
-    return 3 * sum(layer.flops for layer in layers) - layers[0].flops
+    flops, first = sum(layer.flops for layer in layers), layers[0]
+    if first.backward is None:
+        return 3 * flops - first.flops
+    return flops + sum(layer.backward or 0 for layer in layers)
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,7 @@ class Architecture(Protocol):
         """The architecture that has these multipliers after rounding."""
 
     def layers(self) -> tuple[Layer, ...]:
-        """Every convolution and linear layer, repeated ones as often as they stand."""
+        """Every layer that multiplies, repeated ones as often as they stand."""
 
     def steps(self, dimension: str, low: float, high: float) -> list[float]:
         """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""
@@ -144,6 +151,23 @@ class CountsMany(Protocol):
 
         Each argument holds this network with one dimension scaled: a combination has the layers of
         its first, the channels of its second and the resolution of its third.
+        """
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """An architecture that looks itself whether it costs and trains as it should; optional.
+
+    One whose `layers` are counted in the built network has no closed form that a measurement could
+    be compared with.
+    """
+
+    def check(self) -> None:
+        """Looks at the built network, before any is trained.
+
+        Raises:
+            RuntimeError: A second count says otherwise.
+            ValueError: It cannot be trained.
         """
 
 

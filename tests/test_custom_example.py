@@ -1,13 +1,22 @@
 """The example of docs/extending.md, a network of one's own, word for word in another folder."""
 
+import importlib
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from torch import Tensor, nn
+
+from scaling_search.base_networks.custom import custom
+from scaling_search.costs.activations import Activations
+from scaling_search.costs.flops import Flops
+from scaling_search.costs.train_flops import TrainFlops
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "extending.md"
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
@@ -46,6 +55,40 @@ def ran(command: str, folder: Path) -> str:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
+
+
+def own_operator(**_: object) -> nn.Module:
+    """A network with the operator of the document's last example."""
+    return Scanning(importlib.import_module("documented_operator").scan)
+
+
+class Scanning(nn.Module):
+    def __init__(self, scan: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.scan = scan
+        self.weight = nn.Parameter(0.1 * torch.randn(20, 30))
+        self.head = nn.Linear(30, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.scan(images.flatten(1, 2), self.weight).mean(1))
+        return logits
+
+
+def test_an_operator_of_ones_own_is_counted_and_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8").partition("## An operator of your own\n")[2]
+    (code,) = re.findall(r"```python\n(.*?)```\n", text.partition("\n## ")[0], re.DOTALL)
+    (tmp_path / "documented_operator.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    base = custom(
+        own_operator, step=0.05, resolution=20, resolution_divisor=2, in_channels=1, num_classes=10
+    )
+    assert [layer.flops for layer in base.layers()] == [20 * 20 * 30, 30 * 10]
+    base.check()
+    # Its backward pass is written as two products of matrices, which torch sees.
+    for cost in (Flops(), Activations(), TrainFlops()):
+        assert cost.measure(base) == cost.estimate(base)
 
 
 def test_the_example_is_short() -> None:

@@ -19,7 +19,11 @@ from scaling_search.base_networks.rounding import (
     multiples,
     round_resolution,
 )
-from scaling_search.base_networks.traced import traced_layers
+from scaling_search.base_networks.traced import layers_of, traced_logits
+from scaling_search.base_networks.tried import is_of, shown, try_step
+from scaling_search.operators.products import UncountedError
+from scaling_search.operators.trace import Trace
+from scaling_search.operators.witness import confirm
 from scaling_search.protocols import CHECKED, Layer
 from scaling_search.scaling import DIMENSIONS, Multipliers
 
@@ -56,7 +60,7 @@ class Custom:
 
     @property
     def num_layers(self) -> tuple[int, ...]:
-        """How many weights it has, of convolutions and linear layers."""
+        """How many weights it has, tensors of two axes or more."""
         return (_shapes(self).num_weights,)
 
     @property
@@ -81,12 +85,24 @@ class Custom:
         )
 
     def layers(self) -> tuple[Layer, ...]:
-        """Every module that itself convolves or multiplies matrices, in the order of their calls.
+        """Every module that itself multiplies, in the order of their first products.
 
         Raises:
             ValueError: The function makes no network that can be counted.
         """
-        return _layers(self)
+        return _traced(self)[0]
+
+    def check(self) -> None:
+        """Looks whether torch's own counter sees the same, and whether a training step runs.
+
+        Raises:
+            RuntimeError: The counts differ.
+            ValueError: The step fails.
+        """
+        with random_state_kept(seed=2):
+            network = self.build()
+            confirm(network.eval(), _image(self), _traced(self)[1])
+            _try_step(self, network)
 
     def steps(self, dimension: str, low: float, high: float) -> list[float]:
         """The smallest multiplier, to six decimals, of each distinct result within [low, high].
@@ -225,7 +241,7 @@ def _shapes_of(network: Custom, built: nn.Module) -> Shapes:
 
 
 @lru_cache(maxsize=5_000)
-def _layers(network: Custom) -> tuple[Layer, ...]:
+def _traced(network: Custom) -> tuple[tuple[Layer, ...], Trace]:
     name = network.function.name
     # Another seed than above: what is drawn must not be what is built.
     with random_state_kept(seed=1):
@@ -239,28 +255,38 @@ def _layers(network: Custom) -> tuple[Layer, ...]:
                 f"{KEY} must make the same network of the same arguments, got other shapes from "
                 f"{name} the second time; draw no sizes"
             )
-        size = network.resolution
-        image = torch.zeros(1, network.in_channels, size, size)
+        image = _image(network)
         try:
-            layers, logits = traced_layers(built, image)
+            trace, logits = traced_logits(built, image)
+        except UncountedError:
+            _try_step(network, network.build())  # a failure there says more
+            raise
         except Exception as error:
             raise ValueError(
                 f"{KEY} must make a network that takes images {tuple(image.shape)} and can be "
                 f"traced, got {told(error, name)} of {_described(network)}"
             ) from error
     wanted = (1, network.num_classes)
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if not is_of(logits, wanted):
         raise ValueError(
-            f"{KEY} must make a network that gives logits {wanted} for an image, got {got} of "
-            f"{name}; it is called with num_classes={network.num_classes}"
+            f"{KEY} must make a network that gives logits {wanted} for an image, got "
+            f"{shown(logits)} of {name}; it is called with num_classes={network.num_classes}"
         )
-    if not layers:
+    if not trace.operations:
         raise ValueError(
             f"{KEY} must make a network with convolutions or linear layers, got none of {name}; "
             "nothing else costs"
         )
-    return tuple(layers)
+    return tuple(layers_of(built, trace)), trace
+
+
+def _image(network: Custom) -> Tensor:
+    return torch.zeros(1, network.in_channels, network.resolution, network.resolution)
+
+
+def _try_step(network: Custom, built: nn.Module) -> None:
+    name, described = network.function.name, _described(network)
+    try_step(built.train(), _image(network), network.num_classes, function=name, at=described)
 
 
 @lru_cache(maxsize=100)

@@ -58,13 +58,19 @@ def run(call: Call) -> None:
 
 
 def _plan(call: Call, known: Mapping[str, Any]) -> tuple[Budget, Plan]:
-    """The plan with costs that are known already; those that must be measured take a while."""
-    budget = call.experiment.budget(known, Tracked(call.console, "running networks"))
-    return budget, call.experiment.plan(budget)
+    """The plan with costs that are known already; those that must be measured take a while.
+
+    Its networks are built, counted and tried before anything is written.
+    """
+    experiment, console = call.experiment, call.console
+    budget = experiment.budget(known, Tracked(console, "running networks"))
+    planned = experiment.plan(budget)
+    planned.measure(experiment.cost, Tracked(console, "measuring networks"))
+    return budget, planned
 
 
 def _train(call: Call, budget: Budget, planned: Plan, dataset: Dataset, hold: Hold) -> None:
-    experiment, console, folder = call.experiment, call.console, Path(call.experiment.out)
+    experiment, folder = call.experiment, Path(call.experiment.out)
     record = record_of(experiment, experiment.name)
     record.claim(deciding(call.options, dataset))
     if record.costs and record.costs != budget.state:  # its folder was lost, or has just begun
@@ -73,7 +79,6 @@ def _train(call: Call, budget: Budget, planned: Plan, dataset: Dataset, hold: Ho
     replace_file(folder / "config.yaml", call.config.encode())
     candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
     write_table(candidates, folder / "candidates.csv")
-    planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     retries = experiment.executor.retries
     trials = on_these_data(experiment.trials(planned), record)
     search = Search(trials, record, provenance=provenance(), retries=retries)

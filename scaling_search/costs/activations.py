@@ -1,14 +1,16 @@
-"""Outputs of convolutions and linear layers: counted on paper, measured by fvcore."""
+"""What products put out: counted on paper, and by the trace of the built network."""
 
-from fvcore.nn import ActivationCountAnalysis
-
-from scaling_search.costs.building import built, checked, counted, image_of
+from scaling_search.costs.building import built, checked, image_of
+from scaling_search.operators.trace import traced
 from scaling_search.protocols import Architecture, part
 
 
 @part
 class Activations:
-    """Elements of the outputs of convolutions and linear layers for one image, forward.
+    """Elements that every product of two tensors puts out for one image, forward.
+
+    Those of convolutions and linear layers, and inside attention and recurrent layers the scores
+    and gates too, whether a kernel keeps them or not.
 
     On accelerators that wait for memory the time of a network follows them rather than its flops.
     Source: Radosavovic et al. 2020, Section 3.1; Dollár et al. 2021, Section 3.
@@ -24,11 +26,11 @@ class Activations:
         return sum(layer.activations for layer in architecture.layers())
 
     def measure(self, architecture: Architecture) -> int:
-        """The activations that fvcore counts in the built network, batch 1, evaluating.
+        """The activations of the built network, batch 1, evaluating.
 
         Raises:
             RuntimeError: The closed form says otherwise.
+            ValueError: An operator cannot be counted.
         """
-        analysis = ActivationCountAnalysis(built(architecture), image_of(architecture))
-        measured = counted(analysis)
+        measured = traced(built(architecture), image_of(architecture)).activations
         return checked(measured, self.column, self.estimate(architecture), architecture)

@@ -51,7 +51,8 @@ class Latency:
 
         Raises:
             RuntimeError: The device cannot hold a batch, or the closed form of the network's flops
-                is not what fvcore counts.
+                is not what is counted.
+            ValueError: An operator cannot be counted.
         """
         device = devices(self.device, "cost.device")[0]
         Flops().measure(architecture)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from scaling_search.costs.building import built, image_of
 from scaling_search.costs.flops import Flops
-from scaling_search.protocols import Architecture, Sample, part
+from scaling_search.protocols import Architecture, Checked, Sample, part
 from scaling_search.training.engine import device_name, devices
 
 
@@ -47,9 +47,12 @@ class Memory:
 
         Raises:
             RuntimeError: The device cannot hold it, or the closed form of the network's flops is
-                not what fvcore counts.
+                not what is counted.
+            ValueError: An operator cannot be counted, or the network not be trained.
         """
         device = devices(self.device, "cost.device")[0]
+        if isinstance(architecture, Checked):
+            architecture.check()  # tells why a step fails
         Flops().measure(architecture)
         try:
             mine, base = (_peak(a, self.batch_size, device) for a in (architecture, base_network))

@@ -1,20 +1,17 @@
 """Multiply-adds of a training step, forward and backward, by torch's own count."""
 
-from collections.abc import Sequence
-from math import prod
-from typing import Any
-
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 from scaling_search.costs.building import built, checked, image_of
+from scaling_search.operators.trace import traced
+from scaling_search.operators.witness import step_flops
 from scaling_search.protocols import Architecture, part, training_flops
-from scaling_search.threads import threads
 
 
 @part
 class TrainFlops:
-    """Multiply-adds for one image of a training step, convolutions and linear layers."""
+    """Multiply-adds for one image of a training step.
+
+    Backward each product costs its forward pass once more for each operand that needs a gradient.
+    """
 
     @property
     def column(self) -> str:
@@ -30,25 +27,16 @@ class TrainFlops:
 
         Raises:
             RuntimeError: The closed form says otherwise.
+            ValueError: An operator cannot be counted.
         """
-        network = built(architecture)
-        mapping = {torch.ops.aten.convolution_backward: _convolution_backward}
-        with threads(1), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
-            network(image_of(architecture)).sum().backward()
-        measured = counter.get_total_flops() // 2  # torch counts a multiply-add as two
-        return checked(measured, self.column, self.estimate(architecture), architecture)
-
-
-def _convolution_backward(
-    gradient: Sequence[int],
-    _images: Sequence[int],
-    weight: Sequence[int],
-    *rest: Any,
-    **_: Any,
-) -> int:
-    """What a convolution's backward pass costs, twice its multiply-adds, from shapes.
-
-    Torch's own formula takes every convolution for one without groups (2.13).
-    """
-    needs_images, needs_weight, _ = rest[7]  # the output mask, before which come the bias's
-    return 2 * int(needs_images + needs_weight) * prod(gradient) * prod(weight[1:])
+        network, image = built(architecture), image_of(architecture)
+        traced(network, image)  # refuses what torch's counter would leave out without a word
+        measured = step_flops(network, image)
+        return checked(
+            measured,
+            self.column,
+            self.estimate(architecture),
+            architecture,
+            reason="the architecture's layers() is wrong, or the backward pass of an operator "
+            "does not cost each operand's gradient as much as the forward pass: hold cost=flops",
+        )

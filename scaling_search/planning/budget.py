@@ -50,7 +50,7 @@ class Caps:
     Attributes:
         flops: Multiply-adds for one image, forward.
         params: Trainable parameters.
-        activations: Outputs of convolutions and linear layers for one image.
+        activations: Elements that products put out for one image.
         train_flops: Multiply-adds for one image, forward and backward.
         latency_ms: As ``latency`` measures it.
         memory_bytes: As ``memory`` measures it.

@@ -40,7 +40,7 @@ class Candidate:
         flops_ratio: Multiply-adds over the base network's.
         flops: Multiply-adds for one image, forward.
         params: Trainable parameters.
-        activations: Outputs of convolutions and linear layers for one image.
+        activations: Elements that products put out for one image.
     """
 
     number: int
@@ -265,6 +265,7 @@ class Plan:
 
         Raises:
             RuntimeError: A measured cost is not the one that the plan was made with.
+            ValueError: A network cannot be trained.
         """
         measure((self.base, *self.candidates), cost, track)
 
@@ -272,13 +273,11 @@ class Plan:
 def measure(networks: Sequence[Candidate], cost: Cost | SampledCost, track: Track) -> None:
     """Builds and measures networks, in processes where that is sooner.
 
-    Those of a sampled cost were built and counted when they were sampled.
-
     Raises:
-        RuntimeError: A measured cost is not the one that a plan was made with.
+        RuntimeError: A measured cost is not the one that a plan was made with, or not what a second
+            count says.
+        ValueError: A network cannot be trained.
     """
-    if isinstance(cost, SampledCost):
-        return
     built = measured([network.architecture for network in networks], cost)
     # A network is shown as done only when it is measured.
     done = (network for network, _ in zip(networks, built, strict=True))

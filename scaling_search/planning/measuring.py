@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from scaling_search.cores import usable_cores
 from scaling_search.orphans import leave_with_parent
-from scaling_search.protocols import Architecture, Cost
+from scaling_search.protocols import Architecture, Checked, Cost, SampledCost
 
 START_SECONDS = 3.0
 """What a process takes before its first network: 1.7 s of imports, 5 s beside other work."""
@@ -19,12 +19,15 @@ FEWEST_EACH = 4
 
 
 def measured(
-    networks: Sequence[Architecture], cost: Cost, *, start_seconds: float = START_SECONDS
+    networks: Sequence[Architecture],
+    cost: Cost | SampledCost,
+    *,
+    start_seconds: float = START_SECONDS,
 ) -> Iterator[Architecture]:
     """Yields the networks in their order, each once it is built and measured.
 
-    The first is measured here, and what it took decides where the others are: a small plan starts
-    no process.
+    The first two are measured here, and what the second took decides where the others are: a small
+    plan starts no process. The first also takes what torch loads at its first count.
 
     Args:
         networks: What to measure.
@@ -32,15 +35,17 @@ def measured(
         start_seconds: What a process takes before its first network.
 
     Raises:
-        RuntimeError: A measured cost is not its closed form.
+        RuntimeError: A measured cost is not its closed form, or not what a second count says.
+        ValueError: A network cannot be trained.
     """
     # A processor's seconds: beside other work the clock's would promise more than there is.
-    started, seconds = time.process_time(), 0.0
-    for network in networks[:1]:
-        cost.measure(network)
+    seconds = 0.0
+    for network in networks[:2]:
+        started = time.process_time()
+        _measure(cost, network)
         seconds = time.process_time() - started
         yield network
-    rest = networks[1:]
+    rest = networks[2:]
     workers = num_workers(len(rest), seconds, start_seconds)
     if workers > 1:
         try:
@@ -50,8 +55,16 @@ def measured(
         except BrokenProcessPool:
             pass  # processes cannot start from here, or one was killed: the rest is measured here
     for network in rest:
-        cost.measure(network)
+        _measure(cost, network)
         yield network
+
+
+def _measure(cost: Cost | SampledCost, network: Architecture) -> None:
+    """Measures a cost that has a closed form; a sampled one was when it was sampled."""
+    if isinstance(cost, Cost):
+        cost.measure(network)
+    if isinstance(network, Checked):
+        network.check()
 
 
 def num_workers(num_networks: int, seconds: float, start_seconds: float) -> int:
@@ -65,13 +78,13 @@ def num_workers(num_networks: int, seconds: float, start_seconds: float) -> int:
 
 
 def _by_processes(
-    workers: int, networks: Sequence[Architecture], cost: Cost
+    workers: int, networks: Sequence[Architecture], cost: Cost | SampledCost
 ) -> Iterator[Architecture]:
     # spawn: a forked torch may hold locks.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     try:
-        handed = [pool.submit(cost.measure, network) for network in networks]
+        handed = [pool.submit(_measure, cost, network) for network in networks]
         for network, future in zip(networks, handed, strict=True):
             future.result()
             yield network

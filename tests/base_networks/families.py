@@ -2,9 +2,11 @@
 
 import functools
 import math
+import warnings
 from typing import Any
 
 import torch
+from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
 from scaling_search.protocols import Architecture
@@ -39,6 +41,18 @@ def only(dimension: str, multiplier: float) -> Multipliers:
 
 def num_flops(architecture: Architecture) -> int:
     return sum(layer.flops for layer in architecture.layers())
+
+
+def fvcore_flops(architecture: Architecture) -> int:
+    """fvcore's count of convolutions and linear layers, with nothing of the package's own."""
+    size = architecture.resolution
+    with torch.random.fork_rng(devices=[]):
+        network = architecture.build().eval()
+    images = torch.zeros(1, architecture.in_channels, size, size)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the tracer's
+        counts = FlopCountAnalysis(network, images).by_operator()
+    return int(counts["conv"] + counts["linear"])
 
 
 def num_params(architecture: Architecture) -> int:

@@ -51,7 +51,7 @@ def outputs(network: nn.Module) -> Iterator[list[Tensor]]:
 
 def assert_paper_is_built(architecture: Architecture) -> None:
     """The closed form has the multiply-adds, parameters and outputs of the network."""
-    Flops().measure(architecture)  # fails where fvcore counts something else
+    Flops().measure(architecture)  # fails where the built network has another count
     network, size = architecture.build().eval(), architecture.resolution
     assert sum(p.numel() for p in network.parameters()) == num_params(architecture)
     layers = architecture.layers()

@@ -6,6 +6,7 @@ import pickle
 import random
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scaling_search.base_networks.custom import Custom, custom
-from scaling_search.base_networks.traced import COUNTED as OPERATORS
+from scaling_search.commands import plan, search
+from scaling_search.commands.run_folder import Call
 from scaling_search.costs.activations import Activations
-from scaling_search.costs.building import COUNTED
 from scaling_search.costs.flops import Flops
+from scaling_search.costs.memory import Memory
 from scaling_search.costs.params import Params
 from scaling_search.planning.budget import Budget
 from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.base_networks import own
 from tests.base_networks.families import num_flops, num_params, only
+from tests.in_process import printed
 from tests.proxies import buildable
+from tests.tiny import tiny_experiment
 
 BLOCKS, CHANNELS = (2, 3, 4), (6, 10, 16)
 """Of `own.build`."""
@@ -138,11 +142,6 @@ def closed_form(layers: tuple[int, ...], channels: tuple[int, ...], pixels: int)
 
 
 # How it is counted.
-
-
-def test_the_operators_are_those_that_costs_count() -> None:
-    named = {kind.removeprefix("aten::").replace("_convolution", "conv") for kind in OPERATORS}
-    assert named == COUNTED
 
 
 class Mixed(nn.Module):
@@ -315,6 +314,114 @@ def test_a_function_that_makes_no_such_network_is_refused(
     assert "\n" not in str(refused.value)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == random.getstate()
+
+
+def distances(**_: object) -> nn.Module:
+    return nn.Sequential(simple(8, 10), Distances())
+
+
+class Distances(nn.Module):
+    def forward(self, logits: Tensor) -> Tensor:
+        return torch.cdist(logits, torch.eye(10))
+
+
+def test_an_operator_that_is_not_counted_is_refused_by_its_name_and_place() -> None:
+    rule = r"^base_network must use operators .* got aten::cdist in module '1'; give the count of "
+    with pytest.raises(ValueError, match=rule):
+        made_by(distances).layers()
+
+
+# What fails while it is trained, before anything is.
+
+
+class Auxiliary(nn.Module):
+    """Gives a second tensor of logits while it is trained."""
+
+    def __init__(self, depth: float, width: float, num_classes: int) -> None:
+        super().__init__()
+        channels, layers = 4 * round(2 * width), round(3 * depth)
+        blocks = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(layers)]
+        self.trunk = nn.Sequential(nn.Conv2d(1, channels, 3, 2), *blocks)
+        self.head = nn.Linear(channels, num_classes)
+        self.auxiliary = nn.Linear(channels, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        features = self.trunk(images).mean((2, 3))
+        logits: Tensor = self.head(features)
+        return (logits, self.auxiliary(features)) if self.training else logits
+
+
+def auxiliary(*, depth: float, width: float, num_classes: int, **_: object) -> nn.Module:
+    return Auxiliary(depth, width, num_classes)
+
+
+class WhileTraining(nn.Module):
+    """Does something to features while it is trained."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.change(features) if self.training else features
+
+
+def changing(change: Callable[[Tensor], Tensor]) -> Callable[..., nn.Module]:
+    """What makes a network whose logits are changed while it is trained."""
+
+    def build(**_: object) -> nn.Module:
+        return nn.Sequential(simple(8, 10), WhileTraining(change))
+
+    return build
+
+
+flattened = changing(torch.Tensor.flatten)
+overwritten = changing(lambda logits: logits.sigmoid().relu_().sigmoid() * logits.exp_())
+lucky = changing(lambda logits: logits * random.random())
+stopped = changing(lambda logits: logits.detach())
+for name in ("flattened", "overwritten", "lucky", "stopped"):
+    globals()[name].__qualname__ = name
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (auxiliary, "gives logits (2, 10) for 2 images while it is trained, got tuple of tests"),
+        (flattened, "gives logits (2, 10) for 2 images while it is trained, got (20,) of tests"),
+        (overwritten, "can be trained, got RuntimeError (one of the variables needed for grad"),
+        (stopped, "can be trained, got RuntimeError (element 0 of tensors does not require grad"),
+        (lucky, "torch's generator alone, got draws from Python's"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_refused_before(
+    function: Callable[..., object], said: str
+) -> None:
+    base = made_by(function)
+    before = torch.get_rng_state(), random.getstate()
+    with pytest.raises(ValueError, match=r"^base_network\.network must ") as refused:
+        base.check()
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()
+
+
+def test_a_cost_that_takes_a_training_step_refuses_it_too() -> None:
+    base = made_by(auxiliary)
+    with pytest.raises(ValueError, match="while it is trained, got tuple"):
+        Memory(device="cpu", batch_size=4).sample(base, base)
+
+
+@pytest.mark.parametrize("command", [plan.run, search.run], ids=["plan", "search"])
+def test_a_command_refuses_it_and_writes_nothing(
+    command: Callable[[Call], None], tmp_path: Path
+) -> None:
+    experiment = tiny_experiment(
+        tmp_path / "run", base_network=made_by(auxiliary), candidates=buildable(max_networks=4)
+    )
+    with pytest.raises(ValueError, match="while it is trained, got tuple of tests"):
+        printed(command, experiment)
+    assert list(tmp_path.iterdir()) == []
 
 
 def no_depth(*, width: float, **_: object) -> nn.Module:

@@ -4,22 +4,20 @@ import dataclasses
 import math
 import pickle
 import random
-import warnings
 from collections.abc import Iterable, Iterator
 from itertools import product
 
 import pytest
 import torch
-from fvcore.nn import FlopCountAnalysis
 
 from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.planning.reachable import Ranges
-from scaling_search.protocols import Architecture
 from scaling_search.scaling import DIMENSIONS, Coefficients, Multipliers, phi_of
 from scaling_search.spaces.paper_grid import PaperGrid
+from tests.base_networks.families import fvcore_flops
 from tests.proxies import Lying, buildable, small_proxy
 
 NAMES = ("alpha", "beta", "gamma")
@@ -30,22 +28,10 @@ def plan() -> Plan:
     return buildable().plan(Budget(small_proxy(), Flops()))
 
 
-def counted_flops(architecture: Architecture) -> int:
-    """fvcore's count of convolutions and linear layers, with nothing of the package's own."""
-    size = architecture.resolution
-    with torch.random.fork_rng(devices=[]):
-        network = architecture.build().eval()
-    images = torch.zeros(1, architecture.in_channels, size, size)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # the tracer's
-        counts = FlopCountAnalysis(network, images).by_operator()
-    return int(counts["conv"] + counts["linear"])
-
-
 def test_every_kept_network_is_in_the_band_when_counted_anew(plan: Plan) -> None:
-    base_flops = counted_flops(plan.base.architecture)
+    base_flops = fvcore_flops(plan.base.architecture)
     for candidate in plan.candidates:
-        flops = counted_flops(candidate.architecture)
+        flops = fvcore_flops(candidate.architecture)
         assert flops == candidate.flops
         assert 1.9 <= flops / base_flops <= 2.1
         assert candidate.flops_ratio == pytest.approx(flops / base_flops, rel=1e-12)
