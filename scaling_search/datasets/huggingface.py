@@ -306,15 +306,18 @@ def _told(dataset: HuggingFace, path: Path, root: Path) -> tuple[str, str]:
     """
     below = path.relative_to(root) if root.is_dir() else Path(path.name)
     parts = (below.name.removesuffix(path.suffix), *reversed(below.parts[:-1]))
-    words = [(split, word) for part in parts for word, split in split_words(part).items()]
-    if not words:
+    told = [words for part in parts if (words := split_words(part))]
+    if not told:
         return "", ""
-    if dataset.splits != "drawn" and len({split for split, _ in words}) > 1:
+    nearest = told[:1] if dataset.splits == "given" else told
+    if dataset.splits != "drawn" and len({s for words in nearest for s in words.values()}) > 1:
         raise ValueError(
             f"dataset.path must hold files whose names mean one split each, got {str(below)!r} in "
-            f"{dataset.path!r}; rename it, or add dataset.splits=drawn if all are one whole"
+            f"{dataset.path!r}; rename it, or add dataset.splits=given if the file's own name "
+            "counts, or dataset.splits=drawn if all are one whole"
         )
-    return words[0]
+    word, split = next(iter(told[0].items()))
+    return split, word
 
 
 @contextlib.contextmanager

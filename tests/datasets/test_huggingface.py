@@ -202,6 +202,15 @@ def test_names_of_files_that_mean_two_things_are_refused(
     assert counts(root, splits="drawn") == {"train": 4 * len(names)}
 
 
+def test_the_name_of_a_file_counts_before_those_of_its_folders_if_so_told(tmp_path: Path) -> None:
+    root = parquets(tmp_path / "a", **{"a-test-run__train-0": 4, "a-test-run__test-0": 2})
+    with pytest.raises(
+        ValueError, match=r"got 'a-test-run/train-0\.parquet' in .*=given if the file"
+    ):
+        listed(root)
+    assert counts(root, splits="given") == {"train": 8, "test": 4}
+
+
 def test_names_of_classes_are_matched_by_name_between_files_and_splits(tmp_path: Path) -> None:
     root = tmp_path / "a"
     root.mkdir()
