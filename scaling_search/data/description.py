@@ -22,7 +22,7 @@ IMBALANCED = 10.0
 """The largest class over the smallest, from which on it is said."""
 
 NUM_EXAMPLES = 3
-VALUES_AT_ONCE = 4_000_000
+VALUES_AT_ONCE = 250_000
 """Of pixels that are floats at a time."""
 
 

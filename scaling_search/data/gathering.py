@@ -113,7 +113,6 @@ def numbers(source: Source) -> Mapping[str, int]:
     if None not in (source.num_classes, source.in_channels, source.resolution):
         return {}
     listing = source.listing()
-    splitting.check_classes(source, listing)
     heads = list(source.heads(listing, NUM_LOOKED_AT))
     if not heads:
         few = itertools.islice(source.rows(listing, Way(channels=1, resolution=1)), NUM_NAMED)

@@ -16,26 +16,12 @@ NUM_LOOKED_AT = 256
 """Images whose heads are read before all others: how large they are, whether they are grey."""
 
 
-def check_classes(source: Source, listing: Listing) -> None:
-    """Looks whether there is something to tell apart.
-
-    Raises:
-        ValueError: There are fewer than two classes.
-    """
-    if len(listing.classes) < 2:
-        raise ValueError(
-            f"dataset.path must hold 2 classes or more, got {len(listing.classes)} in "
-            f"{source.path!r}; there is nothing to tell apart"
-        )
-
-
 def agree(source: Filled, listing: Listing) -> None:
     """Looks whether the classes are those that the options say.
 
     Raises:
         ValueError: They are not.
     """
-    check_classes(source, listing)
     if len(listing.classes) != source.num_classes:
         raise refused("num_classes", source, len(listing.classes))
 
@@ -84,10 +70,12 @@ def checked_heads(source: Filled, listing: Listing) -> list[Head]:
     """
     heads = list(source.heads(listing, NUM_LOOKED_AT))
     if heads and (median := median_side(heads)) < source.resolution:
+        are_equal = len({head.shorter for head in heads}) == 1
+        whose = "all images" if are_equal else f"half of {len(heads)} images"
         raise ValueError(
-            f"dataset.resolution must be at most {median}, the shorter side of half of "
-            f"{len(heads)} images in {source.path!r}, got {source.resolution}: more pixels "
-            f"would be blown up; leave it out or add dataset.resolution={median}"
+            f"dataset.resolution must be at most {median}, the shorter side of {whose} in "
+            f"{source.path!r}, got {source.resolution}: more pixels would be blown up; leave it "
+            f"out or add dataset.resolution={median}"
         )
     return heads
 

@@ -303,6 +303,6 @@ def test_sizes_may_differ_and_half_must_have_the_pixels(tmp_path: Path) -> None:
     write_tree(tmp_path / "a", 8, 2, size=(40, 33))
     small(tmp_path / "a", resolution=33).check()
     with pytest.raises(
-        ValueError, match=r"at most 33, the shorter side of half of .* got 34: more"
+        ValueError, match=r"at most 33, the shorter side of all images in .* got 34: more"
     ):
         small(tmp_path / "a", resolution=34).check()

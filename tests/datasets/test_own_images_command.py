@@ -252,16 +252,20 @@ def imagenet(tmp_path: Path) -> Path:
 def test_imagenet_is_planned_from_a_tree_of_its_form(
     cli: Cli, imagenet: Path, own_cache: Path
 ) -> None:
-    arguments = ("plan", "experiment=imagenet_b0", f"dataset.path={imagenet}")
+    shares = ("dataset.test_share=0.34",)  # one of three
+    arguments = ("plan", "experiment=imagenet_b0", f"dataset.path={imagenet}", *shares)
     outcome = cli(*arguments)
     assert outcome.code == 0, outcome.err
     sizes = set(re.findall(r" (\d{3}) +[\d-]+$", outcome.out, re.MULTILINE))
     assert {"224"} < sizes <= {"224", "256", "288", "320"}
-    options = composed("experiment=imagenet_b0", f"dataset.path={imagenet}")["dataset"]
+    options = composed("experiment=imagenet_b0", f"dataset.path={imagenet}", *shares)["dataset"]
     dataset = built(options)
     said = list(dataset.sentences(map(int, sizes)))
     assert said[0].startswith("4,000 images of 1000 classes are decoded once, to 320 px, which ")
     assert said[1].startswith("Their maps at 224, 256, 288, 320 px need 3.6 GB in ")
-    with pytest.raises(ValueError, match=r"test split images of each class, got none of 'n00000"):
-        dataset.check()  # three of a class cannot give a test split of 3.9 %
+    with pytest.raises(ValueError, match="must hold images that differ, got all images nearly one"):
+        dataset.check()
     assert not list(own_cache.glob("*/"))
+    few = cli("plan", "experiment=imagenet_b0", f"dataset.path={imagenet}")
+    assert few.code == 2  # three of a class cannot give a test split of 3.9 %
+    assert "test split images of each class, got none of 'n00000" in few.err

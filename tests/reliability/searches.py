@@ -48,7 +48,7 @@ NUM_TRAININGS = 18
 STORAGES = {"sqlite": "study.db", "journal": "study.log"}
 """Kinds of storage, and what they are called in a run's folder."""
 
-LEFT = {"candidates.csv", "config.yaml", "search.log"}
+LEFT = {"candidates.csv", "config.yaml", "data.json", "figures", "search.log"}
 """What a search leaves in its folder besides the record."""
 
 PATIENCE_SECONDS = 300

@@ -157,14 +157,14 @@ def test_a_read_only_folder_gets_one_line_and_stays_as_it_is(
 ) -> None:
     run = disk.seen / "run"
     done(folder, *SEARCH, "limits.trainings=2", before=disk.inside)
-    before = {path: path.read_bytes() for path in run.iterdir()}
+    before = {path: path.read_bytes() for path in run.rglob("*.*")}
     disk.remount("ro")
     command = started(folder, *SEARCH, before=disk.inside)
     try:
         assert_one_line(command, "scaling-search: out must be a folder that can be written")
     finally:
         command.end()
-    assert {path: path.read_bytes() for path in run.iterdir()} == before
+    assert {path: path.read_bytes() for path in run.rglob("*.*")} == before
     disk.remount("rw")
     done(folder, *SEARCH, before=disk.inside)
     assert_same(rows_of(run / "study.db"), undisturbed)
