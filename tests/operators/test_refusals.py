@@ -1,7 +1,7 @@
 """What cannot be counted is refused by its name, and how a user gives a count."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -136,11 +136,13 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "got one of torch.jit in module 'layer'; give it as it was before torch.jit",
     ),
     "a traced module": (
-        lambda: through(torch.jit.trace(nn.Linear(D, D), torch.zeros(1, T, D))),
+        lambda: through(
+            torch.jit.trace(nn.Linear(D, D), torch.zeros(1, T, D))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        ),
         "got one of torch.jit in module 'layer'",
     ),
     "a compiled module": (
-        lambda: through(torch.compile(nn.Linear(D, D))),
+        lambda: through(cast(nn.Module, torch.compile(nn.Linear(D, D)))),
         "got one of torch.compile in module 'layer'; give it as it was before torch.compile",
     ),
     "a module that is compiled in its place": (
