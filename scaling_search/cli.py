@@ -74,6 +74,9 @@ MOST_BYTES = 255
 WIDTH = 110
 """Columns of tables where there is no terminal to ask."""
 
+NOT_IN_NAMES = "hydra.job.config.override_dirname.exclude_keys"
+"""Hydra's option for what the names of a sweep's folders leave out."""
+
 USAGE_ERROR = 2
 
 
@@ -169,6 +172,8 @@ def _hydra(command: str, arguments: list[str]) -> None:
             # Hydra's sweeper always writes a multirun.yaml; it goes where nobody looks.
             with tempfile.TemporaryDirectory(prefix="scaling_search_") as folder:
                 sys.argv[1:1] = [as_override("hydra.sweep.dir", folder), "hydra.sweep.subdir=."]
+                if not _is_swept("out", parsed.overrides):
+                    sys.argv.insert(1, f"{NOT_IN_NAMES}=[out]")
                 _hydra_main(command, trusted)
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explained(error)) from error
@@ -188,6 +193,14 @@ def _read(override: str, *, is_multirun: bool) -> str:
         key, _, text = without_password(override).partition("=")
         print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
     return read
+
+
+def _is_swept(key: str, overrides: Sequence[str]) -> bool:
+    """Whether several values are given for an option."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return any(one.get_key_element() == key and one.is_sweep_override() for one in parsed)
 
 
 def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
@@ -254,8 +267,12 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
 
     settings = HydraConfig.get()
     overrides = [str(o) for o in settings.overrides.task]
-    if settings.mode == RunMode.MULTIRUN and not any(o.startswith("out=") for o in overrides):
-        config.out = f"{config.out}/{_folder_name(settings.job.override_dirname)}"
+    name = settings.job.override_dirname
+    is_below = "out" in settings.job.config.override_dirname.exclude_keys  # a sweep of others
+    if any(o.startswith("out=") for o in overrides) and command in OWN_OPTIONS:
+        is_below = False  # the folder of a search that was made before
+    if settings.mode == RunMode.MULTIRUN and is_below and name:
+        config.out = f"{config.out}/{_folder_name(name)}"
     for key in ("out", "storage"):
         if str(config[key]).startswith("~/"):  # not every shell knows what that is
             config[key] = str(Path(config[key]).expanduser())
@@ -400,6 +417,11 @@ def _explained(error: Exception) -> str:
     if key is not None and ("not in struct" in text or "No match in the defaults" in text):
         name = key.group(1).partition("@")[0]
         return f"{name} is not an option" + _near(name, _all_options())
+    if key is not None and (other := re.search(r"trying to access ([\w.]+)", text)):
+        return (
+            f"{key.group(1)} must be given without {other.group(1)}, got nothing; add "
+            f"{key.group(1)}=... to the command"
+        )
     if "Missing mandatory value" in text or "mandatory value" in text.lower():
         name = key.group(1) if key else text
         return f"{name} must be given, got ???; add {name}=... to the command"
@@ -423,7 +445,12 @@ def _refused(text: str, error: Any, options: Any) -> str:
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         return f"{key} is not an option" + _near(key, _names(composed))
     if first["type"].startswith("missing"):
+        if len(first["loc"]) > 1:  # of a list: what comes behind its end
+            return f"{key} must have more values, got {list(first['input'])}; --help shows them"
         return f"{key} must be given, got nothing; --help lists the options and their values"
+    if first["type"] == "too_long":
+        most = first["ctx"]["max_length"]
+        return f"{key} must have at most {most} values, got {list(first['input'])}; leave some out"
     rule = message.replace("Input should be", "be").replace("Input should have", "have")
     return f"{key} must {rule}, got {first['input']!r}; --help lists the options"
 

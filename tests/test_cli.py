@@ -124,6 +124,12 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
         (["scale", "out=nothing/here"], ["out", "'nothing/here'"]),
         (["search", "--nonsense"], ["--nonsense"]),
         (["search", "--config-dir", "absent"], ["absent", "not found"]),
+        (
+            ["plan", "~dataset"],
+            ["base_network.in_channels must be given without dataset.in_channels, got nothing"],
+        ),
+        (["plan", "scale.coefficients=[1,2]"], ["must have more values, got [1, 2]"]),
+        (["plan", "scale.coefficients=[1,2,3,4]"], ["at most 3 values, got [1, 2, 3, 4]"]),
         (["search", "recipe.epochs=[1"], ["recipe.epochs=[1"]),
         (["search", "storage=postgresql+nonsense://u:secret@h/d"], ["storage", "h/d"]),
     ],
@@ -364,6 +370,17 @@ def test_multirun_makes_a_folder_for_each_experiment_and_none_for_hydra(
     assert outcome.code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     assert len(list(tmp_path.rglob("study.db"))) == 2
+
+
+def test_multirun_makes_them_below_a_folder_that_is_given(cli: Cli, tmp_path: Path) -> None:
+    swept = ("search", "--multirun", "executor=inline", *TINY, "limits.trainings=1")
+    outcome = cli(*swept, "recipe.crop=0.0,0.1", "out=both")
+    assert outcome.code == 0, outcome.err
+    assert len(list((tmp_path / "both").glob("*/study.db"))) == 2
+    # Folders that are named each are taken as they are, and so is one that a search has made.
+    assert cli(*swept, "out=one,two").code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"both", "one", "two"}
+    assert cli("report", "--multirun", "out=one", "report.most=1,2").code == 0
 
 
 def test_a_folder_of_ones_own_adds_experiments(cli: Cli, tmp_path: Path) -> None:

@@ -264,7 +264,8 @@ def _traced(network: Custom) -> tuple[tuple[Layer, ...], Trace]:
         except Exception as error:
             raise ValueError(
                 f"{KEY} must make a network that takes images {tuple(image.shape)} and can be "
-                f"traced, got {told(error, name)} of {_described(network)}"
+                f"traced, got {told(error, name)} of {_described(network)}; evaluate "
+                "without torch.func, torch.jit, torch.compile and torch.utils.checkpoint"
             ) from error
     wanted = (1, network.num_classes)
     if not is_of(logits, wanted):

@@ -131,7 +131,8 @@ def _numpy_state() -> tuple[Any, ...]:
 
 def told(error: Exception, function: str) -> str:
     """An error in one line, with the place in a function's package where it came from."""
-    text = " ".join(str(error).split())[:LONGEST]
+    # Torch shows the numbers of a tensor behind what it says of it.
+    text = " ".join(str(error).partition("\nTensor:")[0].split())[:LONGEST]
     said = f"{type(error).__name__} ({text})" if text else type(error).__name__
     package = sys.modules.get(function.partition(".")[0])
     places = [*getattr(package, "__path__", ()), getattr(package, "__file__", None)]

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +16,6 @@ from scaling_search.operators.products import (
     Product,
     UncountedError,
     Value,
-    is_tensor,
-    shape,
 )
 from scaling_search.operators.without_products import (
     READS_NO_VALUE,
@@ -26,6 +23,7 @@ from scaling_search.operators.without_products import (
     WITHOUT_GRADIENT,
     is_without_products,
 )
+from scaling_search.operators.written_out import WrittenOut
 from scaling_search.threads import threads
 
 
@@ -100,6 +98,8 @@ def traced(network: nn.Module, image: Tensor) -> Trace:
             goes into none.
     """
     names = {module: name for name, module in network.named_modules()}
+    for module, name in names.items():
+        _check_is_open(module, name)
     with as_counted(), torch.inference_mode():
         # The trace of fvcore's own counts, with modules' names; its public face keeps the graph.
         graph = _get_scoped_trace_graph(network, (image,), names)
@@ -113,17 +113,33 @@ def traced(network: nn.Module, image: Tensor) -> Trace:
     return Trace(operations, frozenset(one.kind for one in operations if one.kind not in COUNTED))
 
 
+def _check_is_open(module: nn.Module, name: str) -> None:
+    """Looks whether a trace sees what a module computes.
+
+    Raises:
+        UncountedError: It does not.
+    """
+    is_compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None)
+    if is_compiled or isinstance(module, torch.jit.ScriptModule):
+        by = "torch.compile" if is_compiled else "torch.jit"
+        raise UncountedError(
+            f"base_network must have modules that a trace can see into, got one of {by} in "
+            f"{place(name)}; give it as it was before {by}"
+        )
+
+
 def _operations(graph: Any, weights: dict[Value, tuple[str, Tensor]]) -> Iterator[Operation]:
     """Yields the operators with products, and refuses what may hide some."""
     # Values that need a gradient, by number: what is learned, and all that is made of it.
     learned = {value.unique() for value, (_, tensor) in weights.items() if tensor.requires_grad}
+    written_out = WrittenOut()
     for node in graph.nodes():
         kind = node.kind()
         if kind == "prim::Constant":
             continue
         inputs, outputs = list(node.inputs()), list(node.outputs())
         if is_without_products(kind):
-            _check_is_no_product(node)
+            written_out.check(node, place(_module(node)))
         elif count := COUNTED.get(kind) or given_count(kind):
             yield _operation(node, list(count(inputs, outputs)), learned)
         else:
@@ -149,26 +165,6 @@ def _operation(node: Any, products: list[Product], learned: set[int]) -> Operati
     )
     flops, activations = sum(one.flops for one in products), sum(one.outputs for one in products)
     return Operation(node.kind(), _module(node), flops, activations, backward)
-
-
-def _check_is_no_product(node: Any) -> None:
-    """Looks whether a product of matrices is written as a multiplication and a sum.
-
-    Each operand is repeated along an axis of the other, and the sum goes over one that both have.
-
-    Raises:
-        UncountedError: It is.
-    """
-    if node.kind() != "aten::mul":
-        return
-    out = node.output()
-    if not any(use.user.kind() in {"aten::sum", "aten::mean"} for use in out.uses()):
-        return
-    if prod(shape(out)) > max(prod(shape(value)) for value in node.inputs() if is_tensor(value)):
-        raise UncountedError(
-            "base_network must multiply matrices by operators that are counted, got a sum over "
-            f"aten::mul in {place(_module(node))}; write both as torch.matmul or torch.einsum"
-        )
 
 
 def _check_used(weights: dict[Value, tuple[str, Tensor]]) -> None:

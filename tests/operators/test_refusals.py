@@ -1,7 +1,7 @@
 """What cannot be counted is refused by its name, and how a user gives a count."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -68,6 +68,17 @@ def odd_flop(*_: Any, **__: Any) -> int:
     return 3
 
 
+def compiled(module: nn.Module) -> nn.Module:
+    module.compile()
+    return module
+
+
+def multiplied_in_place(tokens: Tensor, matrix: Tensor) -> Tensor:
+    pairs = tokens[:, None].repeat(1, D, 1)
+    pairs *= matrix
+    return pairs.sum(-1)
+
+
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "a distance": (
         lambda: by(lambda x, w: x * torch.cdist(x, w)[:, :1], D, D),
@@ -118,7 +129,25 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "a product by multiplying and adding": (
         lambda: by(lambda x, w: (x[:, :, None] * w).sum(1), D, D),
-        "got a sum over aten::mul in the network itself; write both as torch.matmul",
+        "got a sum over aten::mul in the network itself; write it as torch.matmul",
+    ),
+    "a scripted module": (
+        lambda: through(torch.jit.script(nn.Linear(D, D))),
+        "got one of torch.jit in module 'layer'; give it as it was before torch.jit",
+    ),
+    "a traced module": (
+        lambda: through(
+            torch.jit.trace(nn.Linear(D, D), torch.zeros(1, T, D))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        ),
+        "got one of torch.jit in module 'layer'",
+    ),
+    "a compiled module": (
+        lambda: through(cast(nn.Module, torch.compile(nn.Linear(D, D)))),
+        "got one of torch.compile in module 'layer'; give it as it was before torch.compile",
+    ),
+    "a module that is compiled in its place": (
+        lambda: through(compiled(nn.Linear(D, D))),
+        "got one of torch.compile in module 'layer'",
     ),
     "a formula of no use": (
         lambda: Block(lambda _, x: odd(x)),
@@ -151,7 +180,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.filterwarnings("ignore:Sparse", "ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_counted_is_refused_by_name(name: str) -> None:
     torch.manual_seed(0)
@@ -160,6 +189,53 @@ def test_what_is_not_counted_is_refused_by_name(name: str) -> None:
         traced(build().eval(), image())
     assert said in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+WRITTEN_OUT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "expanded": lambda x, w: (x[:, None].expand(T, D, D) * w.expand(T, D, D)).sum(-1),
+    "repeated": lambda x, w: (x[:, None].repeat(1, D, 1) * w).sum(-1),
+    "in place": multiplied_in_place,
+    "in another order": lambda x, w: (x[:, None] * w).transpose(1, 2).sum(1),
+    "scaled": lambda x, w: (2 * (x[:, None] * w) / 4 + 1).mean(-1),
+    "divided": lambda x, w: (x[:, None] / (w + 10)).sum(-1),
+    "running": lambda x, w: (x[:, None] * w).cumsum(-1)[..., -1],
+    "pooled": lambda x, w: functional.avg_pool1d(x[:, None] * w, D)[..., 0],
+    "on top of something": lambda x, w: torch.addcmul(x[:, :1, None], x[:, None], w).sum(-1),
+    "a distance": lambda x, w: ((x[:, None] - w) ** 2).sum(-1),
+    "a difference by itself": lambda x, w: ((x[:, None] - w) * (x[:, None] - w) / 2).sum(-1),
+    "absolute differences": lambda x, w: (w - x[:, None]).abs().sum(-1),
+    "a norm of differences": lambda x, w: (x[:, None] - w).norm(dim=-1),
+    "distances of pairs": lambda x, w: functional.pairwise_distance(x[:, None], w),
+    "angles of pairs": lambda x, w: functional.cosine_similarity(x[:, None], w, dim=-1),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_a_product_of_matrices_that_is_written_out_is_refused(name: str) -> None:
+    with pytest.raises(
+        UncountedError, match=r"must multiply matrices .* in the network itself; wr"
+    ):
+        traced(by(WRITTEN_OUT[name], D, D).eval(), image())
+
+
+@pytest.mark.parametrize(
+    "operate",
+    [
+        lambda x, w: x * (x.mean(0) @ w).sigmoid(),
+        lambda x, w: (x * torch.ones(T, 1)).sum(0, keepdim=True) @ w,
+        lambda x, w: (x * (x[:, :1] * x[:1]).sigmoid()).mean(0, keepdim=True) @ w,
+        lambda x, w: (x - x.mean(0)).square().sum(0, keepdim=True) @ w,
+        lambda x, w: x @ w + (x[..., None] * torch.ones(3)).sum(0)[:, 0],
+        lambda x, w: x @ w + (torch.ones(5, 1, 2) - torch.ones(1, 5, 2)).sum(),
+        lambda x, w: functional.cosine_similarity(x, x[:1], dim=-1)[:, None] * (x @ w),
+    ],
+    ids=["gate", "mask", "two gates", "variance", "spread", "places", "similar to one"],
+)
+def test_what_is_no_sum_over_pairs_costs_nothing(
+    operate: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    trace = traced(by(operate, D, D).eval(), image())
+    assert [one.kind for one in trace.operations].count("aten::matmul") == 1
 
 
 def test_a_product_that_the_logits_do_not_need_is_told_by_the_second_counter() -> None:
