@@ -1,6 +1,7 @@
 """The data in words, a table and a contact sheet, before anything is trained and in the report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,11 @@ def outlined(experiment: Experiment) -> Description | None:
         return None
     if experiment.timed:
         return described(experiment, experiment.ready_dataset())
-    return experiment.dataset.outline() if isinstance(experiment.dataset, Described) else None
+    if not isinstance(experiment.dataset, Described):
+        return None
+    about = experiment.dataset.outline()
+    few = _too_few(experiment, about)
+    return replace(about, warnings=(*about.warnings, f"{few}.")) if few else about
 
 
 def described(experiment: Experiment, dataset: Dataset) -> Description:
@@ -44,14 +49,20 @@ def described(experiment: Experiment, dataset: Dataset) -> Description:
         RuntimeError: They are missing or damaged.
     """
     about = describe(dataset)
-    num_train = sum(about.counts["train"])
-    if num_train < experiment.recipe.batch_size:
-        raise ValueError(
-            f"recipe.batch_size must be at most the {num_train} images of train, got "
-            f"{experiment.recipe.batch_size}: no batch would be full; add "
-            f"recipe.batch_size={max(1, num_train // 4)}"
-        )
+    if few := _too_few(experiment, about):
+        raise ValueError(few)
     return about
+
+
+def _too_few(experiment: Experiment, about: Description) -> str:
+    """The sentence on a batch that is never full, empty if it is."""
+    num_train, size = sum(about.counts["train"]), experiment.recipe.batch_size
+    if num_train >= size:
+        return ""
+    return (
+        f"recipe.batch_size must be at most the {num_train} images of train, got {size}: no batch "
+        f"would be full; add recipe.batch_size={min(num_train, max(2, num_train // 4))}"
+    )
 
 
 def show_data(experiment: Experiment, about: Description, console: Console) -> None:
