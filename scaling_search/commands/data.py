@@ -22,6 +22,9 @@ FILE = "data.json"
 SHEET = "contact_sheet"
 """Its figure."""
 
+LATIN_END = 0x250
+"""The first letter behind those of Latin alphabets, which each font of a figure has."""
+
 
 def outlined(experiment: Experiment) -> Description | None:
     """The data of a plan, all read where steps are timed on them; None where nothing is known.
@@ -135,7 +138,12 @@ def _sheet(experiment: Experiment, about: Description) -> bytes:
     pixels = (images * data.std + data.mean).round().clamp(0, 255).permute(0, 2, 3, 1)
     figure = contact_sheet(
         pixels.numpy().astype(np.uint8),
-        [about.classes[label] for label in labels.tolist()],
+        [_drawable(label, about.classes[label]) for label in labels.tolist()],
         title=f"Images of train as they enter the base network, {resolution} x {resolution} px",
     )
     return rendered(figure, suffixes=(".png",))[".png"]
+
+
+def _drawable(label: int, name: str) -> str:
+    """A class's name, or its number where the figure's font may lack the letters."""
+    return name if all(ord(letter) < LATIN_END for letter in name) else str(label)

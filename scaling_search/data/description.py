@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from scaling_search.cells import count
 from scaling_search.data.maps import NAMES, sums_of
-from scaling_search.data.split_names import counted
 from scaling_search.protocols import Split, Splits
 
 FLAT_SD = 1.5
@@ -211,7 +211,7 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
     if found.num_copies:
         yield _about_copies(found, are_dropped=are_dropped)
     if found.contradicting:
-        what = f"{counted(found.contradicting, 'image')} {{}} under more than one label"
+        what = f"{count(found.contradicting, 'image')} {{}} under more than one label"
         if are_dropped:
             yield f"{what.format('stood')}, of which one was kept; look at them."
         else:
@@ -219,7 +219,7 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
             yield f"{what.format(does)}, which no network can learn."
     yield from imbalance(found.counts["train"], classes)
     if num_flat := sum(found.flat):
-        yield f"{counted(num_flat, 'image')} {'is' if num_flat == 1 else 'are'} {FLAT}."
+        yield f"{count(num_flat, 'image')} {'is' if num_flat == 1 else 'are'} {FLAT}."
 
 
 def imbalance(counts: Sequence[int], classes: Sequence[str]) -> Iterator[str]:

@@ -311,3 +311,27 @@ def test_imbalance_is_said_with_its_numbers(
     outcome = cli("search", *OWN, "dataset.test_share=0.25", "dataset.val_share=0.25", "out=o")
     assert outcome.code == 0, outcome.err
     assert "Classes are imbalanced: train has 40 images of 'class 0' and 2 of" in outcome.out
+
+
+def test_names_that_are_long_or_in_another_script_leave_the_numbers_in_sight(
+    cli: Cli, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    root = photos(tmp_path)
+    (root / "class 0").rename(root / f"{'a' * 100}z")
+    (root / "class 1").rename(root / "日本")
+    outcome = cli("search", *OWN, "out=o")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    first = next(line for line in lines if line.startswith("0 'aaa"))
+    assert first.split()[1].endswith("az'")
+    assert first.split()[2:] == ["32", "4", "4"]
+    assert not [str(w.message) for w in recwarn if "missing from font" in str(w.message)]
+
+
+def test_many_classes_of_one_size_are_told_by_one(cli: Cli, tmp_path: Path) -> None:
+    root = photos(tmp_path)
+    for number in range(2, 14):
+        shutil.copytree(root / "class 0", root / f"class {number}")
+    outcome = cli("plan", *OWN)
+    assert "one of equal size: 0 'class 0'" in outcome.out
+    assert "smallest" not in outcome.out
