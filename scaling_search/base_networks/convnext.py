@@ -85,7 +85,7 @@ class ConvNeXt:
     @property
     def least_resolution(self) -> int:
         """The product of the strides: of smaller images no pixel is left."""
-        return self.patch_size * 2 ** (len(self.num_layers) - 1)
+        return self.patch_size << (len(self.num_layers) - 1)
 
     @property
     def name(self) -> str:
