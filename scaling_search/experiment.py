@@ -321,6 +321,7 @@ class Experiment:
             None if self.dataset is None else self.dataset.resolution,
             self.base_network.resolution,
             getattr(self.candidates, "max_resolution", None),
+            least=getattr(self.base_network, "least_resolution", 1),
             target=self.candidates.target,
             tolerance=self.candidates.tolerance,
             divisor=getattr(self.base_network, "resolution_divisor", 1),

@@ -36,8 +36,9 @@ def settled(options: Mapping[str, Any], build: Build) -> dict[str, int]:
     base = options["base_network"]
     if base.get("resolution", 0) is None and not _has_own_size(base["_target_"]):
         candidates = build("candidates", options["candidates"])
+        limits = [native, getattr(candidates, "max_resolution", None)]
         found["base_network.resolution"] = fitted_resolution(
-            native,
+            min((limit for limit in limits if limit is not None), default=None),
             target=candidates.target,
             tolerance=candidates.tolerance,
             divisor=base.get("resolution_divisor", 1),

@@ -75,11 +75,17 @@ class ConvNeXt:
     def __post_init__(self) -> None:
         """Checks the lengths of the lists, and that a pixel is left behind the last stride."""
         check_length("widths", self.widths, len(self.num_layers), "one for each stage")
-        if self.resolution < (strides := self.patch_size * 2 ** (len(self.num_layers) - 1)):
+        if self.resolution < (least := self.least_resolution):
             raise ValueError(
-                f"base_network.resolution must be at least the product of the strides, {strides}, "
-                f"got {self.resolution}; larger images or fewer stages help"
+                f"base_network.resolution must be at least the product of the strides, {least}, "
+                f"got {self.resolution}; take larger images or fewer stages, or, where the data "
+                f"have as many pixels, add base_network.resolution={least}"
             )
+
+    @property
+    def least_resolution(self) -> int:
+        """The product of the strides: of smaller images no pixel is left."""
+        return self.patch_size << (len(self.num_layers) - 1)
 
     @property
     def name(self) -> str:

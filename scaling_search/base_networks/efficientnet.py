@@ -117,6 +117,11 @@ class EfficientNet:
     depth_rounding: DepthRounding
 
     @property
+    def least_resolution(self) -> int:
+        """The product of the strides: of smaller images no pixel is left."""
+        return self.stem_stride * math.prod(stage.stride for stage in self.stages)
+
+    @property
     def num_layers(self) -> tuple[int, ...]:
         """Blocks in each stage."""
         return tuple(stage.num_layers for stage in self.stages)
@@ -376,10 +381,10 @@ def small_efficientnet(
 
 
 def _checked(architecture: EfficientNet) -> EfficientNet:
-    strides = architecture.stem_stride * math.prod(s.stride for s in architecture.stages)
-    if architecture.resolution < strides:
+    if architecture.resolution < (least := architecture.least_resolution):
         raise ValueError(
-            f"base_network.resolution must be at least the product of the strides, {strides}, "
-            f"got {architecture.resolution}; larger images or fewer strides help"
+            f"base_network.resolution must be at least the product of the strides, {least}, got "
+            f"{architecture.resolution}; take larger images or fewer strides, or, where the data "
+            f"have as many pixels, add base_network.resolution={least}"
         )
     return architecture

@@ -1,6 +1,7 @@
 """The data in words, a table and a contact sheet, before anything is trained and in the report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ FILE = "data.json"
 SHEET = "contact_sheet"
 """Its figure."""
 
+LATIN_END = 0x250
+"""The first letter behind those of Latin alphabets, which each font of a figure has."""
+
 
 def outlined(experiment: Experiment) -> Description | None:
     """The data of a plan, all read where steps are timed on them; None where nothing is known.
@@ -33,7 +37,11 @@ def outlined(experiment: Experiment) -> Description | None:
         return None
     if experiment.timed:
         return described(experiment, experiment.ready_dataset())
-    return experiment.dataset.outline() if isinstance(experiment.dataset, Described) else None
+    if not isinstance(experiment.dataset, Described):
+        return None
+    about = experiment.dataset.outline()
+    few = _too_few(experiment, about)
+    return replace(about, warnings=(*about.warnings, f"{few}.")) if few else about
 
 
 def described(experiment: Experiment, dataset: Dataset) -> Description:
@@ -44,14 +52,20 @@ def described(experiment: Experiment, dataset: Dataset) -> Description:
         RuntimeError: They are missing or damaged.
     """
     about = describe(dataset)
-    num_train = sum(about.counts["train"])
-    if num_train < experiment.recipe.batch_size:
-        raise ValueError(
-            f"recipe.batch_size must be at most the {num_train} images of train, got "
-            f"{experiment.recipe.batch_size}: no batch would be full; add "
-            f"recipe.batch_size={max(1, num_train // 4)}"
-        )
+    if few := _too_few(experiment, about):
+        raise ValueError(few)
     return about
+
+
+def _too_few(experiment: Experiment, about: Description) -> str:
+    """The sentence on a batch that is never full, empty if it is."""
+    num_train, size = sum(about.counts["train"]), experiment.recipe.batch_size
+    if num_train >= size:
+        return ""
+    return (
+        f"recipe.batch_size must be at most the {num_train} images of train, got {size}: no batch "
+        f"would be full; add recipe.batch_size={min(num_train, max(2, num_train // 4))}"
+    )
 
 
 def show_data(experiment: Experiment, about: Description, console: Console) -> None:
@@ -124,7 +138,12 @@ def _sheet(experiment: Experiment, about: Description) -> bytes:
     pixels = (images * data.std + data.mean).round().clamp(0, 255).permute(0, 2, 3, 1)
     figure = contact_sheet(
         pixels.numpy().astype(np.uint8),
-        [about.classes[label] for label in labels.tolist()],
+        [_drawable(label, about.classes[label]) for label in labels.tolist()],
         title=f"Images of train as they enter the base network, {resolution} x {resolution} px",
     )
     return rendered(figure, suffixes=(".png",))[".png"]
+
+
+def _drawable(label: int, name: str) -> str:
+    """A class's name, or its number where the figure's font may lack the letters."""
+    return name if all(ord(letter) < LATIN_END for letter in name) else str(label)

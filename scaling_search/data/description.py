@@ -9,17 +9,20 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from scaling_search.cells import count
 from scaling_search.data.maps import NAMES, sums_of
 from scaling_search.protocols import Split, Splits
 
 FLAT_SD = 1.5
-"""An image whose values have a smaller standard deviation, of 0 to 255, is nearly constant."""
+"""An image is nearly constant if no channel's standard deviation, of 0 to 255, is larger."""
 
 COPIED = 0.5
 """A split that has more of its images in another is called a copy of it."""
 
 IMBALANCED = 10.0
 """The largest class over the smallest, from which on it is said."""
+
+FLAT = "nearly one colour"
 
 NUM_EXAMPLES = 3
 VALUES_AT_ONCE = 250_000
@@ -125,7 +128,8 @@ def survey(splits: Splits, num_classes: int, named: Naming | None = None) -> Sur
         step = max(1, VALUES_AT_ONCE // max(1, math.prod(split.images.shape[1:])))
         for start in range(0, len(labels), step):
             images = split.images[start : start + step].numpy()
-            is_flat = images.reshape(len(images), -1).std(axis=1, dtype=np.float32) < FLAT_SD
+            by_channel = images.reshape(*images.shape[:2], -1).std(axis=2, dtype=np.float32)
+            is_flat = by_channel.max(axis=1) < FLAT_SD
             np.add.at(flat, labels[start : start + step][is_flat], 1)
             hashes[name] += [hashlib.blake2b(image, digest_size=16).digest() for image in images]
         for place, (digest, label) in enumerate(zip(hashes[name], labels.tolist(), strict=True)):
@@ -172,13 +176,15 @@ def check_pixels(found: Survey, classes: Sequence[str], path: str | None) -> Non
     """
     totals = np.sum(list(found.counts.values()), axis=0)
     for kind, spoiled in (
-        ("nearly one colour", np.array(found.flat) == totals),
+        (FLAT, np.array(found.flat) == totals),
         ("the same", np.array(found.alike)),
     ):
         if not spoiled.any():
             continue
         which = int(spoiled.argmax())
-        whose = "all images" if spoiled.all() else f"all {totals[which]} of {classes[which]!r}"
+        whose = f"all {totals[which]} of {classes[which]!r}"
+        if spoiled.all():
+            whose = "all images" if kind == FLAT else "all images of each class"
         raise ValueError(
             f"dataset.path must hold images that differ, got {whose} {kind} in {path!r}; look at "
             "some of them (white ink on transparent paper needs dataset.background=black)"
@@ -205,11 +211,20 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
     if found.num_copies:
         yield _about_copies(found, are_dropped=are_dropped)
     if found.contradicting:
-        yield (
-            f"{found.contradicting:,} different images stand under more than one label, which no "
-            "network can learn."
-        )
-    of_class = np.array(found.counts["train"])
+        what = f"{count(found.contradicting, 'image')} {{}} under more than one label"
+        if are_dropped:
+            yield f"{what.format('stood')}, of which one was kept; look at them."
+        else:
+            does = "stands" if found.contradicting == 1 else "stand"
+            yield f"{what.format(does)}, which no network can learn."
+    yield from imbalance(found.counts["train"], classes)
+    if num_flat := sum(found.flat):
+        yield f"{count(num_flat, 'image')} {'is' if num_flat == 1 else 'are'} {FLAT}."
+
+
+def imbalance(counts: Sequence[int], classes: Sequence[str]) -> Iterator[str]:
+    """The sentence on classes of very different size, if they are."""
+    of_class = np.array(counts)
     largest, smallest = int(of_class.argmax()), int(of_class.argmin())
     if of_class[largest] >= IMBALANCED * max(1, of_class[smallest]):
         yield (
@@ -218,8 +233,6 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
             f"answering {classes[largest]!r} would be right for "
             f"{of_class[largest] / of_class.sum():.1%}."
         )
-    if num_flat := sum(found.flat):
-        yield f"{num_flat:,} images are nearly one colour."
 
 
 def _about_copies(found: Survey, *, are_dropped: bool) -> str:

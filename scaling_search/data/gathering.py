@@ -20,12 +20,18 @@ from scaling_search.cores import usable_cores
 from scaling_search.data import cache as data_cache
 from scaling_search.data import images, pictures, splitting
 from scaling_search.data.cache import Part
-from scaling_search.data.description import Description, shapes_of, survey, warnings_of
+from scaling_search.data.description import (
+    Description,
+    imbalance,
+    shapes_of,
+    survey,
+    warnings_of,
+)
 from scaling_search.data.maps import NAMES, building, opened
 from scaling_search.data.pictures import Way
 from scaling_search.data.reading import NUM_NAMED, free_bytes, named, read
 from scaling_search.data.sources import Broken, Filled, Source, in_order
-from scaling_search.data.splitting import NUM_LOOKED_AT, described, way_of
+from scaling_search.data.splitting import NUM_LOOKED_AT, described, notes_of, way_of
 from scaling_search.files import replace_file
 from scaling_search.protocols import Dataset, Splits
 
@@ -172,7 +178,12 @@ def outline(source: Source) -> Description:
     counts = np.zeros((len(NAMES), len(listing.classes)), np.int64)
     np.add.at(counts, (splits, labels), 1)
     by_split = dict(zip(NAMES, map(tuple, counts.tolist()), strict=True))
-    return described(filled, listing, heads, by_split, mean=math.nan)
+    about = described(filled, listing, heads, by_split, mean=math.nan)
+    return replace(
+        about,
+        notes=about.notes + tuple(notes_of(filled, None, heads)),
+        warnings=tuple(imbalance(about.counts["train"], about.classes)),
+    )
 
 
 def native(source: Source) -> Splits:

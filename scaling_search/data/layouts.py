@@ -237,6 +237,11 @@ def _class_folders(root: Path, folders: dict[str, str], left: LeftOut) -> dict[s
 
 def _without_folders(folder: Path, more: str = "") -> RuntimeError:
     number = sum(is_picture(entry.name) for entry in entries(folder))
+    if folder.is_file():
+        return RuntimeError(
+            f"dataset.path must be a folder, got the file {str(folder)!r}; give the folder that "
+            "holds a folder for each class"
+        )
     got = f"none but {counted(number, 'picture')}" if number else "none"
     return RuntimeError(
         f"dataset.path must hold a folder for each class, got {got} in {str(folder)!r}; put the "
@@ -250,6 +255,13 @@ def _check_pictures(folders: Mapping[str, str], found: Mapping[str, Below]) -> N
     Raises:
         RuntimeError: One has none.
     """
+    if not any(below.names for below in found.values()) and len(found) > 1:
+        place = os.path.dirname(next(iter(folders.values())))  # noqa: PTH120  # of strings
+        raise RuntimeError(
+            f"dataset.path must hold pictures of each class, got none in {quoted(folders)} of "
+            f"{place!r}; put JPEG, PNG or WebP files there, or remove {place!r} if it is a split "
+            "to be drawn"
+        )
     for name, below in found.items():
         if below.names:
             continue

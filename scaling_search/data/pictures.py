@@ -86,12 +86,14 @@ class Head(NamedTuple):
         width: In pixels, upright.
         channels: 1 for grey, 3 for colour.
         is_deep: Whether its values are integers of more than 8 bits.
+        is_cut: Whether they are colours of 16 bits, of which Pillow reads the upper 8.
     """
 
     height: int
     width: int
     channels: int
     is_deep: bool
+    is_cut: bool = False
 
     @property
     def shorter(self) -> int:
@@ -105,11 +107,13 @@ def head(file: bytes | Path) -> Head | None:
         with Image.open(
             io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS
         ) as i:
+            # Before EXIF is looked for, which may read the whole picture and forgets how.
+            is_cut = not _is_deep(i) and any(";16" in str(tile.args) for tile in i.tile)
             is_turned = i.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             width, height = reversed(i.size) if is_turned else i.size
             palette = i.getpalette() if i.mode == "P" else None
             is_grey = i.mode in GREY or _is_deep(i) or _is_grey(palette)
-            return Head(height, width, 1 if is_grey else 3, _is_deep(i))
+            return Head(height, width, 1 if is_grey else 3, _is_deep(i), is_cut)
     except FAULTS:
         return None
 
@@ -187,7 +191,7 @@ def _is_grey(palette: list[int] | None) -> bool:
 def _flat(image: Image.Image, way: Way) -> Image.Image:
     """Without depth, palette and transparency."""
     if image.mode == "F":
-        raise BrokenError("its values are floating-point numbers, not integers")
+        raise BrokenError("values are floating-point numbers; save them as integers")
     if _is_deep(image):
         if way.span is None:
             raise UnknownSpanError

@@ -22,6 +22,7 @@ from scaling_search.data.description import check_pixels, survey, warnings_of
 from scaling_search.data.maps import NAMES, Maps
 from scaling_search.data.pictures import Way
 from scaling_search.data.sources import Broken, Filled, Listing, Row, Rows
+from scaling_search.data.split_names import counted
 from scaling_search.data.splitting import described, notes_of, way_of
 
 SILENT_SECONDS = 2.0
@@ -52,8 +53,8 @@ def read(source: Filled, maps: Maps) -> dict[str, Any]:
     if broken and (source.broken == "fail" or len(broken) == listing.num_images):
         raise RuntimeError(
             f"dataset.path must hold whole images, got {len(broken)} broken of "
-            f"{listing.num_images} in {source.path!r}: {named(broken)}; mend or remove them, or "
-            "leave them out by dataset.broken=skip"
+            f"{listing.num_images} in {source.path!r}: {named(broken)}; mend or remove them"
+            + (", or add dataset.broken=skip" if len(broken) < listing.num_images else "")
         )
     splitting.check_counts(source, listing, reading.counts)
     pixels = survey(
@@ -64,9 +65,9 @@ def read(source: Filled, maps: Maps) -> dict[str, Any]:
     check_pixels(pixels, listing.classes, source.path)
     counts, is_dropping = pixels.counts, source.duplicates == "drop" and pixels.num_copies > 0
     if is_dropping:
+        splitting.check_kept(source, listing, maps.splits(), pixels.copies)
         maps.drop(pixels.copies)
         counts = survey(maps.splits(), len(listing.classes)).counts
-        splitting.check_counts(source, listing, np.array([counts[name] for name in NAMES]))
     whole = hashlib.sha256(repr((pictures.VERSION, way_of(source, span), is_dropping)).encode())
     for digest in reading.digests:
         whole.update(digest.digest())
@@ -77,7 +78,7 @@ def read(source: Filled, maps: Maps) -> dict[str, Any]:
     notes = about.notes + tuple(notes_of(source, span, heads))
     left_out = about.left_out
     if broken:
-        left_out += (f"{len(broken):,} broken images: {named(broken)}",)
+        left_out += (f"{counted(len(broken), 'broken image')}: {named(broken)}",)
     about = replace(about, notes=notes, left_out=left_out, warnings=tuple(more))
     return {
         "fingerprint": found,

@@ -11,6 +11,9 @@ from scaling_search.data.description import Description
 from scaling_search.data.maps import NAMES
 from scaling_search.sections import Section
 
+LONGEST_NAME = 40
+"""Letters of a class's name that the table shows."""
+
 MOST_CLASSES = 12
 """Of more, only the largest and the smallest are shown."""
 
@@ -27,13 +30,15 @@ def data_section(about: Description) -> Section:
     totals = table[list(NAMES)].sum(axis=1)
     shown = table
     if len(table) > MOST_CLASSES:
-        shown = table.iloc[[int(totals.argmax()), int(totals.argmin())]]
+        ends = [int(totals.argmax()), int(totals.argmin())]
+        shown = table.iloc[ends if totals.nunique() > 1 else ends[:1]]
     lines = [
-        [f"{row['label']} {row['class']!r}", *(f"{row[name]:,}" for name in NAMES)]
+        [f"{row['label']} {_short(row['class'])}", *(f"{row[name]:,}" for name in NAMES)]
         for row in shown.to_dict("records")
     ]
     if len(table) > MOST_CLASSES:
-        lines = [[f"{kind} {line[0]}", *line[1:]] for kind, line in zip(KINDS, lines, strict=True)]
+        kinds = KINDS if len(shown) > 1 else ("one of equal size:",)
+        lines = [[f"{kind} {line[0]}", *line[1:]] for kind, line in zip(kinds, lines, strict=True)]
     whole = [f"all {len(table)} classes", *(f"{table[name].sum():,}" for name in NAMES)]
     return Section(
         name="data",
@@ -42,6 +47,13 @@ def data_section(about: Description) -> Section:
         cells=[["images", *NAMES], *lines, whole],
         table=table,
     )
+
+
+def _short(name: str) -> str:
+    """A name in quotes, its middle left out where it would push the numbers out of sight."""
+    shown = repr(name)
+    half = LONGEST_NAME // 2
+    return shown if len(shown) <= LONGEST_NAME else f"{shown[:half]}...{shown[-half:]}"
 
 
 KINDS = ("largest:", "smallest:")

@@ -11,9 +11,14 @@ from scaling_search.data.description import Description, shapes_of
 from scaling_search.data.maps import NAMES
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Filled, Listing, Source, refused
+from scaling_search.protocols import Splits
 
 NUM_LOOKED_AT = 256
 """Images whose heads are read before all others: how large they are, whether they are grey."""
+
+
+SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
+"""That are tried where others leave a split without images of a class."""
 
 
 def agree(source: Filled, listing: Listing) -> None:
@@ -56,10 +61,51 @@ def check_counts(source: Source, listing: Listing, counts: NDArray[np.int64]) ->
                 f"the {name} split must have images of each class, got {what} in "
                 f"{source.path!r}; add images, or leave the class out"
             )
+        enough = _enough(source, listing)
+        remedy = f"add {enough}" if enough else "enlarge it"
         raise ValueError(
             f"dataset.{name}_share must give the {name} split images of each class, got {what}, by "
-            f"{getattr(source, f'{name}_share')}; enlarge it, add images, or leave the class out"
+            f"{getattr(source, f'{name}_share')}; {remedy}, add images, or leave the class out"
         )
+
+
+def _enough(source: Source, listing: Listing) -> str:
+    """The smallest shares that give each split each class, as options; empty if there are none."""
+    train = listing.labels["train"]
+    drawn = [name for name in ("val", "test") if name not in listing.labels]
+    for share in SHARES:
+        shares = {name: max(share, getattr(source, f"{name}_share")) for name in drawn}
+        if sum(shares.values()) >= 1:
+            break
+        sizes = [round(shares.get(name, 0) * len(train)) for name in ("test", "val")]
+        parts = images.stratified(torch.from_numpy(train), sizes, seed=source.split_seed)
+        chosen = np.concatenate([part.numpy() for part in parts])
+        every = [train[part.numpy()] for part, size in zip(parts, sizes, strict=True) if size]
+        if all(
+            len(np.unique(of)) == len(listing.classes) for of in (*every, np.delete(train, chosen))
+        ):
+            return " ".join(f"dataset.{name}_share={value:g}" for name, value in shares.items())
+    return ""
+
+
+def check_kept(
+    source: Source, listing: Listing, splits: Splits, copies: Mapping[str, Sequence[int]]
+) -> None:
+    """Looks whether each split still has each class once copies are taken out.
+
+    Raises:
+        ValueError: One has not.
+    """
+    for name in NAMES:
+        labels = getattr(splits, name).labels.numpy()
+        kept = np.bincount(np.delete(labels, copies[name]), minlength=len(listing.classes))
+        if (lacking := np.flatnonzero(kept == 0)).size:
+            raise ValueError(
+                f"dataset.duplicates must be keep where a class would be lost, got 'drop': all "
+                f"images of {listing.classes[lacking[0]]!r} in {name} are copies of others in "
+                f"{source.path!r}; take the copies out of val and test, or add "
+                "dataset.duplicates=keep"
+            )
 
 
 def checked_heads(source: Filled, listing: Listing) -> list[Head]:
@@ -70,14 +116,18 @@ def checked_heads(source: Filled, listing: Listing) -> list[Head]:
     """
     heads = list(source.heads(listing, NUM_LOOKED_AT))
     if heads and (median := median_side(heads)) < source.resolution:
-        are_equal = len({head.shorter for head in heads}) == 1
-        whose = "all images" if are_equal else f"half of {len(heads)} images"
         raise ValueError(
-            f"dataset.resolution must be at most {median}, the shorter side of {whose} in "
+            f"dataset.resolution must be at most {median}, the shorter side of {_half(heads)} in "
             f"{source.path!r}, got {source.resolution}: more pixels would be blown up; leave it "
             f"out or add dataset.resolution={median}"
         )
     return heads
+
+
+def _half(heads: Sequence[Head]) -> str:
+    """Those of the images looked at that are not smaller than the middle one, for people."""
+    is_one_size = len({head.shorter for head in heads}) == 1
+    return "the images" if is_one_size else f"half of {len(heads)} images"
 
 
 def median_side(heads: Sequence[Head]) -> int:
@@ -127,6 +177,11 @@ def notes_of(source: Filled, span: tuple[int, int] | None, heads: Sequence[Head]
         yield (
             f"Values of more than 8 bits are scaled from {span[0]:,} to {span[1]:,}, the range of "
             "all such images, to 0 to 255."
+        )
+    if cut := sum(head.is_cut for head in heads):
+        yield (
+            f"{cut} of {len(heads)} images looked at have colours of 16 bits, of which the upper 8 "
+            "are kept: convert them to 8 bits where their values end far below 65,535."
         )
     if odd := sum(head.height != head.width for head in heads):
         done = "their centres are cropped"

@@ -159,7 +159,7 @@ def library() -> Any:
 
 def opened(path: Path, where: str) -> Table:
     """The table in a file, read as it goes: no second copy of the data is made."""
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return Parquet(where, path)
     return Arrow(where, library().Dataset.from_file(str(path)))
 
@@ -170,7 +170,7 @@ def states(path: Path, column: str) -> Iterator[State]:
     try:
         for named in (
             _outside_parquet(path, column)
-            if path.suffix == ".parquet"
+            if path.suffix.lower() == ".parquet"
             else _outside_arrow(path, column)
         ):
             yield state_of(path.parent / named)

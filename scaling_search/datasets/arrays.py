@@ -244,7 +244,8 @@ def _paired(place: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
             lacking = (f"{split}_" if split else "") + ("labels" if labels is None else "images")
             raise RuntimeError(
                 f"dataset.path must hold an array {lacking!r} beside {pixels or labels!r}, got "
-                f"{str(place)!r} with {', '.join(names)}; {REMEDY}"
+                f"{str(place)!r} with {', '.join(names)}; add it, or leave "
+                f"{pixels or labels!r} out of what is saved there"
             )
         pairs[split] = pixels, labels
     return pairs
@@ -270,15 +271,23 @@ def _check_images(dataset: Arrays, pixels: Stored) -> None:
         ValueError: They are not.
     """
     if pixels.dtype.kind not in "iu":
+        remedy = "(255 * images).astype('uint8')"
+        if pixels.dtype.kind != "b":
+            remedy = (
+                "(255 * images).round().astype('uint8') where they reach from 0 to 1, "
+                "images.round().astype('uint8') where from 0 to 255"
+            )
         raise ValueError(
             f"dataset.path must hold images of integers, as uint8 from 0 to 255, got "
-            f"{pixels.dtype} for {pixels.name} in {dataset.path!r}; scale and convert them by "
-            ".astype('uint8')"
+            f"{pixels.dtype} for {pixels.name} in {dataset.path!r}; save {remedy}"
         )
     if len(pixels.shape) not in {3, 4} or (shape := _layout(pixels.shape)) is None:
+        remedy = "transpose or reshape them"
+        if len(pixels.shape) == 4:
+            remedy = "save images of grey or of red, green and blue alone"
         raise ValueError(
             f"dataset.path must hold images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1 or 3 "
-            f"channels, got {pixels.shape} for {pixels.name} in {dataset.path!r}; transpose them"
+            f"channels, got {pixels.shape} for {pixels.name} in {dataset.path!r}; {remedy}"
         )
     if dataset.in_channels not in {None, shape[0]}:
         raise sources.refused("in_channels", dataset, shape[0])

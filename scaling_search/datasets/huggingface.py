@@ -18,9 +18,9 @@ from scaling_search.data.labels import Column
 from scaling_search.data.left_out import LeftOut
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
-from scaling_search.data.split_names import OPTION, Found, split_of, split_words
+from scaling_search.data.split_names import OPTION, Found, counted, split_of, split_words
 from scaling_search.data.tables import SUFFIXES, Arrow, Table
-from scaling_search.data.trees import files_in
+from scaling_search.data.trees import files_in, is_picture
 from scaling_search.protocols import Splits, part
 
 SAVED = ("dataset_dict.json", "state.json")
@@ -135,7 +135,7 @@ class HuggingFace:
         else:
             files = files_in(place)
         for path in files:
-            if path.suffix in SUFFIXES or place is None:
+            if path.suffix.lower() in SUFFIXES or place is None:
                 yield from tables.states(path, self.image)
             else:
                 yield path.name, path.stat().st_size
@@ -240,7 +240,9 @@ class Opened:
 def _local(dataset: HuggingFace) -> Path | None:
     """Where it lies on this machine; None for a name on the hub."""
     path = dataset.path or ""
-    is_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", path) and not path.endswith(SUFFIXES)
+    is_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", path) and not path.lower().endswith(
+        SUFFIXES
+    )
     if is_name and not Path(path).exists():
         return None
     return sources.existing(dataset, REMEDY)
@@ -274,12 +276,17 @@ def _opened(dataset: HuggingFace) -> Opened:
 def _of_files(dataset: HuggingFace, place: Path) -> Opened:
     """The tables of Parquet and Arrow files, by the splits that their names mean."""
     groups: dict[tuple[str, str], list[Path]] = {}
-    left = LeftOut()
+    left, num_pictures = LeftOut(), 0
     for path in files_in(place):
-        if path.suffix in SUFFIXES:
+        if path.suffix.lower() in SUFFIXES:
             groups.setdefault(_told(dataset, path, place), []).append(path)
+        elif is_picture(path.name):
+            num_pictures += 1
         else:
             left.file(path.name)
+    if num_pictures:
+        what = counted(num_pictures, "picture")
+        left.phrases.append(f"{what} beside the tables, unless a row names them")
     if not groups:
         raise RuntimeError(
             f"dataset.path must hold Parquet or Arrow files, got none in {str(place)!r}; {REMEDY}"
@@ -329,7 +336,8 @@ def _explained(dataset: HuggingFace) -> Iterator[None]:
         reason = " ".join(str(error).split())[:300]
         raise RuntimeError(
             f"dataset.path must be a data set that can be read, got {reason!r} for "
-            f"{dataset.path!r}; {REMEDY}"
+            f"{dataset.path!r}; "
+            + (REMEDY if _local(dataset) else f"look at the name and the connection, or {REMEDY}")
         ) from error
 
 

@@ -35,13 +35,16 @@ def fitted_resolution(native: int | None, *, target: float, tolerance: float, di
     return fitted
 
 
-def check_sizes(native: int | None, base: int, limit: int | None, **band: Any) -> None:
+def check_sizes(
+    native: int | None, base: int, limit: int | None, *, least: int, **band: Any
+) -> None:
     """Looks whether the base network's images are not larger than a plan may use.
 
     Args:
         native: Height and width of the data in pixels; None without data.
         base: Of the base network's images.
         limit: Largest that a plan may use; None for no limit.
+        least: Smallest that the base network can see.
         band: Target, tolerance and divisor, as `fitted_resolution` takes them.
 
     Raises:
@@ -50,9 +53,15 @@ def check_sizes(native: int | None, base: int, limit: int | None, **band: Any) -
     if limit is None or base <= limit:
         return
     whose = "the data have" if limit == native else "candidates.max_resolution allows"
+    fitted = max(least, fitted_resolution(limit, **band))
+    remedy = f"add base_network.resolution={fitted}"
+    if fitted > limit:
+        remedy = (
+            f"it cannot see fewer than {least}: take larger images, or a network for small ones, "
+            "such as base_network=efficientnet_small"
+        )
     raise ValueError(
         f"base_network.resolution must be at most the {limit} px that {whose}, got {base}: larger "
-        "images would only be blown up; add "
-        f"base_network.resolution={fitted_resolution(limit, **band)}, or "
-        "candidates.max_resolution=null to blow them up"
+        f"images would only be blown up; {remedy}, or candidates.max_resolution=null to blow them "
+        "up"
     )

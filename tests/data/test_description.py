@@ -74,8 +74,10 @@ def test_a_copied_test_split_is_said_in_capital_letters() -> None:
 def test_one_image_under_two_labels_is_said() -> None:
     found = surveyed(split_of((0, 0), (0, 1), (1, 1)), split_of((3, 0), (4, 1)), split_of((5, 0)))
     assert found.contradicting == 1
-    assert any(
-        "under more than one label" in s for s in warnings_of(found, CLASSES, are_dropped=False)
+    said = [list(warnings_of(found, CLASSES, are_dropped=dropped)) for dropped in (False, True)]
+    assert "1 image stands under more than one label, which no network can learn." in said[0]
+    assert (
+        "1 image stood under more than one label, of which one was kept; look at them." in said[1]
     )
 
 
@@ -94,15 +96,27 @@ def constant(values: list[int], labels: list[int]) -> Split:
     return Split(images.contiguous(), torch.tensor(labels))
 
 
+def painted(values: list[int], labels: list[int]) -> Split:
+    """Pictures of one strong colour each, whose channels differ widely."""
+    images = torch.full((len(values), 3, 4, 4), 200, dtype=torch.uint8)
+    images[:, 1:] = torch.tensor(values, dtype=torch.uint8)[:, None, None, None]
+    return Split(images, torch.tensor(labels))
+
+
 @pytest.mark.parametrize(
     ("train", "said"),
     [
         (constant([0, 0, 9, 9], [0, 1, 0, 1]), "all images nearly one colour in 'photos'"),
         (split_of((0, 0), (0, 0), (1, 1), (2, 1)), "all 2 of 'cat' the same in 'photos'"),
+        (split_of((0, 0), (0, 0), (1, 1), (1, 1)), "all images of each class the same in 'photos'"),
+        (painted([0, 1, 2, 3], [0, 1, 0, 1]), "all images nearly one colour in 'photos'"),
     ],
 )
 def test_images_that_show_nothing_are_refused(train: Split, said: str) -> None:
-    none = Split(torch.empty((0, 1, 4, 4), dtype=torch.uint8), torch.empty(0, dtype=torch.int64))
+    none = Split(
+        torch.empty((0, *train.images.shape[1:]), dtype=torch.uint8),
+        torch.empty(0, dtype=torch.int64),
+    )
     with pytest.raises(ValueError, match=r"must hold images that differ, got ") as error:
         check_pixels(survey(Splits(train, none, none), 2), CLASSES, "photos")
     assert said in str(error.value)
@@ -114,9 +128,7 @@ def test_some_constant_images_are_said_and_no_more() -> None:
     train = Split(torch.cat([ours.images, flat.images]), torch.cat([ours.labels, flat.labels]))
     found = surveyed(train, split_of((5, 0), (6, 1)), split_of((7, 0), (8, 1)))
     check_pixels(found, CLASSES, "photos")
-    assert list(warnings_of(found, CLASSES, are_dropped=False)) == [
-        "1 images are nearly one colour."
-    ]
+    assert list(warnings_of(found, CLASSES, are_dropped=False)) == ["1 image is nearly one colour."]
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)

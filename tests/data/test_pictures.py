@@ -1,6 +1,8 @@
 """Pictures: exact pixels for known ones, and one error for whatever cannot be read."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -310,3 +312,27 @@ def test_a_picture_that_would_fill_the_memory_is_broken() -> None:
     huge = content(Image.new("1", (20_000, 20_000)))
     with pytest.raises(BrokenError, match="exceeds limit"):
         square(huge, Way(1, 8))
+
+
+def png_of_16_bits(values: NDArray[np.uint16]) -> bytes:
+    """A PNG file of colours (H, W, 3), which Pillow cannot write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    about = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", about) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def test_colours_of_16_bits_keep_the_upper_8_and_say_so() -> None:
+    values = np.random.default_rng(0).integers(0, 2**16, (6, 6, 3), dtype=np.uint16)
+    made = png_of_16_bits(values)
+    found = square(made, Way(channels=3, resolution=6))
+    np.testing.assert_array_equal(found, (values >> 8).astype(np.uint8).transpose(2, 0, 1))
+    assert head(made) == Head(6, 6, 3, is_deep=False, is_cut=True)
+    eight = head(content(of(values >> 8)))
+    assert eight == Head(6, 6, 3, is_deep=False, is_cut=False)

@@ -48,7 +48,7 @@ def test_a_search_shows_the_data_first_and_the_report_keeps_them(cli: Cli, tmp_p
     outcome = cli("search", *OWN, "out=o")
     assert outcome.code == 0, outcome.err
     assert outcome.out.index("The data") < outcome.out.index("base network seed 0")
-    assert "Warning: 1 different images stand under more than one label" in outcome.out
+    assert "Warning: 1 image stands under more than one label" in outcome.out
     found = kept(tmp_path / "o")
     assert found is not None
     about, sheet = found
@@ -58,7 +58,7 @@ def test_a_search_shows_the_data_first_and_the_report_keeps_them(cli: Cli, tmp_p
     assert cli("report", "out=o").code == 0
     page = (tmp_path / "o" / "report.html").read_text()
     assert "<h2>The data</h2>" in page
-    assert "1 different images stand under more than one label" in page
+    assert "1 image stands under more than one label" in page
     written = pd.read_csv(tmp_path / "o" / "data.csv")
     assert written["class"].tolist() == ["class 0", "class 1"]
     assert written[["train", "val", "test"]].to_numpy().sum() == 81
@@ -162,6 +162,65 @@ def test_a_copied_test_split_is_said_loudly_and_can_be_mended(cli: Cli, tmp_path
     assert sum(about.counts["train"]) + sum(about.counts["val"]) == 60
 
 
+def test_a_split_that_is_all_copies_cannot_be_dropped(cli: Cli, tmp_path: Path) -> None:
+    root = photos(tmp_path)
+    shutil.move(root, tmp_path / "x")
+    for name in ("train", "test"):
+        shutil.copytree(tmp_path / "x", root / name)
+    outcome = cli("search", *OWN, "dataset.duplicates=drop", "out=o")
+    assert outcome.code == 2
+    assert "dataset.duplicates must be keep where a class would be lost, got 'drop'" in outcome.err
+    assert "all images of 'class 0' in train are copies of others" in outcome.err
+
+
+def test_a_plan_warns_of_what_counts_and_sizes_show(cli: Cli, tmp_path: Path) -> None:
+    write_tree(tmp_path / "photos", 40, 2, suffixes=("png",), size=(30, 28))
+    for path in sorted((tmp_path / "photos" / "class 1").iterdir())[3:]:
+        path.unlink()
+    shares = ("dataset.val_share=0.2", "dataset.test_share=0.2")
+    outcome = cli("plan", *OWN, *shares, "recipe.batch_size=65")
+    assert outcome.code == 0, outcome.err
+    said = " ".join(outcome.out.split())
+    assert "images looked at are not square: their centres are cropped" in said
+    assert "Warning: Classes are imbalanced: train has 2" in said
+    assert "Warning: recipe.batch_size must be at most the 25 images of train, got 65" in said
+
+
+def test_the_shares_that_an_error_names_give_each_split_each_class(
+    cli: Cli, tmp_path: Path
+) -> None:
+    photos(tmp_path)
+    for path in sorted((tmp_path / "photos" / "class 1").iterdir())[5:]:
+        path.unlink()
+    refused = cli("plan", *OWN)
+    assert refused.code == 2
+    remedy = refused.err.split("; add ")[1].split(", add images")[0].split()
+    assert {option.split("=")[0] for option in remedy} == {
+        "dataset.val_share",
+        "dataset.test_share",
+    }
+    assert cli("plan", *OWN, *remedy).code == 0
+
+
+def test_a_base_network_leaves_room_below_the_largest_allowed(cli: Cli, tmp_path: Path) -> None:
+    photos(tmp_path)
+    outcome = cli("plan", *OWN, "candidates.max_resolution=22")
+    assert outcome.code == 0, outcome.err
+    assert "The base network sees 14 x 14 px of them" in outcome.out
+
+
+def test_no_size_is_advised_that_the_base_network_cannot_see(cli: Cli, tmp_path: Path) -> None:
+    photos(tmp_path)
+    tiny = cli("plan", *OWN, "base_network=efficientnet_b0")
+    assert (
+        "it cannot see fewer than 32: take larger images, or a network for small ones" in tiny.err
+    )
+    write_tree(tmp_path / "wide", 40, 2, suffixes=("png",), size=(33, 33))
+    wide = (*OWN, "dataset.path=wide", "base_network=efficientnet_b0")
+    assert "add base_network.resolution=32," in cli("plan", *wide).err
+    assert cli("plan", *wide, "base_network.resolution=32").code == 0
+
+
 def few(root: Path) -> None:
     for path in sorted(root.glob("*/*.png"))[3::4]:
         path.unlink()
@@ -252,3 +311,27 @@ def test_imbalance_is_said_with_its_numbers(
     outcome = cli("search", *OWN, "dataset.test_share=0.25", "dataset.val_share=0.25", "out=o")
     assert outcome.code == 0, outcome.err
     assert "Classes are imbalanced: train has 40 images of 'class 0' and 2 of" in outcome.out
+
+
+def test_names_that_are_long_or_in_another_script_leave_the_numbers_in_sight(
+    cli: Cli, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    root = photos(tmp_path)
+    (root / "class 0").rename(root / f"{'a' * 100}z")
+    (root / "class 1").rename(root / "日本")
+    outcome = cli("search", *OWN, "out=o")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    first = next(line for line in lines if line.startswith("0 'aaa"))
+    assert first.split()[1].endswith("az'")
+    assert first.split()[2:] == ["32", "4", "4"]
+    assert not [str(w.message) for w in recwarn if "missing from font" in str(w.message)]
+
+
+def test_many_classes_of_one_size_are_told_by_one(cli: Cli, tmp_path: Path) -> None:
+    root = photos(tmp_path)
+    for number in range(2, 14):
+        shutil.copytree(root / "class 0", root / f"class {number}")
+    outcome = cli("plan", *OWN)
+    assert "one of equal size: 0 'class 0'" in outcome.out
+    assert "smallest" not in outcome.out

@@ -62,6 +62,21 @@ def test_ready_splits_go_by_the_names_of_files_or_folders(tmp_path: Path) -> Non
     assert [len(s.labels) for s in (splits.train, splits.val, splits.test)] == [8, 6, 4]
 
 
+def test_suffixes_may_be_of_any_case(tmp_path: Path) -> None:
+    parquets(tmp_path / "a", train=4, more=3)
+    (tmp_path / "a" / "more.parquet").rename(tmp_path / "a" / "Test.PARQUET")
+    assert counts(tmp_path / "a") == {"train": 8, "test": 6}
+    assert counts(tmp_path / "a" / "Test.PARQUET", splits="drawn") == {"train": 6}
+
+
+def test_pictures_beside_tables_are_not_said_to_be_unread(tmp_path: Path) -> None:
+    parquets(tmp_path / "a", train=4)
+    for number in range(3):
+        (tmp_path / "a" / f"{number}.png").touch()
+    said = "3 pictures beside the tables, unless a row names them"
+    assert listed(tmp_path / "a").left_out == (said,)
+
+
 def test_a_saved_dictionary_has_its_splits(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     made = datasets.DatasetDict({"train": table(6, 2), "test": table(3, 2)})

@@ -250,6 +250,11 @@ def test_a_class_of_pictures_that_are_not_read_is_told(tmp_path: Path) -> None:
     refused(tmp_path, r"got none in '.*dogs' but files: 1 \.heic; put JPEG, PNG .*'\.dogs', which")
 
 
+def test_a_split_of_empty_classes_is_told_as_a_whole(tmp_path: Path) -> None:
+    tree(tmp_path, train__cats=3, train__dogs=3, val__cats=0, val__dogs=0)
+    refused(tmp_path, r"got none in 'cats', 'dogs' of '.*val'; put .* or remove '.*val' if it is a")
+
+
 @pytest.mark.parametrize("suffix", [".bmp", ".tif", ".tiff", ".gif", ".webp", ".jfif", ".JPG"])
 def test_every_format_that_pillow_reads_is_read(tmp_path: Path, suffix: str) -> None:
     assert suffix.lower() in SUFFIXES
