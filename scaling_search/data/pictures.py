@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class Head(NamedTuple):
         width: In pixels, upright.
         channels: 1 for grey, 3 for colour.
         is_deep: Whether its values are integers of more than 8 bits.
-        is_cut: Whether they are colours of 16 bits, of which Pillow reads the upper 8.
+        is_cut: Whether they are, and only the upper 8 can be read: grey of 16 bits with alpha.
     """
 
     height: int
@@ -108,12 +109,13 @@ def head(file: bytes | Path) -> Head | None:
             io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS
         ) as i:
             # Before EXIF is looked for, which may read the whole picture and forgets how.
-            is_cut = not _is_deep(i) and any(";16" in str(tile.args) for tile in i.tile)
+            is_deep = _is_deep(i)
+            is_cut = not is_deep and ";16" in _raw_modes(i)
             is_turned = i.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             width, height = reversed(i.size) if is_turned else i.size
             palette = i.getpalette() if i.mode == "P" else None
-            is_grey = i.mode in GREY or _is_deep(i) or _is_grey(palette)
-            return Head(height, width, 1 if is_grey else 3, _is_deep(i), is_cut)
+            is_grey = i.mode in GREY or i.mode.startswith("I") or _is_grey(palette)
+            return Head(height, width, 1 if is_grey else 3, is_deep, is_cut)
     except FAULTS:
         return None
 
@@ -125,6 +127,8 @@ def extremes(content: bytes) -> tuple[int, int] | None:
             if not _is_deep(image):
                 return None
             values = np.asarray(image)
+            if values.ndim == 3:
+                values = _deep_colours(content, values)[:, :, :3]
             return int(values.min()), int(values.max())
     except FAULTS:
         return None
@@ -135,10 +139,10 @@ def square(content: bytes, way: Way) -> NDArray[np.uint8]:
 
     The centre is cropped to a square, or the whole stretched to one, and resized by Pillow's
     bilinear filter with antialiasing, as `images.resize` does; what already has the size keeps its
-    pixels. EXIF's orientation is applied before. Grey values of more than 8 bits are scaled from
-    their span to 0 to 255, colours of 16 bits keep their upper 8. CMYK and palettes become RGB
-    without their colour profiles, what is transparent shows the background. Grey is Rec. 601's
-    luma; a grey picture has equal red, green and blue.
+    pixels. EXIF's orientation is applied before. Values of more than 8 bits are scaled from their
+    span to 0 to 255. CMYK and palettes become RGB without their colour profiles, what is
+    transparent shows the background. Grey is Rec. 601's luma; a grey picture has equal red, green
+    and blue.
 
     Source: Krizhevsky, Sutskever & Hinton 2012, section 2, for the centre of the resized picture.
 
@@ -156,7 +160,7 @@ def square(content: bytes, way: Way) -> NDArray[np.uint8]:
             # A JPEG of four times the size and more is read at a half, a quarter or an eighth,
             # which is several times as fast; twice the size is left to the filter.
             image.draft(None, (2 * way.resolution, 2 * way.resolution))
-            upright = ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(_shallow(image, content, way.span))
             if way.aspect == "crop":
                 side = min(upright.size)
                 left, top = ((length - side) // 2 for length in upright.size)
@@ -180,8 +184,60 @@ def scaled(values: NDArray[Any], span: tuple[int, int]) -> NDArray[np.uint8]:
     return found
 
 
+OTHER_BYTE = {
+    ";16B": ";16L",
+    ";16L": ";16B",
+    ";16N": ";16B" if sys.byteorder == "little" else ";16L",
+}
+"""Pillow's names for reading the upper byte of 16 bits, each with that for the lower one."""
+
+
+def _raw_modes(image: Any) -> str:
+    """How Pillow unpacks a picture that is not decoded yet."""
+    return str([tile.args for tile in image.tile])
+
+
 def _is_deep(image: Image.Image) -> bool:
-    return image.mode.startswith("I")
+    """Whether a picture that is not decoded yet has more than 8 bits, all of which can be read."""
+    modes = _raw_modes(image)
+    is_colour = image.mode in {"RGB", "RGBA"} and any(
+        f"'{image.mode}{b}" in modes for b in OTHER_BYTE
+    )
+    return image.mode.startswith("I") or is_colour
+
+
+def _shallow(image: Image.Image, content: bytes, span: tuple[int, int] | None) -> Image.Image:
+    """The picture with 8 bits a value; alpha keeps its upper 8."""
+    if not _is_deep(image):
+        return image
+    if span is None:
+        raise UnknownSpanError
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    values = np.asarray(image)
+    if values.ndim == 3:
+        colours = _deep_colours(content, values)[:, :, :3]
+        made = Image.fromarray(np.dstack([scaled(colours, span), values[:, :, 3:]]))
+    else:
+        made = Image.fromarray(scaled(values, span))
+    made.getexif()[ExifTags.Base.Orientation] = orientation
+    return made
+
+
+def _deep_colours(content: bytes, upper: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Values (H, W, C) of a picture of 16 bits, of which Pillow gives the upper bytes alone."""
+
+    def other(args: Any) -> Any:
+        if isinstance(args, tuple):
+            return tuple(map(other, args))
+        for byte, its_other in OTHER_BYTE.items():
+            if isinstance(args, str) and args.endswith(byte):
+                return args.removesuffix(byte) + its_other
+        return args
+
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        image.tile = [tile._replace(args=other(tile.args)) for tile in image.tile]
+        lower: NDArray[np.uint16] = np.asarray(image, np.uint16)
+        return lower | upper.astype(np.uint16) << 8
 
 
 def _is_grey(palette: list[int] | None) -> bool:
@@ -189,13 +245,9 @@ def _is_grey(palette: list[int] | None) -> bool:
 
 
 def _flat(image: Image.Image, way: Way) -> Image.Image:
-    """Without depth, palette and transparency."""
+    """Without palette and transparency."""
     if image.mode == "F":
         raise BrokenError("values are floating-point numbers; save them as integers")
-    if _is_deep(image):
-        if way.span is None:
-            raise UnknownSpanError
-        image = Image.fromarray(scaled(np.asarray(image), way.span))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, PAPERS[way.background])

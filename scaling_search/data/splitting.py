@@ -180,8 +180,8 @@ def notes_of(source: Filled, span: tuple[int, int] | None, heads: Sequence[Head]
         )
     if cut := sum(head.is_cut for head in heads):
         yield (
-            f"{cut} of {len(heads)} images looked at have colours of 16 bits, of which the upper 8 "
-            "are kept: convert them to 8 bits where their values end far below 65,535."
+            f"{cut} of {len(heads)} images looked at have alpha and grey of 16 bits, of which the "
+            "upper 8 are kept: convert them to 8 bits where their values end far below 65,535."
         )
     if odd := sum(head.height != head.width for head in heads):
         done = "their centres are cropped"

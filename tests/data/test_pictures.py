@@ -314,25 +314,88 @@ def test_a_picture_that_would_fill_the_memory_is_broken() -> None:
         square(huge, Way(1, 8))
 
 
+COLOUR_TYPES = {2: 4, 3: 2, 4: 6}
+"""Of PNG by channels. Source: ISO/IEC 15948, table 11.1."""
+
+
 def png_of_16_bits(values: NDArray[np.uint16]) -> bytes:
-    """A PNG file of colours (H, W, 3), which Pillow cannot write."""
+    """A PNG file of values (H, W, C), which Pillow cannot write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = zlib.crc32(kind + data)
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
 
-    height, width, _ = values.shape
+    height, width, channels = values.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    about = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    about = struct.pack(">IIBBBBB", width, height, 16, COLOUR_TYPES[channels], 0, 0, 0)
     parts = chunk(b"IHDR", about) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def test_colours_of_16_bits_keep_the_upper_8_and_say_so() -> None:
-    values = np.random.default_rng(0).integers(0, 2**16, (6, 6, 3), dtype=np.uint16)
-    made = png_of_16_bits(values)
-    found = square(made, Way(channels=3, resolution=6))
-    np.testing.assert_array_equal(found, (values >> 8).astype(np.uint8).transpose(2, 0, 1))
-    assert head(made) == Head(6, 6, 3, is_deep=False, is_cut=True)
-    eight = head(content(of(values >> 8)))
+def tiff_of_16_bits(values: NDArray[np.uint16], order: str) -> bytes:
+    """A plain TIFF file of values (H, W, 3) in a byte order, ``<`` or ``>``."""
+    height, width, channels = values.shape
+    data = values.astype(f"{order}u2").tobytes()
+    begin, shorts, longs = 134, 3, 4
+    entries = [
+        (256, longs, 1, width),
+        (257, longs, 1, height),
+        (258, shorts, 3, begin - 6),
+        (259, longs, 1, 1),
+        (262, longs, 1, 2),
+        (273, longs, 1, begin),
+        (277, longs, 1, channels),
+        (278, longs, 1, height),
+        (279, longs, 1, len(data)),
+    ]
+    fields = b"".join(struct.pack(f"{order}HHII", *entry) for entry in entries)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
+    return (
+        (head + fields + bytes(4)).ljust(begin - 6, b"\0")
+        + struct.pack(f"{order}3H", 16, 16, 16)
+        + data
+    )
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        png_of_16_bits,
+        lambda values: tiff_of_16_bits(values, "<"),
+        lambda values: tiff_of_16_bits(values, ">"),
+    ],
+)
+def test_colours_of_16_bits_are_scaled_from_their_span(
+    made: Callable[[NDArray[np.uint16]], bytes],
+) -> None:
+    values = np.random.default_rng(0).integers(0, 2**12, (6, 6, 3), dtype=np.uint16)
+    file = made(values)
+    span = int(values.min()), int(values.max())
+    assert head(file) == Head(6, 6, 3, is_deep=True, is_cut=False)
+    assert extremes(file) == span
+    found = square(file, Way(channels=3, resolution=6, span=span))
+    np.testing.assert_array_equal(found, scaled(values, span).transpose(2, 0, 1))
+    assert found.max() == 255
+    with pytest.raises(UnknownSpanError):
+        square(file, Way(channels=3, resolution=6))
+
+
+def test_alpha_of_16_bits_shows_the_paper() -> None:
+    values = np.full((2, 2, 4), 4000, np.uint16)
+    values[..., 3] = [[0, 65535], [0, 65535]]
+    file = png_of_16_bits(values)
+    assert extremes(file) == (4000, 4000)
+    found = square(file, Way(channels=3, resolution=2, span=(0, 4000), background="black"))
+    assert found[0].tolist() == [[0, 255], [0, 255]]
+
+
+def test_grey_of_16_bits_with_alpha_keeps_the_upper_8_and_says_so() -> None:
+    values = np.full((2, 2, 2), 0x8040, np.uint16)
+    values[..., 1] = 65535
+    file = png_of_16_bits(values)
+    found = head(file)
+    assert found is not None
+    assert (found.is_deep, found.is_cut) == (False, True)
+    assert square(file, Way(channels=1, resolution=2)).ravel().tolist() == [0x80] * 4
+    eight = head(content(of(noise(6, 6, 3))))
     assert eight == Head(6, 6, 3, is_deep=False, is_cut=False)
