@@ -106,6 +106,10 @@ class Stopping:
         return Look(len(surface.observations.loss), region.area / region.searched_area)
 
 
+LONGEST_REASON = 300
+"""Characters of a reason in a line."""
+
+
 def told_failures(results: Sequence[TrialResult]) -> str:
     """How many of some trainings failed and the commonest reason; empty where none did."""
     failed = [result for result in results if result.state == "FAIL"]
@@ -114,6 +118,8 @@ def told_failures(results: Sequence[TrialResult]) -> str:
     ((kind, number),) = Counter(result.kind for result in failed).most_common(1)
     reasons = Counter(result.reason for result in failed if result.kind == kind)
     ((reason, _),) = reasons.most_common(1)
+    if len(reason) > LONGEST_REASON:
+        reason = f"{reason[:LONGEST_REASON]}…; search.log has the whole of it"
     said = f"{len(failed)} of {count(len(results), 'training')} failed, most often"
     return f"{said} ({number}): {reason}"
 

@@ -236,8 +236,8 @@ def _deep_colours(content: bytes, upper: NDArray[np.uint8]) -> NDArray[np.uint16
 
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
         image.tile = [tile._replace(args=other(tile.args)) for tile in image.tile]
-        lower: NDArray[np.uint16] = np.asarray(image, np.uint16)
-        return lower | upper.astype(np.uint16) << 8
+        lower = np.asarray(image, np.uint16)
+    return np.add(lower, upper.astype(np.uint16) * 256, dtype=np.uint16)
 
 
 def _is_grey(palette: list[int] | None) -> bool:
