@@ -148,7 +148,7 @@ def nothing(_: Path) -> None:
             "imagefolder",
             nothing,
             ("dataset.path=a.npz",),
-            "must hold a folder for each class, got n",
+            "dataset.path must be a folder, got the file ",
         ),
         (
             "imagefolder",
