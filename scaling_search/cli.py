@@ -69,7 +69,7 @@ FOR_ONE_COMMAND = ("limits", "price_only", "keep_weights")
 
 
 MOST_BYTES = 255
-"""Of a folder's name, on most file systems."""
+"""Longest name of a folder, on most file systems."""
 
 WIDTH = 110
 """Columns of tables where there is no terminal to ask."""
@@ -196,7 +196,7 @@ def _read(override: str, *, is_multirun: bool) -> str:
 
 
 def _is_swept(key: str, overrides: Sequence[str]) -> bool:
-    """Whether several values are given for an option."""
+    """True if several values are given for an option."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -310,7 +310,7 @@ def _folder_name(text: str) -> str:
 
 
 def _storage_flag(storage: Any, overrides: Sequence[str]) -> tuple[str, ...]:
-    """What a further command needs to find storage whose password is not kept."""
+    """Options that a further command needs to find storage whose password is not kept."""
     if storage is None or without_password(storage) == storage:
         return ()
     typed = [o for o in overrides if o.startswith("storage=") and without_password(o) == o]

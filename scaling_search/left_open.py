@@ -47,7 +47,7 @@ def settled(options: Mapping[str, Any], build: Build) -> dict[str, int]:
 
 
 def _has_own_size(target: str) -> bool:
-    """Whether a base network's function takes None for its resolution, as a published one does."""
+    """True if a base network's function takes None for its resolution, as a published one does."""
     module, _, name = target.rpartition(".")
     function = getattr(importlib.import_module(module), name)
     resolution = inspect.signature(function).parameters["resolution"]

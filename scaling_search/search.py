@@ -174,7 +174,7 @@ class Search:
             hands.view.ended(result)
 
     def _may_pass(self, result: TrialResult, last: TrialResult | None = None) -> bool:
-        """Whether a training failed that is to be tried again.
+        """True if a training failed that is to be tried again.
 
         Args:
             result: What came of it.
@@ -249,7 +249,7 @@ _FROM_OUTSIDE = re.compile(rf"overdue|worker lost(?!.*\(exit code (?!-({_OUTSIDE
 """Reasons that are not the training's own, so that the same can pass the next time."""
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
-"""What may differ between two errors that are the same: addresses, process ids, bytes."""
+"""Numbers that may differ between two equal errors: addresses, process ids, bytes."""
 
 
 def _order(trial: Trial) -> tuple[int, int, float, float]:

@@ -45,7 +45,7 @@ class Trusted:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What a command needs to trust the same code and find it."""
+        """Options that a command needs to trust the same code and find it."""
         if not self.packages:
             return ()
         folder = () if self.config_dir is None else (f"--config-dir={self.config_dir}",)

@@ -111,7 +111,7 @@ LONGEST_REASON = 300
 
 
 def told_failures(results: Sequence[TrialResult]) -> str:
-    """How many of some trainings failed and the commonest reason; empty where none did."""
+    """The number of failed trainings and their commonest reason; empty where none failed."""
     failed = [result for result in results if result.state == "FAIL"]
     if not failed:
         return ""

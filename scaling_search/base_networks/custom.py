@@ -60,7 +60,7 @@ class Custom:
 
     @property
     def num_layers(self) -> tuple[int, ...]:
-        """How many weights it has, tensors of two axes or more."""
+        """Number of weights, tensors of two axes or more."""
         return (_shapes(self).num_weights,)
 
     @property

@@ -1,4 +1,4 @@
-"""Whether a network of the user's own gives logits and can be trained, before any is."""
+"""Checks that a network of the user's own gives logits and can be trained."""
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ def try_step(
 
 
 def is_of(logits: object, shape: tuple[int, int]) -> bool:
-    """Whether logits are a tensor of this shape."""
+    """True if logits are a tensor of this shape."""
     return isinstance(logits, Tensor) and tuple(logits.shape) == shape
 
 

@@ -17,7 +17,7 @@ from scaling_search.terminal import say, show
 from scaling_search.training.batches import augmented_batches, load
 
 FILE = "data.json"
-"""What a run's folder keeps of its data."""
+"""File of a run's folder that describes its data."""
 
 SHEET = "contact_sheet"
 """Its figure."""

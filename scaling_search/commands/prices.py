@@ -1,4 +1,4 @@
-"""What a search and the checks of its fairness would take, before anything is trained."""
+"""Prices of a search and of the checks of its fairness, before anything is trained."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ from scaling_search.training.trial import Trial, TrialResult
 def about_prices(
     experiment: Experiment, planned: Plan, record: Record | None, console: Console
 ) -> Iterator[str]:
-    """What the search and the checks that are asked for would take."""
+    """Sentences with the price of the search and of the checks that are asked for."""
     trials = experiment.trials(planned)
     finished = [] if record is None else list(record.results_of(trials).values())
     timings: list[Timing] = []

@@ -160,7 +160,7 @@ def study_name(name: str, command: str) -> str:
 
 
 def follow_up(experiment: Experiment, command: str) -> Record | None:
-    """What a command has trained beyond the search, None before it has begun."""
+    """Record of a command's trainings beyond the search; None before it has begun."""
     name = study_name(experiment.name, command)
     if name not in stored_names(experiment):
         return None

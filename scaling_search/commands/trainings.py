@@ -1,4 +1,4 @@
-"""How commands train: within limits, with a live view and a log, and what they say of failures."""
+"""Trainings of commands: within limits, with a live view and a log, failures reported."""
 
 import logging
 import subprocess
@@ -72,7 +72,7 @@ def say_failures(console: Console, search: Search) -> None:
 
 
 def remedy(results: Iterable[TrialResult]) -> str:
-    """How to go on where trainings failed."""
+    """A sentence on how to go on where trainings failed."""
     failed = [result for result in results if result.state == "FAIL"]
     if all(result.is_divergent for result in failed):
         return "take another recipe and another out="
@@ -132,7 +132,7 @@ def train_more(
 
 
 def provenance() -> dict[str, object]:
-    """What made the results: the version of this package and the commit of its checkout."""
+    """Version of this package and commit of its checkout, which made the results."""
     root = Path(__file__).resolve().parent.parent
     described = subprocess.run(
         ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--match=-"],

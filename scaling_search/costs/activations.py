@@ -1,4 +1,4 @@
-"""What products put out: counted on paper, and by the trace of the built network."""
+"""Outputs of products: counted on paper, and by the trace of the built network."""
 
 from scaling_search.costs.building import built, checked, image_of
 from scaling_search.operators.trace import traced

@@ -26,7 +26,7 @@ FLAT = "nearly one colour"
 
 NUM_EXAMPLES = 3
 VALUES_AT_ONCE = 250_000
-"""Of pixels that are floats at a time."""
+"""Number of pixels that are floats at a time."""
 
 
 Naming = Callable[[str, int], str]
@@ -79,7 +79,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Survey:
-    """What all pixels of the splits say.
+    """Counts, copies and faults that all pixels of the splits show.
 
     Attributes:
         counts: Images of each class, by split.

@@ -154,7 +154,7 @@ def fingerprint(source: Source) -> str:
 
 
 def description(source: Source) -> Description:
-    """What the images were understood as, once all have been read.
+    """The images as they were understood, once all have been read.
 
     Raises:
         ValueError: An option is not what lies there, or the images show nothing.
@@ -164,7 +164,7 @@ def description(source: Source) -> Description:
 
 
 def outline(source: Source) -> Description:
-    """What the images are understood as before any is decoded; copies and the mean are not known.
+    """The images as they are understood before any is decoded; copies and mean are not known.
 
     Raises:
         ValueError: An option is not what lies there.

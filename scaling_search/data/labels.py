@@ -256,7 +256,7 @@ def _from_0(column: Column, values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _one_kind(every: Sequence[_Read]) -> bool:
-    """Whether all columns have names of classes; all must be of one kind.
+    """True if all columns have names of classes; all must be of one kind.
 
     Raises:
         ValueError: They are not.

@@ -86,7 +86,7 @@ def layout(root: Path, option: OPTION | None, left: LeftOut) -> Layout:
 
 
 def _hold_classes(top: Mapping[str, str], by_name: Mapping[str, str]) -> bool:
-    """Whether all folders are called as splits and hold folders, not only pictures."""
+    """True if all folders are called as splits and hold folders, not only pictures."""
     return len(top) == len(by_name) > 0 and all(
         any(is_folder(entry) for entry in entries(folder)) for folder in top.values()
     )
@@ -331,7 +331,7 @@ def _pictures(folder: str) -> Iterator[str]:
 
 
 def _holds_pictures(folder: str) -> bool:
-    """Whether there is a picture below a folder, or a link to another, which may hold some."""
+    """True if a picture lies below a folder, or a link to another folder, which may hold some."""
     links = (
         name
         for place, folders, _ in os.walk(folder)

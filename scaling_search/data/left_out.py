@@ -1,4 +1,4 @@
-"""What lies beside the images and is not read, counted for people."""
+"""Files, folders and links that are not read, counted for people."""
 
 import os
 from dataclasses import dataclass, field

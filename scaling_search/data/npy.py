@@ -45,7 +45,7 @@ class Stored:
             return found
 
     def blocks(self) -> Iterator[NDArray[Any]]:
-        """Some of its first axis at a time; one in Fortran's order is read whole."""
+        """Blocks along its first axis; one in Fortran's order is read whole."""
         if self.is_fortran:
             yield self.whole()
             return

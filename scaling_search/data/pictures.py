@@ -17,14 +17,14 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM") + ("AVIF",) * bool(
     features.check("avif")
 )
-"""What is read; told by the first bytes of a file, not by its name. Of several frames the first."""
+"""Formats that are read, told by a file's first bytes, not its name; the first of its frames."""
 
 SUFFIXES = (
     frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
     | {".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
     | frozenset([".avif"] * bool(features.check("avif")))
 )
-"""Of files that should be pictures, in lower case."""
+"""Endings of files that should be pictures, in lower case."""
 
 VERSION = "2"
 """Changes with the pixels that come of a file."""
@@ -61,7 +61,7 @@ class UnknownSpanError(Exception):
 
 @dataclass(frozen=True)
 class Way:
-    """How pictures become pixels.
+    """The way from pictures to pixels.
 
     Attributes:
         channels: 1 for grey, 3 for red, green and blue.
@@ -193,12 +193,12 @@ OTHER_BYTE = {
 
 
 def _raw_modes(image: Any) -> str:
-    """How Pillow unpacks a picture that is not decoded yet."""
+    """Pillow's raw modes for a picture that is not decoded yet."""
     return str([tile.args for tile in image.tile])
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Whether a picture that is not decoded yet has more than 8 bits, all of which can be read."""
+    """True if a picture that is not decoded yet has more than 8 bits, all of which can be read."""
     modes = _raw_modes(image)
     is_colour = image.mode in {"RGB", "RGBA"} and any(
         f"'{image.mode}{b}" in modes for b in OTHER_BYTE

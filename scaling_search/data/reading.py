@@ -29,7 +29,7 @@ SILENT_SECONDS = 2.0
 """No bar is shown for what takes less."""
 
 SAVE_SECONDS = 10.0
-"""What is decoded is saved so often, for a process that goes on should this one be stopped."""
+"""Seconds between saves of decoded images, for a process that goes on after this one stops."""
 
 NUM_NAMED = 3
 
@@ -90,7 +90,7 @@ def read(source: Filled, maps: Maps) -> dict[str, Any]:
 
 @dataclass
 class _Reading:
-    """What came of images while they went into maps.
+    """A record of images while they went into maps.
 
     Attributes:
         broken: Those that could not be read.
@@ -137,7 +137,7 @@ def _rows_into(
 
 
 def _taken_over(maps: Maps) -> list[bytes | Broken]:
-    """Of each image that a stopped process had read: its digest, or why it is broken."""
+    """The digest of each image that a stopped process had read, or why it is broken."""
     notes = maps.taken_over()
     if notes:
         log.info("%d images have been read before; going on from there", len(notes))

@@ -15,7 +15,7 @@ LONGEST_NAME = 40
 """Letters of a class's name that the table shows."""
 
 MOST_CLASSES = 12
-"""Of more, only the largest and the smallest are shown."""
+"""Most classes in the table; of more only the largest and the smallest are shown."""
 
 
 def data_section(about: Description) -> Section:

@@ -45,7 +45,7 @@ Rows = Generator[Row | Broken, None, None]
 
 @dataclass(frozen=True)
 class Listing:
-    """What there is to read, before any image is decoded.
+    """Labels and splits of all images, before any is decoded.
 
     Attributes:
         classes: Names of the classes by their labels.
@@ -115,11 +115,11 @@ class Source(Dataset, Protocol):
 
     @property
     def aspect(self) -> Literal["crop", "stretch"]:
-        """What is done to images that are not square."""
+        """Treatment of images that are not square."""
 
     @property
     def duplicates(self) -> Literal["keep", "drop"]:
-        """What to do about images that come more than once."""
+        """Treatment of images that come more than once."""
 
     def stamp(self) -> Iterator[object]:
         """Values that change when what lies there does, quickly told, and no path as typed."""

@@ -16,7 +16,7 @@ WORDS = {
 """The words in use for each split."""
 
 BESIDE = ("set", "split", "data", "dataset", "images", "image", "imgs", "img", "pictures", "seg")
-"""What may stand before or behind such a word: ``seg_train``, ``test_set``."""
+"""Words that may stand before or behind such a word: ``seg_train``, ``test_set``."""
 
 OPTION = Literal["given", "drawn"]
 
@@ -68,7 +68,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Found:
-    """What lies there, by its names.
+    """Names of folders, files or arrays that lie at one place.
 
     Attributes:
         place: Where, for people.
@@ -90,7 +90,7 @@ class Found:
     is_whole: bool = False
 
     def choice(self, option: OPTION | None) -> Choice:
-        """What is read as which split.
+        """The choice of what is read as which split.
 
         Args:
             option: ``given`` takes what is called a split as one, ``drawn`` takes all as one;

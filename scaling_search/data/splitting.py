@@ -18,7 +18,7 @@ NUM_LOOKED_AT = 256
 
 
 SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
-"""That are tried where others leave a split without images of a class."""
+"""Shares that are tried where others leave a split without images of a class."""
 
 
 def agree(source: Filled, listing: Listing) -> None:
@@ -109,7 +109,7 @@ def check_kept(
 
 
 def checked_heads(source: Filled, listing: Listing) -> list[Head]:
-    """Some images' sizes, after a look whether they have the pixels.
+    """Sizes of some images, after a check that they have the pixels.
 
     Raises:
         ValueError: More than half of them are smaller than the resolution.
@@ -136,7 +136,7 @@ def median_side(heads: Sequence[Head]) -> int:
 
 
 def way_of(source: Filled, span: tuple[int, int] | None) -> Way:
-    """How images become pixels."""
+    """The way from a source's images to pixels."""
     return Way(source.in_channels, source.resolution, source.background, source.aspect, span)
 
 

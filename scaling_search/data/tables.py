@@ -20,7 +20,7 @@ NUM_GROUPS = 16
 """Groups of rows that some pictures are taken from."""
 
 GROUP_BYTES = 16_000_000
-"""Of a group of rows that is read whole for some of its pictures; of larger ones, the first."""
+"""Size of a group of rows that is read whole for some pictures; of larger ones the first."""
 
 
 class Table(Protocol):
@@ -32,7 +32,7 @@ class Table(Protocol):
 
     @property
     def folder(self) -> Path:
-        """Where paths of pictures begin that are not absolute."""
+        """Folder at which paths of pictures begin that are not absolute."""
 
     @property
     def features(self) -> Mapping[str, Any]:
@@ -57,7 +57,7 @@ class Arrow:
 
     @property
     def folder(self) -> Path:
-        """That of its first file."""
+        """Folder of its first file."""
         files = self.table.cache_files
         return Path(files[0]["filename"]).parent if files else Path()
 
@@ -99,7 +99,7 @@ class Parquet:
 
     @property
     def folder(self) -> Path:
-        """That of the file."""
+        """Folder of the file."""
         return self.path.parent
 
     @functools.cached_property

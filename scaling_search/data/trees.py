@@ -44,12 +44,12 @@ def _state(real: str, file: Path | os.DirEntry[str]) -> State:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file should be a picture, by the ending of its name."""
+    """True if a file should be a picture, by the ending of its name."""
     return ending(name) in pictures.SUFFIXES
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or leads to one."""
+    """True if it is a folder or leads to one."""
     try:
         return entry.is_dir()
     except OSError:  # links in a circle
@@ -57,12 +57,12 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def leads_nowhere(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a link to something that is not there, or to itself."""
+    """True if it is a link to something that is not there, or to itself."""
     return entry.is_symlink() and not Path(entry.path).exists()
 
 
 def entries(folder: str | Path, left: LeftOut | None = None) -> list[os.DirEntry[str]]:
-    """What a folder holds, sorted by name, hidden files left out; nothing if it is not there.
+    """Entries of a folder, sorted by name, hidden files left out; none if it is not there.
 
     Args:
         folder: Where.
@@ -89,7 +89,7 @@ def entries(folder: str | Path, left: LeftOut | None = None) -> list[os.DirEntry
 
 
 def identity(path: str | Path) -> Identity:
-    """Of a folder, links followed."""
+    """Identity of a folder, links followed."""
     about = Path(path).stat()
     return about.st_dev, about.st_ino
 
@@ -131,7 +131,7 @@ def stamps(root: Path) -> Iterator[object]:
 
 @dataclass
 class Below:
-    """What lies below a folder of a class.
+    """Pictures and links below a folder of a class.
 
     Attributes:
         names: Paths of pictures below it, sorted.
@@ -163,7 +163,7 @@ class Walk:
         self._owners: dict[Identity, tuple[str, str]] = {}
 
     def classes(self, folders: dict[str, str]) -> dict[str, Below]:
-        """What lies below the folder of each class of a split.
+        """Pictures below the folder of each class of a split.
 
         Args:
             folders: By class.
@@ -210,7 +210,7 @@ class Walk:
                 self.left.phrases.append(f"{self._short(entry.path)!r}, which is a pipe or device")
 
     def _is_new(self, name: str, folder: str, seen: set[Identity]) -> bool:
-        """Whether a folder is to be read, as a part of a class."""
+        """True if a folder is to be read, as a part of a class."""
         here = identity(folder)
         if here in self._above:
             up = self._short(self._above[here])
@@ -229,7 +229,7 @@ class Walk:
 
 
 def _may_be_read(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, or a link to nowhere: a picture that is missing.
+    """True if it is a file, or a link to nowhere: a picture that is missing.
 
     To read a pipe could take for ever.
     """

@@ -28,7 +28,7 @@ WORDS = {
     "labels": ("labels", "label", "targets", "target", "y"),
     "images": ("images", "image", "imgs", "data", "x"),
 }
-"""What arrays are called, before or behind the name of a split: ``train_images``, ``x_train``."""
+"""Names of arrays, before or behind the name of a split: ``train_images``, ``x_train``."""
 
 REMEDY = (
     "give an .npz file, or a folder of .npy files, with images and labels, or train_images, "

@@ -25,7 +25,7 @@ def packet_of(kind: str) -> Any:
 
 
 def given_count(kind: str) -> Count | None:
-    """What counts an operator by the formula that is registered for it; None without one."""
+    """A count of an operator by the formula that is registered for it; None without one."""
     formula = FlopCounterMode(display=False).flop_registry.get(packet_of(kind))
     if formula is None:
         return None
@@ -51,7 +51,7 @@ def given_count(kind: str) -> Count | None:
 
 
 def _arguments(node: Any) -> tuple[list[object], dict[str, object]]:
-    """What torch's own counter would hand to a formula: without defaults at the end."""
+    """Arguments as torch's own counter hands them to a formula: without defaults at the end."""
     names = torch._C.parse_schema(node.schema()).arguments  # noqa: SLF001 - no public face tells it
     given = [as_python(value) for value in node.inputs()]
     pairs = list(zip(names, given, strict=True))

@@ -62,7 +62,7 @@ def listed(value: Value) -> list[Value]:
 
 
 def is_tensor(value: Value) -> bool:
-    """Whether a value is one tensor."""
+    """True if a value is one tensor."""
     return bool(value.type().kind() == "TensorType")
 
 

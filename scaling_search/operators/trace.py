@@ -1,4 +1,4 @@
-"""What a network multiplies: the operators of its trace, each counted or refused by its name."""
+"""Products of a network: the operators of its trace, each counted or refused by name."""
 
 import warnings
 from collections.abc import Iterator
@@ -188,7 +188,7 @@ def _check_used(weights: dict[Value, tuple[str, Tensor]]) -> None:
 
 
 def _written(value: Value) -> Iterator[Value]:
-    """What else changes when a value is changed in place: all that it is a view of."""
+    """Values that change too when one is changed in place: all that it is a view of."""
     yield value
     while value.node().kind() in VIEWS:
         value = next(iter(value.node().inputs()))

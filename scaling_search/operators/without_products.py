@@ -149,7 +149,7 @@ VIEWS = frozenset(_VIEWING.split())
 
 
 def is_without_products(kind: str) -> bool:
-    """Whether an operator, by its name in a trace as ``aten::add_``, is known to have none."""
+    """True if an operator, by its name in a trace as ``aten::add_``, is known to have none."""
     namespace, _, name = kind.partition("::")
     if namespace == "prim":
         return name in ORGANISING

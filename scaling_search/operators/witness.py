@@ -23,7 +23,7 @@ from scaling_search.operators.trace import Trace, as_counted, place
 
 Shape = Sequence[int]
 Seen = dict[str, Counter[str]]
-"""What is counted, by module and operator."""
+"""Counts by module and operator."""
 
 
 def confirm(network: nn.Module, image: Tensor, trace: Trace) -> None:

@@ -10,7 +10,7 @@ MULTIPLYING = frozenset({"mul", "multiply", "div", "divide", "true_divide", "add
 SUBTRACTING = frozenset({"sub", "subtract", "rsub"})
 ADDING = SUBTRACTING | {"add", "neg", "negative"}
 COMPARING = frozenset({"cosine_similarity", "pairwise_distance", "dist"})
-"""What multiplies two tensors and sums, and repeats each along the other's axes on the way."""
+"""Products of matrices that are written out: each tensor repeated along the other's axes."""
 
 REPEATING = frozenset({"expand", "expand_as", "broadcast_to", "repeat", "tile"})
 _SHAPING = """
@@ -113,7 +113,7 @@ def _known(value: Value) -> bool:
 
 
 def _sums(name: str, pairs: _Pairs, node: Any) -> bool:
-    """Whether an operator sums over what both tensors of the pairs have."""
+    """True if an operator sums over what both tensors of the pairs have."""
     if name not in SUMMING | NORMS or (pairs.is_difference and name not in NORMS):
         return False
     if pairs.common is None or name not in {"sum", "mean", "nansum", "nanmean"}:

@@ -1,4 +1,4 @@
-"""Some images of a batch with their labels, for a person to look at."""
+"""A sheet of images of a batch with their labels."""
 
 from collections.abc import Sequence
 

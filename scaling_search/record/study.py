@@ -48,7 +48,7 @@ MOST_SECONDS = 10.0
 SQLITE_OPTIONS = {
     *("timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"),
 }
-"""What an SQLite URL may say behind ``?``; SQLAlchemy drops all else without a word."""
+"""Keys that an SQLite URL may have behind ``?``; SQLAlchemy drops others without a word."""
 
 Pause = Callable[[str, float], None]
 """Waits so many seconds, for a reason that it may tell."""
@@ -191,7 +191,7 @@ class Record:
 
     @property
     def is_claimed(self) -> bool:
-        """Whether it is a search's, bound to choices."""
+        """True if it is a search's, bound to choices."""
         return "choices" in self.study.user_attrs
 
     @property

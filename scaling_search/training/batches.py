@@ -18,7 +18,7 @@ from scaling_search.protocols import Dataset, Split, Splits
 log = logging.getLogger(__name__)
 
 CROPS_ARE_OF = "the native size"
-"""What a recipe's crop is a fraction of; where this differs, the same draws show other images."""
+"""Size that a recipe's crop is a fraction of; another one shows other images by equal draws."""
 
 DEVICE_SHARE = 0.5
 """Of a device's free memory that images may take; networks need the rest."""
