@@ -335,3 +335,17 @@ def test_many_classes_of_one_size_are_told_by_one(cli: Cli, tmp_path: Path) -> N
     outcome = cli("plan", *OWN)
     assert "one of equal size: 0 'class 0'" in outcome.out
     assert "smallest" not in outcome.out
+
+
+def test_a_run_from_before_an_option_takes_what_was_done_then(cli: Cli, tmp_path: Path) -> None:
+    photos(tmp_path)
+    assert cli("search", *OWN, "out=o").code == 0
+    config = tmp_path / "o" / "config.yaml"
+    lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
+    later = ("splits:", "duplicates:", "background:", "aspect:")
+    left = [line for line in lines if not line.strip().startswith(later)]
+    assert len(left) == len(lines) - len(later)
+    config.write_text("".join(left), encoding="utf-8")
+    outcome = cli("report", "out=o")
+    assert outcome.code == 0, outcome.err
+    assert "background=&#39;black&#39;" in (tmp_path / "o" / "report.html").read_text()
