@@ -540,5 +540,8 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> Non
     assert searched.returncode == 2
     *_, line = searched.stderr.splitlines()
     assert line.startswith("scaling-search: dataset.path must be a data set that can be read, got ")
-    assert "for 'someone/clothes'; give a name on the hub" in line
+    assert (
+        "for 'someone/clothes'; look at the name and the connection, or give a name on the hub"
+        in line
+    )
     assert not (tmp_path / "run").exists()
