@@ -1,5 +1,6 @@
 """What commands share: how they are called, and what lies in a run's folder."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,9 +185,7 @@ def begun_follow_up(experiment: Experiment, command: str) -> Record:
 
 
 def stored_names(experiment: Experiment) -> list[str]:
-    """The names of the studies in the record; opening it would make the folder's own file."""
-    if experiment.storage is None and not (Path(experiment.out) / "study.db").is_file():
-        return []
+    """The names of the studies in the record; it is not made."""
     return names(storage_of(experiment))
 
 
@@ -216,6 +215,19 @@ def stored_record(experiment: Experiment) -> Record | None:
     """The record of the search, None before it has begun; nothing is written for it."""
     is_there = experiment.name in stored_names(experiment)
     return record_of(experiment, experiment.name) if is_there else None
+
+
+def check_writable(folder: Path) -> None:
+    """Looks whether a run's folder can be written, if it is there, before its record is opened.
+
+    Raises:
+        RuntimeError: It cannot.
+    """
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise RuntimeError(
+            f"out must be a folder that can be written, got {str(folder)!r}; mend its "
+            "permissions or take another"
+        )
 
 
 def make_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from scaling_search.commands.prices import about_prices
 from scaling_search.commands.run_folder import (
     Call,
     check_folder,
+    check_writable,
     deciding,
     make_folder,
     on_these_data,
@@ -36,6 +37,8 @@ def run(call: Call) -> None:
     Everything that can be wrong is looked at before the first file is written.
     """
     experiment = call.experiment
+    if not experiment.price_only:
+        check_writable(Path(experiment.out))
     record = stored_record(experiment)
     dataset = experiment.ready_dataset()
     about = described(experiment, dataset)
