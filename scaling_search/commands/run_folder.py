@@ -17,7 +17,7 @@ from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.progress import Tracked
 from scaling_search.protocols import Dataset
 from scaling_search.record.results import coefficient_table, results_table
-from scaling_search.record.study import CROP_KEY, Objective, Record, names, sqlite_url
+from scaling_search.record.study import CROP_KEY, Objective, Record, file_of, names, sqlite_url
 from scaling_search.training import batches
 from scaling_search.training.trial import Trial, TrialResult
 from scaling_search.training.weights import check_keepable
@@ -190,11 +190,19 @@ def stored_names(experiment: Experiment) -> list[str]:
 
 
 def check_folder(experiment: Experiment) -> None:
-    """Looks whether the run's folder holds no other experiment's record.
+    """Looks whether the run's folder holds no other experiment's record, and can hold this one's.
 
     Raises:
         ValueError: It does, or the experiment's name is that of a study of another command.
+        RuntimeError: The record's file would lie in a folder that is not there.
     """
+    place = file_of(storage_of(experiment))
+    is_in_run = place is not None and place.parent.resolve() == Path(experiment.out).resolve()
+    if place is not None and not is_in_run and not place.parent.is_dir():
+        raise RuntimeError(
+            f"storage must be readable and writable, got {str(place)!r} in a folder that is not "
+            "there; make the folder or take another"
+        )
     for command in FOLLOW_UPS:
         if experiment.name.endswith(ending := study_name("", command)):
             raise ValueError(

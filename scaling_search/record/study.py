@@ -320,12 +320,12 @@ class Record:
 def names(storage: str) -> list[str]:
     """The names of all studies in a storage; none where its file is not there, and none is made."""
     _check_sqlite(storage)
-    if (file := _file_of(storage)) is not None and not file.exists():
+    if (file := file_of(storage)) is not None and not file.exists():
         return []
     return [str(name) for name in optuna.get_all_study_names(open_storage(storage))]
 
 
-def _file_of(storage: str) -> Path | None:
+def file_of(storage: str) -> Path | None:
     """The file of a journal or of SQLite; None for a server and for SQLite's own kinds of URL."""
     if _is_journal(storage):
         return Path(storage)
