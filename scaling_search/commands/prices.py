@@ -18,7 +18,10 @@ from scaling_search.training.trial import Trial, TrialResult
 def about_prices(
     experiment: Experiment, planned: Plan, record: Record | None, console: Console
 ) -> Iterator[str]:
-    """Sentences with the price of the search and of the checks that are asked for."""
+    """Sentences with the price of the search and of the checks that are asked for.
+
+    The dataset is ready.
+    """
     trials = experiment.trials(planned)
     finished = [] if record is None else list(record.results_of(trials).values())
     timings: list[Timing] = []
@@ -64,12 +67,11 @@ def _timings(
     Where recorded trainings say how long others take, only their number at a time is settled.
 
     Raises:
-        ValueError: The device is not there, or the data do not fit.
-        RuntimeError: The data are missing, or a network cannot be trained.
+        ValueError: The device is not there.
+        RuntimeError: A network cannot be trained.
     """
     executor = experiment.executor
     executor.check()
-    experiment.ready_dataset()
     with console.status("timing steps of some networks"), executor:
         executor.prepare(trials)
         return time_networks(executor, trials) if are_needed else []

@@ -144,7 +144,7 @@ def survey(splits: Splits, num_classes: int, named: Naming | None = None) -> Sur
             if len(examples) < NUM_EXAMPLES:
                 examples.append((named(name, place), named(*other[:2])))
         copies[name] = tuple(again)
-    counts = {name: _counts(getattr(splits, name), num_classes) for name in NAMES}
+    counts = counts_of(splits, num_classes)
     of_class = np.sum(list(counts.values()), axis=0)
     return Survey(
         counts=counts,
@@ -158,8 +158,13 @@ def survey(splits: Splits, num_classes: int, named: Naming | None = None) -> Sur
     )
 
 
-def _counts(split: Split, num_classes: int) -> tuple[int, ...]:
-    return tuple(torch.bincount(split.labels, minlength=num_classes).tolist())
+def counts_of(splits: Splits, num_classes: int) -> dict[str, tuple[int, ...]]:
+    """Images of each class, by split."""
+
+    def counted(split: Split) -> tuple[int, ...]:
+        return tuple(torch.bincount(split.labels, minlength=num_classes).tolist())
+
+    return {name: counted(getattr(splits, name)) for name in NAMES}
 
 
 def _shared(hashes: Mapping[str, Sequence[bytes]]) -> dict[tuple[str, str], int]:

@@ -36,7 +36,7 @@ from scaling_search.files import replace_file
 from scaling_search.protocols import Dataset, Splits
 
 NUM_SAMPLED = 64
-"""Images that are looked at before all others: what they take, and how large they are."""
+"""Images that are decoded to tell how long all of them take."""
 
 PART_BYTES = 4_000_000
 """Of the pixels that a thread resizes at a time."""

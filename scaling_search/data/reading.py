@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scaling_search.data import cache as data_cache
 from scaling_search.data import pictures, splitting
-from scaling_search.data.description import check_pixels, survey, warnings_of
+from scaling_search.data.description import check_pixels, counts_of, survey, warnings_of
 from scaling_search.data.maps import NAMES, Maps
 from scaling_search.data.pictures import Way
 from scaling_search.data.sources import Broken, Filled, Listing, Row, Rows
@@ -67,7 +67,7 @@ def read(source: Filled, maps: Maps) -> dict[str, Any]:
     if is_dropping:
         splitting.check_kept(source, listing, maps.splits(), pixels.copies)
         maps.drop(pixels.copies)
-        counts = survey(maps.splits(), len(listing.classes)).counts
+        counts = counts_of(maps.splits(), len(listing.classes))
     whole = hashlib.sha256(repr((pictures.VERSION, way_of(source, span), is_dropping)).encode())
     for digest in reading.digests:
         whole.update(digest.digest())
