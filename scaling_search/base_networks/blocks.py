@@ -36,7 +36,7 @@ class Conv(nn.Sequential):
                 bias=False,
             ),
             norm(out_channels),
-            nn.Identity() if linear else activation(inplace=True),
+            nn.Identity() if linear else activation(),
         )
 
 
