@@ -24,7 +24,8 @@ from scaling_search.experiment import Confirm, Experiment, Export, Limits, Scale
 from scaling_search.export import onnx_files
 from scaling_search.export.family import imported
 from scaling_search.training.batches import load
-from scaling_search.training.engine import evaluate, train_trial
+from scaling_search.training.engine import train_trial
+from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.weights import facts_of, file_name
 from tests.in_process import Executing, printed
 from tests.tiny import tiny_experiment, tiny_network, tiny_recipe, tiny_trial
@@ -111,7 +112,7 @@ def test_kept_weights_give_the_losses_of_the_record(experiment: Experiment) -> N
         trial = tiny_trial()
         data = load(trial.dataset, member.resolution, "cpu")
         network = family.load(name, seed)
-        loss, accuracy = evaluate(network, data, data.splits.val, trial, "cpu")
+        loss, accuracy = Evaluation(network, data, trial.recipe).scores(data.splits.val)
         assert details["val_loss"] == details["recorded_val_loss"] == row["val_loss"]
         assert details["val_accuracy"] == details["recorded_val_accuracy"] == row["val_accuracy"]
         assert loss == pytest.approx(row["val_loss"], rel=1e-6)  # another memory layout

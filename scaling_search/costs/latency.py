@@ -13,6 +13,7 @@ from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture, Sample, part
 from scaling_search.threads import threads
 from scaling_search.training.engine import device_name, devices
+from scaling_search.training.recorded import Recorded, aside
 from scaling_search.training.timing import wait_for
 
 
@@ -21,7 +22,8 @@ class Latency:
     """Milliseconds from a batch of images on a device to their logits, evaluating, in float32.
 
     The network and the base network run in turns, so that what slows the machine down for a while
-    slows both.
+    slows both. On CUDA a run is a replayed graph between two events of the device: Python would
+    take longer to launch the kernels of a small network than the device to run them.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda:0`` or ``mps``; of several the first.
@@ -50,14 +52,14 @@ class Latency:
         """The median of the runs, and of their ratios to the base network's.
 
         Raises:
-            RuntimeError: The device cannot hold a batch, or the closed form of the network's flops
-                is not what is counted.
+            RuntimeError: The device cannot hold a batch, the network cannot be recorded on CUDA, or
+                the closed form of its flops is not what is counted.
             ValueError: An operator cannot be counted.
         """
         device = devices(self.device, "cost.device")[0]
         Flops().measure(architecture)
         try:
-            with threads(self.threads), torch.inference_mode():
+            with threads(self.threads), aside(torch.device(device)), torch.inference_mode():
                 runs = [
                     _Runs(network, self.batch_size, device)
                     for network in (architecture, base_network)
@@ -81,17 +83,30 @@ class Latency:
 
 
 class _Runs:
-    """A network with a batch on a device."""
+    """A network with a batch on a device, past its first runs."""
 
     def __init__(self, architecture: Architecture, batch_size: int, device: str) -> None:
         self.network: nn.Module = built(architecture).to(device)
         self.images: Tensor = image_of(architecture, batch_size).to(device)
         self.device = device
+        self._recorded = Recorded(self.images.device, warm_up=1)
+        for _ in range(2):  # as it is written, then recorded
+            self._recorded.do(self._run)
 
     def milliseconds(self) -> float:
-        """What one run takes."""
+        """Duration of one run."""
+        if self.images.is_cuda:
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            self._recorded.do(self._run)
+            end.record()
+            end.synchronize()
+            return begin.elapsed_time(end)
         wait_for(self.device)
         started = time.perf_counter()
-        self.network(self.images)
+        self._recorded.do(self._run)
         wait_for(self.device)
         return 1000 * (time.perf_counter() - started)
+
+    def _run(self) -> None:
+        self.network(self.images)

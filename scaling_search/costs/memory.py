@@ -11,14 +11,16 @@ from scaling_search.costs.building import built, image_of
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture, Checked, Sample, part
 from scaling_search.training.engine import device_name, devices
+from scaling_search.training.recorded import aside
 
 
 @part
 class Memory:
     """Bytes of a GPU at the peak of a training step: weights, momentum, activations, gradients.
 
-    What torch's allocator hands out, in float32 with SGD and momentum; the second step counts,
-    when the optimizer has its state.
+    In float32 with SGD and momentum. Bytes are those that tensors ask for, without what torch's
+    allocator rounds up or keeps, over those that were taken before; the network has taken its steps
+    once already then, so that workspaces of libraries, which a process keeps, do not count.
 
     Attributes:
         device: ``auto`` or ``cuda:0``; only CUDA tells its peak.
@@ -64,17 +66,28 @@ class Memory:
 
 
 def _peak(architecture: Architecture, batch_size: int, device: str) -> int:
+    """The most bytes over what there was before, in the second step of a network's second turn."""
+    with aside(torch.device(device)):
+        for _ in range(2):
+            gc.collect()
+            before = _requested(device, "current")
+            _take_two_steps(architecture, batch_size, device)
+            peak = _requested(device, "peak") - before
+    return peak
+
+
+def _take_two_steps(architecture: Architecture, batch_size: int, device: str) -> None:
     network = built(architecture).to(device).train()
     images = image_of(architecture, batch_size).to(device)
     labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
-    for _ in range(2):
+    for _ in range(2):  # the first makes the optimizer's state
         torch.cuda.reset_peak_memory_stats(device)
         functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     torch.cuda.synchronize(device)
-    peak = torch.cuda.max_memory_allocated(device)
-    del network, images, labels, optimizer
-    gc.collect()
-    return peak
+
+
+def _requested(device: str, which: str) -> int:
+    return int(torch.cuda.memory_stats(device)[f"requested_bytes.all.{which}"])

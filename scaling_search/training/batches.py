@@ -48,10 +48,9 @@ class Loaded:
         """The images that batches are made of."""
         return self.splits.train if self.native is None else self.native
 
-    @property
-    def is_resident(self) -> bool:
-        """Whether these images lie on the device, so that a step needs nothing of the host."""
-        return self.train.images.device == self.mean.device
+    def holds(self, split: Split) -> bool:
+        """True if the device has a split's images, so that nothing needs to be fetched."""
+        return split.images.device == self.mean.device
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) of 0-255 as floats, of mean 0 and variance 1 over the train split."""
@@ -152,7 +151,12 @@ def padded_by(data: Loaded, crop: float) -> int:
 
 
 def augmented(
-    data: Loaded, draws: Draws, places: slice | Tensor, *, padding: int
+    data: Loaded,
+    draws: Draws,
+    places: slice | Tensor,
+    *,
+    padding: int,
+    fetched: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A batch: float images (B, C, H, W), normalised, channels last, and labels.
 
@@ -164,9 +168,12 @@ def augmented(
         draws: Of the epoch, on the same device.
         places: Of the batch in the epoch's order.
         padding: Pixels, as `drawn` had it.
+        fetched: The batch's images (B, C, H, W) of `Loaded.train`, where the device does not hold
+            them all.
     """
     chosen = draws.order[places]
-    images = _cropped(_fetched(data.train.images, chosen), draws.corners[places], padding)
+    whole = data.train.images[chosen] if fetched is None else fetched
+    images = _cropped(whole, draws.corners[places], padding)
     images = images.to(torch.float32, memory_format=torch.channels_last)
     size = data.splits.train.images.shape[-1]
     if images.shape[-1] != size:
@@ -187,14 +194,6 @@ def _cropped(images: Tensor, corners: Tensor, padding: int) -> Tensor:
     every = padded.unfold(2, size, 1).unfold(3, size, 1)  # a view (B, C, row, column, H, W)
     first = torch.arange(len(images), device=images.device)
     return every[first, :, corners[:, 0], corners[:, 1]]
-
-
-def _fetched(images: Tensor, chosen: Tensor) -> Tensor:
-    """Some of the images, on the device of their places."""
-    found = images[chosen.to(images.device)]
-    if chosen.is_cuda and not images.is_cuda:
-        found = found.pin_memory()  # so that the device takes it while the host goes on
-    return found.to(chosen.device, non_blocking=True)
 
 
 def augmented_batches(

@@ -14,6 +14,9 @@ from scaling_search.training.trial import Epoch, Trial
 
 log = logging.getLogger(__name__)
 
+LAYOUT = 2
+"""Changes with the names of tensors in a checkpoint; training does not go on from an older one."""
+
 
 class Progress:
     """How far a training is. A checkpoint holds it and the state of its steps, and no code.
@@ -98,4 +101,4 @@ class Progress:
     def _identity(self) -> str:
         trial = self._trial
         recipe = replace(trial.recipe, checkpoint_minutes=None)
-        return f"{trial.key} {recipe} {trial.dataset.fingerprint()} {self._where}"
+        return f"{LAYOUT} {trial.key} {recipe} {trial.dataset.fingerprint()} {self._where}"

@@ -5,31 +5,29 @@ import ctypes
 import functools
 import gc
 import math
+import os
 import platform
 import socket
 import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch.torch_version import TorchVersion
 
-from scaling_search.protocols import Split
 from scaling_search.threads import threads
 from scaling_search.training.batches import CROPS_ARE_OF, Loaded, load
 from scaling_search.training.checkpoints import Progress
+from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
 from scaling_search.training.recipe import Recipe
-from scaling_search.training.steps import Steps, autocast
-from scaling_search.training.trial import Epoch, TestScores, Trial, TrialResult
+from scaling_search.training.recorded import aside
+from scaling_search.training.steps import Steps
+from scaling_search.training.trial import Epoch, Trial, TrialResult
 from scaling_search.training.weights import keep_weights
 
 VERSIONS = f"python {platform.python_version()}, torch {torch.__version__}"
-EVALUATED_AT_ONCE = 500
-"""Images in a batch of evaluation: enough to fill a device, few enough for its memory."""
-
 KEPT_BYTES = 1 << 30
 """Freed memory that a process on a CPU keeps for its next step."""
 
@@ -65,21 +63,41 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
 
 @contextlib.contextmanager
 def settings(recipe: Recipe, device: str) -> Iterator[None]:
-    """One thread on a CPU, where two give other bits; deterministic kernels where asked."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    """One thread on a CPU, where two give other bits; on CUDA a stream and the choice of kernels."""
     with contextlib.ExitStack() as stack:
         if device == "cpu":
             _keep_freed_memory()
             stack.enter_context(threads(1))
         elif device.startswith("cuda"):
             stack.enter_context(torch.cuda.device(device))
+            stack.enter_context(aside(torch.device(device)))
+            stack.enter_context(_kernels(is_deterministic=recipe.deterministic))
             torch.cuda.reset_peak_memory_stats(device)
-            torch.use_deterministic_algorithms(recipe.deterministic)
-            torch.backends.cudnn.benchmark = not recipe.deterministic
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(deterministic)
+        yield
+
+
+@contextlib.contextmanager
+def _kernels(*, is_deterministic: bool) -> Iterator[None]:
+    """The kernels that torch takes, afterwards as before.
+
+    Never by trying them: a search has a new network in each training, to each of which a hundred
+    trials of 50 ms come, and their outcome differs from run to run, and with it the bits.
+    """
+    cudnn: Any = torch.backends.cudnn  # attributes that torch's stubs leave out
+    memory: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled()
+    is_tried, is_filled = cudnn.benchmark, memory.fill_uninitialized_memory
+    if is_deterministic and TorchVersion(torch.__version__) < TorchVersion("2.10"):
+        # cuBLAS repeats its bits only so; from then on torch sees to it.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(is_deterministic)
+    cudnn.benchmark = False
+    memory.fill_uninitialized_memory = False  # a kernel for each new tensor, to find bugs
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        cudnn.benchmark, memory.fill_uninitialized_memory = is_tried, is_filled
 
 
 @functools.cache
@@ -131,30 +149,33 @@ def _trained(trial: Trial, data: Loaded, device: str, micro_batches: int) -> Tri
     torch.manual_seed(trial.seed)
     network = trial.candidate.architecture.build().to(device)
     steps = Steps(network, data, trial.recipe, seed=trial.seed, micro_batches=micro_batches)
+    with contextlib.closing(steps):
+        return _by_steps(trial, data, steps, device, micro_batches)
+
+
+def _by_steps(
+    trial: Trial, data: Loaded, steps: Steps, device: str, micro_batches: int
+) -> TrialResult:
     where = f"{VERSIONS}, {device_name(device)}, micro-batches {micro_batches}, {CROPS_ARE_OF}"
     progress = Progress(trial, steps, where)
     progress.restore()
-    evaluated = steps.averaged or steps.network
     at_once = -(-EVALUATED_AT_ONCE // micro_batches)
+    evaluation = Evaluation(steps.evaluated, data, trial.recipe, at_once=at_once)
     while steps.taken < steps.total:
         with progress.timed():
             steps.network.train()
             # The epoch's one wait for the device.
             train_loss = steps.epoch(progress.keep_if_due).item() / steps.taken_of_epoch
         _check_finite("training", train_loss, len(progress.curve))
-        val_loss, val_accuracy = evaluate(
-            evaluated, data, data.splits.val, trial, device, at_once=at_once
-        )
+        val_loss, val_accuracy = evaluation.scores(data.splits.val)
         _check_finite("validation", val_loss, len(progress.curve))
         progress.curve.append(Epoch(train_loss, val_loss, val_accuracy))
         progress.keep_if_due()
     test = None
     if trial.on_test:
-        test = _test(evaluated, data, trial, device, at_once)
+        test = evaluation.test_scores(data.splits.test)
         _check_finite("test", test.loss, len(progress.curve) - 1)
-    averaged = steps.averaged
-    trained: nn.Module = steps.network if averaged is None else averaged.module
-    keep_weights(trial, trained, data, progress.curve[-1])
+    keep_weights(trial, steps.evaluated, data, progress.curve[-1])
     return TrialResult(
         trial,
         "COMPLETE",
@@ -195,58 +216,6 @@ def devices(device: str, key: str = "executor.device") -> list[str]:
         there = ", ".join([*cuda, *mps, "cpu"])
         raise ValueError(f"{key} must be on this machine, got {device!r}; there are: {there}")
     return named
-
-
-def evaluate(
-    network: nn.Module,
-    data: Loaded,
-    split: Split,
-    trial: Trial,
-    device: str,
-    *,
-    at_once: int = EVALUATED_AT_ONCE,
-) -> tuple[float, float]:
-    """Mean cross-entropy in nats, without smoothing, and top-1 accuracy on a split."""
-    losses = torch.zeros((), device=device, dtype=torch.float64)
-    hits = torch.zeros((), device=device, dtype=torch.int64)
-    for logits, labels in _answers(network, data, split, trial, device, at_once):
-        losses += functional.cross_entropy(logits.float(), labels, reduction="sum")
-        hits += (logits.argmax(1) == labels).sum()
-    return losses.item() / len(split.labels), hits.item() / len(split.labels)
-
-
-def _test(network: nn.Module, data: Loaded, trial: Trial, device: str, at_once: int) -> TestScores:
-    """What a trained network gives on each image of the test split."""
-    losses, hits = [], []
-    for logits, labels in _answers(network, data, data.splits.test, trial, device, at_once):
-        losses.append(functional.cross_entropy(logits.float(), labels, reduction="none"))
-        hits.append(logits.argmax(1) == labels)
-    loss = torch.cat(losses).cpu().double()
-    hit = torch.cat(hits).cpu()
-    largest = torch.finfo(torch.float16).max
-    return TestScores(
-        loss=loss.mean().item(),
-        accuracy=hit.double().mean().item(),
-        packed_losses=loss.clamp(max=largest).numpy().astype("<f2").tobytes(),
-        packed_hits=np.packbits(hit.numpy()).tobytes(),
-    )
-
-
-def _answers(
-    network: nn.Module, data: Loaded, split: Split, trial: Trial, device: str, at_once: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The logits of a split and its labels, batch by batch."""
-    network.eval()
-    for start in range(0, len(split.labels), at_once):
-        batch = slice(start, start + at_once)
-        labels = split.labels[batch]
-        with torch.inference_mode():
-            inputs = data.normalised(split.images[batch])
-            if trial.recipe.channels_last:
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
-            with autocast(trial.recipe, device.partition(":")[0]):
-                logits = network(inputs)
-        yield logits, labels
 
 
 def _peak_memory_bytes(device: str) -> int:

@@ -1,34 +1,36 @@
 """Optimisation steps: of a whole batch, of its parts in turn, or recorded once and replayed."""
 
+import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import swa_utils
 
 from scaling_search.training.batches import Draws, Loaded, augmented, drawn, padded_by
+from scaling_search.training.feed import Feed
 from scaling_search.training.recipe import Recipe, learning_rate
-
-NUM_WARM_UP = 3
-"""Steps that are taken before one is recorded: kernels are chosen, buffers made in them."""
+from scaling_search.training.recorded import Recorded
 
 
 class Steps:
     """The steps of one training, in order. Everything that a step changes lies on its device.
 
     A step takes its images, its learning rate and its place in the epoch from there, so that it
-    can be recorded as a CUDA graph, and the host waits for nothing. Which images, in which order
-    and moved how depends on the seed alone, not on ``micro_batches``.
+    can be recorded as a CUDA graph, and the host waits for nothing. Images that the device does not
+    hold come from a `Feed`. Which images, in which order and moved how depends on the seed alone,
+    not on ``micro_batches`` nor on where they lie.
 
     Attributes:
-        network: What is trained, on the device.
-        optimizer: What changes its weights.
+        network: The network that is trained, on the device.
+        optimizer: SGD over its weights.
         averaged: The average of its weights, where the recipe wants one.
         batch_size: Images in a step.
         per_epoch: Steps in a whole epoch.
         total: Steps of the whole training.
         taken: Steps so far.
-        num_captures: How often a step was recorded: once, or never.
     """
 
     def __init__(
@@ -54,17 +56,23 @@ class Steps:
         self.per_epoch = len(labels) // self.batch_size
         self.total = recipe.num_steps(self.per_epoch)
         self.taken = 0
-        self.num_captures = 0
         if recipe.channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent in torch's stub
         self.network = network
-        self.averaged = _averaged(network, recipe.averaging)
+        self.averaged = copy.deepcopy(network) if recipe.averaging else None
+        self._decay = swa_utils.get_ema_multi_avg_fn(recipe.averaging)  # type: ignore[no-untyped-call]  # torch's
         self._forward = torch.compile(network) if recipe.compile else network
         self._data, self._recipe, self._seed = data, recipe, seed
         self._micro_batches = micro_batches
         self._device = labels.device
         self._padding = padded_by(data, recipe.crop)
         self._draws = Draws(*(values.to(self._device) for values in self._drawn(0)))
+        self._feed: Feed | None = None
+        self._fed: Tensor | None = None
+        if not data.holds(data.train):
+            self._feed = Feed(data.train.images, self.batch_size, self._device)
+            shape = (self.batch_size, *data.train.images.shape[1:])
+            self._fed = torch.empty(shape, dtype=data.train.images.dtype, device=self._device)
         self._within = torch.arange(self.batch_size, device=self._device)
         self._step = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._losses = torch.zeros((), device=self._device)
@@ -82,11 +90,21 @@ class Steps:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate  # this very tensor, whatever the optimiser made of it
-        self._warm_up_left = NUM_WARM_UP
-        self._aside: torch.cuda.Stream | None = None
-        self._graph: torch.cuda.CUDAGraph | None = None
-        if recipe.cuda_graph and self._device.type == "cuda" and data.is_resident:
-            self._aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch's
+        self._recorded = Recorded(
+            self._device,
+            is_wanted=recipe.cuda_graph,
+            remedy="; recipe.cuda_graph=false takes each step as it is written",
+        )
+
+    @property
+    def num_captures(self) -> int:
+        """How often a step was recorded: once, or never."""
+        return self._recorded.num_captures
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that the training is judged by: the average of weights where there is one."""
+        return self.network if self.averaged is None else self.averaged
 
     @property
     def taken_of_epoch(self) -> int:
@@ -117,8 +135,8 @@ class Steps:
             for name, tensor in self._tensors()
         }
         held["random"] = torch.get_rng_state()
-        if self._device.type == "cuda":
-            held["random.cuda"] = torch.cuda.get_rng_state(self._device)
+        if (random := self._recorded.random_state()) is not None:
+            held["random.cuda"] = random
         return held
 
     def restore(self, state: Mapping[str, Tensor], taken: int) -> None:
@@ -135,12 +153,17 @@ class Steps:
             for name, tensor in self._tensors():
                 tensor.copy_(state[name])
         torch.set_rng_state(state["random"])
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(state["random.cuda"], self._device)
+        if "random.cuda" in state:
+            self._recorded.draw_from(state["random.cuda"])
         self.taken = taken
         self._step.fill_(taken)
         if taken % self.per_epoch:
-            self._draw(taken // self.per_epoch)
+            self._draw()
+
+    def close(self) -> None:
+        """Ends the thread that fetches images, where there is one."""
+        if self._feed is not None:
+            self._feed.close()
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.network.state_dict().items():
@@ -159,24 +182,26 @@ class Steps:
             yield from group["params"]
 
     def advance(self) -> None:
-        """Takes one step."""
-        epoch, place = divmod(self.taken, self.per_epoch)
-        if place == 0:
-            self._draw(epoch)
-        if self._aside is None:
-            self._take()
-        elif self._warm_up_left:
-            self._warm_up_left -= 1
-            self._take_aside(self._aside)
-        else:
-            if self._graph is None:
-                self._graph = self._captured(self._aside)
-            self._graph.replay()
+        """Takes one step.
+
+        Raises:
+            RecordingError: It is to be recorded, and the network waits for the host.
+        """
+        if self.taken % self.per_epoch == 0:
+            self._draw()
+        if self._feed is not None and self._fed is not None:
+            self._feed.next(self._fed)
+        self._recorded.do(self._take)
         self.taken += 1
 
-    def _draw(self, epoch: int) -> None:
-        for held, new in zip(self._draws, self._drawn(epoch), strict=True):
+    def _draw(self) -> None:
+        """Draws the epoch of the next step, and has its images fetched from there on."""
+        epoch, place = divmod(self.taken, self.per_epoch)
+        drawn_now = self._drawn(epoch)
+        for held, new in zip(self._draws, drawn_now, strict=True):
             held.copy_(new, non_blocking=True)
+        if self._feed is not None:
+            self._feed.begin(drawn_now.order, place)
 
     def _drawn(self, epoch: int) -> Draws:
         number = len(self._data.splits.train.labels)
@@ -184,11 +209,13 @@ class Steps:
         return drawn(number, self._seed, epoch, padding=self._padding, flip=recipe.flip)
 
     def _take(self) -> None:
-        """One step, by nothing but work on the device; what is recorded."""
+        """One step, by nothing but work on the device, the same each time but for the first."""
         recipe = self._recipe
         self._rate.copy_(self._rates[self._step].squeeze(0))
         places = self._step % self.per_epoch * self.batch_size + self._within
-        images, labels = augmented(self._data, self._draws, places, padding=self._padding)
+        images, labels = augmented(
+            self._data, self._draws, places, padding=self._padding, fetched=self._fed
+        )
         if not recipe.channels_last:
             images = images.contiguous()
         parts = zip(
@@ -207,36 +234,24 @@ class Steps:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
+            self._average(self.averaged)
         self._step += 1
 
-    def _take_aside(self, stream: torch.cuda.Stream) -> None:
-        """One step on another stream, where what will be recorded is warmed up.
-
-        It is a step of the training like any other, so that nothing needs to be put back.
-        """
-        present = torch.cuda.current_stream(self._device)
-        stream.wait_stream(present)
-        with torch.cuda.stream(stream):
-            self._take()
-        present.wait_stream(stream)
-
-    def _captured(self, stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
-        """A step as a graph, recorded without being taken.
-
-        Gradients are none before and after, so that they are made within it and every replay
-        begins without any; dropout goes on along the device's own stream of random numbers.
-        """
-        graph = torch.cuda.CUDAGraph()
-        # The stream twice: an interrupted recording leaves its own behind as the current one.
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.stream(stream),
-            torch.cuda.graph(graph, stream=stream),
-        ):
-            self._take()
-        self.num_captures += 1
-        return graph
+    @torch.no_grad()
+    def _average(self, averaged: nn.Module) -> None:
+        """Moves the average towards the weights; with the first step it begins as they are."""
+        tensors = (
+            itertools.chain(network.parameters(), network.buffers())
+            for network in (averaged, self.network)
+        )
+        decaying = []
+        for average, weights in zip(*tensors, strict=True):
+            if self.taken and average.is_floating_point():
+                decaying.append((average, weights))
+            else:
+                average.copy_(weights)
+        if decaying:
+            self._decay(*map(list, zip(*decaying, strict=True)), self.taken)
 
 
 def autocast(recipe: Recipe, kind: str) -> torch.autocast:
@@ -253,10 +268,3 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-
-
-def _averaged(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel | None:
-    if decay == 0:
-        return None
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # as above
-    return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)

@@ -1,5 +1,6 @@
 """A few timed steps of some networks, to say beforehand what trainings take."""
 
+import contextlib
 import gc
 import itertools
 import math
@@ -11,9 +12,11 @@ from functools import partial
 import torch
 
 from scaling_search.protocols import Executor, Split
-from scaling_search.training.batches import load
-from scaling_search.training.engine import EVALUATED_AT_ONCE, device_name, evaluate, settings
-from scaling_search.training.steps import NUM_WARM_UP, Steps
+from scaling_search.training.batches import Loaded, load
+from scaling_search.training.engine import device_name, settings
+from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
+from scaling_search.training.recorded import NUM_WARM_UP
+from scaling_search.training.steps import Steps
 from scaling_search.training.trial import Trial
 
 NUM_NETWORKS = 6
@@ -31,6 +34,9 @@ MOST_STEPS = 4000
 
 FIRST_STEPS = NUM_WARM_UP + 2
 """Steps in which kernels are chosen, compiled and recorded."""
+
+FIRST_EVALUATIONS = 2
+"""Batches of evaluation for the same."""
 
 CHUNK_SECONDS = 0.1
 """Steps of about so long are handed to a device before it is waited for, as trainings do it."""
@@ -118,6 +124,11 @@ def _timed(trial: Trial, device: str) -> Timing:
     per_epoch = num_images // min(trial.recipe.batch_size, num_images)
     recipe = replace(trial.recipe, epochs=(FIRST_STEPS + MOST_STEPS) / per_epoch)
     steps = Steps(network, data, recipe, seed=trial.seed)
+    with contextlib.closing(steps):
+        return _timed_steps(trial, data, steps, device, begun)
+
+
+def _timed_steps(trial: Trial, data: Loaded, steps: Steps, device: str, begun: float) -> Timing:
     steps.network.train()
     half = MOST_STEPS // 2
     for _ in range(FIRST_STEPS):
@@ -128,17 +139,18 @@ def _timed(trial: Trial, device: str) -> Timing:
     num_timed, seconds = _taken(
         steps.advance, device, TIMED_SECONDS, at_most=half, at_once=min(at_once, half)
     )
-    val, network = data.splits.val, steps.averaged or steps.network
+    val = data.splits.val
     piece = Split(val.images[:EVALUATED_AT_ONCE], val.labels[:EVALUATED_AT_ONCE])
-    evaluated = partial(evaluate, network, data, piece, trial, device)
-    evaluated()
+    evaluated = partial(Evaluation(steps.evaluated, data, trial.recipe).scores, piece)
+    for _ in range(FIRST_EVALUATIONS):
+        evaluated()
     num_pieces, piece_seconds = _taken(evaluated, device, EVALUATION_SECONDS)
     return Timing(
         trial,
         start_seconds=max(0.0, ready - (FIRST_STEPS + num_warm) * seconds / num_timed),
         step_seconds=seconds / num_timed,
         evaluation_seconds=piece_seconds / num_pieces * len(val.labels) / len(piece.labels),
-        steps_per_epoch=per_epoch,
+        steps_per_epoch=steps.per_epoch,
         images_per_second=steps.batch_size * num_timed / seconds,
         device=device_name(device),
     )

@@ -238,7 +238,7 @@ def test_the_statistics_are_bit_for_bit_those_of_the_pixels(kind: type[Counting]
         mean, std = in_float64(tiny_dataset().load(resolution, "cpu"))
         assert torch.equal(loaded.mean, mean)
         assert torch.equal(loaded.std, std)
-        assert loaded.is_resident
+        assert loaded.holds(loaded.train)
 
 
 @settings(derandomize=True, deadline=None, max_examples=25)

@@ -388,15 +388,15 @@ def test_images_stay_in_the_hosts_memory_where_the_device_has_no_room_for_them()
 def test_what_a_recorded_step_needs_of_the_host_is_known() -> None:
     data = numbered(8)
     there = data.mean.to("meta")
-    assert data.is_resident
-    assert not Loaded(data.splits, there, there).is_resident
+    assert data.holds(data.train)
+    assert not Loaded(data.splits, there, there).holds(data.train)
     assert Loaded(data.splits, there, there).normalised(data.splits.val.images).is_meta
 
 
 def test_the_training_images_that_batches_are_made_of_lie_on_the_device() -> None:
     for crops, size in ((True, 28), (False, 20)):
         data = load(tiny_dataset(), 20, "meta", crops=crops)
-        assert data.is_resident
+        assert data.holds(data.train)
         assert data.train.images.shape == (100, 1, size, size)
         assert {s.images.shape[-1] for s in vars(data.splits).values()} == {20}
         assert all(s.labels.is_meta for s in (data.train, *vars(data.splits).values()))

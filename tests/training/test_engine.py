@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from scaling_search.base_networks.efficientnet import Network
 from scaling_search.threads import threads
 from scaling_search.training.batches import augmented_batches, load
-from scaling_search.training.engine import devices, evaluate, train_trial
+from scaling_search.training.engine import devices, train_trial
+from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.recipe import Recipe, learning_rate
 from scaling_search.training.trial import Trial
 from tests.faults import Faulty, Hungry, HungryNetwork
@@ -250,7 +251,7 @@ def test_validation_is_without_smoothing(label_smoothing: float) -> None:
     data = load(trial.dataset, 8, "cpu")
     torch.manual_seed(0)
     network = trial.candidate.architecture.build()
-    loss, accuracy = evaluate(network, data, data.splits.val, trial, "cpu")
+    loss, accuracy = Evaluation(network, data, trial.recipe).scores(data.splits.val)
     with torch.inference_mode():
         logits = network(data.normalised(data.splits.val.images)).double().numpy()
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

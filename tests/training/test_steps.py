@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
-from scaling_search.training.steps import NUM_WARM_UP, Steps
+from scaling_search.training.recorded import NUM_WARM_UP
+from scaling_search.training.steps import Steps
 from tests.faults import Hungry
 from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_trial, with_network
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from scaling_search.protocols import Layer
 from scaling_search.scaling import Multipliers
 from scaling_search.training.batches import load
-from scaling_search.training.engine import evaluate, train_trial
+from scaling_search.training.engine import train_trial
+from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.steps import Steps
 from scaling_search.training.trial import Trial
 from scaling_search.training.weights import Facts, check_keepable, facts_of, file_name
@@ -116,7 +117,7 @@ def test_kept_weights_load_back_to_the_same_answers(
     assert set(missing) <= set(facts.left_out)
     assert set(network.state_dict()) == {*load_file(path), *facts.left_out}
     data = load(trial.dataset, trial.candidate.architecture.resolution, "cpu", "")
-    loss, accuracy = evaluate(network, data, data.splits.val, trial, "cpu")
+    loss, accuracy = Evaluation(network, data, trial.recipe).scores(data.splits.val)
     assert (loss, accuracy) == pytest.approx((facts.val_loss, facts.val_accuracy), rel=1e-6)
 
 

@@ -1,0 +1,146 @@
+"""Work that a device does again and again: on CUDA recorded as a graph, then replayed."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+NUM_WARM_UP = 3
+"""Times that work is done as it is written before it is recorded: kernels are chosen, buffers made."""
+
+
+class RecordingError(RuntimeError):
+    """A piece of work could not be recorded as a CUDA graph; this process may not record again."""
+
+
+class Recorded:
+    """One piece of work, done the same way each time and by nothing but the device.
+
+    On CUDA it is done `NUM_WARM_UP` times, then recorded and from then on replayed; elsewhere it is
+    simply done. It draws random numbers from a state of its own, which begins as the device's is
+    now: graphs that share a state share its offset, and two of them replayed at a time would draw
+    wrong dropout. A recording that failed leaves no other state behind either.
+
+    Attributes:
+        num_captures: How often the work was recorded: once, or never.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        is_wanted: bool = True,
+        warm_up: int = NUM_WARM_UP,
+        remedy: str = "",
+    ) -> None:
+        """Records nothing yet.
+
+        Args:
+            device: Where the work is done.
+            is_wanted: False to do it as it is written, always.
+            warm_up: Times that it is done before.
+            remedy: What a user can do where it cannot be recorded.
+        """
+        self.num_captures = 0
+        self._device, self._remedy = device, remedy
+        self._is_wanted = is_wanted and device.type == "cuda"
+        self._warm_up_left = warm_up
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._random: torch.Generator | None = None
+        if device.type == "cuda":
+            self._random = torch.cuda.default_generators[device.index].clone_state()
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Does the work, by replay where it has been recorded.
+
+        It is not kept here, so that what owns both is freed with its last name.
+
+        Args:
+            work: The same each time.
+
+        Raises:
+            RecordingError: It waits for the host, or does what a graph cannot hold.
+        """
+        with aside(self._device):
+            if self._graph is not None:
+                self._graph.replay()
+            elif not self._is_wanted or self._warm_up_left:
+                self._warm_up_left = max(0, self._warm_up_left - 1)
+                with self._drawing():
+                    work()
+            else:
+                with self._drawing():
+                    self._graph = self._captured(work)
+                self._graph.replay()
+
+    def random_state(self) -> Tensor | None:
+        """The state that it draws from, in the host's memory; None where that is torch's own."""
+        return None if self._random is None else self._random.get_state()
+
+    def draw_from(self, state: Tensor) -> None:
+        """Goes on with random numbers from a state that `random_state` gave."""
+        assert self._random is not None
+        self._random.set_state(state)
+
+    @contextlib.contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Its own random state in place of the device's."""
+        if self._random is None:
+            yield
+            return
+        drawn_from = torch.cuda.default_generators[self._device.index]
+        before = drawn_from.graphsafe_get_state()
+        drawn_from.graphsafe_set_state(self._random)
+        try:
+            yield
+        finally:
+            drawn_from.graphsafe_set_state(before)
+
+    def _captured(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream(self._device)
+        try:
+            # The stream twice: an interrupted recording leaves its own behind as the current one.
+            # Other threads, such as one that fetches images, may go on meanwhile.
+            with (
+                torch.cuda.stream(stream),
+                torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+            ):
+                work()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            said = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RecordingError(
+                f"the network must be recordable as a CUDA graph, got: {said}{self._remedy}"
+            ) from error
+        self.num_captures += 1
+        return graph
+
+
+@contextlib.contextmanager
+def aside(device: torch.device) -> Iterator[None]:
+    """A stream that can be recorded on as the current one, in order with the one before.
+
+    Each device has one in a process, since each stream that multiplies matrices keeps a workspace.
+    A current stream that is not the default one stays, as does everything that is not CUDA.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    present = torch.cuda.current_stream(device)
+    if present != torch.cuda.default_stream(device):
+        yield
+        return
+    stream = _stream(device)
+    stream.wait_stream(present)
+    with torch.cuda.device(device), torch.cuda.stream(stream):
+        yield
+    present.wait_stream(stream)
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's
