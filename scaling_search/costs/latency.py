@@ -96,12 +96,15 @@ class _Runs:
     def milliseconds(self) -> float:
         """Duration of one run."""
         if self.images.is_cuda:
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin, end = (
+                torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch's
+                for _ in range(2)
+            )
             begin.record()
             self._recorded.do(self._run)
             end.record()
             end.synchronize()
-            return begin.elapsed_time(end)
+            return float(begin.elapsed_time(end))
         wait_for(self.device)
         started = time.perf_counter()
         self._recorded.do(self._run)

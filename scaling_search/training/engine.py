@@ -63,7 +63,7 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
 
 @contextlib.contextmanager
 def settings(recipe: Recipe, device: str) -> Iterator[None]:
-    """One thread on a CPU, where two give other bits; on CUDA a stream and the choice of kernels."""
+    """On a CPU one thread, as two give other bits; on CUDA a stream and the choice of kernels."""
     with contextlib.ExitStack() as stack:
         if device == "cpu":
             _keep_freed_memory()
@@ -71,13 +71,13 @@ def settings(recipe: Recipe, device: str) -> Iterator[None]:
         elif device.startswith("cuda"):
             stack.enter_context(torch.cuda.device(device))
             stack.enter_context(aside(torch.device(device)))
-            stack.enter_context(_kernels(is_deterministic=recipe.deterministic))
+            stack.enter_context(kernels(is_deterministic=recipe.deterministic))
             torch.cuda.reset_peak_memory_stats(device)
         yield
 
 
 @contextlib.contextmanager
-def _kernels(*, is_deterministic: bool) -> Iterator[None]:
+def kernels(*, is_deterministic: bool) -> Iterator[None]:
     """The kernels that torch takes, afterwards as before.
 
     Never by trying them: a search has a new network in each training, to each of which a hundred

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 NUM_WARM_UP = 3
-"""Times that work is done as it is written before it is recorded: kernels are chosen, buffers made."""
+"""Times that work is done as it is written before it is recorded; they make buffers and handles."""
 
 
 class RecordingError(RuntimeError):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import pickle
 import random
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from scaling_search.base_networks.efficientnet import Network
 from scaling_search.threads import threads
 from scaling_search.training.batches import augmented_batches, load
-from scaling_search.training.engine import devices, train_trial
+from scaling_search.training.engine import devices, kernels, train_trial
 from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.recipe import Recipe, learning_rate
 from scaling_search.training.trial import Trial
@@ -441,6 +442,44 @@ def test_where_not_one_image_fits_the_training_has_failed(reason: str, *, is_mas
     result = train_trial(hungry_trial(0, is_masked=is_masked), "cpu")
     assert (result.state, result.reason) == ("FAIL", reason)
     assert "OutOfMemoryError" in result.traceback
+
+
+# Kernels.
+
+
+@pytest.mark.parametrize("is_deterministic", [False, True])
+@pytest.mark.parametrize("was_tried", [False, True])
+def test_kernels_are_not_tried_and_memory_is_not_filled(
+    monkeypatch: pytest.MonkeyPatch, *, is_deterministic: bool, was_tried: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", was_tried)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", was_tried)
+    with kernels(is_deterministic=is_deterministic):
+        assert torch.are_deterministic_algorithms_enabled() == is_deterministic
+        assert not torch.backends.cudnn.benchmark
+        assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark == was_tried
+    assert torch.utils.deterministic.fill_uninitialized_memory == was_tried  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_deterministic", "expected"),
+    [
+        ("2.9.1+cu128", True, ":4096:8"),
+        ("2.9.1+cu128", False, None),
+        ("2.10.0", True, None),
+        ("2.13.0+cpu", True, None),
+    ],
+)
+def test_older_torch_has_its_matrix_products_repeat_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, version: str, expected: str | None, *, is_deterministic: bool
+) -> None:
+    monkeypatch.setattr(torch, "__version__", version)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "as it was")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    with kernels(is_deterministic=is_deterministic):
+        assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == expected
 
 
 # Devices.

@@ -1,13 +1,18 @@
 """Steps: the gradient of the whole batch, in parts or recorded, and nothing that waits."""
 
+import contextlib
+import gc
 import math
+import weakref
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from scaling_search.training.batches import load
+from scaling_search.training.batches import Loaded, load
 from scaling_search.training.engine import train_trial
 from scaling_search.training.recorded import NUM_WARM_UP
 from scaling_search.training.steps import Steps
@@ -98,6 +103,99 @@ def test_one_step_at_a_time_is_the_same_as_epochs() -> None:
     assert torch.equal(weights(one), weights(other))
 
 
+class Asked(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """Remembers the operations that torch is asked for.
+
+    Attributes:
+        operations: Names and shapes, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.operations: list[tuple[str, object]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: Any = (), kwargs: Any = None
+    ) -> object:
+        assert types is not None
+        shapes = [tuple(x.shape) for x in tree_leaves(args) if isinstance(x, Tensor)]
+        self.operations.append((func.name(), shapes))
+        return func(*args, **(kwargs or {}))
+
+
+HOST = {
+    *("aten::_local_scalar_dense", "aten::item", "aten::is_nonzero", "aten::equal"),
+    *("aten::nonzero", "aten::masked_select", "aten::_unique2", "aten::randperm"),
+}
+"""Operations whose outcome the host waits for, or that it does itself."""
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.7])
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_each_step_asks_for_the_same_operations_and_for_none_of_the_host(
+    averaging: float, micro_batches: int
+) -> None:
+    # What is recorded once is every step to come; the first makes momentum and average.
+    changes: dict[str, Any] = {"averaging": averaging, "epochs": 3, "crop": 0.25}
+    network = with_norm(dropout=0.2, stochastic_depth=0.2)
+    steps = steps_of(network, micro_batches=micro_batches, **changes)
+    steps.advance()
+    asked = []
+    for _ in range(4):  # to the epoch's end
+        with Asked() as mode:
+            steps.advance()
+        asked.append(mode.operations)
+    assert len(asked[0]) > 100
+    assert all(operations == asked[0] for operations in asked)
+    assert HOST.isdisjoint({name for name, _ in asked[0]})
+
+
+def test_nothing_that_a_step_changes_is_apart_from_its_device() -> None:
+    steps = steps_of(with_norm(), averaging=0.7)
+    steps.epoch()
+    held = {name: tensor for name, tensor in steps.state().items() if name != "random"}
+    assert not [name for name in held if "n_averaged" in name]
+    names = set(steps.network.state_dict())
+    assert {name for name in held if name.startswith("averaged")} == {
+        f"averaged.{name}" for name in names
+    }
+
+
+@pytest.mark.parametrize("steps_before", [0, 3, 5, 6])
+def test_fetched_images_are_trained_on_to_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, steps_before: int
+) -> None:
+    options: dict[str, Any] = {"epochs": 3, "crop": 0.25, "averaging": 0.5}
+    held = steps_of(with_norm(dropout=0.2), **options)
+    for _ in range(steps_before):
+        held.advance()
+    state = held.state()
+    while held.taken < held.total:
+        held.epoch()
+    monkeypatch.setattr(Loaded, "holds", lambda *_: False)
+    fetched = steps_of(with_norm(dropout=0.2), **options)
+    with contextlib.closing(fetched):
+        fetched.restore(state, steps_before)
+        while fetched.taken < fetched.total:
+            fetched.epoch()
+    assert torch.equal(weights(held.network), weights(fetched.network))
+    assert torch.equal(weights(held.evaluated), weights(fetched.evaluated))
+
+
+def test_a_training_that_has_ended_holds_no_memory() -> None:
+    steps = steps_of(with_norm(), averaging=0.5)
+    steps.epoch()
+    held: tuple[object, ...] = (steps.network, steps.evaluated, steps.optimizer)
+    gone = list(map(weakref.ref, held))
+    del held
+    gc.disable()  # a cycle would keep a device's memory until the host's collector comes
+    try:
+        del steps
+        assert [reference() for reference in gone] == [None, None, None]
+    finally:
+        gc.enable()
+
+
 def test_nothing_is_recorded_on_a_cpu() -> None:
     steps = steps_of(without_norm(), cuda_graph=True)
     steps.epoch()
@@ -151,7 +249,7 @@ def test_recorded_steps_give_what_steps_give(averaging: float, micro_batches: in
         )
         sums = losses(steps)
         assert steps.num_captures == int(cuda_graph)
-        results.append((sums, weights(steps.averaged or network)))
+        results.append((sums, weights(steps.evaluated)))
     # Kernels that add in any order round differently; twenty steps make that a few digits.
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-3)
     assert torch.allclose(results[0][1], results[1][1], rtol=1e-2, atol=1e-3)
