@@ -146,3 +146,24 @@ def test_a_larger_network_takes_more_memory() -> None:
     assert sample.ratio > 1.5
     assert same.ratio == 1
     assert sample.value > 64 * 4 * Activations().estimate(large)
+
+
+@pytest.mark.gpu
+def test_the_peak_is_the_same_whatever_ran_before() -> None:
+    base = small_proxy()
+    memory = Memory(device="auto", batch_size=16)
+    large = base.scaled(Multipliers(1.0, 2.0, 1.0))
+    first = memory.sample(base, base)
+    held = torch.ones(1 << 24, device="cuda") @ torch.ones(1 << 24, device="cuda")
+    assert memory.sample(large, base).value > first.value
+    assert memory.sample(base, large).value == first.value
+    assert held.item() == 1 << 24
+
+
+@pytest.mark.gpu
+def test_a_replayed_network_is_timed_on_a_gpu() -> None:
+    base = small_proxy()
+    sample = latency(device="auto", repeats=25).sample(base, base)
+    assert sample.device != "cpu"
+    assert 0 < sample.value < 100
+    assert sample.ratio == pytest.approx(1, abs=max(0.2, 2 * sample.spread))

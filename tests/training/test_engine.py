@@ -24,6 +24,7 @@ from scaling_search.training.engine import devices, kernels, train_trial
 from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.recipe import Recipe, learning_rate
 from scaling_search.training.trial import Trial
+from tests.composed import part
 from tests.faults import Faulty, Hungry, HungryNetwork
 from tests.tiny import tiny_recipe, tiny_trial, with_network
 
@@ -502,3 +503,33 @@ def test_without_a_gpu_cuda_is_not_there() -> None:
 def test_a_cpu_is_always_there() -> None:
     assert devices("cpu") == ["cpu"]
     assert devices("auto")
+
+
+NETWORKS = ("efficientnet_small", "mobilenet_v1_small", "mobilenet_v2_small", "resnet_small")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [*NETWORKS, "convnext_small"])
+def test_deterministic_trainings_on_a_gpu_give_the_same_bits(name: str) -> None:
+    trial = tiny_trial(deterministic=True, averaging=0.5)
+    trial = replace(
+        trial,
+        on_test=True,
+        candidate=replace(trial.candidate, architecture=part("base_network", name)),
+    )
+    first, second = (train_trial(trial, "cuda:0") for _ in range(2))
+    assert first.state == "COMPLETE", first.traceback
+    assert first.curve == second.curve
+    assert first.test == second.test
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_what_a_cpu_learns() -> None:
+    trial = with_network(
+        tiny_trial(epochs=4, mixed_precision=False), dropout=0.0, stochastic_depth=0.0
+    )
+    on_cpu, on_gpu = (train_trial(trial, device).curve for device in ("cpu", "cuda:0"))
+    for one, other in zip(on_cpu, on_gpu, strict=True):
+        # Convolutions round to TF32, which has three digits.
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-2)
+        assert one.val_loss == pytest.approx(other.val_loss, rel=1e-2)
