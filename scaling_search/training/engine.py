@@ -78,10 +78,10 @@ def settings(recipe: Recipe, device: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def kernels(*, is_deterministic: bool) -> Iterator[None]:
-    """The kernels that torch takes, afterwards as before.
+    """Torch chooses kernels by its rules, deterministic ones where asked; afterwards as before.
 
-    Never by trying them: a search has a new network in each training, to each of which a hundred
-    trials of 50 ms come, and their outcome differs from run to run, and with it the bits.
+    It does not try them. Every training of a search has another network, for which trying takes
+    seconds, and the choice differs from run to run, and with it the bits.
     """
     cudnn: Any = torch.backends.cudnn  # attributes that torch's stubs leave out
     memory: Any = torch.utils.deterministic

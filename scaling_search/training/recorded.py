@@ -19,9 +19,9 @@ class Recorded:
     """One piece of work, done the same way each time and by nothing but the device.
 
     On CUDA it is done `NUM_WARM_UP` times, then recorded and from then on replayed; elsewhere it is
-    simply done. It draws random numbers from a state of its own, which begins as the device's is
-    now: graphs that share a state share its offset, and two of them replayed at a time would draw
-    wrong dropout. A recording that failed leaves no other state behind either.
+    simply done. On CUDA it draws random numbers from a state of its own, a copy of the device's at
+    the start. Graphs that share a state share its offset: two of them replayed at a time would draw
+    wrong dropout, and a recording that fails would leave the state of all others unusable.
 
     Attributes:
         num_captures: How often the work was recorded: once, or never.
