@@ -1,15 +1,13 @@
 """How long commands take and how much memory they hold, as whole processes.
 
-    python benchmarks/commands.py [--runs 5] [--search] [--out benchmarks/commands.csv]
+    python benchmarks/commands.py [--runs 5] [--commands NAME ...] [--search]
+        [--out benchmarks/commands.csv]
 
 Prints a table and writes CSV. The commands are taken in turns, so that a machine whose speed
 drifts slows all of them alike. --search adds a whole ``search experiment=default``, once.
 """
 
 import argparse
-import csv
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -17,10 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
+from rows import machine, today, write_rows
 
 BIN = Path(sys.executable).parent
 PRESCREEN = """
@@ -48,38 +45,28 @@ def main() -> None:
     """Runs the commands in turns and prints medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5, help="runs of each command")
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--search", action="store_true", help="time a whole default search too")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     arguments = parser.parse_args()
-    measured: dict[str, list[tuple[float, int]]] = {name: [] for name in COMMANDS}
+    measured: dict[str, list[tuple[float, int]]] = {name: [] for name in arguments.commands}
     for _ in range(arguments.runs):
-        for name, command in COMMANDS.items():
-            measured[name].append(timed(command))
+        for name in arguments.commands:
+            measured[name].append(timed(COMMANDS[name]))
     if arguments.search:
         measured["scaling-search search (default)"] = [timed(SEARCH)]
-    machine = (
-        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"torch {torch.__version__}"
-    )
-    today = datetime.now(UTC).date().isoformat()
-    print(f"{machine}, {today}\n")
+    where = {"machine": machine(), "date": today()}
+    print(", ".join(where.values()) + "\n")
     print(f"{'command':36}{'runs':>5}{'median s':>10}{'worst s':>10}{'peak MiB':>10}")
-    with arguments.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["command", "runs", "median_seconds", "worst_seconds", "peak_mib", "machine", "date"]
-        )
-        for name, runs in measured.items():
-            seconds = [run[0] for run in runs]
-            row = (
-                name,
-                len(runs),
-                round(statistics.median(seconds), 3),
-                round(max(seconds), 3),
-                max(run[1] for run in runs) >> 20,
-            )
-            print(f"{row[0]:36}{row[1]:5}{row[2]:10.2f}{row[3]:10.2f}{row[4]:10}")
-            writer.writerow([*row, machine, today])
+    rows = []
+    for name, runs in measured.items():
+        seconds = [run[0] for run in runs]
+        median, worst = round(statistics.median(seconds), 3), round(max(seconds), 3)
+        peak = max(run[1] for run in runs) >> 20
+        print(f"{name:36}{len(runs):5}{median:10.2f}{worst:10.2f}{peak:10}")
+        row = {"command": name, "runs": len(runs), "median_seconds": median}
+        rows.append({**row, "worst_seconds": worst, "peak_mib": peak, **where})
+    write_rows(rows, arguments.out)
 
 
 def timed(command: list[str]) -> tuple[float, int]:
@@ -132,16 +119,6 @@ def memory(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
-
-
-def processor() -> str:
-    """The processor's own name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ writes CSV.
 """
 
 import argparse
-import csv
 import os
 import resource
 import tempfile
@@ -21,19 +20,18 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from composed import experiment_of
 from rich.console import Console
+from rows import write_rows
 
 from scaling_search.answer.stopping import Stopping
-from scaling_search.experiment import Experiment, Limits
+from scaling_search.experiment import Limits
 from scaling_search.progress import View
 from scaling_search.protocols import Argument, T
 from scaling_search.record.study import Record
 from scaling_search.search import Search
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 
-CONF = Path(__file__).parent.parent / "conf"
 STORAGES = {"journal": "study.log", "sqlite": "study.db"}
 NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0)
 
@@ -49,6 +47,7 @@ class Instant:
 
     slots: int
     device_share: float = 1.0
+    retries: int = 0
     times: list[tuple[float, int]] = field(default_factory=list)
 
     def check(self) -> None:
@@ -88,8 +87,7 @@ class Instant:
 def searched(num_trainings: int, slots: int, storage: str) -> dict[str, object]:
     """Times of one search."""
     options = ["candidates.max_networks=99", f"num_seeds={num_trainings // 100}"]
-    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-        experiment: Experiment = instantiate(compose("config", overrides=options), _convert_="all")
+    experiment = experiment_of(*options)
     trials = experiment.trials(experiment.plan())[:num_trainings]
     executor = Instant(slots)
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
@@ -129,10 +127,7 @@ def main() -> None:
     rows = [searched(options.trainings, options.slots, name) for name in options.storages]
     for row in rows:
         print("  ".join(f"{name} {value}" for name, value in row.items()))
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(rows, options.out)
 
 
 if __name__ == "__main__":

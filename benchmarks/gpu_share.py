@@ -12,28 +12,24 @@ device.
 """
 
 import argparse
-import csv
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from composed import experiment_of
+from rows import machine, today, write_rows
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from scaling_search.experiment import Experiment
 from scaling_search.training.batches import load
-from scaling_search.training.engine import device_name, settings
+from scaling_search.training.engine import settings
 from scaling_search.training.recipe import Recipe
 from scaling_search.training.steps import Steps
 
-CONF = Path(__file__).parent.parent / "conf"
 REPEATS = 30
 
 
@@ -119,11 +115,7 @@ def main() -> None:
     options = parser.parse_args()
     if not torch.cuda.is_available():
         parser.exit(2, "gpu_share.py needs a CUDA device, and this machine has none\n")
-    overrides = [f"base_network={options.base}", f"recipe.batch_size={options.batch}"]
-    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-        experiment: Experiment = instantiate(
-            compose("config", overrides=overrides), _convert_="all"
-        )
+    experiment = experiment_of(f"base_network={options.base}", f"recipe.batch_size={options.batch}")
     recipe = experiment.recipe
     multiply_adds = sum(layer.flops for layer in experiment.base_network.layers())
     flops = 3 * 2 * multiply_adds * options.batch
@@ -144,16 +136,12 @@ def main() -> None:
         "most_gb_per_second": round(bandwidth / 1e9, 1),
         "share_of_products": round(flops / seconds / products, 4),
         "share_of_bandwidth": round(num_bytes / seconds / bandwidth, 4),
-        "device": device_name(options.device),
-        "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
-        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(options.device),
+        "date": today(),
     }
     for name, value in row.items():
         print(f"{name:24}{value}")
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerow(row)
+    write_rows([row], options.out)
 
 
 if __name__ == "__main__":

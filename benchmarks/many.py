@@ -1,10 +1,11 @@
 """Many trainings at a time and many that have ended: what is lost, and what a choice takes.
 
-    OMP_NUM_THREADS=1 python benchmarks/many.py [--slots 64] [--choosing]
+    OMP_NUM_THREADS=1 python benchmarks/many.py [--slots 64 [--trainings 10000]]
+        [--choosing [--samplers grid,gp] [--finished 100,1000,10000]]
 
 --slots searches with so many threads whose trainings take no time, end in another order and of
-which each hundredth is lost once: 10,000 on Optuna's journal and 2,000 on SQLite. --choosing times
-what each sampler takes for its next choice after 100, 1,000 and 10,000 trainings. Both print.
+which each hundredth is lost once: --trainings on Optuna's journal and a fifth of them on SQLite.
+--choosing times what each sampler takes for its next choice after --finished trainings. Both print.
 """
 
 import argparse
@@ -17,24 +18,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Self
 
-from coordinator import CONF, NO_LIMITS, STORAGES, Instant
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from composed import experiment_of
+from coordinator import NO_LIMITS, STORAGES, Instant
 from rich.console import Console
 
 from scaling_search.answer.stopping import Stopping
-from scaling_search.experiment import Experiment
 from scaling_search.progress import View
 from scaling_search.protocols import Argument, T
 from scaling_search.record.study import Record
 from scaling_search.search import Search
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 
+HUNDRED = "candidates.max_networks=99"  # and the base network
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")
-FINISHED = (100, 1_000, 10_000)
 MOST_SECONDS = 120
 """A choice that takes longer is not waited for."""
 
@@ -43,14 +43,18 @@ def main() -> None:
     """Does what was asked for and prints it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slots", type=int, default=0)
+    parser.add_argument("--trainings", type=int, default=10_000, help="a multiple of 500")
     parser.add_argument("--choosing", action="store_true")
+    split = partial(str.split, sep=",")
+    parser.add_argument("--samplers", type=split, default=list(SAMPLERS))
+    parser.add_argument("--finished", type=split, default=["100", "1000", "10000"])
     options = parser.parse_args()
     logging.getLogger("scaling_search").addHandler(logging.NullHandler())  # what is lost is meant
     if options.slots:
-        for storage, number in (("journal", 10_000), ("sqlite", 2_000)):
+        for storage, number in (("journal", options.trainings), ("sqlite", options.trainings // 5)):
             print("  ".join(f"{k} {v}" for k, v in at_once(number, options.slots, storage).items()))
     if options.choosing:
-        show_choosing()
+        show_choosing(options.samplers, [int(number) for number in options.finished])
 
 
 class Threads:
@@ -102,17 +106,9 @@ class Threads:
         self._threads.shutdown()
 
 
-def experiment_of(*options: str) -> Experiment:
-    """An experiment of a hundred networks."""
-    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-        composed = compose("config", overrides=["candidates.max_networks=99", *options])
-        built: Experiment = instantiate(composed, _convert_="all")
-    return built
-
-
 def at_once(num_trainings: int, slots: int, storage: str) -> dict[str, object]:
     """What became of trainings that end in many threads."""
-    experiment = experiment_of(f"num_seeds={num_trainings // 100}")
+    experiment = experiment_of(HUNDRED, f"num_seeds={num_trainings // 100}")
     trials = experiment.trials(experiment.plan())[:num_trainings]
     threads = Threads(slots)
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
@@ -146,13 +142,13 @@ def at_once(num_trainings: int, slots: int, storage: str) -> dict[str, object]:
     }
 
 
-def show_choosing() -> None:
+def show_choosing(samplers: Sequence[str], finished: Sequence[int]) -> None:
     """Prints how long samplers take for a choice, by how much has ended."""
-    print(f"{'ms of a choice after':28}" + "".join(f"{number:>10,}" for number in FINISHED))
+    print(f"{'ms of a choice after':28}" + "".join(f"{number:>10,}" for number in finished))
     context = multiprocessing.get_context("spawn")
-    for sampler in SAMPLERS:
+    for sampler in samplers:
         cells = []
-        for number in FINISHED:
+        for number in finished:
             with context.Pool(1) as pool:
                 answer = pool.apply_async(choice_seconds, (sampler, number))
                 try:
@@ -165,7 +161,8 @@ def show_choosing() -> None:
 
 def choice_seconds(sampler: str, num_finished: int) -> float:
     """The least of up to three times of a choice among a hundred more trainings."""
-    experiment = experiment_of(f"sampler={sampler}", f"num_seeds={num_finished // 100 + 1}")
+    num_seeds = num_finished // 100 + 1
+    experiment = experiment_of(HUNDRED, f"sampler={sampler}", f"num_seeds={num_seeds}")
     planned = experiment.plan()
     trials = sorted(experiment.trials(planned), key=lambda trial: trial.order)
     draw, instant = random.Random(0), Instant(1)

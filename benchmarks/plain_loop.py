@@ -6,30 +6,27 @@
 The plain loop is what people write first: Optuna's ``study.optimize`` in one process, a
 ``DataLoader`` with two workers that augments image by image, torch's own threads, memory format
 and optimiser, ``loss.item()`` at every step. Both train the same networks by the same recipe, the
-arms in turn; ours has its workers started and its data mapped before the clock runs, the plain
-loop its data read. Then --seeds trainings of the base network by each arm: their difference of
-mean accuracy must lie within half a point, with its whole 95 % interval (Welch). Prints two tables
-and writes CSV, a row for each arm of each pair and each seed.
+arms in turn; ours has the number of its workers measured where there is a GPU, its workers started
+and its data mapped before the clock runs, the plain loop its data read. Then --seeds trainings of
+the base network by each arm, none by --seeds 0: their difference of mean accuracy must lie within
+half a point, with its whole 95 % interval (Welch). Prints two tables and writes CSV, a row for each
+arm of each pair and each seed.
 """
 
 import argparse
-import csv
 import functools
-import os
-import platform
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import optuna
 import torch
-from commands import processor
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from composed import experiment_of
+from rows import machine, today, write_rows
 from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional
@@ -37,15 +34,20 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from scaling_search.executors.processes import Processes
-from scaling_search.experiment import Experiment
 from scaling_search.protocols import Dataset, Split, Splits
 from scaling_search.training.recipe import learning_rate
 from scaling_search.training.trial import Trial
 
-CONF = Path(__file__).parent.parent / "conf"
 LOADER_WORKERS = 2
+COLUMNS = ("arm", "pair", "seed", "networks", "seconds", "accuracy")
 MARGIN = 0.005
 """Half a point of accuracy: arms that differ by less, for certain, are as accurate."""
+
+
+Arm = Callable[[Sequence[Trial]], list[float]]
+"""Trains all and returns their accuracies."""
+
+Row = dict[str, object]
 
 
 class Images(TorchDataset[tuple[Tensor, Tensor]]):
@@ -95,11 +97,11 @@ def plain_training(trial: Trial, device: str) -> float:
     recipe, architecture = trial.recipe, trial.candidate.architecture
     splits = read(trial.dataset, architecture.resolution)
     native = read(trial.dataset, trial.dataset.resolution)
-    padding = round(recipe.crop * trial.dataset.resolution)
+    padding = round(recipe.crop * native.train.images.shape[-1])
     torch.manual_seed(trial.seed)
     train = DataLoader(
         Images(native.train, splits.train, padding=padding, flip=recipe.flip),
-        batch_size=recipe.batch_size,
+        batch_size=min(recipe.batch_size, len(native.train.labels)),
         shuffle=True,
         drop_last=True,
         num_workers=LOADER_WORKERS,
@@ -182,7 +184,8 @@ def warmed_up(executor: Processes, trials: Sequence[Trial]) -> None:
     one_step = [
         replace(t, recipe=replace(t.recipe, epochs=1e-9, warmup_epochs=0.0)) for t in trials
     ]
-    by_processes([*one_step, *one_step[: executor.slots]], executor)
+    number = len(trials) + 2 * executor.slots  # however many the first worker takes
+    by_processes(list(itertools.islice(itertools.cycle(one_step), number)), executor)
     for trial in trials:
         read(trial.dataset, trial.candidate.architecture.resolution)
         read(trial.dataset, trial.dataset.resolution)
@@ -217,13 +220,35 @@ def printed_scores(scores: dict[str, list[float]]) -> None:
     )
 
 
-def written(rows: list[dict[str, object]], out: Path, **same: object) -> None:
-    """Writes the rows as CSV, each with what is the same for all."""
-    names = ["arm", "pair", "seed", "networks", "seconds", "accuracy", *same]
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n", restval="")
-        writer.writeheader()
-        writer.writerows(row | same for row in rows)
+def taken_in_turn(
+    arms: Mapping[str, Arm], trials: Sequence[Trial], num_pairs: int
+) -> tuple[dict[str, list[float]], list[Row]]:
+    """Trainings an hour of each arm, which takes all networks in each pair, and rows of them."""
+    rates: dict[str, list[float]] = {arm: [] for arm in arms}
+    rows: list[Row] = []
+    for pair in range(num_pairs):
+        some = [replace(trial, seed=pair) for trial in trials]
+        for arm in sorted(arms, reverse=bool(pair % 2)):
+            seconds, accuracies = timed(functools.partial(arms[arm], some))
+            rates[arm].append(3600 * len(some) / seconds)
+            row = {"arm": arm, "pair": pair, "seed": pair, "networks": len(some)}
+            mean = round(statistics.mean(accuracies), 5)
+            rows.append(row | {"seconds": round(seconds, 2), "accuracy": mean})
+    return rates, rows
+
+
+def seed_by_seed(
+    arms: Mapping[str, Arm], trial: Trial, num_seeds: int
+) -> tuple[dict[str, list[float]], list[Row]]:
+    """Accuracies of one network by each arm, of other seeds than the pairs', and rows of them."""
+    trials = [replace(trial, seed=1000 + seed) for seed in range(num_seeds)]
+    scores = {arm: train(trials) for arm, train in arms.items()}
+    rows: list[Row] = [
+        {"arm": arm, "seed": trial.seed, "networks": 1, "accuracy": accuracy}
+        for arm, found in scores.items()
+        for trial, accuracy in zip(trials, found, strict=True)
+    ]
+    return scores, rows
 
 
 def main() -> None:
@@ -233,57 +258,48 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--images", type=int, help="of the training split (default: all)")
     parser.add_argument("--pairs", type=int, default=5, help="how often both arms train them all")
-    parser.add_argument("--seeds", type=int, default=9, help="trainings an arm, 2 or more")
+    parser.add_argument("--seeds", type=int, default=9, help="trainings an arm, 2 or more; 0: none")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
+    if options.pairs < 1:
+        parser.exit(2, f"plain_loop.py: --pairs must be 1 or more, got {options.pairs}\n")
+    if options.seeds < 0 or options.seeds == 1:
+        parser.exit(
+            2,
+            f"plain_loop.py: --seeds must be 0 or at least 2, got {options.seeds}; one seed has no "
+            "standard deviation\n",
+        )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    overrides = [
+    experiment = experiment_of(
         f"candidates.max_networks={options.networks}",
         f"recipe.epochs={options.epochs}",
         f"dataset.num_train={options.images or 'null'}",
-    ]
-    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-        experiment: Experiment = instantiate(
-            compose("config", overrides=overrides), _convert_="all"
-        )
-    trials = [t for t in experiment.trials(experiment.plan()) if t.seed == 0][: options.networks]
-    machine = (
-        f"{torch.cuda.get_device_name() if options.device != 'cpu' else processor()}, "
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
     )
-    today = datetime.now(UTC).date().isoformat()
-    print(f"{machine}, {today}; {len(trials)} networks, {options.epochs} epochs\n", flush=True)
-    rows: list[dict[str, object]] = []
-    rates: dict[str, list[float]] = {"processes": [], "plain loop": []}
-    scores: dict[str, list[float]] = {}
+    trials = [t for t in experiment.trials(experiment.plan()) if t.seed == 0][: options.networks]
+    where = {"machine": machine(options.device), "date": today()}
+    epochs = f"{len(trials)} networks, {options.epochs} epochs"
+    print(f"{', '.join(where.values())}; {epochs}\n", flush=True)
     with Processes(
         device=options.device, workers_per_device="auto", retries=0, timeout_minutes=None
     ) as executor:
         executor.check()
+        executor.prepare(trials)
         warmed_up(executor, trials)
-        arms: dict[str, Callable[[Sequence[Trial]], list[float]]] = {
+        print(f"{executor.slots} trainings at a time by processes\n", flush=True)
+        arms: dict[str, Arm] = {
             "processes": functools.partial(by_processes, executor=executor),
             "plain loop": functools.partial(by_plain_loop, device=options.device),
         }
-        for pair in range(options.pairs):
-            some = [replace(trial, seed=pair) for trial in trials]
-            for arm in sorted(arms, reverse=bool(pair % 2)):
-                seconds, accuracies = timed(functools.partial(arms[arm], some))
-                rates[arm].append(3600 * len(some) / seconds)
-                row = {"arm": arm, "pair": pair, "seed": pair, "networks": len(some)}
-                mean = round(statistics.mean(accuracies), 5)
-                rows.append(row | {"seconds": round(seconds, 2), "accuracy": mean})
-        seeds = [replace(trials[0], seed=1000 + seed) for seed in range(options.seeds)]
-        for arm, train in arms.items():
-            scores[arm] = train(seeds)
-            rows += [
-                {"arm": arm, "seed": t.seed, "networks": 1, "accuracy": accuracy}
-                for t, accuracy in zip(seeds, scores[arm], strict=True)
-            ]
-    printed_rates(rates)
-    printed_scores(scores)
-    written(rows, options.out, epochs=options.epochs, machine=machine, date=today)
+        rates, rows = taken_in_turn(arms, trials, options.pairs)
+        printed_rates(rates)
+        if options.seeds:
+            scores, more = seed_by_seed(arms, trials[0], options.seeds)
+            printed_scores(scores)
+            rows += more
+    columns: Row = dict.fromkeys(COLUMNS, "")
+    same = {"epochs": options.epochs, **where}
+    write_rows([columns | row | same for row in rows], options.out)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,14 @@ import argparse
 import time
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from workers import about, write_rows
+from composed import experiment_of
+from rows import write_rows
+from workers import about
 
-from scaling_search.experiment import Experiment
 from scaling_search.training.price import price, timed_seconds, work
 from scaling_search.training.timing import time_networks
 from scaling_search.training.trial import Trial
 
-CONF = Path(__file__).parent.parent / "conf"
 DEFAULT = ["experiment=fashion_mnist_small"]
 
 
@@ -42,10 +40,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="as on the command line of scaling-search")
     options = parser.parse_args()
     overrides = options.overrides or DEFAULT
-    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-        experiment: Experiment = instantiate(
-            compose("config", overrides=overrides), _convert_="all"
-        )
+    experiment = experiment_of(*overrides)
     everything = experiment.trials(experiment.plan())
     executor = experiment.executor
     executor.check()

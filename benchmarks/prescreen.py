@@ -11,20 +11,16 @@ counts differ.
 """
 
 import argparse
-import csv
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
-from commands import processor
 from fvcore.nn import FlopCountAnalysis
+from rows import machine, today, write_rows
 
 from scaling_search.base_networks.efficientnet import efficientnet
 from scaling_search.costs.flops import Flops
@@ -158,7 +154,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
     sample = sampled(grid_of_b0(), options.sample)
-    rows = [
+    timed = [
         planned("plan of 262,701 points of B0", grid_of_b0, options.runs),
         planned("plan of B7, depth ceil", buildable_of_b7, options.runs),
         planned("plan of B7, depth round", buildable_of_b7_to_the_nearest, options.runs),
@@ -167,23 +163,17 @@ def main() -> None:
         counted("flops by fvcore, one by one", by_fvcore, sample),
         counted("flops of what is built, as a plan does it", as_planned, sample),
     ]
-    machine = (
-        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"numpy {np.__version__}, torch {torch.__version__}"
-    )
-    today = datetime.now(UTC).date().isoformat()
-    print(f"{machine}, {today}\n")
+    where = {"machine": f"{machine()}, numpy {np.__version__}", "date": today()}
+    print(", ".join(where.values()) + "\n")
     print(f"{'what':36}{'networks':>10}{'runs':>6}{'median s':>10}{'worst s':>10}")
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["what", "networks", "runs", "median_seconds", "worst_seconds", "machine", "date"]
-        )
-        for row in rows:
-            median, worst = round(statistics.median(row.seconds), 3), round(max(row.seconds), 3)
-            runs = len(row.seconds)
-            print(f"{row.what:36}{row.networks:10,}{runs:6}{median:10.3f}{worst:10.3f}")
-            writer.writerow([row.what, row.networks, runs, median, worst, machine, today])
+    rows = []
+    for one in timed:
+        median, worst = round(statistics.median(one.seconds), 3), round(max(one.seconds), 3)
+        runs = len(one.seconds)
+        print(f"{one.what:36}{one.networks:10,}{runs:6}{median:10.3f}{worst:10.3f}")
+        row = {"what": one.what, "networks": one.networks, "runs": runs}
+        rows.append({**row, "median_seconds": median, "worst_seconds": worst, **where})
+    write_rows(rows, options.out)
     print(f"\nAll counts of {len(sample)} networks of the grid agree.")
 
 

@@ -13,7 +13,6 @@ writes CSV with a row for each.
 """
 
 import argparse
-import csv
 import itertools
 import os
 import random
@@ -28,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
+from rows import write_rows
 
 from scaling_search.record.study import Row
 from tests.reliability.searches import (
@@ -124,10 +124,7 @@ def show(number: int, seed: int, out: Path) -> None:
                 kill(index + 1, kind, storage, place, draw, start_seconds, expected[storage])
             )
             print(kills[-1], flush=True)
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(asdict(kills[0])), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(map(asdict, kills))
+    write_rows([asdict(kill) for kill in kills], out)
     print(f"\n{'':46}kills  same  trained again  processes left  files left  most s to leave")
     for kind in dict.fromkeys(k.kind for k in kills):
         mine = [k for k in kills if k.kind == kind]

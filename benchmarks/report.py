@@ -16,9 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from coordinator import CONF, Instant
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from composed import experiment_of, options_of
+from coordinator import Instant
 from omegaconf import OmegaConf
 from rich.console import Console
 
@@ -53,12 +52,9 @@ def main() -> None:
             f"candidates.max_networks={options.networks - 1}",
             f"num_seeds={options.seeds}",
         ]
-        with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-            config = compose("config", overrides=chosen)
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
+        plain = options_of(*chosen)
         text = OmegaConf.to_yaml(OmegaConf.create(plain))
-        experiment = replace(instantiate(config, _convert_="all"), executor=Surface(slots=1))
+        experiment = replace(experiment_of(*chosen), executor=Surface(slots=1))
         with Path(os.devnull).open("w") as nowhere:
             search.run(Call(experiment, plain, text, Console(file=nowhere)))
         started = time.perf_counter()

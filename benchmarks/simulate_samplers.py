@@ -28,6 +28,7 @@ from unittest.mock import patch
 
 import numpy as np
 import optuna
+from rows import write_rows
 from simulation import (
     COVERED,
     PLANS,
@@ -35,14 +36,13 @@ from simulation import (
     TRUTHS,
     Case,
     averaged,
-    built,
     candidates,
+    experiment,
     optimum,
     optimum_within,
     regret,
     regret_ratio,
     search,
-    write,
 )
 
 from scaling_search.answer.design import Design
@@ -86,11 +86,9 @@ class Looks:
 @cache
 def trials(plan: str) -> tuple[Trial, ...]:
     """All trainings of a plan, in the canonical order."""
-    recipe, dataset = (built(plan, group) for group in ("recipe", "dataset"))
+    chosen = experiment(plan)
     made = (
-        Trial(candidate, seed, recipe, dataset)
-        for candidate in candidates(plan)
-        for seed in range(NUM_SEEDS)
+        chosen.trial(candidate, seed) for candidate in candidates(plan) for seed in range(NUM_SEEDS)
     )
     return tuple(sorted(made, key=lambda trial: trial.order))
 
@@ -154,7 +152,7 @@ def part(plan: str, name: str) -> Any:
     """A sampler with the values of its YAML."""
     if name == SEEDLESS:
         return Seedless(part(plan, "focus"))
-    sampler = built(plan, "sampler", f"sampler={name}")
+    sampler = experiment(plan, f"sampler={name}").sampler
     return Remembered(sampler) if name in ("grid", "qmc") else sampler
 
 
@@ -458,7 +456,7 @@ def main() -> None:
     work = partial(simulate, num_draws=options.draws, slots=options.slots)
     with ProcessPoolExecutor(options.jobs, initializer=quieten) as pool:
         rows = list(pool.map(work, chosen))
-    write(rows, options.out)
+    write_rows(rows, options.out)
     print(f"{options.draws} draws a case, {options.slots} slot(s)\n")
     for line in (("bar", "limit", "cases", "worst group", "all cases"), *summary(rows)):
         print(f"{line[0]:42}{line[1]:>9}{line[2]:>7}{line[3]:>38}{line[4]:>18}")

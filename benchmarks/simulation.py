@@ -11,7 +11,6 @@ to a spread between the triangle's best and worst point. ``mixed`` seeds are 1, 
 """
 
 import argparse
-import csv
 import itertools
 import math
 from collections.abc import Callable, Iterable
@@ -19,22 +18,20 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from composed import experiment_of
+from rows import write_rows
 
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Observations, Values
 from scaling_search.answer.region import GRID, Searched, best_point, find_region, in_region
 from scaling_search.answer.verdicts import answer
+from scaling_search.experiment import Experiment
 from scaling_search.planning.candidates import Candidate
 from scaling_search.scaling import REFERENCES
 from scaling_search.spread import Points, as_points, distances, triangle
 
-CONF = Path(__file__).parent.parent / "conf"
 PLANS = {
     "small": ["base_network=efficientnet_small"],
     "medium": ["base_network=efficientnet_medium"],
@@ -134,23 +131,16 @@ def optimum_within(case: Case, searched: Searched) -> Points:
 
 
 @cache
-def composed(plan: str, *overrides: str) -> DictConfig:
-    """The configuration of a plan."""
-    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-        chosen = ["candidates.max_networks=30", *PLANS[plan], *overrides]
-        return compose("config", overrides=chosen)
-
-
-def built(plan: str, group: str, *overrides: str) -> Any:
-    """A part of a plan's configuration."""
-    return instantiate(composed(plan, *overrides)[group], _convert_="all")
+def experiment(plan: str, *overrides: str) -> Experiment:
+    """The experiment of a plan."""
+    return experiment_of("candidates.max_networks=30", *PLANS[plan], *overrides)
 
 
 @cache
 def candidates(plan: str) -> tuple[Candidate, ...]:
     """The base network and a plan's networks."""
-    parts = (built(plan, group) for group in ("base_network", "cost"))
-    whole = built(plan, "candidates").plan(*parts)
+    chosen = experiment(plan)
+    whole = chosen.candidates.plan(chosen.budget())  # nothing is trained: data may be smaller
     return whole.base, *(c for c in whole.candidates if c.shares)
 
 
@@ -387,16 +377,7 @@ def main() -> None:
     header = ("bar", "limit", "cases", "worst case", "mean")
     for line in (header, *summary(rows)):
         print(f"{line[0]:50}{line[1]:>10}{line[2]:>7}{line[3]:>18}{line[4]:>18}")
-    write(rows, options.out)
-
-
-def write(rows: list[dict[str, object]], path: Path) -> None:
-    """Writes rows that may have different columns as CSV."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(rows, options.out)
 
 
 if __name__ == "__main__":

@@ -9,35 +9,29 @@ engine. Compiling takes a minute before the first round. Prints a table and writ
 """
 
 import argparse
-import csv
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from commands import processor
+from composed import experiment_of
 from efficientnet_pytorch import EfficientNet as OtherEfficientNet
 from efficientnet_pytorch.utils import BlockArgs, GlobalParams
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from rows import machine, today, write_rows
 from torch import nn
 from torch.nn import functional
 
 from scaling_search.base_networks.efficientnet import EfficientNet
 from scaling_search.experiment import Experiment
 from scaling_search.training.batches import Loaded, load, padded_by
-from scaling_search.training.engine import device_name, settings
+from scaling_search.training.engine import settings
 from scaling_search.training.recipe import Recipe
 from scaling_search.training.steps import Steps
 
-CONF = Path(__file__).parent.parent / "conf"
 WARM_UP = 5
 MANY = 1_000_000.0
 """Epochs of the schedule: no arm reaches its end."""
@@ -166,8 +160,7 @@ def main() -> None:
     parser.add_argument("--variants", type=partial(str.split, sep=","), help="besides ours")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
-    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-        experiment: Experiment = instantiate(compose("config"), _convert_="all")
+    experiment = experiment_of()
     seconds: dict[str, list[float]] = {}
     with settings(experiment.recipe, options.device):
         makers = arms(experiment, options.device)
@@ -178,25 +171,19 @@ def main() -> None:
         for _ in range(options.rounds):
             for name, arm in made.items():
                 seconds.setdefault(name, []).append(timed(arm, options.steps, options.device))
-    place = processor() if options.device == "cpu" else device_name(options.device)
-    machine = (
-        f"{place}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"torch {torch.__version__}"
-    )
-    today = datetime.now(UTC).date().isoformat()
-    print(f"{machine}, {today}; batches of {experiment.recipe.batch_size}\n")
+    where = {"machine": machine(options.device), "date": today()}
+    print(f"{', '.join(where.values())}; batches of {experiment.recipe.batch_size}\n")
     print(f"{'arm':24}{'median ms':>11}{'least ms':>10}{'times ours':>12}")
-    with options.out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["arm", "median_ms", "least_ms", "times_ours", "rounds", "steps", "machine", "date"]
-        )
-        for name, found in seconds.items():
-            ratio = statistics.median(a / b for a, b in zip(found, seconds["ours"], strict=True))
-            row = (name, 1000 * statistics.median(found), 1000 * min(found), ratio)
-            print(f"{row[0]:24}{row[1]:11.2f}{row[2]:10.2f}{row[3]:12.2f}")
-            numbers = [round(value, 3) for value in row[1:]]
-            writer.writerow([name, *numbers, options.rounds, options.steps, machine, today])
+    rows = []
+    for name, found in seconds.items():
+        ratio = statistics.median(a / b for a, b in zip(found, seconds["ours"], strict=True))
+        median, least = 1000 * statistics.median(found), 1000 * min(found)
+        print(f"{name:24}{median:11.2f}{least:10.2f}{ratio:12.2f}")
+        numbers = {"median_ms": median, "least_ms": least, "times_ours": ratio}
+        rounded = {column: round(value, 3) for column, value in numbers.items()}
+        row = {"arm": name, **rounded, "rounds": options.rounds, "steps": options.steps}
+        rows.append(row | where)
+    write_rows(rows, options.out)
 
 
 if __name__ == "__main__":

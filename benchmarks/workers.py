@@ -8,28 +8,21 @@ warm: each has imported everything and trained for a step. Prints a table and wr
 """
 
 import argparse
-import csv
-import os
-import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import torch
-from commands import processor
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from composed import experiment_of
+from rows import machine, today, write_rows
 
 from scaling_search.executors.processes import Processes
-from scaling_search.experiment import Experiment
 from scaling_search.training.engine import device_name, devices
 from scaling_search.training.timing import spread
 from scaling_search.training.trial import Trial
 
-CONF = Path(__file__).parent.parent / "conf"
 DEFAULT = ["experiment=fashion_mnist_small", "recipe.epochs=0.5"]
 
 
@@ -71,22 +64,9 @@ def about(overrides: Sequence[str], device: str) -> dict[str, str]:
     return {
         "experiment": " ".join(overrides),
         "device": device,
-        "machine": (
-            f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-            f"torch {torch.__version__}"
-        ),
-        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine(),
+        "date": today(),
     }
-
-
-def write_rows(rows: Sequence[Mapping[str, object]], path: Path, *, is_added: bool) -> None:
-    """Writes rows of the same columns as CSV, behind those that are there where asked."""
-    has_header = is_added and path.is_file()
-    with path.open("a" if is_added else "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        if not has_header:
-            writer.writeheader()
-        writer.writerows(rows)
 
 
 def main() -> None:
@@ -99,10 +79,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="as on the command line of scaling-search")
     options = parser.parse_args()
     overrides = options.overrides or DEFAULT
-    with initialize_config_dir(config_dir=str(CONF.resolve()), version_base="1.3"):
-        experiment: Experiment = instantiate(
-            compose("config", overrides=overrides), _convert_="all"
-        )
+    experiment = experiment_of(*overrides)
     experiment.ready_dataset()
     trials = spread(experiment.trials(experiment.plan()), options.trainings)
     found = devices(options.device)
@@ -117,7 +94,7 @@ def main() -> None:
             f"{row['trainings_an_hour']:13}{row['start_seconds']:9}"
         )
         rows.append({**row, **where})
-    write_rows(rows, options.out, is_added=False)
+    write_rows(rows, options.out)
 
 
 if __name__ == "__main__":
