@@ -1,7 +1,7 @@
 """Trainings an hour of ``executor=processes`` beside those of a plain loop, at equal accuracy.
 
     python benchmarks/plain_loop.py [--networks 8] [--epochs 3] [--pairs 5] [--seeds 9]
-        [--device cpu] [--out benchmarks/plain_loop.csv]
+        [--device cpu] [--out benchmarks/plain_loop.csv] [dataset=fashion_mnist ...]
 
 The plain loop is what people write first: Optuna's ``study.optimize`` in one process, a
 ``DataLoader`` with two workers that augments image by image, torch's own threads, memory format
@@ -204,11 +204,12 @@ def printed_rates(rates: dict[str, list[float]]) -> None:
         middle = statistics.median(found)
         print(f"{arm:12}{len(found):6}{middle:13.1f}{min(found):9.1f}{max(found):9.1f}")
     ratios = [a / b for a, b in zip(rates["processes"], rates["plain loop"], strict=True)]
-    print(f"ratio within pairs: median {statistics.median(ratios):.2f}, least {min(ratios):.2f}\n")
+    print(f"ratio within pairs: median {statistics.median(ratios):.2f}, least {min(ratios):.2f}")
 
 
 def printed_scores(scores: dict[str, list[float]]) -> None:
     """Prints the accuracy of both arms, and whether they are equal within the margin."""
+    print()
     for arm, found in scores.items():
         mean, sd = statistics.mean(found), statistics.stdev(found)
         print(f"{arm:12}{len(found):6} seeds, accuracy {100 * mean:.2f} %, sd {100 * sd:.2f}")
@@ -256,11 +257,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=8, help="the base network among them")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--images", type=int, help="of the training split (default: all)")
     parser.add_argument("--pairs", type=int, default=5, help="how often both arms train them all")
     parser.add_argument("--seeds", type=int, default=9, help="trainings an arm, 2 or more; 0: none")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
+    parser.add_argument("overrides", nargs="*", help="as on the command line of scaling-search")
     options = parser.parse_args()
     if options.pairs < 1:
         parser.exit(2, f"plain_loop.py: --pairs must be 1 or more, got {options.pairs}\n")
@@ -274,7 +275,7 @@ def main() -> None:
     experiment = experiment_of(
         f"candidates.max_networks={options.networks}",
         f"recipe.epochs={options.epochs}",
-        f"dataset.num_train={options.images or 'null'}",
+        *options.overrides,
     )
     trials = [t for t in experiment.trials(experiment.plan()) if t.seed == 0][: options.networks]
     where = {"machine": machine(options.device), "date": today()}
