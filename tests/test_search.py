@@ -337,15 +337,15 @@ def test_a_training_that_diverged_is_not_tried_again(experiment: Experiment) -> 
     assert tables(experiment)[0]["state"].tolist() == ["FAIL", "FAIL"]
 
 
-@pytest.mark.parametrize(("crash", "times"), [(False, 2), (True, 6)])
+@pytest.mark.parametrize(("fault", "times"), [("raise", 2), ("break", 2), ("crash", 6)])
 def test_what_fails_the_same_way_twice_is_not_tried_a_third_time(
-    experiment: Experiment, crash: bool, times: int
+    experiment: Experiment, fault: str, times: int
 ) -> None:
     """Each try has another process id in its reason; a worker that is lost can be luck."""
     trials = experiment.trials(tiny_plan())[:2]
     lost = {trials[1].key: 99}
-    if not crash:
-        trials[1], lost = replace(trials[1], dataset=Faulty("raise")), {}
+    if fault != "crash":
+        trials[1], lost = replace(trials[1], dataset=Faulty(fault)), {}  # type: ignore[arg-type]  # a literal
     executor = Executing(lost=lost, is_forgetful=True)
     search, printed = run(experiment, executor, trials=trials, retries=5)
     assert executor.submitted.count(trials[1].key) == times
