@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -18,7 +19,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 from pydantic import ValidationError
 
 from scaling_search.cores import usable_cores
@@ -282,19 +282,31 @@ def test_a_worker_with_a_device_of_its_own_waits_for_nobody(own: Ray) -> None:
     assert own.call(shared_device, 0).result(PATIENCE_SECONDS) == (1, "")
 
 
-@pytest.mark.slow
-def test_workers_that_share_a_gpu_lock_a_file_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    # As if this machine had a GPU; only a training would look.
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+QUARTERS = """
+import torch
+from tests.executors.test_ray import PATIENCE_SECONDS, executor, shared_device
+
+torch.cuda.device_count = lambda: 1
+if __name__ == "__main__":
     shares = executor(device="cuda", gpus_per_training=0.25, cpus_per_training=0.1)
     with shares as entered:
-        asked = [entered.call(shared_device, 0) for _ in range(2)]
-        (number, lock), other = (future.result(2 * PATIENCE_SECONDS) for future in asked)
-    assert number == 4
-    assert re.fullmatch(r".*/scaling-search-[0-9a-f]{32}-0\.lock", lock)
-    assert other == (number, lock)
-    for name in (lock, lock.replace(".lock", ".turnstile")):
-        Path(name).unlink()
+        for future in [entered.call(shared_device, 0) for _ in range(2)]:
+            print(*future.result(2 * PATIENCE_SECONDS))
+"""
+"""Trainings for a quarter of a GPU, as if this machine had one; only a training would look."""
+
+
+@pytest.mark.slow
+def test_workers_that_share_a_gpu_lock_a_file_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "quarters.py"
+    script.write_text(QUARTERS, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:  # Ray's paths may not be long
+        out = subprocess.check_output(
+            [sys.executable, str(script)], env=environment(TMPDIR=folder), text=True
+        )
+        one, other = out.splitlines()
+        assert one == other
+        assert re.fullmatch(rf"4 {folder}/scaling-search-[0-9a-f]{{32}}-0\.lock", one)
 
 
 @pytest.mark.slow
