@@ -24,6 +24,9 @@ from scaling_search.training.neighbours import share_device
 LOOK_SECONDS = 0.5
 """So often it is looked whether a training takes too long."""
 
+SEEN_SECONDS = 1.0
+"""After so long pebble has seen that a process has a call; it forgets one that ends before."""
+
 
 class Pool:
     """Pebble's pool of the processes of a device, spawned, with an end that waits for nobody.
@@ -98,6 +101,7 @@ def _given_or_left(file: Path, function: Callable[..., T], args: tuple[object, .
     if getattr(result, "needs_new_process", False):
         with contextlib.suppress(RuntimeError):  # then it counts as a lost worker
             replace_file(file, pickle.dumps(result))
+        time.sleep(SEEN_SECONDS)
         os._exit(1)
     return result
 

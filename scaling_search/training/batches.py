@@ -29,7 +29,7 @@ rest."""
 KEPT_SIZES = 2
 """Sizes of images that a process keeps for its next trainings."""
 
-_native: WeakValueDictionary[tuple[Dataset, str, str], Split] = WeakValueDictionary()
+_native: WeakValueDictionary[tuple[Dataset, str], Split] = WeakValueDictionary()
 """Train splits in their native size, which all sizes of a dataset share."""
 
 
@@ -109,13 +109,12 @@ def load(
 
 def _native_train(dataset: Dataset, device: str, fingerprint: str) -> Split:
     """The train split in its native size on a device, there once for as long as it is used."""
-    key = dataset, device, fingerprint
-    found = _native.get(key)
+    found = _native.get((dataset, device))
     if found is None:
         native_size = data_cache.native_size(dataset)
         of_all = data_cache.mapped(dataset, native_size, fingerprint=fingerprint)
         [found] = placed([of_all.train], device)
-        _native[key] = found
+        _native[dataset, device] = found
     return found
 
 

@@ -438,6 +438,7 @@ def test_no_more_than_two_sizes_are_kept() -> None:
 def test_all_sizes_share_the_training_images_of_the_native_size() -> None:
     load.cache_clear()
     images = [load(tiny_dataset(), size, "meta").train.images for size in (8, 10, 12, 28)]
+    images += [load(tiny_dataset(), 8, "meta", tiny_dataset().fingerprint()).train.images]
     assert images[0].shape == (100, 1, 28, 28)
     assert all(image is images[0] for image in images)
 
