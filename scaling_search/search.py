@@ -263,6 +263,8 @@ def _order_of_result(result: TrialResult) -> tuple[int, int, float, float]:
 
 def _log(result: TrialResult) -> None:
     what = f"{describe(result.trial.candidate)} seed {result.trial.seed}"
+    if result.had_to_be_alone:
+        log.warning("%s: did not fit beside others on its device, trained again alone", what)
     if result.state == "COMPLETE":
         last = result.curve[-1]
         log.info(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from scaling_search.protocols import Layer, Splits
 from scaling_search.scaling import Multipliers
+from scaling_search.training.recorded import RecordingError
 from tests.tiny import tiny_dataset
 
 
@@ -21,13 +22,13 @@ class Faulty:
     """The tiny images, with a fault when they are loaded.
 
     Attributes:
-        fault: ``raise`` tells the process in its message; ``kill`` ends it; ``hang`` writes the
-            process to the pipe and never returns; ``bad test split`` has labels
-            that nothing can be compared with.
+        fault: ``raise`` tells the process in its message, ``break`` too, as an error of the device
+            that stays with the process; ``kill`` ends it; ``hang`` writes the process to the pipe
+            and never returns; ``bad test split`` has labels that nothing can be compared with.
         pipe: A named pipe, which stays open for writing as long as the process lives.
     """
 
-    fault: Literal["raise", "kill", "hang", "bad test split"]
+    fault: Literal["raise", "break", "kill", "hang", "bad test split"]
     pipe: str = ""
     num_classes: int = 10
     in_channels: int = 1
@@ -42,6 +43,10 @@ class Faulty:
     def load(self, resolution: int, device: str) -> Splits:
         if self.fault == "raise":
             raise RuntimeError(f"loaded by process {os.getpid()}\nand a second line")
+        if self.fault == "break":
+            raise RuntimeError(
+                f"CUDA error: an illegal memory access was encountered in process {os.getpid()}"
+            )
         if self.fault == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "hang":
@@ -61,11 +66,13 @@ class Hungry:
         most_evaluated: Images that fit while evaluating.
         is_masked: Whether the error is one that followed from it, as it is when a CUDA graph is
             recorded.
+        says: Of the error, where it is one of CUDA's own and not torch's.
     """
 
     most: int
     most_evaluated: int = 500
     is_masked: bool = False
+    says: str = ""
     name: str = "hungry"
     resolution: int = 8
     in_channels: int = 1
@@ -112,6 +119,8 @@ class HungryNetwork(nn.Module):
 
     def run_out(self, number: int) -> None:
         with Recording() if self.architecture.is_masked else contextlib.nullcontext():
+            if self.architecture.says:
+                raise RuntimeError(self.architecture.says)
             raise torch.OutOfMemoryError(f"no memory for {number} images\nand a second line")
 
 
@@ -122,4 +131,71 @@ class Recording:
         pass
 
     def __exit__(self, *exc: object) -> None:
-        raise RuntimeError("recording was interrupted")
+        raise RecordingError("recording was interrupted")
+
+
+@dataclass(frozen=True)
+class Staying(Hungry):
+    """A network that stays in its very first step until it may go on.
+
+    Meanwhile there is a file of its name in a folder, and it has told a pipe there, ``told``, its
+    process. It goes on once something is written into the pipe ``go-NAME``.
+
+    Attributes:
+        folder: The folder.
+        runs_out: Whether memory is short in the end of that step.
+    """
+
+    most: int = 500
+    name: str = "staying"
+    folder: str = ""
+    runs_out: bool = False
+
+    def build(self) -> "HungryNetwork":
+        return StayingNetwork(self)
+
+
+class StayingNetwork(HungryNetwork):
+    """As a `Staying` says."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        architecture = self.architecture
+        assert isinstance(architecture, Staying)
+        here = Path(architecture.folder) / architecture.name
+        if self.training and not here.with_suffix(".stayed").exists():
+            here.with_suffix(".stayed").touch()
+            here.touch()
+            tell(architecture.folder)
+            here.with_name(f"go-{here.name}").read_bytes()
+            here.unlink(missing_ok=True)
+            if architecture.runs_out:
+                self.run_out(len(images))
+        return super().forward(images)
+
+
+@dataclass(frozen=True)
+class Crowded(Hungry):
+    """A network that does not fit while a `Staying` stays, and tells its pipe so."""
+
+    folder: str = ""
+
+    def build(self) -> "HungryNetwork":
+        return CrowdedNetwork(self)
+
+
+class CrowdedNetwork(HungryNetwork):
+    """As a `Crowded` says."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        architecture = self.architecture
+        assert isinstance(architecture, Crowded)
+        if self.training and (Path(architecture.folder) / "staying").exists():
+            tell(architecture.folder)
+            self.run_out(len(images))
+        return super().forward(images)
+
+
+def tell(folder: str) -> None:
+    """Writes this process into a pipe, in eight characters."""
+    with (Path(folder) / "told").open("w", encoding="utf-8") as pipe:
+        pipe.write(f"{os.getpid():8}")

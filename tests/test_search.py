@@ -17,6 +17,8 @@ from rich.console import Console
 
 from scaling_search import search as search_module
 from scaling_search.answer.stopping import Stopping, gpu_hours
+from scaling_search.executors.inline import Inline
+from scaling_search.executors.processes import Processes
 from scaling_search.experiment import Experiment, Limits
 from scaling_search.progress import View
 from scaling_search.protocols import Executor, Sampler
@@ -284,6 +286,54 @@ def test_a_failing_training_is_a_row_and_the_search_goes_on(
     assert executor.submitted == []
 
 
+def test_what_had_to_be_trained_alone_is_told_in_the_log(
+    experiment: Experiment, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Alone(Executing):
+        def submit(self, trial: Trial) -> Future[TrialResult]:
+            future: Future[TrialResult] = Future()
+            future.set_result(replace(trained(trial), had_to_be_alone=trial.candidate.number == 2))
+            return future
+
+    run(experiment, Alone())
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 1
+    assert told[0].endswith("did not fit beside others on its device, trained again alone")
+
+
+def test_inline_a_search_ends_with_its_device_and_the_next_goes_on(
+    tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame]
+) -> None:
+    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    trials = experiment.trials(tiny_plan())
+    with pytest.raises(RuntimeError, match="must be usable, got 'RuntimeError: CUDA error: "):
+        run(
+            experiment,
+            Inline(device="cpu", retries=1),
+            trials=[*trials[:2], replace(trials[2], dataset=Faulty("break")), *trials[3:]],
+            retries=1,
+        )
+    executor = Executing()
+    run(experiment, executor)
+    assert trials[2].key in executor.submitted
+    assert 0 < len(executor.submitted) < 8
+    assert_equal(tables(experiment), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_a_device_that_fails_under_one_training_fails_no_other(experiment: Experiment) -> None:
+    trials = experiment.trials(tiny_plan())
+    trials[1] = replace(trials[1], dataset=Faulty("break"))
+    workers = Processes(device="cpu", workers_per_device=2, retries=5, timeout_minutes=None)
+    search, printed = run(experiment, workers, trials=trials, retries=5)
+    assert [search.finished[trial.key].state for trial in trials] == ["COMPLETE", "FAIL"] + [
+        "COMPLETE"
+    ] * 2
+    assert [search.finished[trial.key].attempts for trial in trials] == [1, 2, 1, 1]
+    assert printed.count("failed and is tried again: RuntimeError: CUDA error") == 1
+
+
 @pytest.mark.parametrize("slots", [1, 3])
 def test_a_lost_worker_is_a_failed_training_and_the_search_goes_on(
     experiment: Experiment, slots: int
@@ -337,15 +387,15 @@ def test_a_training_that_diverged_is_not_tried_again(experiment: Experiment) -> 
     assert tables(experiment)[0]["state"].tolist() == ["FAIL", "FAIL"]
 
 
-@pytest.mark.parametrize(("crash", "times"), [(False, 2), (True, 6)])
+@pytest.mark.parametrize(("fault", "times"), [("raise", 2), ("break", 2), ("crash", 6)])
 def test_what_fails_the_same_way_twice_is_not_tried_a_third_time(
-    experiment: Experiment, crash: bool, times: int
+    experiment: Experiment, fault: str, times: int
 ) -> None:
     """Each try has another process id in its reason; a worker that is lost can be luck."""
     trials = experiment.trials(tiny_plan())[:2]
     lost = {trials[1].key: 99}
-    if not crash:
-        trials[1], lost = replace(trials[1], dataset=Faulty("raise")), {}
+    if fault != "crash":
+        trials[1], lost = replace(trials[1], dataset=Faulty(fault)), {}  # type: ignore[arg-type]  # a literal
     executor = Executing(lost=lost, is_forgetful=True)
     search, printed = run(experiment, executor, trials=trials, retries=5)
     assert executor.submitted.count(trials[1].key) == times

@@ -42,13 +42,30 @@ class Inline:
         """Has nothing to settle."""
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
-        """Trains, then returns the finished future."""
-        return self.call(train_trial, trial)
+        """Trains, then returns the finished future.
+
+        Raises:
+            RuntimeError: A training before it left this process without the use of its device.
+        """
+        future = self.call(train_trial, trial)
+        if future.exception() is None and future.result().needs_new_process:
+            self.__dict__["_reason"] = future.result().reason
+        return future
 
     def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
-        """Calls a function with an argument and the device, then returns the finished future."""
+        """Calls a function with an argument and the device, then returns the finished future.
+
+        Raises:
+            RuntimeError: As `submit`.
+        """
         future: Future[T] = Future()
         device = devices(self.device)[0]
+        if "_reason" in self.__dict__:
+            raise RuntimeError(
+                f"{device} must be usable, got {self.__dict__['_reason']!r} from the training "
+                "before, after which a process can use it no more; the same command goes on in a "
+                "new one"
+            )
         try:
             with heeded():
                 future.set_result(function(argument, device))

@@ -1,29 +1,50 @@
 """Worker processes that leave no process and no call behind, for `executors/processes.py`."""
 
+import contextlib
+import itertools
+import os
+import pickle
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
 from typing import Any
 
 import pebble
 
+from scaling_search.files import replace_file
 from scaling_search.orphans import leave_with_parent
 from scaling_search.protocols import T
+from scaling_search.training.neighbours import share_device
 
 LOOK_SECONDS = 0.5
 """So often it is looked whether a training takes too long."""
 
+SEEN_SECONDS = 1.0
+"""After so long pebble has seen that a process has a call; it forgets one that ends before."""
+
 
 class Pool:
-    """Pebble's pool of spawned processes, with an end that waits for nobody."""
+    """Pebble's pool of the processes of a device, spawned, with an end that waits for nobody.
+
+    A process whose result says that it needs a new one leaves that result in a file and ends: it
+    takes no other call, and pebble replaces it.
+    """
 
     def __init__(self, num_workers: int) -> None:
         self._context = _Spawning()
+        self._folder = tempfile.TemporaryDirectory(prefix="scaling-search-")
+        self._files: dict[Future[Any], Path] = {}
+        self._numbers = itertools.count()
         self._pool = pebble.ProcessPool(
-            max_workers=num_workers, context=self._context, initializer=leave_with_parent
+            max_workers=num_workers,
+            context=self._context,
+            initializer=_begin,
+            initargs=(num_workers, Path(self._folder.name) / "device.lock"),
         )
 
     def schedule(self, function: Callable[..., T], args: tuple[object, ...]) -> Future[T]:
@@ -32,8 +53,23 @@ class Pool:
         Raises:
             RuntimeError: The pool is broken.
         """
-        future: Future[T] = self._pool.schedule(function, args=args)
+        file = Path(self._folder.name) / f"{next(self._numbers)}.result"
+        future: Future[T] = self._pool.schedule(_given_or_left, args=(file, function, args))
+        self._files[future] = file
         return future
+
+    def left_by(self, call: Future[Any]) -> list[Any]:
+        """The result that a call's process left before it ended; none where it left nothing.
+
+        Args:
+            call: One that has ended; asked for once.
+        """
+        file = self._files.pop(call)
+        if not file.exists():
+            return []
+        result = pickle.loads(file.read_bytes())  # our own process wrote it, in our own folder
+        file.unlink()
+        return [result]
 
     @property
     def is_broken(self) -> bool:
@@ -50,6 +86,24 @@ class Pool:
             if process.pid is not None:  # else it was about to start
                 process.kill()
         self._pool.join()
+        self._folder.cleanup()
+
+
+def _begin(num_workers: int, lock: Path) -> None:
+    """The first work of a process."""
+    leave_with_parent()
+    share_device(num_workers, lock)
+
+
+def _given_or_left(file: Path, function: Callable[..., T], args: tuple[object, ...]) -> T:
+    """The result of a function; where that asks for a new process, this one leaves it and ends."""
+    result = function(*args)
+    if getattr(result, "needs_new_process", False):
+        with contextlib.suppress(RuntimeError):  # then it counts as a lost worker
+            replace_file(file, pickle.dumps(result))
+        time.sleep(SEEN_SECONDS)
+        os._exit(1)
+    return result
 
 
 class _Spawning(SpawnContext):
@@ -118,6 +172,8 @@ class Watch:
         elif call.cancelled():
             watched.result.cancel()
             watched.result.set_running_or_notify_cancel()
+        elif left := watched.pool.left_by(call):
+            watched.result.set_result(left[0])
         elif (error := call.exception()) is not None:
             watched.result.set_exception(error)
         else:

@@ -15,8 +15,11 @@ from scaling_search import interruption
 from scaling_search.cores import usable_cores
 from scaling_search.executors.pools import Pool, Watch
 from scaling_search.protocols import Argument, T, part
+from scaling_search.training.batches import load
 from scaling_search.training.engine import devices, train_trial
-from scaling_search.training.timing import time_training
+from scaling_search.training.neighbours import share_device
+from scaling_search.training.price import timed_seconds, work
+from scaling_search.training.timing import Timing, time_training
 from scaling_search.training.trial import Trial, TrialResult
 
 log = logging.getLogger(__name__)
@@ -33,9 +36,9 @@ class Processes:
     """Runs trainings in processes that stay and keep their imports, context and data.
 
     Each device has processes of its own. A worker that is lost ends its own training only and is
-    replaced. Several trainings of a device are always several processes, never several streams of
-    one: a small network's steps wait for Python to launch their kernels, and the threads of a
-    process launch one at a time.
+    replaced; so is one whose device fails under it. Several trainings of a device are several
+    processes, so that none of them can end another. Several streams of one process, which would
+    share a context and images, have not been measured.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` (all of them), ``cuda:1`` or ``mps``.
@@ -77,8 +80,8 @@ class Processes:
             return
         if trials and "_is_measured" not in self.__dict__:
             numbers = numbers_to_try(usable_cores(), len(self._devices))
-            with contextlib.closing(_rates(_middle(trials), first, numbers)) as rates:
-                number = most_productive(rates)
+            with contextlib.closing(rates(trials, first, numbers)) as measured:
+                number = most_productive(measured)
             self.__dict__.update(_workers_per_device=number, _is_measured=True)
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
@@ -169,29 +172,65 @@ def numbers_to_try(num_cores: int, num_devices: int) -> list[int]:
     return [number for number in TRIED if number == 1 or number * num_devices <= num_cores]
 
 
-def _middle(trials: Sequence[Trial]) -> Trial:
-    """One of the networks in the middle of all by what they keep for the way back."""
-    in_order = sorted(trials, key=lambda trial: trial.candidate.activations)
-    return in_order[len(in_order) // 2]
+def middle(trials: Sequence[Trial], number: int) -> list[Trial]:
+    """Trainings of the networks in the middle of all by what they keep for the way back.
+
+    The one in the middle comes first, and where there are not so many they come over again.
+    """
+    networks = {trial.candidate.network: trial for trial in reversed(trials)}
+    in_order = sorted(networks.values(), key=lambda trial: trial.candidate.activations)
+    center = len(in_order) // 2
+    places = sorted(range(len(in_order)), key=lambda place: abs(place - center))
+    return [in_order[place] for place in itertools.islice(itertools.cycle(places), number)]
 
 
-def _rates(
-    trial: Trial, device: str, numbers: Sequence[int]
+def rates(
+    trials: Sequence[Trial], device: str, numbers: Sequence[int]
 ) -> Generator[tuple[int, float], None, None]:
-    """Images a second of so many workers of a device together, for as long as they all fit."""
+    """Trainings an hour of so many workers of a device together, for as long as they all fit.
+
+    Each worker times a network of its own, so that it starts as in a search: with kernels that
+    are not all chosen and compiled yet.
+
+    Args:
+        trials: The trainings of a search.
+        device: Where.
+        numbers: Of workers, rising.
+    """
     pool = Pool(numbers[-1])
     try:
         # Workers start at different times, so that the first round only warms them up.
         for is_warm, number in enumerate((numbers[-1], *numbers)):
             interruption.look()
-            asked = [pool.schedule(time_training, args=(trial, device)) for _ in range(number)]
+            asked = [
+                pool.schedule(_timed_beside, args=(trial, device, number))
+                for trial in middle(trials, number)
+            ]
             failed = [future for future in asked if future.exception() is not None]
             if is_warm and failed:
                 log.info("%d workers on %s: %s", number, device, failed[0].exception())
                 return
             if is_warm:
-                rate = sum(future.result().images_per_second for future in asked)
-                log.info("%d workers on %s: %.0f images/s together", number, device, rate)
+                rate = trainings_an_hour([future.result() for future in asked])
+                log.info("%d workers on %s: %.0f trainings an hour together", number, device, rate)
                 yield number, rate
     finally:
         pool.end()
+
+
+def trainings_an_hour(timings: Sequence[Timing]) -> float:
+    """Trainings of the first network that as many workers would do together in an hour.
+
+    Args:
+        timings: Of a network for each worker, all timed at the same time. Networks differ, so
+            that what counts of each is the work of a whole training over its seconds.
+    """
+    pace = sum(work(t.trial) / timed_seconds([t])(t.trial) for t in timings)
+    return 3600 * pace / work(timings[0].trial)
+
+
+def _timed_beside(trial: Trial, device: str, number: int) -> Timing:
+    """The timing of a training on a device that is shared by so many, with their share of room."""
+    share_device(number)
+    load.cache_clear()
+    return time_training(trial, device)

@@ -125,7 +125,8 @@ class Ray:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_connected(self.address))
             asked = {"num_cpus": self.cpus_per_training, "num_gpus": self._state.gpus}
-            self._state.workers = stack.enter_context(Workers(asked, lambda: self.slots))
+            workers = Workers(asked, lambda: self.slots, per_gpu(self._state.gpus))
+            self._state.workers = stack.enter_context(workers)
             self._state.stack = stack.pop_all()
         return self
 
@@ -186,7 +187,12 @@ def room(node: Mapping[str, float], cpus: float, gpus: float) -> int:
     if not gpus:
         return fit
     # A training lies on one GPU: three of them have room for three times 0.6, not for five.
-    return min(fit, int(node.get("GPU", 0)) * (UNITS // round(gpus * UNITS)))
+    return min(fit, int(node.get("GPU", 0)) * per_gpu(gpus))
+
+
+def per_gpu(gpus: float) -> int:
+    """Number of trainings that fit on a GPU if each takes this part of it; 1 for a part of 0."""
+    return UNITS // round(gpus * UNITS) if gpus else 1
 
 
 @contextlib.contextmanager

@@ -9,9 +9,11 @@ import math
 import os
 import socket
 import sys
+import tempfile
 import textwrap
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 
 from scaling_search.data import cache as data_cache
 from scaling_search.protocols import Argument, Dataset, Split, Splits, T
+from scaling_search.training.neighbours import share_device
 from scaling_search.training.trial import Trial
 
 log = logging.getLogger(__name__)
@@ -78,14 +81,18 @@ class Worker:
 class Workers:
     """Workers that come with the trainings that wait for them, and go with their nodes."""
 
-    def __init__(self, asked: Mapping[str, float], slots: Callable[[], int]) -> None:
+    def __init__(
+        self, asked: Mapping[str, float], slots: Callable[[], int], per_device: int = 1
+    ) -> None:
         """Starts nothing.
 
         Args:
             asked: What a worker takes of its node, by Ray's names.
             slots: How many workers there may be now.
+            per_device: How many of them share a GPU.
         """
         self.asked, self.slots = asked, slots
+        self._neighbours = per_device, f"scaling-search-{uuid.uuid4().hex}"
         self._nodes: Nodes = {}
         self._looked = -math.inf
         self._threads = ThreadPoolExecutor(MOST_IN_FLIGHT, "ray-training")
@@ -150,7 +157,8 @@ class Workers:
                 self._drop(worker)
                 self._blame(worker if has_begun else None, error)
             else:
-                self._free(worker)
+                is_last = getattr(result, "needs_new_process", False)
+                (self._drop if is_last else self._free)(worker)
                 return result
         raise RuntimeError(f"{MOST_TRIES} nodes were lost under it, one after the other")
 
@@ -191,7 +199,9 @@ class Workers:
                 self._num_waiting -= 1
 
     def _start(self) -> None:
-        actor = ray().remote(Actor).options(**self.asked).remote(sys.path, code())
+        actor = (
+            ray().remote(Actor).options(**self.asked).remote(sys.path, code(), *self._neighbours)
+        )
         worker = Worker(actor)
         self._workers.add(worker)
         self._num_starting += 1
@@ -239,8 +249,16 @@ class Workers:
 class Actor:
     """What runs on a node: one training at a time."""
 
-    def __init__(self, paths: Sequence[str], its_code: str) -> None:
+    def __init__(
+        self, paths: Sequence[str], its_code: str, per_device: int = 1, lock: str = ""
+    ) -> None:
         """Looks where the coordinator looks for modules, and compares this package with its own.
+
+        Args:
+            paths: Where the coordinator looks.
+            its_code: A hash of its package.
+            per_device: How many workers share a GPU.
+            lock: Begins the name of the file that they lock, in the node's folder for such.
 
         Raises:
             RuntimeError: They differ.
@@ -251,6 +269,8 @@ class Actor:
                 f"{socket.gethostname()} must have the coordinator's version of scaling_search, "
                 f"got another in {PACKAGE}; install the same on all nodes"
             )
+        if gpus := ray().get_gpu_ids():
+            share_device(per_device, Path(tempfile.gettempdir()) / f"{lock}-{gpus[0]}.lock")
 
     def place(self) -> tuple[str, str]:
         """The id of its node, and its process for people."""

@@ -3,9 +3,10 @@
 import functools
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from scaling_search.data import cache as data_cache
 from scaling_search.protocols import Dataset, Split, Splits
+from scaling_search.training import neighbours
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +23,14 @@ CROPS_ARE_OF = "the native size"
 """Size that a recipe's crop is a fraction of; another one shows other images by equal draws."""
 
 DEVICE_SHARE = 0.5
-"""Of a device's free memory that images may take; networks need the rest."""
+"""Of a device's memory that images may take, those of all its workers together; networks need the
+rest."""
+
+KEPT_SIZES = 2
+"""Sizes of images that a process keeps for its next trainings."""
+
+_native: WeakValueDictionary[tuple[Dataset, str], Split] = WeakValueDictionary()
+"""Train splits in their native size, which all sizes of a dataset share."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ class Loaded:
         return (images.to(self.mean.device, non_blocking=True).float() - self.mean) / self.std
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=KEPT_SIZES)
 def load(
     dataset: Dataset, resolution: int, device: str, fingerprint: str = "", *, crops: bool = True
 ) -> Loaded:
@@ -74,6 +83,10 @@ def load(
         RuntimeError: They cannot be read, or are not those of the fingerprint.
     """
     at_size = data_cache.mapped(dataset, resolution, fingerprint=fingerprint)
+    is_native = resolution == dataset.resolution
+    native = _native_train(dataset, device, fingerprint) if crops or is_native else None
+    if load.cache_info().currsize == KEPT_SIZES:
+        load.cache_clear()  # now, so that these find the room of those
     sums = torch.from_numpy(data_cache.sums(dataset, resolution, at_size)).double()
     # Sums of integers are exact, so that the statistics do not depend on their order.
     total, square = sums[:, None, :, None, None]
@@ -82,40 +95,58 @@ def load(
     variance = (square / count - mean**2) * count / (count - 1)
     std = variance.clamp(min=0).sqrt().float().clamp(min=1e-6)
     mean, std = mean.float().to(device), std.to(device)
-    if not crops or resolution == dataset.resolution:
-        return Loaded(placed(at_size, device, free_bytes(device)), mean, std)
-    native_size = data_cache.native_size(dataset)
-    native = data_cache.mapped(dataset, native_size, fingerprint=fingerprint).train
-    there = placed(replace(at_size, train=native), device, free_bytes(device))
-    # No step reads the train split at this size; its images can stay where they are.
-    train = Split(at_size.train.images, at_size.train.labels.to(device))
-    return Loaded(replace(there, train=train), mean, std, native=there.train)
+    if native is None:
+        [train] = placed([at_size.train], device)
+    elif is_native:
+        train, native = native, None
+    else:
+        # No step reads the train split at this size; its images can stay where they are.
+        train = Split(at_size.train.images, at_size.train.labels.to(device))
+    val, test = placed([at_size.val, at_size.test], device)
+    return Loaded(Splits(train, val, test), mean, std, native)
 
 
-def free_bytes(device: str) -> float:
-    """Memory that a device has left; without end where it is the host's own."""
-    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else math.inf
+def _native_train(dataset: Dataset, device: str, fingerprint: str) -> Split:
+    """The train split in its native size on a device, there once for as long as it is used."""
+    found = _native.get((dataset, device))
+    if found is None:
+        native_size = data_cache.native_size(dataset)
+        of_all = data_cache.mapped(dataset, native_size, fingerprint=fingerprint)
+        [found] = placed([of_all.train], device)
+        _native[dataset, device] = found
+    return found
 
 
-def placed(splits: Splits, device: str, free: float) -> Splits:
-    """The splits with their labels on a device, their images too where there is room.
+def placed(splits: Sequence[Split], device: str) -> list[Split]:
+    """Splits with their labels on a device, their images too where this process has room there.
 
     Args:
         splits: In the host's memory, or maps.
         device: Where networks are trained.
-        free: Bytes of its memory that are left.
     """
-    every = (splits.train, splits.val, splits.test)
-    needed = sum(split.images.nbytes for split in every)
-    if needed <= DEVICE_SHARE * free:
-        return splits.to(device)
+    needed, room = sum(split.images.nbytes for split in splits), room_bytes(device)
+    if needed <= room:
+        return [split.to(device) for split in splits]
     log.info(
-        "%.1f GB of images stay in the host's memory: %s has %.1f GB left",
+        "%.1f GB of images stay in the host's memory: of %s they may take %.1f GB more",
         needed / 1e9,
         device,
-        free / 1e9,
+        room / 1e9,
     )
-    return Splits(*(Split(split.images, split.labels.to(device)) for split in every))
+    return [Split(split.images, split.labels.to(device)) for split in splits]
+
+
+def room_bytes(device: str) -> float:
+    """Memory of a device that more images may take; without end where it is the host's own.
+
+    Each worker of the device may take as much, whenever it starts. Before a training all that a
+    process holds are images.
+    """
+    if not device.startswith("cuda"):
+        return math.inf
+    free, total = torch.cuda.mem_get_info(device)
+    own_share = DEVICE_SHARE * total / neighbours.num_workers()
+    return min(own_share - torch.cuda.memory_allocated(device), DEVICE_SHARE * free)
 
 
 class Draws(NamedTuple):

@@ -20,9 +20,11 @@ from torch.torch_version import TorchVersion
 from scaling_search.threads import threads
 from scaling_search.training.batches import CROPS_ARE_OF, Loaded, load
 from scaling_search.training.checkpoints import Progress
+from scaling_search.training.device_errors import is_out_of_memory, needs_new_process
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
+from scaling_search.training.neighbours import Turn
 from scaling_search.training.recipe import Recipe
-from scaling_search.training.recorded import aside
+from scaling_search.training.recorded import RecordingError, aside
 from scaling_search.training.steps import Steps
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 from scaling_search.training.weights import keep_weights
@@ -36,26 +38,31 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
     """The result of a trial on a device (``cpu``, ``cuda:1``, ``mps``).
 
     The same trial gives the same bits on a CPU, in whatever process, and on one kind of CUDA
-    device with ``recipe.deterministic``. Where the device's memory does not hold a batch, the
-    training begins again with the batch in two parts, then four, and so on. What goes wrong is a
-    result too.
+    device with ``recipe.deterministic``. Where the device's memory does not hold a batch beside
+    other workers, the training begins again alone on the device; where it does not hold it then,
+    with the batch in two parts, then four, and so on. What goes wrong is a result too.
     """
-    started = time.perf_counter()
-    try:
-        with settings(trial.recipe, device):
-            result = _trained_in_memory(trial, device)
-    except Exception as error:  # noqa: BLE001 - a failed training is a row, never the end
-        result = TrialResult(
-            trial,
-            "FAIL",
-            reason=f"{type(error).__name__}: {error}".splitlines()[0],
-            traceback=traceback.format_exc(),
-        )
+    name, started = "", time.perf_counter()
+    with Turn() as turn:
+        try:
+            name = device_name(device)
+            with settings(trial.recipe, device):
+                result = _trained_in_memory(trial, device, turn)
+        except Exception as error:  # noqa: BLE001 - a failed training is a row, never the end
+            result = TrialResult(
+                trial,
+                "FAIL",
+                reason=f"{type(error).__name__}: {error}".splitlines()[0],
+                traceback=traceback.format_exc(),
+                needs_new_process=needs_new_process(error),
+            )
+        result = _memory_given_back(result, device)
+        seconds = time.perf_counter() - started - turn.waited_seconds
     before = 0.0 if math.isnan(result.total_seconds) else result.total_seconds
     return replace(
         result,
-        total_seconds=before + time.perf_counter() - started,
-        device=device_name(device),
+        total_seconds=before + seconds,
+        device=name,
         host=socket.gethostname(),
         versions=VERSIONS,
     )
@@ -113,7 +120,7 @@ def _keep_freed_memory() -> None:
         libc.mallopt(m_trim_threshold, KEPT_BYTES)
 
 
-def _trained_in_memory(trial: Trial, device: str) -> TrialResult:
+def _trained_in_memory(trial: Trial, device: str, turn: Turn) -> TrialResult:
     """The result of a training with its batches in as few parts as memory allows.
 
     Raises:
@@ -123,25 +130,44 @@ def _trained_in_memory(trial: Trial, device: str) -> TrialResult:
     crops = trial.recipe.crop > 0
     data = load(trial.dataset, resolution, device, trial.fingerprint, crops=crops)
     batch_size = min(trial.recipe.batch_size, len(data.splits.train.labels))
-    micro_batches = 1
+    was_alone, micro_batches = turn.is_alone, 1
+    is_spoilt = False
     while True:
         try:
-            return _trained(trial, data, device, micro_batches)
+            result = _trained(trial, data, device, micro_batches)
         except RuntimeError as error:
-            if micro_batches == batch_size or not _is_out_of_memory(error):
+            is_last = turn.is_alone and micro_batches == batch_size
+            if is_last or not is_out_of_memory(error):
                 raise
+            is_spoilt |= isinstance(error, RecordingError)
+        else:
+            had_to_be_alone = turn.is_alone and not was_alone
+            return replace(result, had_to_be_alone=had_to_be_alone, needs_new_process=is_spoilt)
         # Here the error is gone, and with it the last hold on what it left behind.
-        micro_batches = min(2 * micro_batches, batch_size)
         gc.collect()
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
+        if turn.is_alone:
+            micro_batches = min(2 * micro_batches, batch_size)
+        else:
+            turn.be_alone()
 
 
-def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory was short, be it only the cause of what ended the recording of a step."""
-    while error is not None and not isinstance(error, torch.OutOfMemoryError):
-        error = error.__context__
-    return error is not None
+def _memory_given_back(result: TrialResult, device: str) -> TrialResult:
+    """The result, once others have the memory that its training held.
+
+    What PyTorch keeps for the next training is lost to other processes, a recorded step's too.
+    """
+    if result.needs_new_process or not device.startswith("cuda"):
+        return result
+    if result.state == "FAIL":
+        gc.collect()  # a traceback holds on; to look for more would take 0.2 s of each training
+    try:
+        with torch.cuda.device(device):  # else it takes memory of the first one
+            torch.cuda.empty_cache()
+    except RuntimeError:
+        return replace(result, needs_new_process=True)
+    return result
 
 
 def _trained(trial: Trial, data: Loaded, device: str, micro_batches: int) -> TrialResult:

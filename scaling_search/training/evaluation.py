@@ -1,4 +1,4 @@
-"""What a trained network gives on images that it was not trained on."""
+"""Loss and accuracy of a network on images that it was not trained on."""
 
 import contextlib
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Evaluation:
 
     @property
     def num_captures(self) -> int:
-        """How often a batch was recorded: once, or never."""
+        """Number of times that a batch was recorded: 1 or 0."""
         return self._recorded.num_captures
 
     def scores(self, split: Split) -> tuple[float, float]:
@@ -55,7 +55,7 @@ class Evaluation:
         return losses.item() / len(split.labels), hits.item() / len(split.labels)
 
     def test_scores(self, split: Split) -> TestScores:
-        """Means, and what each image gave."""
+        """Mean loss and accuracy, and both of each image."""
         losses, hits = [], []
         for logits, labels in self._answers(split):
             losses.append(functional.cross_entropy(logits.float(), labels, reduction="none"))

@@ -94,7 +94,7 @@ class Feed:
         place = number % len(self._pinned)
         if (copied := self._copied[place]) is not None:
             copied.synchronize()
-        # Eight times as fast as indexing, which makes a tensor first.
+        # Many times as fast as indexing, which makes a tensor first.
         torch.index_select(self._images, 0, chosen, out=self._pinned[place])
         with torch.cuda.stream(self._stream):
             if (used := self._used[number % AHEAD]) is not None:

@@ -24,7 +24,7 @@ class Recorded:
     wrong dropout, and a recording that fails would leave the state of all others unusable.
 
     Attributes:
-        num_captures: How often the work was recorded: once, or never.
+        num_captures: Number of times that the work was recorded: 1 or 0.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Recorded:
             device: Where the work is done.
             is_wanted: False to do it as it is written, always.
             warm_up: Times that it is done before.
-            remedy: What a user can do where it cannot be recorded.
+            remedy: Advice at the end of the error where it cannot be recorded.
         """
         self.num_captures = 0
         self._device, self._remedy = device, remedy

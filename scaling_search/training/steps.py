@@ -98,7 +98,7 @@ class Steps:
 
     @property
     def num_captures(self) -> int:
-        """How often a step was recorded: once, or never."""
+        """Number of times that a step was recorded: 1 or 0."""
         return self._recorded.num_captures
 
     @property

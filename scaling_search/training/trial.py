@@ -123,6 +123,10 @@ class TrialResult:
         versions: Of Python and torch.
         traceback: For the log.
         test: Of the last epoch's network on the test split, where the trial asked for it.
+        had_to_be_alone: Whether it did not fit beside others on its device, and was trained again
+            alone; for the log.
+        needs_new_process: Whether the process that trained it can use its device no more; for the
+            executor.
     """
 
     trial: Trial
@@ -141,6 +145,8 @@ class TrialResult:
     versions: str = ""
     traceback: str = ""
     test: TestScores | None = None
+    had_to_be_alone: bool = False
+    needs_new_process: bool = False
 
     @property
     def kind(self) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,16 @@ from scaling_search.executors.inline import Inline
 from scaling_search.executors.processes import (
     TRIED,
     Processes,
+    middle,
     most_productive,
     numbers_to_try,
+    rates,
+    trainings_an_hour,
 )
 from scaling_search.executors.ray import Ray
 from scaling_search.protocols import Executor
 from scaling_search.training.engine import train_trial
+from scaling_search.training.timing import Timing
 from scaling_search.training.trial import Trial
 from tests.composed import CONF, part
 from tests.faults import Faulty
@@ -99,6 +104,30 @@ def test_a_training_that_raises_is_a_result(executor: Executor) -> None:
     assert result.state == "FAIL"
     assert result.reason.startswith("RuntimeError: loaded by process ")
     assert "in load" in result.traceback
+
+
+@needs_processes
+def test_a_worker_whose_device_fails_is_replaced_before_the_next_training() -> None:
+    with processes() as executor:
+        asked = [executor.submit(trial) for trial in (faulty("break"), faulty("raise"))]
+        asked += [executor.submit(tiny_trial(seed=seed)) for seed in range(2)]
+        broken, other, *fine = (future.result(PATIENCE_SECONDS) for future in asked)
+    assert (broken.state, broken.needs_new_process) == ("FAIL", True)
+    failure, process = broken.reason.rsplit(" ", 1)
+    assert failure.startswith("RuntimeError: CUDA error: an illegal memory access")
+    assert "in load" in broken.traceback
+    assert other.reason.startswith("RuntimeError: loaded by process ")
+    assert other.reason.rsplit(" ", 1)[1] != process
+    assert [result.state for result in fine] == ["COMPLETE", "COMPLETE"]
+
+
+def test_inline_refuses_further_trainings_once_its_device_has_failed() -> None:
+    with Inline(device="cpu", retries=1) as executor:
+        broken = executor.submit(faulty("break")).result()
+        assert broken.state == "FAIL"
+        for submit in (executor.submit, partial(executor.call, train_trial)):
+            with pytest.raises(RuntimeError, match=r"^cpu must be usable, got .* the same command"):
+                submit(tiny_trial())
 
 
 def test_a_function_is_called_with_its_argument_and_the_device(executor: Executor) -> None:
@@ -191,6 +220,65 @@ def test_every_worker_that_is_tried_has_a_core() -> None:
     assert numbers_to_try(4, 8) == [1]
 
 
+def timing(trial: Trial, *, start: float, step: float, evaluation: float) -> Timing:
+    return Timing(trial, start, step, evaluation, 5, 20 / step, "cpu")
+
+
+def test_trainings_an_hour_are_whole_ones() -> None:
+    # By hand: two epochs of five steps, an evaluation after each.
+    one = timing(tiny_trial(1), start=10.0, step=1.0, evaluation=5.0)
+    assert trainings_an_hour([one]) == pytest.approx(3600 / (10 + 10 + 2 * 5))
+    assert trainings_an_hour([one, one]) == pytest.approx(2 * 3600 / 30)
+    slower = timing(tiny_trial(1), start=10.0, step=1.0, evaluation=20.0)
+    assert trainings_an_hour([one, slower]) == pytest.approx(3600 / 30 + 3600 / 60)
+
+
+def test_a_larger_network_counts_for_as_much_more() -> None:
+    small, large = (
+        timing(tiny_trial(number), start=0.0, step=1.0, evaluation=1.0) for number in (0, 1)
+    )
+    more = large.trial.candidate.flops / small.trial.candidate.flops
+    assert more > 1.5
+    assert trainings_an_hour([small, large]) == pytest.approx(
+        (1 + more) * trainings_an_hour([small])
+    )
+
+
+def test_workers_are_timed_with_different_networks_in_the_middle() -> None:
+    trials = [tiny_trial(number, seed=seed) for seed in range(2) for number in range(4)]
+    in_order = sorted({t.candidate.activations: t for t in trials[:4]}.items())
+    assert [t.candidate.activations for t in middle(trials, 1)] == [in_order[2][0]]
+    for number in (2, 3):
+        chosen = [t.candidate.activations for t in middle(trials, number)]
+        assert chosen == [in_order[place][0] for place in (2, 1, 3)[:number]]
+    assert len({t.candidate.network for t in middle(trials, 8)}) == 4
+    assert len(middle(trials, 8)) == 8
+
+
+@needs_processes
+def test_rates_of_workers_are_measured_and_told_in_trainings_an_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = active_children()
+    caplog.set_level("INFO")
+    measured = rates([tiny_trial(number) for number in range(4)], "cpu", [1, 2])
+    number, rate = next(measured)
+    assert number == 1
+    assert rate > 0
+    assert caplog.messages == [f"1 workers on cpu: {rate:.0f} trainings an hour together"]
+    assert [number for number, _ in measured] == [2]
+    assert active_children() == before
+
+
+@needs_processes
+def test_a_number_of_workers_that_fails_ends_the_measurement(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    assert list(rates([faulty("raise")], "cpu", [1])) == []
+    assert caplog.messages[0].startswith("1 workers on cpu: loaded by process ")
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_the_number_is_measured_once_and_no_process_stays() -> None:
     before = active_children()
@@ -236,6 +324,18 @@ def test_a_killed_worker_ends_its_own_training_only(pipe: Pipe) -> None:
         later = executor.submit(tiny_trial())
         assert int(pipe.read()) > 0
         assert killed.exception(PATIENCE_SECONDS) is not None
+        assert later.result(PATIENCE_SECONDS).state == "COMPLETE"
+        assert not other.done()
+
+
+@needs_processes
+def test_a_broken_device_ends_no_training_of_another_worker(pipe: Pipe) -> None:
+    with processes(workers_per_device=2) as executor:
+        other = executor.submit(faulty("hang", pipe.path))
+        broken = executor.submit(faulty("break"))
+        later = executor.submit(tiny_trial())
+        assert int(pipe.read()) > 0
+        assert broken.result(PATIENCE_SECONDS).needs_new_process
         assert later.result(PATIENCE_SECONDS).state == "COMPLETE"
         assert not other.done()
 

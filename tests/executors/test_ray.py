@@ -9,10 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,17 @@ from pydantic import ValidationError
 
 from scaling_search.cores import usable_cores
 from scaling_search.data import cache as data_cache
-from scaling_search.executors.ray import Ray, room
+from scaling_search.executors.ray import Ray, per_gpu, room
 from scaling_search.executors.ray_workers import Actor
 from scaling_search.interruption import EXIT_CODE
 from scaling_search.protocols import Dataset
 from scaling_search.record.results import VOLATILE, curves_table, results_table
 from scaling_search.record.study import Record
 from scaling_search.training.engine import train_trial
+from scaling_search.training.neighbours import Turn, num_workers
 from scaling_search.training.trial import Trial
 from tests.composed import CONF
+from tests.faults import Faulty
 from tests.tiny import tiny_trial
 
 pytestmark = pytest.mark.alone
@@ -79,6 +82,11 @@ def test_a_node_has_room_for_whole_shares(
     node: Mapping[str, float], cpus: float, gpus: float, number: int
 ) -> None:
     assert room(node, cpus, gpus) == number
+
+
+@pytest.mark.parametrize(("gpus", "number"), [(0.0, 1), (1.0, 1), (0.6, 1), (0.25, 4), (1 / 3, 3)])
+def test_trainings_share_a_gpu_where_each_takes_a_part(gpus: float, number: int) -> None:
+    assert per_gpu(gpus) == number
 
 
 @pytest.mark.parametrize(
@@ -243,11 +251,62 @@ def test_a_killed_worker_ends_its_own_call_only_and_is_replaced(own: Ray, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_worker_whose_device_fails_is_replaced(own: Ray) -> None:
+    broken = own.submit(replace(tiny_trial(), dataset=Faulty("break"))).result(PATIENCE_SECONDS)
+    assert (broken.state, broken.needs_new_process) == ("FAIL", True)
+    failed = int(broken.reason.rpartition(" ")[2])
+    others = [own.call(process, 0) for _ in range(own.slots)]
+    assert failed not in {future.result(PATIENCE_SECONDS) for future in others}
+
+
+@pytest.mark.slow
 def test_an_overdue_training_is_ended_and_its_worker_replaced(own: Ray) -> None:
     endless = own.submit(tiny_trial(epochs=10_000_000))
     with pytest.raises(TimeoutError, match=r"process \d+ on \S+ took more than 6 s"):
         endless.result(PATIENCE_SECONDS)
     assert own.call(divided, 4).result(PATIENCE_SECONDS) == (0.25, "cpu")
+
+
+def shared_device(argument: object, device: str) -> tuple[int, str]:
+    """How many workers share a worker's device, and what it locks for a training."""
+    del argument, device
+    with Turn():
+        held = [
+            str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
+        ]
+    return num_workers(), next((name for name in held if name.endswith(".lock")), "")
+
+
+@pytest.mark.slow
+def test_a_worker_with_a_device_of_its_own_waits_for_nobody(own: Ray) -> None:
+    assert own.call(shared_device, 0).result(PATIENCE_SECONDS) == (1, "")
+
+
+QUARTERS = """
+import torch
+from tests.executors.test_ray import PATIENCE_SECONDS, executor, shared_device
+
+torch.cuda.device_count = lambda: 1
+if __name__ == "__main__":
+    shares = executor(device="cuda", gpus_per_training=0.25, cpus_per_training=0.1)
+    with shares as entered:
+        for future in [entered.call(shared_device, 0) for _ in range(2)]:
+            print(*future.result(2 * PATIENCE_SECONDS))
+"""
+"""Trainings for a quarter of a GPU, as if this machine had one; only a training would look."""
+
+
+@pytest.mark.slow
+def test_workers_that_share_a_gpu_lock_a_file_of_it(tmp_path: Path) -> None:
+    script = tmp_path / "quarters.py"
+    script.write_text(QUARTERS, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:  # Ray's paths may not be long
+        out = subprocess.check_output(
+            [sys.executable, str(script)], env=environment(TMPDIR=folder), text=True
+        )
+        one, other = out.splitlines()
+        assert one == other
+        assert re.fullmatch(rf"4 {folder}/scaling-search-[0-9a-f]{{32}}-0\.lock", one)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Batches: which images, in which order, moved how."""
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,17 +14,17 @@ from torch import Tensor
 from scaling_search.data import images as data_images
 from scaling_search.protocols import Split, Splits
 from scaling_search.training.batches import (
-    DEVICE_SHARE,
     Draws,
     Loaded,
     augmented,
     augmented_batches,
     drawn,
-    free_bytes,
     load,
     placed,
+    room_bytes,
 )
 from scaling_search.training.engine import train_trial
+from scaling_search.training.neighbours import share_device
 from tests.tiny import tiny_dataset, tiny_network, tiny_trial, with_network
 
 always_the_same = settings(derandomize=True, deadline=None, max_examples=25)
@@ -371,18 +372,75 @@ def test_what_a_network_draws_between_two_batches_changes_none() -> None:
     assert torch.equal(torch.cat([labels for _, labels in seen]), expected[1])
 
 
-def test_images_stay_in_the_hosts_memory_where_the_device_has_no_room_for_them() -> None:
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """What a GPU says of its memory, as if there were one."""
+    said = {"free": 1000, "total": 1000, "allocated": 0}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (said["free"], said["total"]))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: said["allocated"])
+    yield said
+    share_device(1)
+
+
+def test_images_of_all_workers_of_a_device_take_half_of_it(memory: dict[str, int]) -> None:
+    assert room_bytes("cuda:0") == 500
+    share_device(4)
+    assert room_bytes("cuda:0") == 125
+    memory["allocated"] = 100  # images of another size
+    assert room_bytes("cuda:0") == 25
+
+
+def test_a_worker_that_starts_late_has_as_much_room_as_the_first(memory: dict[str, int]) -> None:
+    share_device(4)
+    memory["free"] = 1000 - 3 * 125 - 300  # its neighbours' images, and networks
+    assert room_bytes("cuda:0") == 125
+
+
+def test_images_take_no_more_than_half_of_what_is_free(memory: dict[str, int]) -> None:
+    memory["free"] = 100
+    assert room_bytes("cuda:0") == 50
+    assert room_bytes("cpu") == float("inf")
+
+
+def test_images_stay_in_the_hosts_memory_where_the_device_has_no_room_for_them(
+    memory: dict[str, int],
+) -> None:
     split = numbered(8).splits.train
-    splits = Splits(split, split, split)
-    needed = 3 * split.images.nbytes
-    # "meta" is a device of torch that every machine has; nothing lies there in fact.
-    for free, where in ((needed / DEVICE_SHARE, "meta"), (needed / DEVICE_SHARE - 1, "cpu")):
-        found = placed(splits, "meta", free)
-        for of in (found.train, found.val, found.test):
-            assert of.images.device.type == where
-            assert of.labels.device.type == "meta"
-    assert free_bytes("cpu") == float("inf")
-    assert placed(splits, "cpu", free_bytes("cpu")).train.images is split.images
+    memory["allocated"] = memory["free"] = memory["total"] = 0
+    # Labels are moved in any case, which without a GPU cannot be.
+    there = Split(split.images, labels=OnAnyDevice(split.labels))
+    for found in placed([there, there], "cuda:0"):
+        assert found.images is split.images
+    found, _ = placed([split, split], "meta")  # a device of torch that every machine has
+    assert (found.images.device.type, found.labels.device.type) == ("meta", "meta")
+    assert placed([split], "cpu")[0].images is split.images
+
+
+class OnAnyDevice(Tensor):
+    """A tensor that stays where it is, whatever device it is sent to."""
+
+    def __new__(cls, tensor: Tensor) -> "OnAnyDevice":
+        return tensor.as_subclass(cls)
+
+    def to(self, *_: object, **__: object) -> "OnAnyDevice":
+        return self
+
+
+def test_no_more_than_two_sizes_are_kept() -> None:
+    load.cache_clear()
+    kept = [weakref.ref(load(tiny_dataset(), size, "cpu")) for size in (8, 10, 12)]
+    assert [loaded() is not None for loaded in kept] == [False, False, True]
+    kept.append(weakref.ref(load(tiny_dataset(), 14, "cpu")))
+    assert kept[2]() is load(tiny_dataset(), 12, "cpu")
+    assert kept[3]() is load(tiny_dataset(), 14, "cpu")
+
+
+def test_all_sizes_share_the_training_images_of_the_native_size() -> None:
+    load.cache_clear()
+    images = [load(tiny_dataset(), size, "meta").train.images for size in (8, 10, 12, 28)]
+    images += [load(tiny_dataset(), 8, "meta", tiny_dataset().fingerprint()).train.images]
+    assert images[0].shape == (100, 1, 28, 28)
+    assert all(image is images[0] for image in images)
 
 
 def test_what_a_recorded_step_needs_of_the_host_is_known() -> None:

@@ -6,7 +6,7 @@ import os
 import pickle
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -389,10 +389,10 @@ def test_a_trial_is_small_and_travels() -> None:
 # Memory.
 
 
-def hungry_trial(most: int, *, is_masked: bool = False, most_evaluated: int = 500) -> Trial:
+def hungry_trial(most: int, **options: Any) -> Trial:
     """A training in batches of 20 where so many images fit."""
     trial = tiny_trial()
-    architecture = Hungry(most, is_masked=is_masked, most_evaluated=most_evaluated)
+    architecture = Hungry(most, **options)
     return replace(trial, candidate=replace(trial.candidate, architecture=architecture))
 
 
@@ -436,7 +436,7 @@ def test_evaluation_is_done_in_smaller_batches_too() -> None:
     ("is_masked", "reason"),
     [
         (False, "OutOfMemoryError: no memory for 1 images"),
-        (True, "RuntimeError: recording was interrupted"),
+        (True, "RecordingError: recording was interrupted"),
     ],
 )
 def test_where_not_one_image_fits_the_training_has_failed(reason: str, *, is_masked: bool) -> None:
@@ -481,6 +481,68 @@ def test_older_torch_has_its_matrix_products_repeat_by_the_environment(
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     with kernels(is_deterministic=is_deterministic):
         assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == expected
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_memory_that_a_library_of_cuda_lacks_is_short_too(says: str) -> None:
+    result = train_trial(hungry_trial(10, says=says), "cpu")
+    assert (result.state, result.micro_batches) == ("COMPLETE", 2)
+    assert not result.needs_new_process
+
+
+# Errors of the device.
+
+
+def test_after_an_error_of_the_device_nothing_is_tried_in_the_same_process() -> None:
+    says = "CUDA error: an illegal memory access was encountered\nand a second line"
+    with watched() as seen:
+        result = train_trial(hungry_trial(10, says=says), "cpu")
+    assert len(seen.images) == 1
+    assert result.needs_new_process
+    assert (result.state, result.reason) == ("FAIL", f"RuntimeError: {says.splitlines()[0]}")
+    assert "and a second line" in result.traceback
+    assert pickle.loads(pickle.dumps(result)).needs_new_process
+
+
+@pytest.mark.parametrize("trial", [tiny_trial(), hungry_trial(0), hungry_trial(9)])
+def test_after_anything_else_a_process_goes_on(trial: Trial) -> None:
+    assert not train_trial(trial, "cpu").needs_new_process
+
+
+@pytest.mark.parametrize(("most", "state"), [(0, "FAIL"), (9, "COMPLETE")])
+def test_after_a_recording_that_broke_off_a_training_ends_and_its_process_too(
+    most: int, state: str
+) -> None:
+    result = train_trial(hungry_trial(most, is_masked=True), "cpu")
+    assert (result.state, result.needs_new_process) == (state, True)
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_device_that_cannot_take_its_memory_back_needs_a_new_process(
+    monkeypatch: pytest.MonkeyPatch, *, is_broken: bool
+) -> None:
+    emptied = []
+
+    def named(device: str) -> str:
+        raise ValueError(device)
+
+    def empty_cache() -> None:
+        emptied.append(1)
+        if is_broken:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(torch.cuda, "get_device_name", named)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
+    result = train_trial(tiny_trial(), "cuda:0")
+    assert (result.state, result.reason, emptied) == ("FAIL", "ValueError: cuda:0", [1])
+    assert result.needs_new_process is is_broken
 
 
 # Devices.
