@@ -265,6 +265,9 @@ def _log(result: TrialResult) -> None:
     what = f"{describe(result.trial.candidate)} seed {result.trial.seed}"
     if result.had_to_be_alone:
         log.warning("%s: did not fit beside others on its device, trained again alone", what)
+    if result.micro_batches > 1:
+        told = "%s: a batch did not fit and was taken in %d parts, which changes batch norm"
+        log.warning(told, what, result.micro_batches)
     if result.state == "COMPLETE":
         last = result.curve[-1]
         log.info(

@@ -286,19 +286,25 @@ def test_a_failing_training_is_a_row_and_the_search_goes_on(
     assert executor.submitted == []
 
 
-def test_what_had_to_be_trained_alone_is_told_in_the_log(
+def test_what_short_memory_made_of_a_training_is_told_in_the_log(
     experiment: Experiment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Alone(Executing):
+    class Short(Executing):
         def submit(self, trial: Trial) -> Future[TrialResult]:
             future: Future[TrialResult] = Future()
-            future.set_result(replace(trained(trial), had_to_be_alone=trial.candidate.number == 2))
+            result = trained(trial)
+            if trial.candidate.number == 2:
+                result = replace(result, had_to_be_alone=True, micro_batches=4)
+            future.set_result(result)
             return future
 
-    run(experiment, Alone())
+    run(experiment, Short())
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert len(told) == 1
+    assert len(told) == 2
     assert told[0].endswith("did not fit beside others on its device, trained again alone")
+    assert told[1].endswith(
+        "a batch did not fit and was taken in 4 parts, which changes batch norm"
+    )
 
 
 def test_inline_a_search_ends_with_its_device_and_the_next_goes_on(
