@@ -1,7 +1,8 @@
 """Trainings an hour of ``executor=processes`` beside those of a plain loop, at equal accuracy.
 
     python benchmarks/plain_loop.py [--networks 8] [--epochs 3] [--pairs 5] [--seeds 9]
-        [--device cpu] [--out benchmarks/plain_loop.csv] [dataset=fashion_mnist ...]
+        [--device cpu] [--workers auto] [--out benchmarks/plain_loop.csv]
+        [dataset=fashion_mnist ...]
 
 The plain loop is what people write first: Optuna's ``study.optimize`` in one process, a
 ``DataLoader`` with two workers that augments image by image, torch's own threads, memory format
@@ -22,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import optuna
 import torch
@@ -222,34 +224,45 @@ def printed_scores(scores: dict[str, list[float]]) -> None:
 
 
 def taken_in_turn(
-    arms: Mapping[str, Arm], trials: Sequence[Trial], num_pairs: int
-) -> tuple[dict[str, list[float]], list[Row]]:
-    """Trainings an hour of each arm, which takes all networks in each pair, and rows of them."""
+    arms: Mapping[str, Arm], trials: Sequence[Trial], num_pairs: int, keep: Callable[[Row], None]
+) -> dict[str, list[float]]:
+    """Trainings an hour of each arm, which takes all networks in each pair.
+
+    Args:
+        arms: Both, by their names.
+        trials: A training of each network.
+        num_pairs: How often both arms take them.
+        keep: Takes the row of an arm and a pair as soon as it is known.
+    """
     rates: dict[str, list[float]] = {arm: [] for arm in arms}
-    rows: list[Row] = []
     for pair in range(num_pairs):
         some = [replace(trial, seed=pair) for trial in trials]
         for arm in sorted(arms, reverse=bool(pair % 2)):
             seconds, accuracies = timed(functools.partial(arms[arm], some))
             rates[arm].append(3600 * len(some) / seconds)
+            print(f"pair {pair}, {arm}: {rates[arm][-1]:.1f} trainings an hour", flush=True)
             row = {"arm": arm, "pair": pair, "seed": pair, "networks": len(some)}
             mean = round(statistics.mean(accuracies), 5)
-            rows.append(row | {"seconds": round(seconds, 2), "accuracy": mean})
-    return rates, rows
+            keep(row | {"seconds": round(seconds, 2), "accuracy": mean})
+    return rates
 
 
 def seed_by_seed(
-    arms: Mapping[str, Arm], trial: Trial, num_seeds: int
-) -> tuple[dict[str, list[float]], list[Row]]:
-    """Accuracies of one network by each arm, of other seeds than the pairs', and rows of them."""
+    arms: Mapping[str, Arm], trial: Trial, num_seeds: int, keep: Callable[[Row], None]
+) -> dict[str, list[float]]:
+    """Accuracies of one network by each arm, of other seeds than the pairs'."""
     trials = [replace(trial, seed=1000 + seed) for seed in range(num_seeds)]
-    scores = {arm: train(trials) for arm, train in arms.items()}
-    rows: list[Row] = [
-        {"arm": arm, "seed": trial.seed, "networks": 1, "accuracy": accuracy}
-        for arm, found in scores.items()
-        for trial, accuracy in zip(trials, found, strict=True)
-    ]
-    return scores, rows
+    scores = {}
+    for arm, train in arms.items():
+        scores[arm] = train(trials)
+        for one, accuracy in zip(trials, scores[arm], strict=True):
+            keep({"arm": arm, "seed": one.seed, "networks": 1, "accuracy": accuracy})
+    return scores
+
+
+def workers(text: str) -> int | Literal["auto"]:
+    """A number of workers, or ``auto``."""
+    return "auto" if text == "auto" else int(text)
 
 
 def main() -> None:
@@ -260,6 +273,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5, help="how often both arms train them all")
     parser.add_argument("--seeds", type=int, default=9, help="trainings an arm, 2 or more; 0: none")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--workers", type=workers, default="auto", help="of each device, or auto")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     parser.add_argument("overrides", nargs="*", help="as on the command line of scaling-search")
     options = parser.parse_args()
@@ -281,8 +295,18 @@ def main() -> None:
     where = {"machine": machine(options.device), "date": today()}
     epochs = f"{len(trials)} networks, {options.epochs} epochs"
     print(f"{', '.join(where.values())}; {epochs}\n", flush=True)
+    rows: list[Row] = []
+
+    def keep(row: Row) -> None:
+        same: Row = {"epochs": options.epochs, **where}
+        rows.append(dict.fromkeys(COLUMNS, "") | dict(row) | dict(same))
+        write_rows(rows, options.out)  # all so far: what follows may be cut short
+
     with Processes(
-        device=options.device, workers_per_device="auto", retries=0, timeout_minutes=None
+        device=options.device,
+        workers_per_device=options.workers,
+        retries=0,
+        timeout_minutes=None,
     ) as executor:
         executor.check()
         executor.prepare(trials)
@@ -292,15 +316,10 @@ def main() -> None:
             "processes": functools.partial(by_processes, executor=executor),
             "plain loop": functools.partial(by_plain_loop, device=options.device),
         }
-        rates, rows = taken_in_turn(arms, trials, options.pairs)
-        printed_rates(rates)
+        printed_rates(taken_in_turn(arms, trials, options.pairs, keep))
         if options.seeds:
-            scores, more = seed_by_seed(arms, trials[0], options.seeds)
+            scores = seed_by_seed(arms, trials[0], options.seeds, keep)
             printed_scores(scores)
-            rows += more
-    columns: Row = dict.fromkeys(COLUMNS, "")
-    same = {"epochs": options.epochs, **where}
-    write_rows([columns | row | same for row in rows], options.out)
 
 
 if __name__ == "__main__":

@@ -91,10 +91,11 @@ def main() -> None:
         row = measured(trials, options.device, workers)
         print(
             f"{row['workers_per_device']:8}{row['at_a_time']:11}{row['seconds']:10}"
-            f"{row['trainings_an_hour']:13}{row['start_seconds']:9}"
+            f"{row['trainings_an_hour']:13}{row['start_seconds']:9}",
+            flush=True,
         )
         rows.append({**row, **where})
-    write_rows(rows, options.out)
+        write_rows(rows, options.out)  # all so far: what follows may be cut short
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Data sets and networks that go wrong where they are used; importable by spawned workers."""
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -67,12 +68,14 @@ class Hungry:
         is_masked: Whether the error is one that followed from it, as it is when a CUDA graph is
             recorded.
         says: Of the error, where it is one of CUDA's own and not torch's.
+        waits: Whether the host reads a value in each forward pass, which no CUDA graph can hold.
     """
 
     most: int
     most_evaluated: int = 500
     is_masked: bool = False
     says: str = ""
+    waits: bool = False
     name: str = "hungry"
     resolution: int = 8
     in_channels: int = 1
@@ -115,6 +118,8 @@ class HungryNetwork(nn.Module):
         if len(images) > most:
             self.run_out(len(images))
         logits: Tensor = self.layers(images)
+        if self.architecture.waits:
+            assert math.isfinite(logits.sum().item())
         return logits
 
     def run_out(self, number: int) -> None:

@@ -19,6 +19,7 @@ that fails does not end the others. streams and kernels need CUDA; the others ru
 """
 
 import argparse
+import contextlib
 import gc
 import itertools
 import sys
@@ -299,7 +300,8 @@ def free(setup: Setup) -> None:
     """Gives back what nothing uses any more."""
     gc.collect()
     if setup.device.startswith("cuda"):
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # after a recording that failed; others still tell
+            torch.cuda.empty_cache()
 
 
 def named(text: str) -> list[str]:

@@ -20,11 +20,15 @@ _BROKEN = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True if the device's memory was short, also where this error followed from that."""
-    return any(
+    """True if the device's memory was short, also where this error followed from that.
+
+    Not where a recording broke off for it: the process would have less memory than before.
+    """
+    errors = _with_causes(error)
+    return not any(isinstance(e, RecordingError) for e in errors) and any(
         isinstance(e, torch.OutOfMemoryError)
         or (isinstance(e, RuntimeError) and _SHORT.search(str(e)) is not None)
-        for e in _with_causes(error)
+        for e in errors
     )
 
 
@@ -32,10 +36,8 @@ def needs_new_process(error: BaseException) -> bool:
     """True if a process can use its device no more after an error of a training.
 
     After most errors of CUDA each further call in the process fails, whatever it does. Memory that
-    was short is no such error, unless a recording broke off for it.
+    was short is no such error.
     """
-    if isinstance(error, RecordingError):
-        return True
     accelerator = getattr(torch, "AcceleratorError", RecordingError)  # absent before torch 2.8
     return not is_out_of_memory(error) and any(
         isinstance(e, (RecordingError, accelerator))

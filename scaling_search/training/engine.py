@@ -24,7 +24,7 @@ from scaling_search.training.device_errors import is_out_of_memory, needs_new_pr
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
 from scaling_search.training.neighbours import Turn
 from scaling_search.training.recipe import Recipe
-from scaling_search.training.recorded import RecordingError, aside
+from scaling_search.training.recorded import aside
 from scaling_search.training.steps import Steps
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 from scaling_search.training.weights import keep_weights
@@ -94,8 +94,8 @@ def kernels(*, is_deterministic: bool) -> Iterator[None]:
     memory: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled()
     is_tried, is_filled = cudnn.benchmark, memory.fill_uninitialized_memory
-    if is_deterministic and TorchVersion(torch.__version__) < TorchVersion("2.10"):
-        # cuBLAS repeats its bits only so; from then on torch sees to it.
+    if TorchVersion(torch.__version__) < TorchVersion("2.10"):
+        # Deterministic products need it, and torch looks for it once, at the first of a process.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(is_deterministic)
     cudnn.benchmark = False
@@ -131,7 +131,6 @@ def _trained_in_memory(trial: Trial, device: str, turn: Turn) -> TrialResult:
     data = load(trial.dataset, resolution, device, trial.fingerprint, crops=crops)
     batch_size = min(trial.recipe.batch_size, len(data.splits.train.labels))
     was_alone, micro_batches = turn.is_alone, 1
-    is_spoilt = False
     while True:
         try:
             result = _trained(trial, data, device, micro_batches)
@@ -139,10 +138,8 @@ def _trained_in_memory(trial: Trial, device: str, turn: Turn) -> TrialResult:
             is_last = turn.is_alone and micro_batches == batch_size
             if is_last or not is_out_of_memory(error):
                 raise
-            is_spoilt |= isinstance(error, RecordingError)
         else:
-            had_to_be_alone = turn.is_alone and not was_alone
-            return replace(result, had_to_be_alone=had_to_be_alone, needs_new_process=is_spoilt)
+            return replace(result, had_to_be_alone=turn.is_alone and not was_alone)
         # Here the error is gone, and with it the last hold on what it left behind.
         gc.collect()
         if device.startswith("cuda"):

@@ -26,17 +26,22 @@ class Feed:
             device: Where batches are needed.
         """
         self._images, self._batch_size = images, batch_size
-        self._stream = _copying(device) if device.type == "cuda" else None
+        is_cuda = device.type == "cuda"
+        self._stream = _copying(device) if is_cuda else None
         empty = functools.partial(torch.empty, (batch_size, *images.shape[1:]), dtype=images.dtype)
         self._near = [empty(device=device) for _ in range(AHEAD)]
         # One more than that: the thread gathers into it while the others are copied.
         self._pinned = [empty(pin_memory=True) for _ in range(AHEAD + 1) if self._stream]
         self._used: list[torch.cuda.Event | None] = [None] * len(self._near)
         self._copied: list[torch.cuda.Event | None] = [None] * len(self._pinned)
-        self._thread = ThreadPoolExecutor(1, "feed")
+        # A thread begins with the first device, and would take memory of it.
+        begin = (torch.cuda.set_device, (device,)) if is_cuda else (None, ())
+        self._thread = ThreadPoolExecutor(1, "feed", *begin)
         self._order = torch.empty(0, dtype=torch.int64)
         self._coming: list[Future[torch.cuda.Event | None]] = []
         self._taken = 0
+        if self._stream is not None:  # what lay in that memory before may still be read
+            self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def begin(self, order: Tensor, first: int = 0) -> None:
         """Goes through the images in an order; batches on their way are forgotten.

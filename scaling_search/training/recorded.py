@@ -112,7 +112,10 @@ class Recorded:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            said = next(iter(str(error).splitlines()), type(error).__name__)
+            first: BaseException = error  # the end of a recording that failed is an error too
+            while first.__context__ is not None:
+                first = first.__context__
+            said = next(iter(str(first).splitlines()), type(first).__name__)
             raise RecordingError(
                 f"the network must be recordable as a CUDA graph, got: {said}{self._remedy}"
             ) from error

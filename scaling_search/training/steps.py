@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import swa_utils
 
 from scaling_search.training.batches import Draws, Loaded, augmented, drawn, padded_by
 from scaling_search.training.feed import Feed
@@ -60,7 +59,6 @@ class Steps:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent in torch's stub
         self.network = network
         self.averaged = copy.deepcopy(network) if recipe.averaging else None
-        self._decay = swa_utils.get_ema_multi_avg_fn(recipe.averaging)  # type: ignore[no-untyped-call]  # torch's
         self._forward = torch.compile(network) if recipe.compile else network
         self._data, self._recipe, self._seed = data, recipe, seed
         self._micro_batches = micro_batches
@@ -244,14 +242,17 @@ class Steps:
             itertools.chain(network.parameters(), network.buffers())
             for network in (averaged, self.network)
         )
-        decaying = []
-        for average, weights in zip(*tensors, strict=True):
-            if self.taken and average.is_floating_point():
-                decaying.append((average, weights))
-            else:
-                average.copy_(weights)
+        decaying: list[tuple[Tensor, Tensor]] = []
+        copied: list[tuple[Tensor, Tensor]] = []
+        for pair in zip(*tensors, strict=True):
+            (decaying if self.taken and pair[0].is_floating_point() else copied).append(pair)
+        # One kernel for all tensors of a kind; torch has no public name for it.
         if decaying:
-            self._decay(*map(list, zip(*decaying, strict=True)), self.taken)
+            own, new = map(list, zip(*decaying, strict=True))
+            torch._foreach_lerp_(own, new, 1 - self._recipe.averaging)
+        if copied:
+            own, new = map(list, zip(*copied, strict=True))
+            torch._foreach_copy_(own, new)
 
 
 def autocast(recipe: Recipe, kind: str) -> torch.autocast:

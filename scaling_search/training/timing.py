@@ -111,7 +111,8 @@ def time_training(trial: Trial, device: str) -> Timing:
     finally:
         gc.collect()
         if device.startswith("cuda"):
-            torch.cuda.empty_cache()  # for the others on this device
+            with contextlib.suppress(RuntimeError):  # another error is on its way then
+                torch.cuda.empty_cache()  # for the others on this device
 
 
 def _timed(trial: Trial, device: str) -> Timing:

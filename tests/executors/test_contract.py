@@ -32,7 +32,7 @@ from scaling_search.training.engine import train_trial
 from scaling_search.training.timing import Timing
 from scaling_search.training.trial import Trial
 from tests.composed import CONF, part
-from tests.faults import Faulty
+from tests.faults import Faulty, Hungry
 from tests.tiny import tiny_trial
 
 pytestmark = pytest.mark.alone
@@ -290,6 +290,22 @@ def test_on_a_gpu_the_number_is_measured_once_and_no_process_stays() -> None:
         assert {result.result(PATIENCE_SECONDS).state for result in results} == {"COMPLETE"}
         assert executor.device_share == 1 / executor.slots
     assert active_children() == before
+
+
+@pytest.mark.gpu
+def test_a_network_that_cannot_be_recorded_fails_alone_and_says_what_helps() -> None:
+    trial = tiny_trial()
+    waiting = replace(
+        trial, candidate=replace(trial.candidate, architecture=Hungry(20, waits=True))
+    )
+    unrecorded = replace(waiting, recipe=replace(waiting.recipe, cuda_graph=False))
+    with processes(device="cuda:0") as executor:
+        failed, fine, stepwise = (
+            executor.submit(one).result(PATIENCE_SECONDS) for one in (waiting, trial, unrecorded)
+        )
+    assert failed.reason.startswith("RecordingError: the network must be recordable")
+    assert failed.reason.endswith("recipe.cuda_graph=false takes each step as it is written")
+    assert [fine.state, stepwise.state] == ["COMPLETE", "COMPLETE"], stepwise.traceback
 
 
 @dataclass(frozen=True)

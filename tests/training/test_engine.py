@@ -396,15 +396,12 @@ def hungry_trial(most: int, **options: Any) -> Trial:
     return replace(trial, candidate=replace(trial.candidate, architecture=architecture))
 
 
-@pytest.mark.parametrize("is_masked", [False, True])
 @pytest.mark.parametrize(
     ("most", "micro_batches"), [(20, 1), (19, 2), (10, 2), (9, 4), (3, 8), (2, 16), (1, 20)]
 )
-def test_a_batch_that_does_not_fit_is_trained_in_parts(
-    most: int, micro_batches: int, *, is_masked: bool
-) -> None:
+def test_a_batch_that_does_not_fit_is_trained_in_parts(most: int, micro_batches: int) -> None:
     whole = train_trial(hungry_trial(20), "cpu")
-    parts = train_trial(hungry_trial(most, is_masked=is_masked), "cpu")
+    parts = train_trial(hungry_trial(most), "cpu")
     assert (whole.state, parts.state) == ("COMPLETE", "COMPLETE")
     assert (whole.micro_batches, parts.micro_batches) == (1, micro_batches)
     for one, other in zip(whole.curve, parts.curve, strict=True):
@@ -436,13 +433,17 @@ def test_evaluation_is_done_in_smaller_batches_too() -> None:
     ("is_masked", "reason"),
     [
         (False, "OutOfMemoryError: no memory for 1 images"),
+        # Not in parts: the process has lost the memory that was to be recorded in.
         (True, "RecordingError: recording was interrupted"),
     ],
 )
-def test_where_not_one_image_fits_the_training_has_failed(reason: str, *, is_masked: bool) -> None:
+def test_where_memory_is_short_whatever_is_tried_the_training_has_failed(
+    reason: str, *, is_masked: bool
+) -> None:
     result = train_trial(hungry_trial(0, is_masked=is_masked), "cpu")
     assert (result.state, result.reason) == ("FAIL", reason)
     assert "OutOfMemoryError" in result.traceback
+    assert result.needs_new_process == is_masked
 
 
 # Kernels.
@@ -468,7 +469,7 @@ def test_kernels_are_not_tried_and_memory_is_not_filled(
     ("version", "is_deterministic", "expected"),
     [
         ("2.9.1+cu128", True, ":4096:8"),
-        ("2.9.1+cu128", False, None),
+        ("2.9.1+cu128", False, ":4096:8"),
         ("2.10.0", True, None),
         ("2.13.0+cpu", True, None),
     ],
@@ -513,14 +514,6 @@ def test_after_an_error_of_the_device_nothing_is_tried_in_the_same_process() -> 
 @pytest.mark.parametrize("trial", [tiny_trial(), hungry_trial(0), hungry_trial(9)])
 def test_after_anything_else_a_process_goes_on(trial: Trial) -> None:
     assert not train_trial(trial, "cpu").needs_new_process
-
-
-@pytest.mark.parametrize(("most", "state"), [(0, "FAIL"), (9, "COMPLETE")])
-def test_after_a_recording_that_broke_off_a_training_ends_and_its_process_too(
-    most: int, state: str
-) -> None:
-    result = train_trial(hungry_trial(most, is_masked=True), "cpu")
-    assert (result.state, result.needs_new_process) == (state, True)
 
 
 @pytest.mark.parametrize("is_broken", [False, True])
@@ -586,12 +579,30 @@ def test_deterministic_trainings_on_a_gpu_give_the_same_bits(name: str) -> None:
 
 
 @pytest.mark.gpu
+def test_a_batch_that_a_gpu_does_not_hold_is_trained_in_parts() -> None:
+    trial = tiny_trial(batch_size=100, epochs=6)
+    large = part("base_network", "efficientnet_small")
+    trial = replace(trial, candidate=replace(trial.candidate, architecture=large))
+    whole = train_trial(trial, "cuda:0")
+    assert (whole.state, whole.micro_batches) == ("COMPLETE", 1), whole.traceback
+    total = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction(0.6 * whole.peak_memory_bytes / total)
+    try:
+        parts = train_trial(trial, "cuda:0")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert parts.state == "COMPLETE", parts.traceback
+    assert parts.micro_batches > 1
+    assert not parts.needs_new_process
+
+
+@pytest.mark.gpu
 def test_a_gpu_learns_what_a_cpu_learns() -> None:
     trial = with_network(
         tiny_trial(epochs=4, mixed_precision=False), dropout=0.0, stochastic_depth=0.0
     )
     on_cpu, on_gpu = (train_trial(trial, device).curve for device in ("cpu", "cuda:0"))
     for one, other in zip(on_cpu, on_gpu, strict=True):
-        # Convolutions round to TF32, which has three digits.
+        # Convolutions round to TF32, which has three digits; twenty steps lose one.
         assert one.train_loss == pytest.approx(other.train_loss, rel=1e-2)
-        assert one.val_loss == pytest.approx(other.val_loss, rel=1e-2)
+        assert one.val_loss == pytest.approx(other.val_loss, rel=3e-2)

@@ -77,7 +77,9 @@ def test_evaluating_keeps_no_network() -> None:
 def test_a_recorded_batch_scores_as_it_does_step_by_step() -> None:
     data, built = data_on("cuda:0"), network("cuda:0")
     val, test = data.splits.val, data.splits.test
-    plain = Evaluation(built, data, tiny_recipe(cuda_graph=False, mixed_precision=False))
+    plain = Evaluation(
+        built, data, tiny_recipe(cuda_graph=False, mixed_precision=False), at_once=20
+    )
     recorded = Evaluation(built, data, tiny_recipe(mixed_precision=False), at_once=20)
     assert recorded.scores(val) == pytest.approx(plain.scores(val), rel=1e-4)
     assert recorded.num_captures == 1

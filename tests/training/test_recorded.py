@@ -171,8 +171,15 @@ def test_the_random_state_is_put_back_where_work_fails(machine: Machine, fails_a
 
 def test_work_that_cannot_be_recorded_is_refused_with_a_remedy(machine: Machine) -> None:
     recorded = Recorded(CUDA, warm_up=0, remedy="; do without")
-    machine.end_error = RuntimeError("the host was waited for\nand a second line")
+
+    def work() -> None:
+        raise RuntimeError("the host was waited for\nand a second line")
+
+    machine.end_error = RuntimeError("the recording is invalid")
     with pytest.raises(RecordingError, match=r"CUDA graph, got: the host was waited for; do with"):
+        recorded.do(work)
+    machine.end_error = RuntimeError("the recording is invalid")
+    with pytest.raises(RecordingError, match=r"CUDA graph, got: the recording is invalid; do wit"):
         recorded.do(machine.work)
     assert recorded.num_captures == 0
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from scaling_search.protocols import Split
 from scaling_search.training.batches import Loaded, load
-from scaling_search.training.engine import train_trial
+from scaling_search.training.engine import kernels, train_trial
 from scaling_search.training.recorded import NUM_WARM_UP
 from scaling_search.training.steps import Steps
 from tests.faults import Hungry
@@ -289,6 +290,29 @@ def test_the_host_waits_for_nothing_within_an_epoch(
         torch.cuda.set_sync_debug_mode("default")
     assert math.isfinite(sums.item())
     assert steps.num_captures == int(cuda_graph)
+
+
+@gpu
+@pytest.mark.parametrize("steps_before", [0, 2, 7])
+def test_images_fetched_to_a_gpu_are_trained_on_as_those_that_lie_there(steps_before: int) -> None:
+    options: dict[str, Any] = {"epochs": 4, "crop": 0.25, "averaging": 0.5, "batch_size": 10}
+    held = load(tiny_dataset(), 8, "cuda:0")
+    host = load(tiny_dataset(), 8, "cpu")
+    train = Split(host.train.images, held.train.labels)
+    apart = Loaded(held.splits, held.mean, held.std, native=train)
+    found = []
+    with kernels(is_deterministic=True):
+        for data in (held, apart):
+            network = with_norm(dropout=0.2).to("cuda:0").train()
+            steps = Steps(network, data, tiny_recipe(**options), seed=0)
+            with contextlib.closing(steps):
+                for _ in range(steps_before):
+                    steps.advance()
+                sums = losses(steps)
+            assert steps.num_captures == 1
+            found.append((sums, weights(steps.evaluated)))
+    assert found[0][0] == found[1][0]
+    assert torch.equal(found[0][1], found[1][1])
 
 
 @gpu
