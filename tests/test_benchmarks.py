@@ -36,13 +36,13 @@ PRINTED = {
     "many": "--slots 4 --trainings 500 --choosing --samplers grid --finished 100",
     "report": "--networks 12 --seeds 2",
 }
-"""Of those that only print."""
+"""Arguments of those that only print."""
 ELSEWHERE = {"composed", "rows", "draw_fashion_mnist_small", "gpu_share"}
 """Imported by the others, or with a test of its own."""
 
 
 def ran(folder: Path, name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """What came of a benchmark, run in a folder by this checkout's code."""
+    """Run a benchmark in a folder, by this checkout's code."""
     return subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""What is prepared for a CUDA machine, rehearsed without one."""
+"""Rehearsals of the scripts for a CUDA machine, without one."""
 
 import os
 import re
@@ -17,7 +17,7 @@ ONLY_CUDA = ("anatomy-streams", "anatomy-kernels", "share")
 
 
 def measured(folder: Path, *parts: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    """What came of parts, by this Python on the CPU."""
+    """Run parts by this Python, on the CPU."""
     return subprocess.run(
         ["bash", str(SCRIPTS / "measure"), str(folder), *parts],
         env=os.environ | {"DEVICE": "cpu", "PYTHON": sys.executable} | settings,

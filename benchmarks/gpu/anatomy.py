@@ -38,6 +38,7 @@ from scaling_search.experiment import Experiment
 from scaling_search.training.batches import Loaded, load
 from scaling_search.training.engine import settings, train_trial
 from scaling_search.training.evaluation import Evaluation
+from scaling_search.training.neighbours import give_back_memory
 from scaling_search.training.recipe import Recipe
 from scaling_search.training.recorded import NUM_WARM_UP
 from scaling_search.training.steps import Steps
@@ -299,9 +300,8 @@ def reserved_mb(setup: Setup) -> float:
 def free(setup: Setup) -> None:
     """Gives back what nothing uses any more."""
     gc.collect()
-    if setup.device.startswith("cuda"):
-        with contextlib.suppress(RuntimeError):  # after a recording that failed; others still tell
-            torch.cuda.empty_cache()
+    with contextlib.suppress(RuntimeError):  # after a recording that failed; others still tell
+        give_back_memory(setup.device)
 
 
 def named(text: str) -> list[str]:

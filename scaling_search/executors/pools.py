@@ -58,18 +58,18 @@ class Pool:
         self._files[future] = file
         return future
 
-    def left_by(self, call: Future[Any]) -> list[Any]:
-        """The result that a call's process left before it ended; none where it left nothing.
+    def left_by(self, call: Future[Any]) -> Any:
+        """The result that a call's process left before it ended; None where it left none.
 
         Args:
             call: One that has ended; asked for once.
         """
         file = self._files.pop(call)
         if not file.exists():
-            return []
+            return None
         result = pickle.loads(file.read_bytes())  # our own process wrote it, in our own folder
         file.unlink()
-        return [result]
+        return result
 
     @property
     def is_broken(self) -> bool:
@@ -172,8 +172,8 @@ class Watch:
         elif call.cancelled():
             watched.result.cancel()
             watched.result.set_running_or_notify_cancel()
-        elif left := watched.pool.left_by(call):
-            watched.result.set_result(left[0])
+        elif (left := watched.pool.left_by(call)) is not None:
+            watched.result.set_result(left)
         elif (error := call.exception()) is not None:
             watched.result.set_exception(error)
         else:

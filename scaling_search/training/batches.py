@@ -23,8 +23,7 @@ CROPS_ARE_OF = "the native size"
 """Size that a recipe's crop is a fraction of; another one shows other images by equal draws."""
 
 DEVICE_SHARE = 0.5
-"""Of a device's memory that images may take, those of all its workers together; networks need the
-rest."""
+"""Part of a device's memory that the images of all its workers may take; networks need the rest."""
 
 KEPT_SIZES = 2
 """Sizes of images that a process keeps for its next trainings."""

@@ -22,7 +22,7 @@ from scaling_search.training.batches import CROPS_ARE_OF, Loaded, load
 from scaling_search.training.checkpoints import Progress
 from scaling_search.training.device_errors import is_out_of_memory, needs_new_process
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
-from scaling_search.training.neighbours import Turn
+from scaling_search.training.neighbours import Turn, give_back_memory
 from scaling_search.training.recipe import Recipe
 from scaling_search.training.recorded import aside
 from scaling_search.training.steps import Steps
@@ -142,8 +142,7 @@ def _trained_in_memory(trial: Trial, device: str, turn: Turn) -> TrialResult:
             return replace(result, had_to_be_alone=turn.is_alone and not was_alone)
         # Here the error is gone, and with it the last hold on what it left behind.
         gc.collect()
-        if device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        give_back_memory(device)
         if turn.is_alone:
             micro_batches = min(2 * micro_batches, batch_size)
         else:
@@ -160,8 +159,7 @@ def _memory_given_back(result: TrialResult, device: str) -> TrialResult:
     if result.state == "FAIL":
         gc.collect()  # a traceback holds on; to look for more would take 0.2 s of each training
     try:
-        with torch.cuda.device(device):  # else it takes memory of the first one
-            torch.cuda.empty_cache()
+        give_back_memory(device)
     except RuntimeError:
         return replace(result, needs_new_process=True)
     return result

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
+import torch
+
 try:
     import fcntl
 except ImportError:  # on Windows, where nobody waits for anybody
@@ -13,7 +15,7 @@ except ImportError:  # on Windows, where nobody waits for anybody
 
 @dataclass
 class _Place:
-    """Where this process is.
+    """Place of this process among the workers of its device.
 
     Attributes:
         num_workers: Workers of its device, this one included.
@@ -42,6 +44,13 @@ def share_device(num_workers: int, lock: Path | None = None) -> None:
 def num_workers() -> int:
     """Workers of this process's device, this one included."""
     return _here.num_workers
+
+
+def give_back_memory(device: str) -> None:
+    """Give memory that PyTorch keeps for later back to a device, for its other workers."""
+    if device.startswith("cuda"):
+        with torch.cuda.device(device):  # else it takes memory of the first one
+            torch.cuda.empty_cache()
 
 
 class Turn:

@@ -15,6 +15,7 @@ from scaling_search.protocols import Executor, Split
 from scaling_search.training.batches import Loaded, load
 from scaling_search.training.engine import device_name, settings
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
+from scaling_search.training.neighbours import give_back_memory
 from scaling_search.training.recorded import NUM_WARM_UP
 from scaling_search.training.steps import Steps
 from scaling_search.training.trial import Trial
@@ -110,9 +111,8 @@ def time_training(trial: Trial, device: str) -> Timing:
             return _timed(trial, device)
     finally:
         gc.collect()
-        if device.startswith("cuda"):
-            with contextlib.suppress(RuntimeError):  # another error is on its way then
-                torch.cuda.empty_cache()  # for the others on this device
+        with contextlib.suppress(RuntimeError):  # another error is on its way then
+            give_back_memory(device)
 
 
 def _timed(trial: Trial, device: str) -> Timing:

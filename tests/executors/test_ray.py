@@ -268,7 +268,7 @@ def test_an_overdue_training_is_ended_and_its_worker_replaced(own: Ray) -> None:
 
 
 def shared_device(argument: object, device: str) -> tuple[int, str]:
-    """How many workers share a worker's device, and what it locks for a training."""
+    """Number of workers that share a worker's device, and the file that a training locks."""
     del argument, device
     with Turn():
         held = [

@@ -374,7 +374,7 @@ def test_what_a_network_draws_between_two_batches_changes_none() -> None:
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
-    """What a GPU says of its memory, as if there were one."""
+    """Figures of a GPU's memory, as if there were one."""
     said = {"free": 1000, "total": 1000, "allocated": 0}
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (said["free"], said["total"]))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: said["allocated"])

@@ -38,7 +38,7 @@ def elsewhere() -> Iterator[ThreadPoolExecutor]:
 
 
 def is_waited_for(lock: Path) -> bool:
-    """Whether somebody stands in the turnstile."""
+    """True if a training stands in the turnstile."""
     with lock.with_suffix(".turnstile").open("ab") as turnstile:
         try:
             fcntl.flock(turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)

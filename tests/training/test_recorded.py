@@ -66,7 +66,7 @@ class Machine:
         self.is_capturing = False
         self.log: list[str] = []
         self.end_error: Exception | None = None
-        """What the end of a recording raises."""
+        """Raised by the end of a recording, where there is one."""
 
     @contextlib.contextmanager
     def graph(self, graph: Any, *, stream: Stream, capture_error_mode: str) -> Iterator[None]:
