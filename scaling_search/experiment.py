@@ -1,34 +1,20 @@
-"""Every choice that decides an outcome, as one value: the root of the configuration."""
+"""Every choice that decides an outcome, as one value."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import fields
 from typing import Annotated, Any, Protocol, runtime_checkable
 
-from pydantic import Field, Strict
+from pydantic import Field
 
 from scaling_search.planning.budget import Budget, Caps, Track, untracked
 from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.planning.room import check_sizes
-from scaling_search.protocols import (
-    Architecture,
-    Cost,
-    Dataset,
-    Executor,
-    SampledCost,
-    Sampler,
-    part,
-)
+from scaling_search.protocols import Architecture, Cost, Dataset, SampledCost, Sampler, part
 from scaling_search.record.study import Objective
-from scaling_search.scaling import Coefficients, phi_of
+from scaling_search.scaling import phi_of
 from scaling_search.training.recipe import Recipe
 from scaling_search.training.trial import Trial
-
-DECIDING = ("name", "objective", "base_network", "candidates", "cost", "caps", "dataset", "recipe")
-"""Keys of the choices that decide outcomes; all others may change between two commands.
-
-Of the dataset only its fingerprint decides, not where it lies.
-"""
 
 
 @runtime_checkable
@@ -44,73 +30,12 @@ class Candidates(Protocol):
         """Half the width of the band around the target, a fraction of it."""
 
     def plan(self, budget: Budget) -> Plan:
-        """What there is to train."""
-
-
-@part
-class Limits:
-    """When to stop before all is done.
-
-    Attributes:
-        trainings: End when the record holds so many; None for no limit.
-        hours: Hand out nothing more after so many of a command; None for no limit.
-        gpu_hours: Hand out nothing more once the record's trainings took so many hours of a
-            device, be it a GPU or a machine's CPU; None for no limit.
-        region: End once the region of the best split is at most this part of what was searched;
-            None to train all.
-        failed_share: Give up once more than this part of the trainings that ended, and of five at
-            least, have failed; 1 goes on whatever happens.
-    """
-
-    trainings: Annotated[int, Field(ge=1)] | None
-    hours: Annotated[float, Field(gt=0)] | None
-    gpu_hours: Annotated[float, Field(gt=0)] | None
-    region: Annotated[float, Field(gt=0, lt=1)] | None
-    failed_share: Annotated[float, Field(ge=0, le=1)]
-
-
-@part
-class Scale:
-    """Which families to train, and how far.
-
-    Attributes:
-        coefficients: Those of the compound family, [alpha, beta, gamma]; None for those found.
-        families: Some of compound, depth, width, resolution, paper.
-        phis: Compound coefficients; the cost is 2**phi times the base network's.
-        num_seeds: Trainings of each member.
-        tolerance: Half the width of the band around each cost, a fraction of it.
-    """
-
-    coefficients: Annotated[tuple[float, float, float], Strict(strict=False)] | None
-    families: Annotated[tuple[str, ...], Strict(strict=False)]
-    phis: Annotated[tuple[Annotated[int, Field(ge=0, le=8)], ...], Strict(strict=False)]
-    num_seeds: Annotated[int, Field(ge=1)]
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
-
-    def __post_init__(self) -> None:
-        """Checks the names and the coefficients."""
-        if unknown := set(self.families) - set(FAMILIES):
-            raise ValueError(
-                f"scale.families must be of {', '.join(FAMILIES)}, got {sorted(unknown)}"
-            )
-        if self.coefficients is not None and min(self.coefficients) < 1:
-            raise ValueError(
-                f"scale.coefficients must be at least 1 each, got {list(self.coefficients)}; "
-                "a coefficient below 1 would shrink the network"
-            )
-
-    @property
-    def given(self) -> Coefficients | None:
-        """The given coefficients, if any."""
-        return None if self.coefficients is None else Coefficients(*self.coefficients)
-
-
-FAMILIES = ("compound", "depth", "width", "resolution", "paper")
+        """The networks to train."""
 
 
 @part
 class Decide:
-    """What makes a difference.
+    """The difference that matters.
 
     Attributes:
         delta: The smallest difference of the objective that matters; None for what 20 % more
@@ -119,177 +44,73 @@ class Decide:
             run's folder has measured.
     """
 
-    delta: Annotated[float, Field(gt=0)] | None
-    seed_sd: Annotated[float, Field(gt=0)] | None
+    delta: Annotated[float, Field(gt=0)] | None = None
+    seed_sd: Annotated[float, Field(gt=0)] | None = None
 
 
-@part
-class Confirm:
-    """How the winner is trained anew and tested.
+def _small_efficientnet() -> Architecture:
+    from scaling_search.base_networks import small_efficientnet  # noqa: PLC0415  # takes torch
 
-    Attributes:
-        num_seeds: New trainings of each network; None for as many as `Decide.delta` needs.
-        force: Look at the test split although it was looked at before.
-    """
-
-    num_seeds: Annotated[int, Field(ge=2)] | None
-    force: bool
+    return small_efficientnet()
 
 
-@part
-class Fairness:
-    """Which choices, equal for all networks, are checked for favouring some.
+def _buildable() -> Candidates:
+    from scaling_search.spaces import Buildable  # noqa: PLC0415  # as above
 
-    Attributes:
-        learning_rate: Whether to train at half and at twice the rate.
-        length: Whether to train half and twice as long.
-        num_seeds: Trainings of each network at each setting.
-    """
-
-    learning_rate: bool
-    length: bool
-    num_seeds: Annotated[int, Field(ge=2)]
+    return Buildable()
 
 
-@part
-class Transfer:
-    """Whether the answer holds for larger networks.
+def _flops() -> Cost:
+    from scaling_search.costs import Flops  # noqa: PLC0415  # as above
 
-    Attributes:
-        phis: The larger costs are 2**phi times the base network's.
-        num_seeds: Trainings of each of their networks.
-    """
-
-    phis: Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Strict(strict=False)]
-    num_seeds: Annotated[int, Field(ge=1)]
-
-    def __post_init__(self) -> None:
-        """Checks that there is a size."""
-        if not self.phis or len(set(self.phis)) < len(self.phis):
-            raise ValueError(
-                f"transfer.phis must be different sizes, got {list(self.phis)}; [2, 3] are four "
-                "and eight times the base network's cost"
-            )
+    return Flops()
 
 
-@part
-class Report:
-    """What a report shows.
+def _fashion_mnist_small() -> Dataset:
+    from scaling_search.datasets import FashionMnistSmall  # noqa: PLC0415  # as above
 
-    Attributes:
-        most: Rows of the table in the terminal.
-        published: Whether to draw EfficientNet-B0 to B7's published ImageNet accuracies too.
-    """
-
-    most: Annotated[int, Field(ge=1)]
-    published: bool
+    return FashionMnistSmall()
 
 
-@part
-class Audit:
-    """Which table of scaled networks is audited, against which rule.
+def _grid() -> Sampler:
+    from scaling_search.samplers import Grid  # noqa: PLC0415  # as above
 
-    Attributes:
-        table: A CSV file of multipliers; None for what was published.
-        coefficients: The rule, [alpha, beta, gamma]; None for the paper's with its own table, else
-            for what the table's phi says.
-        write: Whether to keep the table and a figure in the run's folder.
-    """
-
-    table: str | None
-    coefficients: (
-        Annotated[
-            tuple[
-                Annotated[float, Field(ge=1, le=10)],
-                Annotated[float, Field(ge=1, le=10)],
-                Annotated[float, Field(ge=1, le=10)],
-            ],
-            Strict(strict=False),
-        ]
-        | None
-    )
-    write: bool
-
-    @property
-    def given(self) -> Coefficients | None:
-        """The given coefficients, if any."""
-        return None if self.coefficients is None else Coefficients(*self.coefficients)
-
-
-@part
-class Export:
-    """What is taken away beside the networks' source and the model card.
-
-    Attributes:
-        onnx: Whether to write each network as ONNX too, compared with PyTorch.
-        train: Whether to train networks again whose weights were not kept.
-    """
-
-    onnx: bool
-    train: bool
+    return Grid()
 
 
 @part
 class Experiment:
-    """One search.
+    """One search: a base network, data, a cost, a recipe, and how candidates are chosen.
 
     Attributes:
-        name: Of the experiment, and of its study.
-        out: The run's folder.
-        storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
+        name: Name of the experiment and of its study.
         objective: The metric that decides: mean validation cross-entropy or accuracy.
         num_seeds: Trainings of each network; seeds are 0, 1, 2, ...
         base_network: The network whose multipliers are 1.
         candidates: How networks of the target's cost are found.
-        cost: What is held equal.
-        caps: What no network of the search may exceed.
-        dataset: What is trained on; None where there is only to plan.
+        cost: The quantity that is held equal.
+        caps: Limits that no network of the search may exceed.
+        dataset: Training data; None where there is only to plan.
         recipe: Training hyperparameters.
         sampler: Chooses the next training.
-        executor: Runs trainings.
-        limits: When to stop early.
-        scale: Options of the families over phi.
-        decide: What makes a difference.
-        confirm: Options of the winner's new trainings.
-        fairness: Which choices are checked for favouring some networks.
-        transfer: Options of the larger networks.
-        report: Options of the report.
-        audit: Options of tables of scaled networks.
-        export: Options of what is taken away.
-        keep_weights: Whether a training leaves its weights in the run's folder.
-        price_only: Whether commands that train only say what it would take.
-        timed: Whether a plan and a search's price time a few steps while nothing has been trained.
+        decide: The difference that matters.
     """
 
-    name: Annotated[str, Field(min_length=1)]
-    out: Annotated[str, Field(min_length=1)]
-    storage: str | None
-    objective: Objective
-    num_seeds: Annotated[int, Field(ge=1)]
-    base_network: Architecture
-    candidates: Candidates
-    cost: Cost | SampledCost
-    caps: Caps
-    dataset: Dataset | None
-    recipe: Recipe
-    sampler: Sampler
-    executor: Executor
-    limits: Limits
-    scale: Scale
-    decide: Decide
-    confirm: Confirm
-    fairness: Fairness
-    transfer: Transfer
-    report: Report
-    audit: Audit
-    export: Export
-    keep_weights: bool
-    price_only: bool
-    timed: bool
+    name: Annotated[str, Field(min_length=1)] = "default"
+    objective: Objective = "val_loss"
+    num_seeds: Annotated[int, Field(ge=1)] = 1
+    base_network: Architecture = Field(default_factory=_small_efficientnet)
+    candidates: Candidates = Field(default_factory=_buildable)
+    cost: Cost | SampledCost = Field(default_factory=_flops)
+    caps: Caps = Field(default_factory=Caps)
+    dataset: Dataset | None = Field(default_factory=_fashion_mnist_small)
+    recipe: Recipe = Field(default_factory=Recipe)
+    sampler: Sampler = Field(default_factory=_grid)
+    decide: Decide = Decide()
 
     @property
     def samples_costs(self) -> bool:
-        """Whether networks must run before it is known what they cost."""
+        """True if networks must run before their cost is known."""
         return isinstance(self.cost, SampledCost) or bool(self.caps.sampled)
 
     def budget(self, state: Mapping[str, Any] | None = None, track: Track = untracked) -> Budget:
@@ -300,7 +121,7 @@ class Experiment:
         """The networks to train, their costs in closed form or, where they must be, measured.
 
         What is measured for a first plan teaches what other networks cost, by which the second
-        one finds more of them in the band.
+        one finds more of them in the band. `Plan.measure` builds and measures each.
 
         Raises:
             ValueError: No network lies in the band, or the base network's images are larger than
@@ -348,13 +169,10 @@ class Experiment:
         self.dataset.check()
         return self.dataset
 
-    def trials(self, plan: Plan) -> list[Trial]:
-        """All trainings of a plan, the base network's too, seed by seed."""
-        return [
-            self.trial(candidate, seed)
-            for seed in range(self.num_seeds)
-            for candidate in (plan.base, *plan.candidates)
-        ]
+    def trials(self, networks: Iterable[Candidate]) -> list[Trial]:
+        """All trainings of a plan's networks, seed by seed."""
+        wanted = list(networks)
+        return [self.trial(one, seed) for seed in range(self.num_seeds) for one in wanted]
 
     def trial(self, candidate: Candidate, seed: int, target: float | None = None) -> Trial:
         """One training by this experiment's recipe on its data.
@@ -367,9 +185,14 @@ class Experiment:
         if recipe.equal == "training_flops" and candidate.number:
             target = self.candidates.target if target is None else target
             recipe = recipe.stretched(target / candidate.flops_ratio)
-        is_kept = recipe.checkpoint_minutes is not None
-        checkpoints = Path(self.out).resolve() / "checkpoints" if is_kept else None
-        weights = Path(self.out).resolve() / "weights" if self.keep_weights else None
-        return Trial(
-            candidate, seed, recipe, self.dataset, checkpoints=checkpoints, weights=weights
-        )
+        return Trial(candidate, seed, recipe, self.dataset)
+
+
+CHOICES = tuple(field.name for field in fields(Experiment))  # type: ignore[arg-type]  # pydantic's
+"""Keys of an experiment."""
+
+FREE = ("num_seeds", "sampler", "decide")
+"""Those of them that may change between two commands on a run's folder.
+
+Of the dataset only its fingerprint decides, not where it lies.
+"""

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from scaling_search.answer.conclusions import Conclusion, comparison_cells
 from scaling_search.answer.region import GRID
+from scaling_search.audit import published_family
 from scaling_search.cells import (
     Cell,
     coefficient_columns,
@@ -23,14 +24,18 @@ from scaling_search.cells import (
     plus_minus,
     terminal_columns,
 )
+from scaling_search.experiment import Experiment
 from scaling_search.files import replace_file
+from scaling_search.passwords import without_password
 from scaling_search.planning.candidates import LARGEST_GAP
 from scaling_search.plots.accuracy import accuracy_over_flops
 from scaling_search.plots.curves import training_curves
 from scaling_search.plots.drawing import rendered
 from scaling_search.plots.families import family_curves
+from scaling_search.plots.families import published_family as published_family_figure
 from scaling_search.plots.triangle import triangle_of_shares
 from scaling_search.record.results import Noise, noise
+from scaling_search.record.study import Record
 from scaling_search.record.tables import csv
 from scaling_search.sections import Section
 
@@ -46,12 +51,14 @@ def write_report(
     curves: pd.DataFrame,
     coefficients: pd.DataFrame,
     families: pd.DataFrame | None,
+    families_results: pd.DataFrame,
     conclusion: Conclusion,
     objective: str,
     equal: str,
     facts: Mapping[str, str],
     answers: Sequence[tuple[Section, Figure | None]] = (),
     data: tuple[Section, bytes] | None = None,
+    published: bool = False,
 ) -> list[Path]:
     """Writes tables, figures and ``report.html``; the paths of all files.
 
@@ -64,12 +71,14 @@ def write_report(
         curves: A row for each epoch of each training.
         coefficients: A row for each network.
         families: A row for each family and phi, None where none was trained.
+        families_results: A row for each training of families beyond the search.
         conclusion: What the fitted surface says.
         objective: ``val_accuracy`` or ``val_loss``.
         equal: What the trainings have in common, as `Recipe.equal` has it.
         facts: How it was measured: what, and its value.
         answers: What trainings beyond the search said, each with its figure if it has one.
         data: What was trained on, with the contact sheet as PNG; None where it was not kept.
+        published: True to draw EfficientNet-B0 to B7's published ImageNet accuracies too.
 
     Raises:
         RuntimeError: A file cannot be written.
@@ -90,7 +99,7 @@ def write_report(
         "training_curves": training_curves(curves, objective, equal=equal),
     }
     if families is not None:
-        tables["families"] = families
+        tables |= {"families": families, "families_results": families_results}
         figures["families"] = family_curves(families, equal=equal)
     tables |= {section.name: section.table for section, _ in answers}
     if data is not None:
@@ -115,6 +124,9 @@ def write_report(
         facts=dict(facts),
         failures=_failures(results),
     )
+    if published:
+        image = rendered(published_family_figure(published_family()))
+        files |= {f"figures/published_family{end}": content for end, content in image.items()}
     for name, content in files.items():
         replace_file(folder / name, content)
     return [folder / name for name in files]
@@ -268,3 +280,41 @@ def _html(**content: object) -> bytes:
         keep_trailing_newline=True,
     )
     return environment.from_string(source).render(**content).encode()
+
+
+def _cost(experiment: Experiment, record: Record) -> str:
+    """What is held equal, and where it was measured if it was."""
+    said = str(experiment.cost)
+    samples = record.costs.get(said, {}).get("samples", {}).values()
+    devices = ", ".join(sorted({sample["device"] for sample in samples}))
+    return f"{said}, measured on {devices}" if devices else said
+
+
+def facts(experiment: Experiment, record: Record, results: pd.DataFrame) -> dict[str, str]:
+    """The conditions of the measurement, by name."""
+    options = vars(experiment.recipe).items()
+    recipe = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in options)
+    known = {
+        "experiment": experiment.name,
+        "base network": str(experiment.base_network),
+        "target": f"{experiment.candidates.target:g} times the base network's "
+        f"{experiment.cost.column}, ± {experiment.candidates.tolerance:.0%}",
+        "cost": _cost(experiment, record),
+        "data": without_password(f"{experiment.dataset} (fingerprint {record.fingerprint[:16]})"),
+        "recipe": recipe,
+        "sampler": str(experiment.sampler),
+    }
+    for column, title in (
+        ("versions", "versions"),
+        ("version", "scaling-search"),
+        ("commit", "commit"),
+        ("device", "device"),
+        ("host", "host"),
+    ):
+        if column in results:
+            known[title] = ", ".join(sorted({str(v) for v in results[column] if v}))
+    if "finished" in results and len(results):
+        known["trained"] = f"{results['finished'].min()} to {results['finished'].max()}"
+        hours = results["total_seconds"].sum() / 3600
+        known["device hours"] = f"{hours:.2f} in {len(results)} trainings"
+    return known

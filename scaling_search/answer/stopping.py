@@ -3,12 +3,15 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import of_results
 from scaling_search.answer.region import find_region
 from scaling_search.cells import count
-from scaling_search.experiment import Limits
+from scaling_search.protocols import part
 from scaling_search.record.study import Look, Record
 from scaling_search.training.trial import TrialResult
 
@@ -24,6 +27,28 @@ Each look is another chance to be sure by luck; few of them keep that rare.
 
 FEWEST = 5
 """Trainings that a share of failed ones is taken of at least."""
+
+
+@part
+class Limits:
+    """Limits at which a search ends before all is trained.
+
+    Attributes:
+        trainings: End when the record holds so many; None for no limit.
+        hours: Hand out nothing more after so many of a command; None for no limit.
+        gpu_hours: Hand out nothing more once the record's trainings took so many hours of a
+            device, be it a GPU or a machine's CPU; None for no limit.
+        region: End once the region of the best split is at most this part of what was searched;
+            None to train all.
+        failed_share: Give up once more than this part of the trainings that ended, and of five at
+            least, have failed; 1 goes on whatever happens.
+    """
+
+    trainings: Annotated[int, Field(ge=1)] | None = None
+    hours: Annotated[float, Field(gt=0)] | None = None
+    gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    region: Annotated[float, Field(gt=0, lt=1)] | None = None
+    failed_share: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class Stopping:

@@ -1,33 +1,36 @@
 """Tables of scaled networks, published or one's own, beside what their rule gives."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from scaling_search.audit import Asked, asked, audit, rule_as_built
-from scaling_search.commands.run_folder import Call
+from scaling_search.options import Audit, triple
 from scaling_search.protocols import Cost
 from scaling_search.record.tables import write_table
+from scaling_search.run import Run
 from scaling_search.scaling import DIMENSIONS, Coefficients
 from scaling_search.terminal import audit_tables, say
 
 
-def run(call: Call) -> None:
+def audit_table(run: Run, options: Audit = Audit()) -> None:
     """Prints a table of scaled networks beside what their rule gives, and keeps it where asked.
+
+    Args:
+        run: Its base network and cost are audited; its folder need not be there.
+        options: The table and its rule.
 
     Raises:
         ValueError: The table is not one, or the cost cannot be told on paper.
         RuntimeError: A file cannot be read or written.
     """
-    experiment, console = call.experiment, call.console
-    network, cost, options = experiment.base_network, experiment.cost, experiment.audit
+    network, cost, console = run.experiment.base_network, run.experiment.cost, run.console
     if not isinstance(cost, Cost):
         raise ValueError(  # noqa: TRY004  # of an option, not of a type
             f"cost must be told on paper to audit, got {cost.column}; take for instance cost=flops"
         )
-    what = asked(network, options.table, options.given)
+    what = asked(network, options.table, triple(options.coefficients))
     audited = audit(network, cost, what.rule, what.variants)
     rule = None if what.rule is None else rule_as_built(network, cost, what.rule)
     tables = audit_tables(pd.concat([audited, rule]), with_distance=what.source == "own")
@@ -39,7 +42,7 @@ def run(call: Call) -> None:
         from scaling_search.plots.audited import triangle_of_variants  # noqa: PLC0415  # matplotlib
         from scaling_search.plots.drawing import save  # noqa: PLC0415  # as above
 
-        folder = Path(experiment.out)
+        folder = run.folder
         write_table(audited, folder / "audit.csv")
         figure = triangle_of_variants(audited)
         drawn = save(figure, folder / "figures", "audited_shares")

@@ -1,76 +1,81 @@
 """Trains the winner anew with fresh seeds, then looks at the test split, once."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-from rich.console import Console
-
+from scaling_search.answer.conclusions import Conclusion
 from scaling_search.cells import count, difference
-from scaling_search.commands.run_folder import (
-    FOLLOW_UPS,
-    Call,
-    Searched,
-    begun_follow_up,
-    follow_up,
-    searched,
-)
-from scaling_search.commands.trainings import train_more
+from scaling_search.commands.trainings import searched, train_more
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.follow_ups.tested import num_seeds_needed
-from scaling_search.planning.candidates import Candidate, Plan
+from scaling_search.options import Confirm
+from scaling_search.planning.candidates import Candidate
 from scaling_search.record.results import METRICS, noise
+from scaling_search.record.studies import FOLLOW_UPS
 from scaling_search.record.study import LookAtTest
 from scaling_search.record.tables import write_table
+from scaling_search.run import Run
 from scaling_search.scaling import REFERENCES
 from scaling_search.terminal import say, show
 from scaling_search.training.trial import Trial
 
 
-def run(call: Call) -> None:
+def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False) -> None:
     """Trains found, paper and base anew, seed by seed, then says how they do on the test split.
 
     Nothing of the test split is told before all trainings have ended.
+
+    Args:
+        run: A search.
+        options: Number of seeds, and whether to look again.
+        price_only: True to say what it would take and end.
+
+    Raises:
+        ValueError: The test split was looked at before, or the number of seeds is not known.
+        RuntimeError: There is no search, or all trainings failed.
     """
-    experiment, console = call.experiment, call.console
-    before = searched(call)
-    begun = follow_up(experiment, "confirm")
+    console = run.console
+    networks = searched(run)
+    begun = run.studies.beyond("confirm")
     looks = [] if begun is None else begun.test_looks
     is_begun = bool(looks) and not looks[-1].when
-    if looks and not is_begun and not experiment.confirm.force:
+    if looks and not is_begun and not options.force:
         raise ValueError(
             "confirm.force must be true to look at the test split again, got false; it was looked "
             f"at on {looks[-1].when[:10]}; confirm.force=true looks again and is counted"
         )
-    look = looks[-1] if is_begun else _new_look(experiment, before, console)
-    if not is_begun and not experiment.price_only:
-        begun_follow_up(experiment, "confirm").begin_test_look(look)
+    look = looks[-1] if is_begun else _new_look(run, networks, options)
+    if not is_begun and not price_only:
+        run.studies.begun("confirm").begin_test_look(look)
     say(console, [_intention(look, is_begun=is_begun)])
-    if train_more(call, _trials(experiment, before.plan, look), "confirm", before) is None:
+    trials = _trials(run.experiment, networks, look)
+    if train_more(run, trials, "confirm", price_only=price_only) is None:
         return
-    record = begun_follow_up(experiment, "confirm")
+    record = run.studies.begun("confirm")
     record.end_test_look(_now())
-    section = stored_section(record, experiment.objective)
+    section = stored_section(record, run.experiment.objective)
     assert section is not None
-    write_table(section.table, Path(experiment.out) / f"{section.name}.csv")
+    write_table(section.table, run.folder / f"{section.name}.csv")
     console.print()
     show(console, section)
 
 
-def _new_look(experiment: Experiment, before: Searched, console: Console) -> LookAtTest:
+def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> LookAtTest:
     """What to train: arms by the search as it is now, seeds that nothing in the record has used."""
-    found, why = before.found(experiment.objective)
-    arms = {"found": found.number, "paper": _paper(before.plan).number, "base": 0}
+    experiment, conclusion = run.experiment, run.conclusion
+    found, why = run.found(conclusion)
+    arms = {"found": found.number, "paper": _paper(networks).number, "base": 0}
     delta = experiment.decide.delta
-    if delta is None and before.conclusion.answer is not None:
-        delta = before.conclusion.answer.delta
-    num_seeds = experiment.confirm.num_seeds
+    if delta is None and conclusion.answer is not None:
+        delta = conclusion.answer.delta
+    num_seeds = options.num_seeds
     if num_seeds is None:
-        num_seeds = _num_seeds(experiment, before, delta, console)
-    first = _first_unused_seed(experiment, before)
-    results = before.results
+        num_seeds = _num_seeds(run, conclusion, delta)
+    first = _first_unused_seed(run)
+    results = run.results
     ended = results[(results["candidate"] == found.number) & (results["state"] == "COMPLETE")]
     return LookAtTest(
         arms=arms,
@@ -83,19 +88,17 @@ def _new_look(experiment: Experiment, before: Searched, console: Console) -> Loo
     )
 
 
-def _paper(plan: Plan) -> Candidate:
+def _paper(networks: Sequence[Candidate]) -> Candidate:
     """The candidate nearest to the paper's split."""
 
     def distance(candidate: Candidate) -> float:
         return math.inf if candidate.shares is None else candidate.shares.distance(paper)
 
     paper = REFERENCES["paper"]
-    return min(plan.candidates, key=distance)
+    return min(networks, key=distance)
 
 
-def _num_seeds(
-    experiment: Experiment, before: Searched, delta: float | None, console: Console
-) -> int:
+def _num_seeds(run: Run, conclusion: Conclusion, delta: float | None) -> int:
     """As many as the difference that matters needs.
 
     Raises:
@@ -106,41 +109,44 @@ def _num_seeds(
             "decide.delta must be given while it is not known what more compute is worth, got "
             "null; add decide.delta=0.01, or confirm.num_seeds=8"
         )
-    seed_sd = _seed_sd(experiment, before)
+    seed_sd = _seed_sd(run, conclusion)
     if seed_sd is None:
         raise ValueError(
             "confirm.num_seeds must be given while no network has two seeds, got null; add "
             "confirm.num_seeds=8, or a decide.seed_sd to have the number worked out"
         )
     num_seeds = num_seeds_needed(seed_sd, delta)
-    smallest, luck = (difference(value, experiment.objective) for value in (delta, seed_sd))
+    smallest, luck = (difference(value, run.experiment.objective) for value in (delta, seed_sd))
     needed = f"{count(num_seeds, 'seed')} a network find a difference of {smallest} in 80 of 100"
-    say(console, [f"{needed} cases; seeds vary a network by {luck} of its own."])
+    say(run.console, [f"{needed} cases; seeds vary a network by {luck} of its own."])
     return num_seeds
 
 
-def _seed_sd(experiment: Experiment, before: Searched) -> float | None:
+def _seed_sd(run: Run, conclusion: Conclusion) -> float | None:
     """The seed's luck that networks do not share; None where no network has two seeds."""
+    experiment = run.experiment
     if experiment.decide.seed_sd is not None:
         return experiment.decide.seed_sd
-    luck = before.conclusion.diagnosis
+    luck = conclusion.diagnosis
     if luck is not None and luck.seed_sd is not None:
         return luck.seed_sd * math.sqrt(1 - (luck.shared_fraction or 0.0))
-    measured = noise(before.results, experiment.objective)
+    measured = noise(run.results, experiment.objective)
     return measured.seed_sd if measured.residual_sd is None else measured.residual_sd
 
 
-def _first_unused_seed(experiment: Experiment, before: Searched) -> int:
+def _first_unused_seed(run: Run) -> int:
     """One more than the largest seed of any study of this run, the search's planned ones too."""
-    beyond = [follow_up(experiment, command) for command in FOLLOW_UPS]
-    own = [before.record, *(record for record in beyond if record is not None)]
+    beyond = [run.studies.beyond(command) for command in FOLLOW_UPS]
+    own = [run.record, *(record for record in beyond if record is not None)]
     used = [int(str(row["seed"])) for record in own for row in record.rows()]
-    return max([experiment.num_seeds - 1, *used]) + 1
+    return max([run.experiment.num_seeds - 1, *used]) + 1
 
 
-def _trials(experiment: Experiment, plan: Plan, look: LookAtTest) -> list[Trial]:
+def _trials(
+    experiment: Experiment, networks: Sequence[Candidate], look: LookAtTest
+) -> list[Trial]:
     """All trainings of a look, by candidate and seed."""
-    candidates = {candidate.number: candidate for candidate in (plan.base, *plan.candidates)}
+    candidates = {candidate.number: candidate for candidate in networks}
     return [
         replace(experiment.trial(candidates[number], seed), on_test=True)
         for number in sorted(set(look.arms.values()))

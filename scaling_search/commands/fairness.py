@@ -1,44 +1,52 @@
 """Trains some networks at other rates and lengths than the search."""
 
-from pathlib import Path
-
-from scaling_search.commands.run_folder import Call, begun_follow_up, searched
-from scaling_search.commands.trainings import train_more
-from scaling_search.follow_ups import fairness
+from scaling_search.commands.trainings import searched, train_more
+from scaling_search.follow_ups.fairness import learning_rate_trials, length_trials, stored_sections
+from scaling_search.options import Fairness
 from scaling_search.plots.drawing import save
 from scaling_search.plots.fairness import section_figure
 from scaling_search.record.tables import write_table
+from scaling_search.run import Run
 from scaling_search.terminal import say, show
 
 
-def run(call: Call) -> None:
+def fairness(run: Run, options: Fairness, *, price_only: bool = False) -> None:
     """Says whether the learning rate or the length of training favours some networks.
+
+    Args:
+        run: A search.
+        options: Which of the two to check, and with how many seeds.
+        price_only: True to say what it would take and end.
 
     Raises:
         ValueError: Nothing is asked, or the search has no finished training.
+        RuntimeError: There is no search, or all trainings failed.
     """
-    experiment, console = call.experiment, call.console
-    asked = experiment.fairness
-    if not (asked.learning_rate or asked.length):
+    experiment, console = run.experiment, run.console
+    if not (options.learning_rate or options.length):
         raise ValueError(
             "fairness.learning_rate or fairness.length must be true, got false for both; add "
             "fairness.learning_rate=true"
         )
-    before = searched(call)
-    found, why = before.found(experiment.objective)
+    networks = searched(run)
+    found, why = run.found()
     say(console, [f"found: network {found.number}, {why}"])
-    trials = fairness.trials(experiment, before.plan, found)
-    if train_more(call, trials, "fairness", before) is None:
+    trials = []
+    if options.learning_rate:
+        trials += learning_rate_trials(experiment, networks, found, num_seeds=options.num_seeds)
+    if options.length:
+        trials += length_trials(experiment, networks, num_seeds=options.num_seeds)
+    trials = list({trial.key: trial for trial in trials}.values())
+    if train_more(run, trials, "fairness", price_only=price_only) is None:
         return
-    record = begun_follow_up(experiment, "fairness")
-    sections = fairness.stored_sections(
-        before.record.rows(), record.rows(), experiment=experiment, found=found.number
+    record = run.studies.begun("fairness")
+    sections = stored_sections(
+        run.record.rows(), record.rows(), experiment=experiment, found=found.number
     )
-    folder = Path(experiment.out)
     for section in sections:
         console.print()
         show(console, section)
-        write_table(section.table, folder / f"{section.name}.csv")
+        write_table(section.table, run.folder / f"{section.name}.csv")
         figure = section_figure(section, experiment.objective, equal=experiment.recipe.equal)
-        drawn = save(figure, folder / "figures", section.name)
-        say(console, [f"  {path}" for path in (folder / f"{section.name}.csv", *drawn)])
+        drawn = save(figure, run.folder / "figures", section.name)
+        say(console, [f"  {path}" for path in (run.folder / f"{section.name}.csv", *drawn)])

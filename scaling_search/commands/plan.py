@@ -4,20 +4,16 @@ import contextlib
 import math
 from collections.abc import Iterator
 
-from scaling_search.answer.conclusions import conclude
 from scaling_search.answer.detectable import detectable
-from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.audit import published_scalings
 from scaling_search.cells import count, difference
-from scaling_search.commands.data import outlined, show_data
-from scaling_search.commands.prices import about_prices
-from scaling_search.commands.run_folder import Call, stored_record
+from scaling_search.commands.prices import search_prices
 from scaling_search.data.gathering import Described
-from scaling_search.experiment import Experiment
+from scaling_search.data_sheet import outlined, show_data
+from scaling_search.options import Fairness
 from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked
-from scaling_search.record.results import results_table
-from scaling_search.record.study import Record
+from scaling_search.run import Run
 from scaling_search.terminal import (
     plan_table,
     say,
@@ -26,20 +22,25 @@ from scaling_search.terminal import (
 )
 
 
-def run(call: Call) -> None:
+def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Plan:
     """Prints the networks that a search would train, each built and measured.
 
     Of a base network that the paper scales in its Table 3, also what it says that those cost.
+
+    Args:
+        run: Where a search would train, and how; its folder need not be there.
+        timed: True to time a few steps while nothing has been trained.
+        fairness: Checks of fairness whose price is said too.
     """
-    experiment, console = call.experiment, call.console
-    about = outlined(experiment)
-    record = stored_record(experiment)
+    experiment, console = run.experiment, run.console
+    about = outlined(experiment, timed=timed)
+    record = run.record if run.studies.is_begun else None
     known = {} if record is None else record.costs
     budget = experiment.budget(known, Tracked(console, "running networks"))
     planned = experiment.plan(budget)
     planned.measure(experiment.cost, Tracked(console, "measuring networks"))
     with contextlib.suppress(ValueError):  # a plan needs no device
-        experiment.executor.check()
+        run.executor.check()
     if about is not None:
         show_data(experiment, about, console)
     console.print(plan_table(planned))
@@ -48,20 +49,19 @@ def run(call: Call) -> None:
     if len(scalings):
         console.print(scalings_table(scalings))
         say(console, scalings_sentences(scalings))
-    say(console, _about_differences(experiment, planned, record))
+    say(console, _about_differences(run, planned))
     if isinstance(experiment.dataset, Described):
-        networks = (planned.base, *planned.candidates)
-        sizes = {network.architecture.resolution for network in networks}
+        sizes = {network.architecture.resolution for network in planned}
         say(console, experiment.dataset.sentences(sizes))
     if experiment.dataset is not None:
-        say(console, about_prices(experiment, planned, record, console))
+        say(console, search_prices(run, planned, fairness=fairness, timed=timed))
+    return planned
 
 
-def _about_differences(
-    experiment: Experiment, planned: Plan, record: Record | None
-) -> Iterator[str]:
+def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
     """The smallest differences between references that would be found."""
-    luck = None if record is None else _measured(experiment, record)
+    experiment = run.experiment
+    luck = run.conclusion.diagnosis if run.studies.is_begun else None
     network_sd, measured = 0.0, ""
     seed_sd = experiment.decide.seed_sd
     if seed_sd is None and luck is not None and luck.seed_sd is not None:
@@ -90,12 +90,3 @@ def _about_differences(
         f"references with probability 0.8 from {least} to {most}, if a seed's own luck has a "
         f"standard deviation of {difference(seed_sd, objective)} and {scatter}{measured}."
     )
-
-
-def _measured(experiment: Experiment, record: Record) -> Diagnosis | None:
-    return conclude(
-        results_table(record.rows()),
-        objective=experiment.objective,
-        target=experiment.candidates.target,
-        delta=experiment.decide.delta,
-    ).diagnosis

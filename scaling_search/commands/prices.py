@@ -2,55 +2,63 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-
+from scaling_search.answer.stopping import Limits
 from scaling_search.cells import count
-from scaling_search.experiment import Experiment, Limits
-from scaling_search.follow_ups import fairness
+from scaling_search.follow_ups.fairness import learning_rate_trials, length_trials
+from scaling_search.options import Fairness
 from scaling_search.planning.candidates import Plan
-from scaling_search.record.study import Record
+from scaling_search.run import Run
 from scaling_search.terminal import price_sentence
 from scaling_search.training.price import price
 from scaling_search.training.timing import Timing, time_networks
 from scaling_search.training.trial import Trial, TrialResult
 
 
-def about_prices(
-    experiment: Experiment, planned: Plan, record: Record | None, console: Console
+def search_prices(
+    run: Run, planned: Plan, *, fairness: Fairness, timed: bool
 ) -> Iterator[str]:
     """Sentences with the price of the search and of the checks that are asked for.
 
     The dataset is ready.
+
+    Args:
+        run: Where and how to train.
+        planned: The networks.
+        fairness: Checks of fairness whose price is said too.
+        timed: True to time a few steps while nothing has been trained.
     """
+    experiment = run.experiment
     trials = experiment.trials(planned)
-    finished = [] if record is None else list(record.results_of(trials).values())
+    finished = list(run.record.results_of(trials).values()) if run.studies.is_begun else []
     timings: list[Timing] = []
-    if experiment.timed:
+    if timed:
         is_known = any(result.state == "COMPLETE" for result in finished)
         try:
-            timings = _timings(experiment, trials, console, are_needed=not is_known)
+            timings = _timings(run, trials, are_needed=not is_known)
         except (ValueError, RuntimeError) as error:
             yield f"Nothing is timed: {error}."
     if timings:
         yield (
             f"Timed are steps of {count(len({t.trial.key for t in timings}), 'network')} on "
-            f"{timings[0].device}, {experiment.executor.slots} at a time; seconds grow with FLOPs "
+            f"{timings[0].device}, {run.executor.slots} at a time; seconds grow with FLOPs "
             "and activations."
         )
-    yield f"Search: {_price(experiment, trials, finished, finished, timings)}"
-    limits = experiment.limits
-    ends = [f"limits.{name}={value:g}" for name, value in _endings(limits) if value is not None]
+    yield f"Search: {_price(run, trials, finished, finished, timings)}"
+    ends = [f"limits.{name}={value:g}" for name, value in _endings(run.limits) if value is not None]
     if ends:
         yield f"It ends before that at {' or '.join(ends)}."
     searched = {trial.key for trial in trials}
+    networks, num_seeds = list(planned), fairness.num_seeds
     asked = {}
-    if experiment.fairness.learning_rate:
-        asked["the learning rate"] = fairness.learning_rate_trials(experiment, planned, None)
-    if experiment.fairness.length:
-        asked["the length of training"] = fairness.length_trials(experiment, planned)
+    if fairness.learning_rate:
+        asked["the learning rate"] = learning_rate_trials(
+            experiment, networks, None, num_seeds=num_seeds
+        )
+    if fairness.length:
+        asked["the length of training"] = length_trials(experiment, networks, num_seeds=num_seeds)
     for what, checked in asked.items():
         more = [trial for trial in checked if trial.key not in searched]
-        yield f"Fairness of {what}: {_price(experiment, more, finished, (), timings)}"
+        yield f"Fairness of {what}: {_price(run, more, finished, (), timings)}"
 
 
 def _endings(limits: Limits) -> Iterator[tuple[str, float | None]]:
@@ -59,9 +67,7 @@ def _endings(limits: Limits) -> Iterator[tuple[str, float | None]]:
         yield name, getattr(limits, name)
 
 
-def _timings(
-    experiment: Experiment, trials: Sequence[Trial], console: Console, *, are_needed: bool
-) -> list[Timing]:
+def _timings(run: Run, trials: Sequence[Trial], *, are_needed: bool) -> list[Timing]:
     """A few steps of some networks, with as many at a time as a search would have.
 
     Where recorded trainings say how long others take, only their number at a time is settled.
@@ -70,23 +76,23 @@ def _timings(
         ValueError: The device is not there.
         RuntimeError: A network cannot be trained.
     """
-    executor = experiment.executor
+    executor = run.executor
     executor.check()
-    with console.status("timing steps of some networks"), executor:
+    with run.console.status("timing steps of some networks"), executor:
         executor.prepare(trials)
         return time_networks(executor, trials) if are_needed else []
 
 
 def _price(
-    experiment: Experiment,
+    run: Run,
     trials: Sequence[Trial],
     finished: Sequence[TrialResult],
     known: Sequence[TrialResult],
     timings: Sequence[Timing],
 ) -> str:
     """In trainings of the base network, and in time where that is known."""
-    work = sum(t.candidate.flops_ratio * t.recipe.epochs for t in trials) / experiment.recipe.epochs
-    executor = experiment.executor
+    epochs, executor = run.experiment.recipe.epochs, run.executor
+    work = sum(t.candidate.flops_ratio * t.recipe.epochs for t in trials) / epochs
     cost = price(
         trials,
         finished,

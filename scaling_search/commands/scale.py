@@ -1,63 +1,68 @@
 """Trains whole families over phi."""
 
-from pathlib import Path
-
-from rich.console import Console
-
-from scaling_search.commands.run_folder import (
-    Call,
-    Searched,
-    searched,
-)
-from scaling_search.commands.trainings import train_more
-from scaling_search.experiment import Experiment
+from scaling_search.commands.trainings import searched, train_more
+from scaling_search.options import Scale, triple
 from scaling_search.planning.candidates import measure
-from scaling_search.planning.ladder import family_shares, members, members_table
+from scaling_search.planning.ladder import family_shares, members
 from scaling_search.progress import Tracked, describe
+from scaling_search.record.networks import network_row, networks_table
 from scaling_search.record.tables import write_table
+from scaling_search.run import Run
 from scaling_search.scaling import Shares
 from scaling_search.terminal import ladder_table
 
 
-def run(call: Call) -> None:
-    """Trains families over phi from a run's folder and records them."""
-    experiment, console = call.experiment, call.console
-    folder = Path(experiment.out)
-    before = searched(call)
-    dataset = experiment.ready_dataset()
+def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> None:
+    """Trains families over phi from a run's folder and records them.
+
+    Args:
+        run: A search.
+        options: Which families, and how far.
+        price_only: True to say what it would take and end.
+
+    Raises:
+        ValueError: The search has no finished training, or its choices are not the record's.
+        RuntimeError: There is no search, or all trainings failed.
+    """
+    experiment, console = run.experiment, run.console
+    searched(run)
+    budget = experiment.budget(run.record.costs, Tracked(console, "running networks"))
+    families = _families(run, options)
     with console.status("finding the families' members"):
         found = members(
-            before.budget,
-            _families(experiment, before, console),
-            phis=experiment.scale.phis,
-            tolerance=experiment.scale.tolerance,
-            max_resolution=dataset.resolution,
+            budget,
+            families,
+            phis=options.phis,
+            tolerance=options.tolerance or experiment.candidates.tolerance,
+            max_resolution=experiment.ready_dataset().resolution,
         )
-    before.record.keep_costs(before.budget.state)
+    run.record.keep_costs(budget.state)
     candidates = {member.candidate.number: member.candidate for member in found}
     track = Tracked(console, "measuring networks")
     measure(list(candidates.values()), experiment.cost, track)
-    if not experiment.price_only:
-        write_table(members_table(found), folder / "families.csv")
+    if not price_only:
+        rows = [network_row(member) for member in found]
+        run.studies.begun("scale").keep_networks(rows)
+        write_table(networks_table(rows), run.folder / "families.csv")
     console.print(ladder_table(found))
     phis = {member.candidate.number: member.phi for member in found}
     trials = [
         experiment.trial(candidates[number], seed, target=2.0 ** phis[number])
         for number in sorted(candidates)
-        for seed in range(experiment.scale.num_seeds)
+        for seed in range(options.num_seeds or experiment.num_seeds)
     ]
-    train_more(call, trials, "scale", before)
+    train_more(run, trials, "scale", price_only=price_only)
 
 
-def _families(experiment: Experiment, before: Searched, console: Console) -> dict[str, Shares]:
+def _families(run: Run, options: Scale) -> dict[str, Shares]:
     """The shares of each family that is asked for; of compound those given or found."""
-    given = experiment.scale.given
+    given = triple(options.coefficients)
     if given is not None:
         compound = Shares.nominal(given.multipliers(1))
     else:
-        found, why = before.found(experiment.objective)
+        found, why = run.found()
         assert found.shares is not None  # only the base network has none
         compound = found.shares
-        console.print(f"compound: {describe(found)}, {why}", highlight=False)
+        run.console.print(f"compound: {describe(found)}, {why}", highlight=False)
     shares = family_shares(compound)
-    return {family: shares[family] for family in experiment.scale.families}
+    return {family: shares[family] for family in options.families}

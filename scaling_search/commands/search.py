@@ -1,88 +1,130 @@
 """Trains the networks of a plan and records what they gave."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from scaling_search.commands.data import described, keep, show_data
-from scaling_search.commands.prices import about_prices
-from scaling_search.commands.run_folder import (
-    Call,
-    check_folder,
-    check_writable,
-    deciding,
-    make_folder,
-    on_these_data,
-    record_of,
-    stored_record,
-)
+from scaling_search.commands.prices import search_prices
 from scaling_search.commands.trainings import provenance, train
+from scaling_search.composing import as_config
+from scaling_search.data_sheet import described, keep, show_data
 from scaling_search.files import replace_file
 from scaling_search.hold import Hold
+from scaling_search.options import Fairness
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked
 from scaling_search.protocols import Dataset
+from scaling_search.record.networks import network_row, networks_table
 from scaling_search.record.tables import write_table
-from scaling_search.search import Search
+from scaling_search.run import Run
 from scaling_search.terminal import say
 from scaling_search.training.weights import check_keepable
+from scaling_search.training_loop import TrainingLoop
 
 
-def run(call: Call) -> None:
+def search(
+    run: Run,
+    *,
+    config: str | None = None,
+    price_only: bool = False,
+    timed: bool = True,
+    fairness: Fairness = Fairness(),
+) -> None:
     """Trains what is not trained yet and records it, or says what that would take.
 
-    Everything that can be wrong is looked at before the first file is written.
+    Everything that can be wrong is checked before the first file is written.
+
+    Args:
+        run: Where to, and how.
+        config: Text of the folder's ``config.yaml``; None for what the run is made of.
+        price_only: True to say what it would take and end.
+        timed: True to time a few steps for that while nothing has been trained.
+        fairness: Checks of fairness whose price is said too.
     """
-    experiment = call.experiment
-    if not experiment.price_only:
-        check_writable(Path(experiment.out))
-    record = stored_record(experiment)
+    experiment = run.experiment
+    config = config or as_config(
+        experiment,
+        out=run.out,
+        storage=run.storage,
+        executor=run.executor,
+        limits=run.limits,
+        keep_weights=run.keep_weights,
+    )
+    if not price_only:
+        check_writable(run.folder)
+    known = run.record.costs if run.studies.is_begun else {}
     dataset = experiment.ready_dataset()
     about = described(experiment, dataset)
-    budget, planned = _plan(call, {} if record is None else record.costs)
-    experiment.executor.check()
-    check_folder(experiment)
-    if experiment.keep_weights:
+    budget, planned = _plan(run, known)
+    run.executor.check()
+    run.studies.check_place()
+    if run.keep_weights:
         check_keepable(experiment.base_network)
-    show_data(experiment, about, call.console)
-    if experiment.price_only:
-        if record is not None:
-            record.claim(deciding(call.options, dataset))
-        say(call.console, about_prices(experiment, planned, record, call.console))
+    show_data(experiment, about, run.console)
+    if price_only:
+        run.check_choices(dataset.fingerprint())
+        prices = search_prices(run, planned, fairness=fairness, timed=timed)
+        say(run.console, prices)
         return
-    folder = Path(experiment.out)
-    make_folder(folder)
-    with Hold(folder) as hold:
-        keep(experiment, about)
-        _train(call, budget, planned, dataset, hold)
+    make_folder(run.folder)
+    with Hold(run.folder) as hold:
+        keep(experiment, about, run.folder)
+        _train(run, budget, planned, dataset, hold, config)
 
 
-def _plan(call: Call, known: Mapping[str, Any]) -> tuple[Budget, Plan]:
+def _plan(run: Run, known: Mapping[str, Any]) -> tuple[Budget, Plan]:
     """The plan with costs that are known already; those that must be measured take a while.
 
     Its networks are built, counted and tried before anything is written.
     """
-    experiment, console = call.experiment, call.console
-    budget = experiment.budget(known, Tracked(console, "running networks"))
-    planned = experiment.plan(budget)
-    planned.measure(experiment.cost, Tracked(console, "measuring networks"))
+    budget = run.experiment.budget(known, Tracked(run.console, "running networks"))
+    planned = run.experiment.plan(budget)
+    planned.measure(run.experiment.cost, Tracked(run.console, "measuring networks"))
     return budget, planned
 
 
-def _train(call: Call, budget: Budget, planned: Plan, dataset: Dataset, hold: Hold) -> None:
-    experiment, folder = call.experiment, Path(call.experiment.out)
-    record = record_of(experiment, experiment.name)
-    record.claim(deciding(call.options, dataset))
+def _train(
+    run: Run, budget: Budget, planned: Plan, dataset: Dataset, hold: Hold, config: str
+) -> None:
+    run.claim(dataset.fingerprint())
+    record = run.record
     if record.costs and record.costs != budget.state:  # its folder was lost, or has just begun
-        budget, planned = _plan(call, record.costs)
+        budget, planned = _plan(run, record.costs)
     record.keep_costs(budget.state)
-    replace_file(folder / "config.yaml", call.config.encode())
-    candidates = pd.DataFrame([c.row() for c in (planned.base, *planned.candidates)])
-    write_table(candidates, folder / "candidates.csv")
-    retries = experiment.executor.retries
-    trials = on_these_data(experiment.trials(planned), record)
-    search = Search(trials, record, provenance=provenance(), retries=retries)
-    train(call, search, experiment.sampler, hold)
+    rows = [network_row(network) for network in planned]
+    record.keep_networks(rows)
+    replace_file(run.folder / "config.yaml", config.encode())
+    write_table(networks_table(rows), run.folder / "candidates.csv")
+    trials = run.placed(run.experiment.trials(planned))
+    loop = TrainingLoop(trials, record, provenance=provenance(), retries=run.executor.retries)
+    train(run, loop, run.experiment.sampler, hold)
+
+
+def check_writable(folder: Path) -> None:
+    """Checks that a run's folder can be written, if it is there, before its record is opened.
+
+    Raises:
+        RuntimeError: It cannot.
+    """
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise RuntimeError(
+            f"out must be a folder that can be written, got {str(folder)!r}; mend its "
+            "permissions or take another"
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the run's folder.
+
+    Raises:
+        RuntimeError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RuntimeError(
+            f"out must be a folder that can be made, got {str(folder)!r} ({error.strerror}); "
+            "take another"
+        ) from error

@@ -11,58 +11,50 @@ from rich.console import Console
 
 from scaling_search.answer.stopping import Stopping, told_failures
 from scaling_search.cells import count
-from scaling_search.commands.run_folder import (
-    Call,
-    Searched,
-    begun_follow_up,
-    by_candidate,
-    follow_up,
-    on_these_data,
-)
 from scaling_search.hold import Hold
 from scaling_search.passwords import without_password
+from scaling_search.planning.candidates import Candidate
 from scaling_search.progress import View
 from scaling_search.protocols import Sampler
-from scaling_search.search import Search
+from scaling_search.run import Run, by_candidate
 from scaling_search.terminal import price_sentence, say, tell
 from scaling_search.training.price import price
 from scaling_search.training.trial import Trial, TrialResult
-from scaling_search.training.weights import lacks_weights
+from scaling_search.training.weights import check_keepable, lacks_weights
+from scaling_search.training_loop import TrainingLoop
 
 
-def train(call: Call, search: Search, sampler: Sampler | None, hold: Hold) -> None:
-    """Does the trainings of a search within the limits, with a live view and a log."""
-    experiment, console = call.experiment, call.console
+def train(run: Run, loop: TrainingLoop, sampler: Sampler | None, hold: Hold) -> None:
+    """Does the trainings of a loop within the limits, with a live view and a log."""
+    experiment, console = run.experiment, run.console
     target = experiment.candidates.target
-    stopping = Stopping(experiment.limits, search.record, target, hold.lost.is_set)
-    with logged(Path(experiment.out)):
-        search.run(
-            sampler, experiment.executor, View(console, experiment.objective), stopping=stopping
-        )
+    stopping = Stopping(run.limits, loop.record, target, hold.lost.is_set)
+    with logged(run.folder):
+        loop.run(sampler, run.executor, View(console, experiment.objective), stopping=stopping)
     if stopping.gave_up:
         raise RuntimeError(
-            f"{search.stopped}; {remedy(search.recorded)}, or go on regardless with "
+            f"{loop.stopped}; {remedy(loop.recorded)}, or go on regardless with "
             "limits.failed_share=1"
         )
-    say_failures(console, search)
-    ended = [result.trial for result in search.finished.values() if result.state == "COMPLETE"]
+    say_failures(console, loop)
+    ended = [result.trial for result in loop.finished.values() if result.state == "COMPLETE"]
     if without := sum(lacks_weights(trial) for trial in ended):
         said = (
             f"{without} of {count(len(ended), 'finished training')} left no weights here, being "
             "from before keep_weights or on machines without this folder; this trains the members "
-            f"again for them: {call.next('export', 'export.train=true')}"
+            f"again for them: {run.next('export', 'export.train=true')}"
         )
         say(console, [said])
-    tell(console, f"{search.stopped}; next: {call.next('report')}")
+    tell(console, f"{loop.stopped}; next: {run.next('report')}")
 
 
-def say_failures(console: Console, search: Search) -> None:
+def say_failures(console: Console, loop: TrainingLoop) -> None:
     """Says how many trainings failed and why, where some did.
 
     Raises:
         RuntimeError: All did.
     """
-    recorded = search.recorded
+    recorded = loop.recorded
     if not (failed := told_failures(recorded)):
         return
     if any(result.state == "COMPLETE" for result in recorded):
@@ -83,49 +75,66 @@ def remedy(results: Iterable[TrialResult]) -> str:
     )
 
 
+def searched(run: Run) -> list[Candidate]:
+    """The networks of a run's search, after a check whether more can be trained as they were.
+
+    Raises:
+        ValueError: The configuration or the data are not the record's.
+        RuntimeError: There is no record, or the data are missing or damaged.
+    """
+    dataset = run.experiment.ready_dataset()
+    run.executor.check()
+    if run.keep_weights:
+        check_keepable(run.experiment.base_network)
+    networks = run.networks
+    run.check_choices(dataset.fingerprint())
+    return networks
+
+
 def train_more(
-    call: Call, trials: Sequence[Trial], command: str, before: Searched
+    run: Run, trials: Sequence[Trial], command: str, *, price_only: bool
 ) -> list[TrialResult] | None:
     """Says what trainings beyond the search cost and does those not known from it, seed by seed.
 
     Args:
-        call: The command's.
+        run: A search that `searched` has checked; its times say the price.
         trials: All of them, those that the search has done too.
-        command: Its name; the others are kept in the study of `follow_up`.
-        before: The search, whose times say the price.
+        command: Its name; the others are kept in a study of its own.
+        price_only: True to say the price and end.
 
     Returns:
         The results of all trials, by candidate and seed; None where only the price was asked or a
         limit came first.
     """
-    experiment = call.experiment
-    retries = experiment.executor.retries
-    trials = on_these_data(trials, before.record)
+    executor = run.executor
+    trials = run.placed(trials)
     searched_too = [trial for trial in trials if not trial.on_test]
-    known = list(before.record.results_of(searched_too).values())
-    record = follow_up(experiment, command)
+    known = list(run.record.results_of(searched_too).values())
+    record = run.studies.beyond(command)
     done = [] if record is None else record.results_of(trials).values()
     cost = price(
         trials,
-        [*before.finished, *known, *done],
+        [*run.finished, *known, *done],
         known=[*known, *done],
-        slots=experiment.executor.slots,
-        device_share=experiment.executor.device_share,
+        slots=executor.slots,
+        device_share=executor.device_share,
     )
-    say(call.console, [price_sentence(cost, experiment.executor.slots)])
-    if experiment.price_only:
+    say(run.console, [price_sentence(cost, executor.slots)])
+    if price_only:
         return None
-    record = begun_follow_up(experiment, command)
+    record = run.studies.begun(command)
 
-    def search() -> Search:
-        return Search(trials, record, provenance=provenance(), known=known, retries=retries)
+    def loop() -> TrainingLoop:
+        return TrainingLoop(
+            trials, record, provenance=provenance(), known=known, retries=executor.retries
+        )
 
-    if (last := search()).remaining:
-        with Hold(Path(experiment.out)) as hold:
+    if (last := loop()).remaining:
+        with Hold(run.folder) as hold:
             # What another command has trained since the price was said is not trained again.
-            train(call, last := search(), None, hold)
+            train(run, last := loop(), None, hold)
     else:
-        say_failures(call.console, last)
+        say_failures(run.console, last)
     if last.remaining:
         return None
     return sorted(last.finished.values(), key=by_candidate)

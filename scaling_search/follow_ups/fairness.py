@@ -22,7 +22,7 @@ from scaling_search.follow_ups.interactions import (
     true_spread,
 )
 from scaling_search.follow_ups.layouts import FACTORS, Layout, layout
-from scaling_search.planning.candidates import Candidate, Plan
+from scaling_search.planning.candidates import Candidate
 from scaling_search.record.results import noise, results_table
 from scaling_search.record.study import KEY
 from scaling_search.scaling import DIMENSIONS, REFERENCES
@@ -47,54 +47,54 @@ FACTOR_NAMES = ("half the", "the search's own", "twice the")
 
 
 def learning_rate_trials(
-    experiment: Experiment, plan: Plan, found: Candidate | None
+    experiment: Experiment,
+    networks: Sequence[Candidate],
+    found: Candidate | None,
+    *,
+    num_seeds: int,
 ) -> list[Trial]:
     """Trainings of the corners', the thirds' and the found network at three rates.
 
     Args:
-        experiment: Whose recipe is changed.
-        plan: Whose networks are chosen from.
+        experiment: Its recipe is changed.
+        networks: Of the search, the base network first.
         found: The network that the search found; None before one did, where another near to
             thirds stands in for it, for the price.
+        num_seeds: Trainings of each network at each rate.
     """
     chosen: dict[int, Candidate] = {}
+    candidates = networks[1:]
     for name in CORNERS:
-        nearest = _nearest(plan.candidates, name)
+        nearest = _nearest(candidates, name)
         chosen[nearest.number] = nearest
-    others = [candidate for candidate in plan.candidates if candidate.number not in chosen]
+    others = [candidate for candidate in candidates if candidate.number not in chosen]
     if found is None and others:
         found = _nearest(others, "thirds")
     if found is not None:
         chosen[found.number] = found
     asked = []
-    for trial in _as_searched(experiment, chosen.values()):
+    for trial in _as_searched(experiment, chosen.values(), num_seeds):
         for factor in FACTORS:
             rate = trial.recipe.learning_rate * factor
             asked.append(replace(trial, recipe=replace(trial.recipe, learning_rate=rate)))
     return asked
 
 
-def length_trials(experiment: Experiment, plan: Plan) -> list[Trial]:
+def length_trials(
+    experiment: Experiment, networks: Sequence[Candidate], *, num_seeds: int
+) -> list[Trial]:
     """Trainings of ten spread networks and the base network for three lengths.
 
     Each has a full schedule of its own.
     """
-    spread = spread_subset([c.shares for c in plan.candidates if c.shares], NUM_NETWORKS)
+    base, *candidates = networks
+    spread = spread_subset([c.shares for c in candidates if c.shares], NUM_NETWORKS)
+    chosen = [base, *(candidates[i] for i in spread)]
     return [
         replace(trial, recipe=trial.recipe.stretched(factor))
-        for trial in _as_searched(experiment, [plan.base, *(plan.candidates[i] for i in spread)])
+        for trial in _as_searched(experiment, chosen, num_seeds)
         for factor in FACTORS
     ]
-
-
-def trials(experiment: Experiment, plan: Plan, found: Candidate | None) -> list[Trial]:
-    """The trainings of all sections that are asked for, those of the search among them."""
-    asked = []
-    if experiment.fairness.learning_rate:
-        asked += learning_rate_trials(experiment, plan, found)
-    if experiment.fairness.length:
-        asked += length_trials(experiment, plan)
-    return list({trial.key: trial for trial in asked}.values())
 
 
 def _nearest(candidates: Iterable[Candidate], reference: str) -> Candidate:
@@ -105,9 +105,10 @@ def _nearest(candidates: Iterable[Candidate], reference: str) -> Candidate:
     return min(candidates, key=away)
 
 
-def _as_searched(experiment: Experiment, networks: Iterable[Candidate]) -> list[Trial]:
-    seeds = range(experiment.fairness.num_seeds)
-    return [experiment.trial(network, seed) for network in networks for seed in seeds]
+def _as_searched(
+    experiment: Experiment, networks: Iterable[Candidate], num_seeds: int
+) -> list[Trial]:
+    return [experiment.trial(one, seed) for one in networks for seed in range(num_seeds)]
 
 
 def stored_sections(

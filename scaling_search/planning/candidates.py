@@ -1,12 +1,13 @@
 """A base network, a cost and a target become distinct networks of that cost, ready to train."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 from typing import overload
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from scaling_search.planning.budget import Ratios, Track, untracked
@@ -164,6 +165,14 @@ class Plan:
     num_points_in_band: int
     column: str
 
+    def __iter__(self) -> Iterator[Candidate]:
+        """The networks to train, the base network first."""
+        return iter((self.base, *self.candidates))
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row for each network to train, with its coefficients, shares and costs."""
+        return pd.DataFrame([candidate.row() for candidate in self])
+
     def in_band(self, candidate: Candidate) -> bool:
         """Whether a candidate costs what the target says."""
         return is_in_band(candidate, self.target, self.tolerance)
@@ -267,7 +276,7 @@ class Plan:
             RuntimeError: A measured cost is not the one that the plan was made with.
             ValueError: A network cannot be trained.
         """
-        measure((self.base, *self.candidates), cost, track)
+        measure(tuple(self), cost, track)
 
 
 def measure(networks: Sequence[Candidate], cost: Cost | SampledCost, track: Track) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
 from scaling_search.passwords import without_password
+from scaling_search.record.schema import VERSION, check_version
 from scaling_search.training.trial import Epoch, Key, TestScores, Trial, TrialResult
 
 Objective = Literal["val_loss", "val_accuracy"]
@@ -27,12 +28,6 @@ Row = dict[str, object]
 
 KEY = ("network", "seed", "epochs", "learning_rate")
 """Columns that make a training the same as another: those of `Trial.key`."""
-
-CROP_KEY = "what recipe.crop is a fraction of"
-"""A choice of this package, no option; named in a record where crops are taken."""
-
-BEFORE = {CROP_KEY: "the size that a network sees"}
-"""Choices that older records do not name, and what their trainings did."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -165,39 +160,45 @@ class Record:
             )
         except Exception as error:
             raise RuntimeError(_unusable(storage, error)) from error
+        if not self.study.user_attrs and not self.study.get_trials(deepcopy=False):
+            self.study.set_user_attr("schema", VERSION)
+        check_version(self.schema, f"storage {without_password(storage)!r}")
 
     def claim(self, choices: Mapping[str, object]) -> None:
-        """Binds the record to the choices that decide outcomes, or checks that they are its own.
+        """Binds the record to the choices that decide outcomes, by their full keys."""
+        self.study.set_user_attr("schema", VERSION)  # an older one is brought up to date
+        self.study.set_user_attr("choices", json.loads(json.dumps(choices)))
 
-        Args:
-            choices: Options by their full key, with values that JSON can hold.
+    @property
+    def choices(self) -> dict[str, object]:
+        """The choices that the record is bound to, by their full keys; empty before it is."""
+        return dict(self.study.user_attrs.get("choices", {}))
 
-        Raises:
-            ValueError: The record belongs to other choices; names the first that differs.
-        """
-        mine = json.loads(json.dumps(choices))
-        held = self.study.user_attrs.get("choices")
-        if held is None:
-            self.study.set_user_attr("choices", mine)
-            return
-        missing = "nothing"
-        for key in sorted({*mine, *held}):
-            wanted, found = mine.get(key, missing), held.get(key, BEFORE.get(key, missing))
-            if wanted != found:
-                raise ValueError(
-                    f"{key} must be {found!r} as in this folder's record, got {wanted!r}; "
-                    "take another out= for another experiment"
-                )
+    @property
+    def schema(self) -> int:
+        """Version of the record."""
+        return int(self.study.user_attrs.get("schema", 1))
+
+    @property
+    def networks(self) -> list[Row]:
+        """A row for each network that is trained, with its architecture; empty in version 1."""
+        return list(self.study.user_attrs.get("networks", []))
+
+    def keep_networks(self, rows: Iterable[Row]) -> None:
+        """Keeps the networks that are trained, before they are."""
+        kept = json.loads(json.dumps(list(rows)))
+        if kept != self.networks:
+            self.study.set_user_attr("networks", kept)
 
     @property
     def is_claimed(self) -> bool:
         """True if it is a search's, bound to choices."""
-        return "choices" in self.study.user_attrs
+        return bool(self.choices)
 
     @property
     def fingerprint(self) -> str:
         """Of the dataset that was trained on."""
-        return str(self.study.user_attrs.get("choices", {}).get("dataset", ""))
+        return str(self.choices.get("dataset", ""))
 
     def add(self, result: TrialResult, *, pause: Pause = _pause, **extra: object) -> None:
         """Records a training that ended, in one transaction.

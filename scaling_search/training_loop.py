@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Running = dict[Future[TrialResult], Trial]
 
 
-class Search:
+class TrainingLoop:
     """Trainings to be done, what was done of them, and where results go.
 
     Attributes:
@@ -101,23 +101,23 @@ class Search:
                 executor.prepare(self._left)
             with view:
                 view.begin(self.trials, self.finished.values(), executor.slots)
-                hands = _Hands(executor, view)
+                dispatcher = _Dispatcher(executor, view)
                 try:
-                    while self._fill(running, sampler, hands, stopping):
-                        self._collect(running, hands.ended(running), hands)
+                    while self._fill(running, sampler, dispatcher, stopping):
+                        self._collect(running, dispatcher.ended(running), dispatcher)
                 except KeyboardInterrupt:
-                    if not hands.is_stuck:
-                        self._collect(running, {f for f in running if f.done()}, hands)
-                        self.record.stop("interrupted", pause=hands.pause)
+                    if not dispatcher.is_stuck:
+                        self._collect(running, {f for f in running if f.done()}, dispatcher)
+                        self.record.stop("interrupted", pause=dispatcher.pause)
                     raise
-            self.record.stop(self.stopped, pause=hands.pause)
+            self.record.stop(self.stopped, pause=dispatcher.pause)
         log.info("ended: %s", self.stopped)
 
     def _fill(
         self,
         running: Running,
         sampler: Sampler | None,
-        hands: "_Hands",
+        dispatcher: "_Dispatcher",
         stopping: Stopping | None,
     ) -> bool:
         """Hands out trainings while there are slots; False when there is nothing to wait for."""
@@ -130,13 +130,13 @@ class Search:
             ):
                 self.stopped = reached
                 return bool(running)
-            if len(running) >= hands.executor.slots:
+            if len(running) >= dispatcher.executor.slots:
                 return True
             trial = self._again.pop(0) if self._again else self._chosen(running, sampler)
             if trial is None:
                 self.stopped = "the sampler wants no more"
                 return bool(running)
-            running[hands.submit(trial)] = trial
+            running[dispatcher.submit(trial)] = trial
 
     def _chosen(self, running: Running, sampler: Sampler | None) -> Trial | None:
         """The next of those that are left, taken from them."""
@@ -149,29 +149,29 @@ class Search:
             del self._left[bisect.bisect_left(self._left, _order(trial), key=_order)]
         return trial
 
-    def _collect(self, running: Running, done: set[Future[TrialResult]], hands: "_Hands") -> None:
+    def _collect(self, running: Running, done: set[Future[TrialResult]], dispatcher: "_Dispatcher") -> None:
         for future in sorted(done, key=lambda f: _order(running[f])):
             trial = running.pop(future)
             last = self._tried.pop(trial.key, None)
             result = replace(
                 _result_of(future, trial),
-                device_share=hands.executor.device_share,
+                device_share=dispatcher.executor.device_share,
                 attempts=1 if last is None else last.attempts + 1,
             )
             _log(result)
             if self._may_pass(result, last):
                 self._tried[trial.key] = result
                 self._again.append(trial)
-                hands.view.again(result)
+                dispatcher.view.again(result)
                 continue
             finished = datetime.now(UTC).isoformat(timespec="seconds")
-            self.record.add(result, pause=hands.pause, finished=finished, **self.provenance)
+            self.record.add(result, pause=dispatcher.pause, finished=finished, **self.provenance)
             self.finished[trial.key] = result
             self._reasons.update([result.kind] if result.state == "FAIL" else [])
             bisect.insort(self._ended, result, key=_order_of_result)
             if trial.checkpoint is not None:
                 remove_file(trial.checkpoint)
-            hands.view.ended(result)
+            dispatcher.view.ended(result)
 
     def _may_pass(self, result: TrialResult, last: TrialResult | None = None) -> bool:
         """True if a training failed that is to be tried again.
@@ -186,7 +186,7 @@ class Search:
         return is_worth_it and result.attempts <= self.retries
 
 
-class _Hands:
+class _Dispatcher:
     """Where a search gives trainings to, and what it waits with.
 
     Attributes:

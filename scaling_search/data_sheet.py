@@ -26,7 +26,7 @@ LATIN_END = 0x250
 """The first letter behind those of Latin alphabets, which each font of a figure has."""
 
 
-def outlined(experiment: Experiment) -> Description | None:
+def outlined(experiment: Experiment, *, timed: bool) -> Description | None:
     """The data of a plan, all read where steps are timed on them; None where nothing is known.
 
     Raises:
@@ -35,7 +35,7 @@ def outlined(experiment: Experiment) -> Description | None:
     """
     if experiment.dataset is None:
         return None
-    if experiment.timed:
+    if timed:
         return described(experiment, experiment.ready_dataset())
     if not isinstance(experiment.dataset, Described):
         return None
@@ -83,13 +83,12 @@ def show_data(experiment: Experiment, about: Description, console: Console) -> N
     console.print()
 
 
-def keep(experiment: Experiment, about: Description) -> None:
+def keep(experiment: Experiment, about: Description, folder: Path) -> None:
     """Writes the description and the contact sheet into a run's folder, unless they are there.
 
     Raises:
         RuntimeError: They cannot be written.
     """
-    folder = Path(experiment.out)
     text = json.dumps(about.row(), indent=1)
     place, sheet = folder / FILE, folder / "figures" / f"{SHEET}.png"
     if place.is_file() and sheet.is_file() and place.read_text(encoding="utf-8") == text:

@@ -1,0 +1,223 @@
+"""Experiments from ``conf/`` and overrides, and from a run's ``config.yaml``; Hydra's home."""
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from omegaconf import DictConfig, OmegaConf
+
+from scaling_search.command_line import as_override, pasted
+from scaling_search.data.gathering import Described
+from scaling_search.experiment import CHOICES, Experiment
+from scaling_search.options import Options
+from scaling_search.passwords import without_password
+from scaling_search.planning.room import fitted_resolution
+from scaling_search.record.architectures import from_json, to_json
+from scaling_search.record.schema import current, nested
+from scaling_search.texts import check_texts
+from scaling_search.trust import Trusted, check_file, check_folder, check_overrides
+
+
+def conf() -> Path:
+    """The folder of configurations: a checkout's own, else the installed package's."""
+    package = Path(__file__).resolve().parent
+    beside = package.parent / "conf"
+    return beside if (beside / "config.yaml").is_file() else package / "conf"
+
+
+def compose(
+    *overrides: str, config_dir: str | Path | None = None, allow: Sequence[str] = ()
+) -> Experiment:
+    """The experiment that overrides, as on the command line, make of ``conf/``.
+
+    Options of a command, such as ``executor`` or ``limits``, are arguments of `search` and the
+    other functions.
+
+    Args:
+        overrides: For instance ``experiment=default`` or ``recipe.epochs=5``.
+        config_dir: A folder of YAML files of your own.
+        allow: Packages of your own whose classes these may name.
+
+    Raises:
+        ValueError: An override is not an experiment's, or has a value that it must not have.
+        RuntimeError: The data cannot be read.
+    """
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key.partition(".")[0].partition("@")[0] not in (*CHOICES, "experiment"):
+            raise ValueError(
+                f"overrides must set an experiment's choices, {', '.join(CHOICES)}, got "
+                f"{override!r}; give it to the function that trains"
+            )
+    own = None if config_dir is None else Path(config_dir).absolute()
+    trusted = Trusted(tuple(allow), own)
+    return built(composed(*overrides, trusted=trusted), trusted).experiment
+
+
+def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
+    """The plain options of all parts and commands: interpolations resolved, null ones settled.
+
+    Raises:
+        ValueError: As `compose`.
+        RuntimeError: As `compose`.
+    """
+    from hydra import compose as composed_by_hydra  # noqa: PLC0415  # takes a while
+    from hydra import initialize_config_dir  # noqa: PLC0415  # as above
+    from hydra.errors import HydraException  # noqa: PLC0415  # as above
+    from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415  # as above
+
+    own = None if trusted is None else trusted.config_dir
+    check_overrides(overrides, [conf(), *([] if own is None else [own])])
+    searched = []
+    if own is not None:
+        check_folder(own)
+        searched.append(f"hydra.searchpath=[file://{own}]")
+    try:
+        with initialize_config_dir(config_dir=str(conf()), version_base="1.3"):
+            config = composed_by_hydra("config", overrides=[*searched, *overrides])
+        return settled(config, trusted or Trusted())
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"overrides must compose, got {' '.join(str(error).split())}") from error
+
+
+def settled(config: DictConfig, trusted: Trusted) -> dict[str, Any]:
+    """Plain options of a composed configuration, with values for those that were left open.
+
+    Null options of the dataset are read from its data; a base network without a size of its own
+    gets the resolution that leaves room for the target.
+
+    Raises:
+        ValueError: An option is not what the data say, names code that is not trusted, or is
+            settled by nothing.
+        RuntimeError: The data cannot be read.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    trusted.check(plain)
+    check_texts(plain)
+    for key, value in _left_open(plain).items():
+        OmegaConf.update(config, key, value)
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _left_open(options: Mapping[str, Any]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    native = None
+    if options["dataset"] is not None:
+        dataset = part_of("dataset", options["dataset"])
+        if isinstance(dataset, Described):
+            found = {f"dataset.{key}": value for key, value in dataset.numbers().items()}
+        native = found.get("dataset.resolution", dataset.resolution)
+    base = options["base_network"]
+    if base.get("resolution", 0) is None and not _has_own_size(base["_target_"]):
+        candidates = part_of("candidates", options["candidates"])
+        limits = [native, getattr(candidates, "max_resolution", None)]
+        found["base_network.resolution"] = fitted_resolution(
+            min((limit for limit in limits if limit is not None), default=None),
+            target=candidates.target,
+            tolerance=candidates.tolerance,
+            divisor=base.get("resolution_divisor", 1),
+        )
+    return found
+
+
+def _has_own_size(target: str) -> bool:
+    """True if a base network's function takes None for its resolution, as a published one does."""
+    module, _, name = target.rpartition(".")
+    function = getattr(importlib.import_module(module), name)
+    resolution = inspect.signature(function).parameters["resolution"]
+    return type(None) in get_args(resolution.annotation)
+
+
+def part_of(key: str, options: Any) -> Any:
+    """The part of a key, built from its plain options."""
+    from hydra.utils import instantiate  # noqa: PLC0415  # takes a while
+
+    whole = OmegaConf.create({key: options})  # Hydra names a part by its key where one errs
+    return instantiate(whole, _convert_="all")[key]
+
+
+def built(options: Mapping[str, Any], trusted: Trusted) -> Options:
+    """Plain options as values, everything that a command line sets.
+
+    Raises:
+        hydra.errors.InstantiationException: An option of a part has a value that it must not have.
+        pydantic.ValidationError: Another option has.
+    """
+    from hydra.utils import instantiate  # noqa: PLC0415  # takes a while
+
+    values = {key: value for key, value in options.items() if key != "_target_"}
+    groups = {key: value for key, value in values.items() if _has_target(value)}
+    values |= instantiate(OmegaConf.create(groups), _convert_="all")
+    if isinstance(base := values["base_network"], dict):
+        # The architecture's fields, as a search from Python keeps it.
+        values["base_network"] = from_json(base, allowed=trusted.packages)
+    experiment = Experiment(**{key: values.pop(key) for key in CHOICES if key in values})
+    return Options(experiment=experiment, **values)
+
+
+def _has_target(value: object) -> bool:
+    return isinstance(value, dict) and "_target_" in value
+
+
+def saved(folder: Path, trusted: Trusted) -> DictConfig:
+    """The options of a run's ``config.yaml``, brought up to date.
+
+    Raises:
+        ValueError: There is none, it is damaged, or it names code that is not trusted.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ValueError(
+            f"out must be a folder that a search has made, got {str(folder)!r} without a "
+            f"config.yaml; {pasted('search', as_override('out', str(folder)))} makes one"
+        )
+    read: Any = OmegaConf.load(path)
+    if not isinstance(read, DictConfig):
+        raise ValueError(  # noqa: TRY004  # of a file, not of a type
+            f"{path} must hold options by their keys; the same search makes it anew"
+        )
+    check_file(path, read)
+    return OmegaConf.create(current(OmegaConf.to_container(read)))
+
+
+def earlier_choices(held: Mapping[str, object], trusted: Trusted) -> dict[str, Any]:
+    """The choices of a record of version 1, composed options, as the parts that they make."""
+    options = current(nested(held))
+    trusted.check(options)
+    return options | {key: part_of(key, one) for key, one in options.items() if _has_target(one)}
+
+
+def as_config(experiment: Experiment, **others: object) -> str:
+    """An experiment and options beside it as the text of a run's ``config.yaml``.
+
+    Raises:
+        ValueError: A part is no dataclass of plain values.
+    """
+    choices = {key: getattr(experiment, key) for key in CHOICES}
+    kept = {key: _as_target(_plain(value)) for key, value in (choices | others).items()}
+    # Its class may take no lists for tuples, as options are.
+    kept["base_network"] = to_json(experiment.base_network)
+    return OmegaConf.to_yaml(OmegaConf.create(without_passwords(kept)))
+
+
+def _plain(value: object) -> object:
+    return to_json(value) if is_dataclass(value) else value
+
+
+def _as_target(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {"_target_" if k == "class" else k: _as_target(v) for k, v in value.items()}
+
+
+def without_passwords(options: Any) -> Any:
+    """Plain options as they are kept."""
+    if isinstance(options, dict):
+        return {key: without_passwords(value) for key, value in options.items()}
+    if isinstance(options, list):
+        return [without_passwords(value) for value in options]
+    return without_password(options) if isinstance(options, str) else options

@@ -1,0 +1,97 @@
+"""Networks as rows of a record: columns of a table, and the architecture itself."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import pandas as pd
+
+from scaling_search.planning.candidates import Candidate
+from scaling_search.planning.ladder import Member, Placed
+from scaling_search.protocols import Architecture
+from scaling_search.record.architectures import from_json, to_json
+from scaling_search.scaling import DIMENSIONS, Coefficients, Shares
+
+Row = dict[str, object]
+
+COEFFICIENTS = ("alpha", "beta", "gamma")
+
+
+def network_row(network: Candidate | Member | Placed) -> Row:
+    """A network as a row that `candidate_of` reads."""
+    candidate = network if isinstance(network, Candidate) else network.candidate
+    return {**network.row(), "architecture": to_json(candidate.architecture)}
+
+
+def candidate_of(row: Mapping[str, Any], allowed: Sequence[str] = ()) -> Candidate:
+    """The candidate of a row.
+
+    Args:
+        row: As `network_row` gives it.
+        allowed: Packages besides this one whose classes may be built.
+
+    Raises:
+        ValueError: The row's architecture is not that of its name, or may not be built.
+    """
+    architecture: Architecture = from_json(row["architecture"], allowed=allowed)
+    if architecture.name != row["network"]:
+        raise ValueError(
+            f"base_network must build {row['network']!r} as when it was recorded, got "
+            f"{architecture.name!r}; put its code back, or take another out= for another experiment"
+        )
+    triples = {
+        name: Coefficients(*(float(row[f"{one}{end}"]) for one in COEFFICIENTS))
+        for name, end in (("coefficients", ""), ("lowest", "_low"), ("highest", "_high"))
+    }
+    shares = [row[f"{dimension}_share"] for dimension in DIMENSIONS]
+    values = {field.name: row[field.name] for field in fields(Candidate) if field.name in row}
+    return Candidate(
+        **values
+        | triples
+        | {
+            "number": int(row["candidate"]),
+            "architecture": architecture,
+            "shares": None if shares[0] is None else Shares(*shares),
+        }
+    )
+
+
+def networks_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+    """A row for each network, without its architecture."""
+    return pd.DataFrame([{k: v for k, v in row.items() if k != "architecture"} for row in rows])
+
+
+def earlier_rows(table: pd.DataFrame, base_network: Architecture, target: float) -> list[Row]:
+    """Rows of a table that version 1 kept as CSV, its architectures built anew.
+
+    Args:
+        table: Of candidates, of families' members or of a transfer's networks.
+        base_network: The experiment's.
+        target: Cost of the networks over the base network's, where no column says it.
+
+    Raises:
+        ValueError: A network cannot be scaled from this base network.
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        size = 2.0 ** row["phi"] if "phi" in row else row.get("size", target)
+        values = {str(key): None if pd.isna(value) else value for key, value in row.items()}
+        architecture = _scaled(base_network, row, size)
+        rows.append({**values, "architecture": to_json(architecture)})
+    return rows
+
+
+def _scaled(base_network: Architecture, row: Mapping[Any, Any], size: float) -> Architecture:
+    """The network of a CSV row: by the middle of its cell, else by its rounded coefficients."""
+    if row["candidate"] == 0:
+        return base_network
+    middle = [(row[f"{one}_low"] + row[f"{one}_high"]) / 2 for one in COEFFICIENTS]
+    for triple in (middle, [row[one] for one in COEFFICIENTS]):
+        multipliers = Coefficients(*map(float, triple)).multipliers(math.log2(size))
+        if (found := base_network.scaled(multipliers)).name == row["network"]:
+            return found
+    raise ValueError(
+        f"base_network must scale to {row['network']!r}, got {found.name!r}; put back the run's "
+        "config.yaml"
+    )

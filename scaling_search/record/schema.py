@@ -1,0 +1,103 @@
+"""Versions of the record, and how older ones are read.
+
+A record says its version. One of a newer version is refused. Options that an older run does not
+name have the value of `ADDED`, else the default that the code has today.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+VERSION = 2
+"""Version of the records that this code writes.
+
+1 (0.1.0): choices as composed options; networks are planned anew and in CSV files.
+2: choices as the built parts' fields; every network with its architecture.
+"""
+
+OWN_IMAGES = {"splits": None, "duplicates": "keep", "aspect": "crop"}
+PICTURES = OWN_IMAGES | {"background": "black"}
+
+ADDED: dict[str, dict[str, Any]] = {
+    "scaling_search.datasets.arrays.Arrays": OWN_IMAGES,
+    "scaling_search.datasets.huggingface.HuggingFace": PICTURES,
+    "scaling_search.datasets.imagefolder.ImageFolder": PICTURES,
+}
+"""Options by the part's name, with the values that do what the code did before they existed.
+
+An option whose default in code does the same need not be here.
+"""
+
+MOVED: dict[str, str] = {}
+"""New names of parts by the names that older runs have."""
+
+CROP_KEY = "what recipe.crop is a fraction of"
+"""A choice of this package, no option; named in a record where crops are taken."""
+
+BEFORE = {CROP_KEY: "the size that a network sees"}
+"""Choices that older records do not name, and what their trainings did."""
+
+NAMES = ("_target_", "class")
+"""Keys under which a part's name stands, in configurations and in records."""
+
+
+def current(options: Any) -> Any:
+    """Plain options of an older run with today's names of parts and the options added since."""
+    if isinstance(options, list):
+        return [current(value) for value in options]
+    if not isinstance(options, Mapping):
+        return options
+    name = next((str(options[key]) for key in NAMES if key in options), "")
+    read = ADDED.get(name, {}) | {key: current(value) for key, value in options.items()}
+    return read | {key: MOVED.get(name, name) for key in NAMES if key in options}
+
+
+def check_version(version: int, where: str) -> None:
+    """Refuses a record of a version that this code does not know.
+
+    Raises:
+        RuntimeError: The record is newer.
+    """
+    if version > VERSION:
+        raise RuntimeError(
+            f"{where} must be a record of version {VERSION} or older, got version {version}; "
+            "update scaling-search"
+        )
+
+
+def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> None:
+    """Compares choices with those that a record holds, both by their full keys.
+
+    Raises:
+        ValueError: They differ; names the first choice that does.
+    """
+    missing = "nothing"
+    for key in sorted({*choices, *held}):
+        wanted, found = choices.get(key, missing), held.get(key, BEFORE.get(key, missing))
+        if wanted != found:
+            raise ValueError(
+                f"{key} must be {found!r} as in this folder's record, got {wanted!r}; "
+                "take another out= for another experiment"
+            )
+
+
+def flat(options: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every value of nested options with its full key; lists of groups by their places."""
+    for key, value in options.items():
+        if isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+            value = {str(place): one for place, one in enumerate(value)}  # noqa: PLW2901
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def nested(options: Mapping[str, object]) -> dict[str, Any]:
+    """Options by their full keys as groups within groups."""
+    groups: dict[str, Any] = {}
+    for key, value in options.items():
+        *above, last = key.split(".")
+        group = groups
+        for name in above:
+            group = group.setdefault(name, {})
+        group[last] = value
+    return groups

@@ -1,0 +1,112 @@
+"""The studies of a run in one storage: the search's, and one of each command beyond it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from scaling_search.record.study import Objective, Record, file_of, names, sqlite_url
+
+FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
+"""Commands that train beyond the search, each into a study of its own."""
+
+
+@dataclass(frozen=True)
+class Studies:
+    """The studies of a run; reading makes none.
+
+    Attributes:
+        out: The run's folder.
+        storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
+        name: The experiment's, which its study has too.
+        objective: The metric that decides.
+    """
+
+    out: Path
+    storage: str | None
+    name: str
+    objective: Objective
+
+    @property
+    def url(self) -> str:
+        """The storage's URL or path."""
+        return self.storage or sqlite_url(str((self.out / "study.db").resolve()))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all studies in the storage, other experiments' too."""
+        return names(self.url)
+
+    def name_of(self, command: str) -> str:
+        """The name of the study that holds what a command trained beyond the search."""
+        return f"{self.name}-{command}"
+
+    @property
+    def is_begun(self) -> bool:
+        """True if there is a record of the search."""
+        return self.name in self.names
+
+    @cached_property
+    def search(self) -> Record:
+        """The record of the search.
+
+        Raises:
+            RuntimeError: There is none yet.
+        """
+        if not self.is_begun:
+            raise RuntimeError(
+                f"out must hold the record of {self.name!r}, got {sorted(self.names)} in "
+                f"{str(self.out)!r}; the same search again begins it"
+            )
+        return self.begun()
+
+    def begun(self, command: str | None = None) -> Record:
+        """The record of the search or of a command beyond it, made if it is not there.
+
+        Raises:
+            ValueError: A search of that name is in its place.
+        """
+        name = self.name if command is None else self.name_of(command)
+        record = Record(self.url, name, self.objective)
+        if command is not None and record.is_claimed:
+            raise ValueError(
+                f"storage must have no search of the name {name!r}, under which {command} keeps "
+                "what it trains, got one; take another storage for one of them"
+            )
+        return record
+
+    def beyond(self, command: str) -> Record | None:
+        """The record of a command beyond the search; None before it has begun."""
+        name = self.name_of(command)
+        if name not in self.names:
+            return None
+        record = Record(self.url, name, self.objective)
+        return None if record.is_claimed else record
+
+    def check_place(self) -> None:
+        """Checks that the storage holds no other experiment's record, and can hold this one's.
+
+        Raises:
+            ValueError: It does, or the experiment's name is that of a study of a command.
+            RuntimeError: The record's file would lie in a folder that is not there.
+        """
+        place = file_of(self.url)
+        is_in_run = place is not None and place.parent.resolve() == self.out.resolve()
+        if place is not None and not is_in_run and not place.parent.is_dir():
+            raise RuntimeError(
+                f"storage must be readable and writable, got {str(place)!r} in a folder that is "
+                "not there; make the folder or take another"
+            )
+        for command in FOLLOW_UPS:
+            if self.name.endswith(f"-{command}"):
+                raise ValueError(
+                    f"name must not end in -{command}, as the studies of {command} do, got "
+                    f"{self.name!r}; take another"
+                )
+        stored = self.names
+        own = [self.name_of(command) for command in FOLLOW_UPS]
+        others = {*stored} - {self.name, *(own if self.name in stored else [])}
+        if self.storage is None and others:
+            raise ValueError(
+                f"name must be {min(others, key=len)!r} as in this folder's record, got "
+                f"{self.name!r}; take another out= for another experiment"
+            )
