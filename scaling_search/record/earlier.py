@@ -1,4 +1,4 @@
-"""Options that older runs do not name, with the values that do what the code did then."""
+"""Older runs: the options that they do not name, and the parts that they name otherwise."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,19 @@ UNNAMED: dict[str, dict[str, Any]] = {
     "scaling_search.datasets.huggingface.HuggingFace": PICTURES,
     "scaling_search.datasets.imagefolder.ImageFolder": PICTURES,
 }
-"""Options by the ``_target_`` of a part."""
+"""Options by the ``_target_`` of a part, with the values that do what the code did then."""
+
+MOVED = {
+    f"scaling_search.base_networks.{old}": f"scaling_search.base_networks.{new}"
+    for old, new in (
+        ("custom.custom", "custom_network.custom"),
+        ("efficientnet.efficientnet", "efficientnets.efficientnet"),
+        ("efficientnet.small_efficientnet", "efficientnets.small_efficientnet"),
+        ("resnet.ResNet", "resnets.ResNet"),
+        ("resnet.resnet", "resnets.resnet"),
+    )
+}
+"""The present ``_target_`` of parts that have moved, by the one that older runs name."""
 
 
 def earlier(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -19,3 +31,10 @@ def earlier(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     parts = {key: part for key, part in options.items() if isinstance(part, Mapping)}
     known = {key: UNNAMED.get(str(part.get("_target_")), {}) for key, part in parts.items()}
     return {key: values for key, values in known.items() if values}
+
+
+def present(options: Any) -> Any:
+    """The options of a run, at any depth, with parts that have moved by their present names."""
+    if isinstance(options, Mapping):
+        return {key: present(value) for key, value in options.items()}
+    return MOVED.get(options, options) if isinstance(options, str) else options

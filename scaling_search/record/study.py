@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
 from scaling_search.passwords import without_password
+from scaling_search.record.earlier import present
 from scaling_search.training.trial import Epoch, Key, TestScores, Trial, TrialResult
 
 Objective = Literal["val_loss", "val_accuracy"]
@@ -176,7 +177,7 @@ class Record:
             ValueError: The record belongs to other choices; names the first that differs.
         """
         mine = json.loads(json.dumps(choices))
-        held = self.study.user_attrs.get("choices")
+        held = present(self.study.user_attrs.get("choices"))
         if held is None:
             self.study.set_user_attr("choices", mine)
             return
