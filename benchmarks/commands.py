@@ -22,7 +22,7 @@ from rows import machine, today, write_rows
 BIN = Path(sys.executable).parent
 PRESCREEN = """
 from scaling_search.planning.budget import Budget
-from scaling_search.base_networks.efficientnet import efficientnet
+from scaling_search.base_networks import efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.spaces.paper_grid import PaperGrid
 grid = PaperGrid(

@@ -22,7 +22,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from rows import machine, today, write_rows
 
-from scaling_search.base_networks.efficientnet import efficientnet
+from scaling_search.base_networks import efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Candidate, Found, Plan

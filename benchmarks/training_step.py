@@ -25,7 +25,7 @@ from rows import machine, today, write_rows
 from torch import nn
 from torch.nn import functional
 
-from scaling_search.base_networks.efficientnet import EfficientNet
+from scaling_search.base_networks.efficientnets import EfficientNet
 from scaling_search.experiment import Experiment
 from scaling_search.training.batches import Loaded, load, padded_by
 from scaling_search.training.engine import settings

@@ -338,7 +338,7 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import DictConfig, OmegaConf
 
-    from scaling_search.record.earlier import earlier
+    from scaling_search.record.earlier import earlier, present
     from scaling_search.trust import check_file
 
     path = Path(config.out) / "config.yaml"
@@ -356,8 +356,8 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     # What an executor's options are depends on which it is; a folder may be older than an option.
     merged = {k: config[k] for k in {k.partition(".")[0] for k in own_keys} - {"executor"}}
     merged |= {k: config[k] for k in config if k not in saved}
-    plain: Any = OmegaConf.to_container(saved)
-    saved = OmegaConf.merge(merged, earlier(plain), saved, fresh)
+    plain = present(OmegaConf.to_container(saved))
+    saved = OmegaConf.merge(merged, earlier(plain), plain, fresh)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.get_key_element()
         if key == "out":

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from scaling_search.base_networks.efficientnet import EfficientNet, small_efficientnet
+from scaling_search.base_networks.efficientnets import EfficientNet, small_efficientnet
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.protocols import Layer
 from scaling_search.scaling import Multipliers

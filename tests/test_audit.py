@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.audit import READERS_PHI, asked, audit, published_family, rule_as_built
-from scaling_search.base_networks.efficientnet import efficientnet
+from scaling_search.base_networks import efficientnet
 from scaling_search.cli import main
 from scaling_search.costs.flops import Flops
 from scaling_search.scaling import DIMENSIONS, PAPER, Coefficients

@@ -2,14 +2,18 @@
 
 import importlib
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
 
 from scaling_search.experiment import Experiment
 from scaling_search.protocols import Architecture, Cost, Dataset, Executor, SampledCost, Sampler
+from scaling_search.record.earlier import MOVED, present
 from scaling_search.training.recipe import Recipe
 from tests.composed import CONF, EXPERIMENTS, PARTS, built, composed, part
 
@@ -21,6 +25,28 @@ KINDS: dict[str, Any] = {
     "recipe": Recipe,
     "sampler": Sampler,
 }
+
+PUBLISHED = {
+    *("num_layers", "strides", "widths", "stem_stride", "resolution", "dropout"),
+    *("width_divisor", "resolution_divisor", "depth_rounding"),
+}
+DIFFERENT: dict[str, set[str]] = {
+    "arrays": {"path"},
+    "huggingface": {"path"},
+    "imagefolder": {"path"},
+    "custom": {"network"},
+    "caps": {"latency", "memory"},  # None in code
+    "convnext_tiny": PUBLISHED - {"strides", "stem_stride", "dropout"}
+    | {"patch_size", "layer_scale", "stochastic_depth"},
+    "mobilenet_v1": PUBLISHED,
+    "mobilenet_v2": PUBLISHED | {"expand_ratio"},
+    "efficientnet_medium": {
+        *("num_layers", "channels", "stem_channels", "head_channels", "dropout", "width_divisor")
+    },
+    "efficientnet_b0": {"in_channels", "num_classes"},  # ImageNet's in code
+    "resnet": {"in_channels", "num_classes"},
+}
+"""Options whose default in code is not what the YAML says: required ones, or another variant's."""
 
 
 def target(name: str) -> Any:
@@ -42,12 +68,8 @@ def assert_keys_are_parameters(options: dict[str, Any]) -> None:
     for place, node in nodes(options):
         if "_partial_" in node:
             continue  # somebody's own function, with options of its own
-        what = target(node["_target_"])
-        parameters = inspect.signature(what).parameters
+        parameters = inspect.signature(target(node["_target_"])).parameters
         assert set(node) - {"_target_"} == set(parameters), place
-        if inspect.isclass(what):  # functions may be called by people too
-            defaults = [p.name for p in parameters.values() if p.default is not p.empty]
-            assert defaults == [], f"{what.__name__} must leave its values to conf"
 
 
 def test_there_are_parts_of_every_kind() -> None:
@@ -66,11 +88,39 @@ def test_every_part_names_every_option_and_no_other(group: str, name: str) -> No
     assert_keys_are_parameters(composed(f"{group}={name}"))
 
 
-@pytest.mark.parametrize("group", ["candidates", "dataset", "executor", "sampler", "cost"])
-def test_a_part_has_the_name_of_its_module(group: str) -> None:
-    for name in (name for folder, name in PARTS if folder == group):
-        module = composed(f"{group}={name}")[group]["_target_"].rpartition(".")[0]
-        assert module.rpartition(".")[2] == name
+@pytest.mark.parametrize(("group", "name"), [*PARTS, ("caps", "")])
+def test_defaults_in_code_are_those_of_every_part_s_yaml(group: str, name: str) -> None:
+    options = composed("~experiment", *[f"{group}={name}"] * bool(name))[group]
+    parameters = inspect.signature(target(options["_target_"])).parameters
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    different = {key for key, p in parameters.items() if p.default != values[key]}
+    assert different == DIFFERENT.get(name or group, set())
+
+
+@pytest.mark.parametrize(("group", "name"), [part for part in PARTS if part[0] != "recipe"])
+def test_every_part_is_offered_by_its_package(group: str, name: str) -> None:
+    module, _, part_name = composed(f"{group}={name}")[group]["_target_"].rpartition(".")
+    package = importlib.import_module(module.rpartition(".")[0])
+    assert {part_name} <= set(package.__all__) == set(dir(package))
+    assert getattr(package, part_name) is target(f"{module}.{part_name}")
+
+
+def test_packages_of_parts_are_imported_without_their_libraries() -> None:
+    packages = "base_networks, costs, datasets, executors, samplers, spaces"
+    said = (
+        f"from scaling_search import {packages}; import sys; "
+        "assert not {'torch', 'ray', 'datasets', 'optuna', 'pydantic'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", said], check=True)
+
+
+def test_parts_of_older_runs_are_found_by_their_present_names() -> None:
+    assert not [old for old in MOVED if old in MOVED.values()]
+    runs = [OmegaConf.load(path) for path in (CONF.parent / "experiments").glob("*/config.yaml")]
+    present_ones = [present(OmegaConf.to_container(run)) for run in runs]
+    assert len(present_ones) > 3
+    for name in (*MOVED.values(), *(n["_target_"] for run in present_ones for _, n in nodes(run))):
+        assert callable(target(name)), name
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

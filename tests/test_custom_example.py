@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scaling_search.base_networks.custom import custom
+from scaling_search.base_networks import custom
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.train_flops import TrainFlops

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from scaling_search.base_networks.custom import custom
+from scaling_search.base_networks import custom
 from scaling_search.costs.flops import Flops
 from scaling_search.export.bundle import bundled
 from scaling_search.export.family import check_family, family_source, imported

@@ -313,7 +313,7 @@ def test_nothing_else_is_handed_on(here: Path, options: list[str], said: str) ->
         ("my_parts.nn", "must name a class or function of a module"),
         ("my_parts.Build", "must be a function of a package of your own, got 'my_parts.Build'"),
         (
-            "scaling_search.base_networks.resnet.resnet",
+            "scaling_search.base_networks.resnets.resnet",
             "must be a function of a package of your own, got 'scaling_search.base_networks",
         ),
         ("scaling_search.files.replace_file", "must be a part"),

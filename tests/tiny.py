@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scaling_search.base_networks.efficientnet import EfficientNet, small_efficientnet
+from scaling_search.base_networks.efficientnets import EfficientNet, small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.latency import Latency
 from scaling_search.costs.memory import Memory

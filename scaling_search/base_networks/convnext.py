@@ -60,17 +60,17 @@ class ConvNeXt:
         depth_rounding: How scaled depths become whole.
     """
 
-    num_layers: Counts
-    widths: Counts
-    patch_size: Count
-    resolution: Count
-    in_channels: Count
-    num_classes: Count
-    layer_scale: Positive
-    stochastic_depth: Probability
-    width_divisor: Count
-    resolution_divisor: Count
-    depth_rounding: DepthRounding
+    num_layers: Counts = (3, 5)
+    widths: Counts = (14, 24)
+    patch_size: Count = 2
+    resolution: Count = 20
+    in_channels: Count = 1
+    num_classes: Count = 10
+    layer_scale: Positive = 1.0
+    stochastic_depth: Probability = 0.0
+    width_divisor: Count = 1
+    resolution_divisor: Count = 2
+    depth_rounding: DepthRounding = "round"
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists, and that a pixel is left behind the last stride."""

@@ -53,19 +53,19 @@ class MobileNetV1:
         depth_rounding: How scaled depths become whole.
     """
 
-    num_layers: Counts
-    strides: Counts
-    widths: Counts
-    stem_stride: Count
-    resolution: Count
-    in_channels: Count
-    num_classes: Count
-    dropout: Probability
-    norm_momentum: Positive
-    norm_epsilon: Positive
-    width_divisor: Count
-    resolution_divisor: Count
-    depth_rounding: DepthRounding
+    num_layers: Counts = (2, 3, 4)
+    strides: Counts = (1, 2, 2)
+    widths: Counts = (12, 24, 48, 80)
+    stem_stride: Count = 1
+    resolution: Count = 20
+    in_channels: Count = 1
+    num_classes: Count = 10
+    dropout: Probability = 0.1
+    norm_momentum: Positive = 0.1
+    norm_epsilon: Positive = 1e-3
+    width_divisor: Count = 2
+    resolution_divisor: Count = 2
+    depth_rounding: DepthRounding = "round"
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists."""

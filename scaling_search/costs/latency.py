@@ -33,11 +33,11 @@ class Latency:
         threads: Of a CPU.
     """
 
-    device: str
-    batch_size: Annotated[int, Field(ge=1, le=65_536)]
-    repeats: Annotated[int, Field(ge=5, le=10_000)]
-    warm_up: Annotated[int, Field(ge=1, le=10_000)]
-    threads: Annotated[int, Field(ge=1, le=1024)]
+    device: str = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16
+    repeats: Annotated[int, Field(ge=5, le=10_000)] = 30
+    warm_up: Annotated[int, Field(ge=1, le=10_000)] = 5
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
 
     @property
     def column(self) -> str:

@@ -27,8 +27,8 @@ class Memory:
         batch_size: Images of the step.
     """
 
-    device: str
-    batch_size: Annotated[int, Field(ge=1, le=65_536)]
+    device: str = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
 
     @property
     def column(self) -> str:

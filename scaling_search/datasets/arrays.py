@@ -63,15 +63,15 @@ class Arrays:
     """
 
     path: str | None
-    splits: OPTION | None
-    val_share: Annotated[float, Field(gt=0, lt=1)]
-    test_share: Annotated[float, Field(gt=0, lt=1)]
-    split_seed: Annotated[int, Field(ge=0)]
-    duplicates: Literal["keep", "drop"]
-    aspect: Literal["crop", "stretch"]
-    num_classes: Annotated[int, Field(ge=2)] | None
-    in_channels: Literal[1, 3] | None
-    resolution: Annotated[int, Field(ge=1)] | None
+    splits: OPTION | None = None
+    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    duplicates: Literal["keep", "drop"] = "keep"
+    aspect: Literal["crop", "stretch"] = "crop"
+    num_classes: Annotated[int, Field(ge=2)] | None = None
+    in_channels: Literal[1, 3] | None = None
+    resolution: Annotated[int, Field(ge=1)] | None = None
 
     def __post_init__(self) -> None:
         sources.check_shares(self.val_share, self.test_share)

@@ -73,16 +73,18 @@ class FashionMnist:
         resolution: Native height and width in pixels.
     """
 
-    root: str | None
-    download: bool
-    url: Annotated[str, Field(pattern=r"^https?://\S+$")]
-    num_train: Count | None
-    num_val: Count
-    num_test: Annotated[int, Field(ge=1, le=NUM_OFFICIAL_TEST)] | None
-    split_seed: Annotated[int, Field(ge=0)]
-    num_classes: Literal[10]
-    in_channels: Literal[1]
-    resolution: Literal[28]
+    root: str | None = None
+    download: bool = True
+    url: Annotated[str, Field(pattern=r"^https?://\S+$")] = (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+    )
+    num_train: Count | None = None
+    num_val: Count = 5000
+    num_test: Annotated[int, Field(ge=1, le=NUM_OFFICIAL_TEST)] | None = None
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    num_classes: Literal[10] = 10
+    in_channels: Literal[1] = 1
+    resolution: Literal[28] = 28
 
     def __post_init__(self) -> None:
         if self.num_val + (self.num_train or 1) > NUM_OFFICIAL_TRAIN:

@@ -31,11 +31,11 @@ class FashionMnistSmall:
         resolution: Native height and width in pixels.
     """
 
-    num_train: Annotated[int, Field(ge=10, le=NUM_IMAGES["train"])] | None
-    num_val: Annotated[int, Field(ge=10, le=NUM_IMAGES["val"])] | None
-    num_classes: Literal[10]
-    in_channels: Literal[1]
-    resolution: Literal[28]
+    num_train: Annotated[int, Field(ge=10, le=NUM_IMAGES["train"])] | None = None
+    num_val: Annotated[int, Field(ge=10, le=NUM_IMAGES["val"])] | None = None
+    num_classes: Literal[10] = 10
+    in_channels: Literal[1] = 1
+    resolution: Literal[28] = 28
 
     @property
     def licence(self) -> str:

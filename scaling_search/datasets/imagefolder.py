@@ -55,17 +55,17 @@ class ImageFolder:
     """
 
     path: str | None
-    splits: OPTION | None
-    val_share: Annotated[float, Field(gt=0, lt=1)]
-    test_share: Annotated[float, Field(gt=0, lt=1)]
-    split_seed: Annotated[int, Field(ge=0)]
-    broken: Literal["fail", "skip"]
-    duplicates: Literal["keep", "drop"]
-    background: Literal["white", "black"]
-    aspect: Literal["crop", "stretch"]
-    num_classes: Annotated[int, Field(ge=2)] | None
-    in_channels: Literal[1, 3] | None
-    resolution: Annotated[int, Field(ge=1)] | None
+    splits: OPTION | None = None
+    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    broken: Literal["fail", "skip"] = "fail"
+    duplicates: Literal["keep", "drop"] = "keep"
+    background: Literal["white", "black"] = "white"
+    aspect: Literal["crop", "stretch"] = "crop"
+    num_classes: Annotated[int, Field(ge=2)] | None = None
+    in_channels: Literal[1, 3] | None = None
+    resolution: Annotated[int, Field(ge=1)] | None = None
 
     def __post_init__(self) -> None:
         sources.check_shares(self.val_share, self.test_share)

@@ -21,8 +21,8 @@ class Inline:
         retries: How often a training that failed is tried again; not one that diverged.
     """
 
-    device: str
-    retries: Annotated[int, Field(ge=0)]
+    device: str = "auto"
+    retries: Annotated[int, Field(ge=0)] = 1
 
     @property
     def slots(self) -> int:

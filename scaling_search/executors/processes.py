@@ -49,10 +49,10 @@ class Processes:
             no limit.
     """
 
-    device: str
-    workers_per_device: Annotated[int, Field(ge=1)] | Literal["auto"]
-    retries: Annotated[int, Field(ge=0)]
-    timeout_minutes: Annotated[float, Field(gt=0)] | None
+    device: str = "auto"
+    workers_per_device: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    retries: Annotated[int, Field(ge=0)] = 1
+    timeout_minutes: Annotated[float, Field(gt=0)] | None = None
 
     @property
     def slots(self) -> int:

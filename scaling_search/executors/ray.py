@@ -65,12 +65,12 @@ class Ray:
             no limit.
     """
 
-    address: Annotated[str, Field(pattern=r"^(auto|[^\s/]+:\d+)$")] | None
-    device: Literal["auto", "cpu", "cuda"]
-    cpus_per_training: Annotated[float, Field(ge=1 / UNITS), AfterValidator(_divisible)]
-    gpus_per_training: Annotated[float, Field(ge=1 / UNITS, le=1)] | None
-    retries: Annotated[int, Field(ge=0)]
-    timeout_minutes: Annotated[float, Field(gt=0)] | None
+    address: Annotated[str, Field(pattern=r"^(auto|[^\s/]+:\d+)$")] | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cpus_per_training: Annotated[float, Field(ge=1 / UNITS), AfterValidator(_divisible)] = 1.0
+    gpus_per_training: Annotated[float, Field(ge=1 / UNITS, le=1)] | None = None
+    retries: Annotated[int, Field(ge=0)] = 1
+    timeout_minutes: Annotated[float, Field(gt=0)] | None = None
 
     @property
     def slots(self) -> int:

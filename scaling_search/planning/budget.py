@@ -54,18 +54,26 @@ class Caps:
         train_flops: Multiply-adds for one image, forward and backward.
         latency_ms: As ``latency`` measures it.
         memory_bytes: As ``memory`` measures it.
-        latency: How it is measured.
-        memory: How it is measured.
+        latency: How it is measured; needed with ``latency_ms``.
+        memory: How it is measured; needed with ``memory_bytes``.
     """
 
-    flops: Most
-    params: Most
-    activations: Most
-    train_flops: Most
-    latency_ms: Most
-    memory_bytes: Most
-    latency: SampledCost
-    memory: SampledCost
+    flops: Most = None
+    params: Most = None
+    activations: Most = None
+    train_flops: Most = None
+    latency_ms: Most = None
+    memory_bytes: Most = None
+    latency: SampledCost | None = None
+    memory: SampledCost | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that each cap can be measured."""
+        for option, cost in (("latency_ms", "latency"), ("memory_bytes", "memory")):
+            if getattr(self, option) is not None and getattr(self, cost) is None:
+                raise ValueError(
+                    f"caps.{cost} must measure caps.{option}, got None; give costs.{cost.title()}()"
+                )
 
     @property
     def counted(self) -> dict[str, float]:
@@ -77,7 +85,7 @@ class Caps:
     def sampled(self) -> list[tuple[SampledCost, float]]:
         """Caps that only running a network tells."""
         limits = ((self.latency, self.latency_ms), (self.memory, self.memory_bytes))
-        return [(cost, limit) for cost, limit in limits if limit is not None]
+        return [(cost, limit) for cost, limit in limits if cost is not None and limit is not None]
 
 
 COUNTS: dict[str, Callable[[Sequence[Layer]], float]] = {

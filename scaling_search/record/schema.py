@@ -27,7 +27,16 @@ ADDED: dict[str, dict[str, Any]] = {
 An option whose default in code does the same need not be here.
 """
 
-MOVED: dict[str, str] = {}
+MOVED = {
+    f"scaling_search.base_networks.{old}": f"scaling_search.base_networks.{new}"
+    for old, new in (
+        ("custom.custom", "custom_network.custom"),
+        ("efficientnet.efficientnet", "efficientnets.efficientnet"),
+        ("efficientnet.small_efficientnet", "efficientnets.small_efficientnet"),
+        ("resnet.ResNet", "resnets.ResNet"),
+        ("resnet.resnet", "resnets.resnet"),
+    )
+}
 """New names of parts by the names that older runs have."""
 
 CROP_KEY = "what recipe.crop is a fraction of"

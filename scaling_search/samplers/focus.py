@@ -32,8 +32,8 @@ class Focus:
         target: Cost that the networks should have, over the base network's.
     """
 
-    objective: Objective
-    target: Annotated[float, Field(gt=0)]
+    objective: Objective = "val_loss"
+    target: Annotated[float, Field(gt=0)] = 2.0
 
     def choose(
         self,

@@ -30,9 +30,9 @@ class Qmc:
         seed: Of that permutation.
     """
 
-    sequence: Literal["sobol", "halton"]
-    scramble: bool
-    seed: Annotated[int, Field(ge=0)]
+    sequence: Literal["sobol", "halton"] = "sobol"
+    scramble: bool = False
+    seed: Annotated[int, Field(ge=0)] = 0
 
     def choose(
         self,

@@ -28,9 +28,9 @@ class Tpe:
         seed: Of the estimator's own draws.
     """
 
-    objective: Objective
-    num_startup: Annotated[int, Field(ge=1)]
-    seed: Annotated[int, Field(ge=0)]
+    objective: Objective = "val_loss"
+    num_startup: Annotated[int, Field(ge=1)] = 10
+    seed: Annotated[int, Field(ge=0)] = 0
 
     def choose(
         self,

@@ -1,1 +1,16 @@
 """Ways to find networks of the target's cost, one file each."""
+
+from typing import TYPE_CHECKING
+
+from scaling_search.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from scaling_search.spaces.buildable import Buildable
+    from scaling_search.spaces.paper_grid import PaperGrid
+
+__all__ = ["Buildable", "PaperGrid"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {"Buildable": "buildable", "PaperGrid": "paper_grid"},
+)

@@ -29,13 +29,13 @@ class Buildable:
         max_resolution: No larger images, in pixels: what the data have; None for no limit.
     """
 
-    target: float
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
-    max_networks: Annotated[int, Field(ge=1)]
-    alpha: Range
-    beta: Range
-    gamma: Range
-    max_resolution: Annotated[int, Field(ge=1)] | None
+    target: float = 2.0
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    max_networks: Annotated[int, Field(ge=1)] = 32
+    alpha: Range = (1.0, 3.0)
+    beta: Range = (1.0, 2.0)
+    gamma: Range = (1.0, 2.0)
+    max_resolution: Annotated[int, Field(ge=1)] | None = 28
 
     def __post_init__(self) -> None:
         """Checks the target and the ranges."""

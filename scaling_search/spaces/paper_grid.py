@@ -36,16 +36,16 @@ class PaperGrid:
         max_resolution: No larger images, in pixels; None for no limit.
     """
 
-    target: float
-    tolerance: Annotated[float, Field(gt=0, lt=1)]
-    nominal_tolerance: Annotated[float, Field(gt=0)]
-    equal_cost: bool
-    max_networks: Annotated[int, Field(ge=1)] | None
-    alpha: Range
-    beta: Range
-    gamma: Range
-    step: Annotated[float, Field(gt=0)]
-    max_resolution: Annotated[int, Field(ge=1)] | None
+    target: float = 2.0
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    nominal_tolerance: Annotated[float, Field(gt=0)] = 0.1
+    equal_cost: bool = False
+    max_networks: Annotated[int, Field(ge=1)] | None = None
+    alpha: Range = (1.0, 2.0)
+    beta: Range = (1.0, 1.5)
+    gamma: Range = (1.0, 1.5)
+    step: Annotated[float, Field(gt=0)] = 0.05
+    max_resolution: Annotated[int, Field(ge=1)] | None = None
 
     def __post_init__(self) -> None:
         """Checks the target and the ranges."""

@@ -39,23 +39,23 @@ class Recipe:
             which a network that costs more trains for less.
     """
 
-    epochs: Annotated[float, Field(gt=0)]
-    batch_size: Annotated[int, Field(ge=2)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_epochs: Annotated[float, Field(ge=0)]
-    momentum: Fraction
-    weight_decay: Annotated[float, Field(ge=0)]
-    label_smoothing: Fraction
-    averaging: Fraction
-    crop: Annotated[float, Field(ge=0, le=0.5)]
-    flip: bool
-    mixed_precision: bool
-    channels_last: bool
-    deterministic: bool
-    compile: bool
-    cuda_graph: bool
-    checkpoint_minutes: Annotated[float, Field(gt=0)] | None
-    equal: Literal["epochs", "training_flops"]
+    epochs: Annotated[float, Field(gt=0)] = 3.0
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 0.2
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.5
+    momentum: Fraction = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    label_smoothing: Fraction = 0.1
+    averaging: Fraction = 0.0
+    crop: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    flip: bool = False
+    mixed_precision: bool = True
+    channels_last: bool = True
+    deterministic: bool = False
+    compile: bool = False
+    cuda_graph: bool = True
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None = None
+    equal: Literal["epochs", "training_flops"] = "epochs"
 
     def stretched(self, factor: float) -> "Recipe":
         """The same schedule, its warm-up too, over so many times the epochs."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from scaling_search.base_networks.custom import custom
+from scaling_search.base_networks import custom
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.train_flops import TrainFlops

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scaling_search.base_networks.custom import Custom, custom
+from scaling_search.base_networks.custom_network import Custom, custom
 from scaling_search.commands import plan, search
 from scaling_search.commands.run_folder import Call
 from scaling_search.costs.activations import Activations

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from scaling_search.base_networks.blocks import StochasticDepth
-from scaling_search.base_networks.efficientnet import (
+from scaling_search.base_networks.efficientnets import (
     EfficientNet,
     Network,
     Stage,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from scaling_search.base_networks.resnet import Network, Residual
+from scaling_search.base_networks.resnets import Network, Residual
 from tests.base_networks.families import family, num_flops, only
 
 

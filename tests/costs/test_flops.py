@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scaling_search.base_networks.efficientnet import (
+from scaling_search.base_networks.efficientnets import (
     EfficientNet,
     efficientnet,
     small_efficientnet,

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from scaling_search.base_networks.efficientnet import EfficientNet
+from scaling_search.base_networks.efficientnets import EfficientNet
 from scaling_search.protocols import Layer
 from scaling_search.scaling import Multipliers
 from tests.tiny import tiny_network

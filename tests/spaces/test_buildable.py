@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
+from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Candidate, Found, Plan

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scaling_search.base_networks.efficientnet import EfficientNet, efficientnet
+from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from scaling_search.base_networks.efficientnet import Network
+from scaling_search.base_networks.efficientnets import Network
 from scaling_search.threads import threads
 from scaling_search.training.batches import augmented_batches, load
 from scaling_search.training.engine import devices, kernels, train_trial

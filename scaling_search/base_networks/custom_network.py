@@ -163,11 +163,11 @@ class Custom:
 def custom(
     network: Callable[..., object],
     *,
-    step: Annotated[float, Field(ge=0.001, le=1)],
-    resolution: Count,
-    resolution_divisor: Count,
-    in_channels: Count,
-    num_classes: Count,
+    step: Annotated[float, Field(ge=0.001, le=1)] = 0.05,
+    resolution: Count = 20,
+    resolution_divisor: Count = 2,
+    in_channels: Count = 1,
+    num_classes: Count = 10,
 ) -> Custom:
     """The base network that a function of the user's own makes of multipliers 1.
 

@@ -274,7 +274,7 @@ class Network(nn.Module):
 
 @validate_call(config=CHECKED)
 def efficientnet(
-    variant: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"],
+    variant: Literal["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"] = "b0",
     *,
     resolution: Count | None = None,
     in_channels: Count = 3,
@@ -321,25 +321,25 @@ def efficientnet(
 @validate_call(config=CHECKED)
 def small_efficientnet(
     *,
-    num_layers: Counts,
-    kernel_size: Counts,
-    stride: Counts,
-    expand_ratio: Counts,
-    channels: Counts,
-    stem_channels: Count,
-    stem_stride: Literal[1, 2],
-    head_channels: Count,
-    resolution: Count,
-    in_channels: Count,
-    num_classes: Count,
-    se_ratio: Annotated[float, Field(gt=0, le=1)],
-    dropout: Probability,
-    stochastic_depth: Probability,
-    norm_momentum: Positive,
-    norm_epsilon: Positive,
-    width_divisor: Count,
-    resolution_divisor: Count,
-    depth_rounding: DepthRounding,
+    num_layers: Counts = (2, 3, 4),
+    kernel_size: Counts = (3, 3, 5),
+    stride: Counts = (1, 2, 2),
+    expand_ratio: Counts = (1, 4, 4),
+    channels: Counts = (8, 12, 20),
+    stem_channels: Count = 8,
+    stem_stride: Literal[1, 2] = 1,
+    head_channels: Count = 96,
+    resolution: Count = 20,
+    in_channels: Count = 1,
+    num_classes: Count = 10,
+    se_ratio: Annotated[float, Field(gt=0, le=1)] = 0.25,
+    dropout: Probability = 0.1,
+    stochastic_depth: Probability = 0.0,
+    norm_momentum: Positive = 0.1,
+    norm_epsilon: Positive = 1e-3,
+    width_divisor: Count = 2,
+    resolution_divisor: Count = 2,
+    depth_rounding: DepthRounding = "round",
 ) -> EfficientNet:
     """An EfficientNet of any stages: the lists name one value for each stage.
 

@@ -76,18 +76,18 @@ class ResNet:
         depth_rounding: How scaled depths become whole.
     """
 
-    block: Block
-    stem: Stem
-    num_layers: Counts
-    widths: Counts
-    resolution: Count
-    in_channels: Count
-    num_classes: Count
-    norm_momentum: Positive
-    norm_epsilon: Positive
-    width_divisor: Count
-    resolution_divisor: Count
-    depth_rounding: DepthRounding
+    block: Block = "basic"
+    stem: Stem = "3x3"
+    num_layers: Counts = (2, 3, 4)
+    widths: Counts = (6, 12, 20)
+    resolution: Count = 20
+    in_channels: Count = 1
+    num_classes: Count = 10
+    norm_momentum: Positive = 0.1
+    norm_epsilon: Positive = 1e-5
+    width_divisor: Count = 1
+    resolution_divisor: Count = 2
+    depth_rounding: DepthRounding = "round"
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists."""
@@ -217,16 +217,16 @@ class Network(nn.Module):
 
 @validate_call(config=CHECKED)
 def resnet(
-    variant: Literal[18, 34, 50, 101],
+    variant: Literal[18, 34, 50, 101] = 50,
     *,
-    resolution: Count,
-    in_channels: Count,
-    num_classes: Count,
-    norm_momentum: Positive,
-    norm_epsilon: Positive,
-    width_divisor: Count,
-    resolution_divisor: Count,
-    depth_rounding: DepthRounding,
+    resolution: Count = 224,
+    in_channels: Count = 3,
+    num_classes: Count = 1000,
+    norm_momentum: Positive = 0.1,
+    norm_epsilon: Positive = 1e-5,
+    width_divisor: Count = 8,
+    resolution_divisor: Count = 1,
+    depth_rounding: DepthRounding = "ceil",
 ) -> ResNet:
     """A ResNet of the paper; its options are those of `ResNet`."""
     block, num_layers = VARIANTS[variant]
