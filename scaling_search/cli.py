@@ -13,12 +13,15 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from scaling_search.command_line import as_override, pasted
+from scaling_search.command_line import as_override
+from scaling_search.files import conf
 from scaling_search.interruption import EXIT_CODE as INTERRUPTED
-from scaling_search.passwords import HIDDEN, is_hidden, without_password
-from scaling_search.texts import as_text, check_texts, options_of
+from scaling_search.passwords import HIDDEN, without_password
+from scaling_search.texts import as_text, options_of
 
 if TYPE_CHECKING:
+    from scaling_search.options import Options
+    from scaling_search.run import Run
     from scaling_search.trust import Trusted
 
 COMMANDS = {
@@ -214,7 +217,7 @@ def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
                 "a folder of your own, and experiment=name takes an experiment from it"
             )
     own = [] if parsed.config_dir is None else [Path(parsed.config_dir).absolute()]
-    check_overrides(parsed.overrides, [_conf(), *own])
+    check_overrides(parsed.overrides, [conf(), *own])
     for folder in own:
         check_folder(folder)
     return Trusted(packages, own[0] if own else None)
@@ -243,27 +246,22 @@ def _hydra_main(command: str, trusted: "Trusted") -> None:
         except Exception as error:  # noqa: BLE001 - raised again below
             failures.append(error)
 
-    hydra.main(version_base="1.3", config_path=str(_conf()), config_name="config")(run)()
+    hydra.main(version_base="1.3", config_path=str(conf()), config_name="config")(run)()
     if failures:
         raise failures[0]
 
 
-def _conf() -> Path:
-    """The folder of configurations: a checkout's own, else the installed package's."""
-    package = Path(__file__).resolve().parent
-    beside = package.parent / "conf"
-    return beside if (beside / "config.yaml").is_file() else package / "conf"
-
-
 def _run(command: str, config: Any, trusted: "Trusted") -> None:
-    """Builds what a command needs and hands over; the configuration ends here."""
-    import hydra
+    """Builds what a command needs and calls it; the configuration ends here."""
     import pydantic
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import InstantiationException
     from hydra.types import RunMode
     from omegaconf import OmegaConf
     from rich.console import Console
+
+    from scaling_search.composing import built, settled, without_passwords
+    from scaling_search.run import Run
 
     settings = HydraConfig.get()
     overrides = [str(o) for o in settings.overrides.task]
@@ -277,26 +275,51 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         if str(config[key]).startswith("~/"):  # not every shell knows what that is
             config[key] = str(Path(config[key]).expanduser())
     if command in OWN_OPTIONS:
-        config = _from_folder(command, config, overrides)
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    trusted.check(plain)
-    check_texts(plain)
+        config = _from_folder(command, config, overrides, trusted)
     try:
-        plain = _settled(config, plain)
-        experiment = hydra.utils.instantiate(OmegaConf.create(plain), _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, pydantic.ValidationError):
+        plain = settled(config, trusted)
+        options = built(plain, trusted)
+    except (InstantiationException, pydantic.ValidationError) as error:
+        cause = error if isinstance(error, pydantic.ValidationError) else error.__cause__
+        if isinstance(cause, pydantic.ValidationError):
             raw = OmegaConf.to_container(config, resolve=False)
-            raise UsageError(_refused(str(error), error.__cause__, raw)) from error
+            raise UsageError(_refused(str(error), cause, raw)) from error
         raise
-    text = OmegaConf.to_yaml(OmegaConf.create(_without_passwords(plain)))
-    # Each command brings only what it needs: a search no figures, a plan no tables.
-    from scaling_search.commands.run_folder import Call
+    run = Run(
+        options.experiment,
+        options.out,
+        options.storage,
+        executor=options.executor,
+        limits=options.limits,
+        keep_weights=options.keep_weights,
+        console=Console(width=None if sys.stdout.isatty() else WIDTH, emoji=False),
+        trusted=trusted,
+        flags=trusted.flags + _storage_flag(options.storage, overrides),
+    )
+    text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(plain)))
+    _call(command, run, options, text)
 
-    module = importlib.import_module(f"scaling_search.commands.{command}")
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, emoji=False)
-    flags = trusted.flags + _storage_flag(plain["storage"], overrides)
-    module.run(Call(experiment, plain, text, console, flags))
+
+def _call(command: str, run: "Run", options: "Options", config: str) -> None:
+    """Calls a command; each brings only what it needs: a search no figures, a plan no tables."""
+    if command == "report":
+        run.report(most=options.report.most, published=options.report.published)
+        return
+    function = getattr(importlib.import_module(f"scaling_search.commands.{command}"), command)
+    if command == "plan":
+        function(run, timed=options.timed, fairness=options.fairness)
+    elif command == "search":
+        function(
+            run,
+            config=config,
+            price_only=options.price_only,
+            timed=options.timed,
+            fairness=options.fairness,
+        )
+    elif command == "audit":
+        function(run, options.audit)
+    else:
+        function(run, getattr(options, command), price_only=options.price_only)
 
 
 def _folder_name(text: str) -> str:
@@ -317,51 +340,25 @@ def _storage_flag(storage: Any, overrides: Sequence[str]) -> tuple[str, ...]:
     return (typed[-1] if typed else f"storage={HIDDEN}",)
 
 
-def _settled(config: Any, plain: Any) -> Any:
-    """The plain options with values for those that the data and the target settle."""
-    import hydra
-    from omegaconf import OmegaConf
-
-    from scaling_search.left_open import settled
-
-    def build(key: str, options: Any) -> Any:
-        whole = OmegaConf.create({key: options})  # Hydra names a part by its key where one errs
-        return hydra.utils.instantiate(whole, _convert_="all")[key]
-
-    for key, value in settled(plain, build).items():
-        OmegaConf.update(config, key, value)
-    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-
-
-def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
+def _from_folder(command: str, config: Any, overrides: Sequence[str], trusted: "Trusted") -> Any:
     """The configuration of a run's folder with the command's own options from the command line."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
 
-    from scaling_search.record.earlier import earlier, present
-    from scaling_search.trust import check_file
+    from scaling_search.composing import saved
 
+    kept: Any = saved(Path(config.out), trusted)
     path = Path(config.out) / "config.yaml"
-    if not path.is_file():
-        raise UsageError(
-            f"out must be a folder that a search has made, got {config.out!r} without a "
-            f"config.yaml; {pasted('search', as_override('out', config.out))} makes one"
-        )
-    saved: Any = OmegaConf.load(path)
-    if not isinstance(saved, DictConfig):
-        raise UsageError(f"{path} must hold options by their keys; the same search makes it anew")
-    check_file(path, saved)
     own_keys = OWN_OPTIONS[command]
     fresh = {key: config[key] for key in FOR_ONE_COMMAND}
     # What an executor's options are depends on which it is; a folder may be older than an option.
     merged = {k: config[k] for k in {k.partition(".")[0] for k in own_keys} - {"executor"}}
-    merged |= {k: config[k] for k in config if k not in saved}
-    plain = present(OmegaConf.to_container(saved))
-    saved = OmegaConf.merge(merged, earlier(plain), plain, fresh)
+    merged |= {k: config[k] for k in config if k not in kept}
+    kept = OmegaConf.merge(merged, kept, fresh)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.get_key_element()
         if key == "out":
-            saved.out = config.out
+            kept.out = config.out
         elif not any(key == own or key.startswith(f"{own}.") for own in own_keys):
             own = ", ".join(("out", *own_keys))
             raise UsageError(
@@ -369,24 +366,10 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
                 f"only {own} can be set"
             )
         elif key == "executor":
-            saved.executor = config.executor
+            kept.executor = config.executor
         else:
-            OmegaConf.update(saved, key, override.value())
-    if is_hidden(str(saved.storage)):
-        raise UsageError(
-            f"storage must be given with its password, got {saved.storage!r} from {path}; "
-            "passwords are not kept, so add storage=... to the command"
-        )
-    return saved
-
-
-def _without_passwords(options: Any) -> Any:
-    """Plain options as they are kept."""
-    if isinstance(options, dict):
-        return {key: _without_passwords(value) for key, value in options.items()}
-    if isinstance(options, list):
-        return [_without_passwords(value) for value in options]
-    return without_password(options) if isinstance(options, str) else options
+            OmegaConf.update(kept, key, override.value())
+    return kept
 
 
 def _usage_error(message: str) -> NoReturn:
@@ -462,14 +445,14 @@ def _all_options() -> list[str]:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    with initialize_config_dir(config_dir=str(_conf()), version_base="1.3"):
+    with initialize_config_dir(config_dir=str(conf()), version_base="1.3"):
         options = OmegaConf.to_container(compose("config"), resolve=False)
     return _names(options)
 
 
 def _names(options: Any) -> list[str]:
     """The full keys of these options and the names of all groups."""
-    groups = [folder.name for folder in _conf().iterdir() if folder.is_dir()]
+    groups = [folder.name for folder in conf().iterdir() if folder.is_dir()]
     return [*groups, *(key for key, _ in options_of(options))]
 
 

@@ -12,20 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from scaling_search.command_line import as_override, pasted
 from scaling_search.data.gathering import Described
 from scaling_search.experiment import CHOICES, Experiment
+from scaling_search.files import conf
 from scaling_search.options import Options
-from scaling_search.passwords import without_password
+from scaling_search.passwords import is_hidden, without_password
 from scaling_search.planning.room import fitted_resolution
 from scaling_search.record.architectures import from_json, to_json
 from scaling_search.record.schema import current, nested
 from scaling_search.texts import check_texts
 from scaling_search.trust import Trusted, check_file, check_folder, check_overrides
-
-
-def conf() -> Path:
-    """The folder of configurations: a checkout's own, else the installed package's."""
-    package = Path(__file__).resolve().parent
-    beside = package.parent / "conf"
-    return beside if (beside / "config.yaml").is_file() else package / "conf"
 
 
 def compose(
@@ -151,6 +145,11 @@ def built(options: Mapping[str, Any], trusted: Trusted) -> Options:
 
     values = {key: value for key, value in options.items() if key != "_target_"}
     groups = {key: value for key, value in values.items() if _has_target(value)}
+    if is_hidden(str(values.get("storage"))):
+        raise ValueError(
+            f"storage must be given with its password, got {values['storage']!r}; passwords are "
+            "not kept, so add storage=... to the command"
+        )
     values |= instantiate(OmegaConf.create(groups), _convert_="all")
     if isinstance(base := values["base_network"], dict):
         # The architecture's fields, as a search from Python keeps it.
@@ -181,12 +180,12 @@ def saved(folder: Path, trusted: Trusted) -> DictConfig:
             f"{path} must hold options by their keys; the same search makes it anew"
         )
     check_file(path, read)
-    return OmegaConf.create(current(OmegaConf.to_container(read)))
+    return DictConfig(current(OmegaConf.to_container(read)))
 
 
 def earlier_choices(held: Mapping[str, object], trusted: Trusted) -> dict[str, Any]:
     """The choices of a record of version 1, composed options, as the parts that they make."""
-    options = current(nested(held))
+    options: dict[str, Any] = current(nested(held))
     trusted.check(options)
     return options | {key: part_of(key, one) for key, one in options.items() if _has_target(one)}
 

@@ -188,7 +188,7 @@ class Experiment:
         return Trial(candidate, seed, recipe, self.dataset)
 
 
-CHOICES = tuple(field.name for field in fields(Experiment))  # type: ignore[arg-type]  # pydantic's
+CHOICES = tuple(field.name for field in fields(Experiment))
 """Keys of an experiment."""
 
 FREE = ("num_seeds", "sampler", "decide")

@@ -38,3 +38,10 @@ def replace_file(path: Path, content: bytes) -> None:
             f"{path.name} must be writable, got {error.strerror!r} for {str(path)!r}; "
             "take another folder or make room"
         ) from error
+
+
+def conf() -> Path:
+    """The folder of configurations: a checkout's own, else the installed package's."""
+    package = Path(__file__).resolve().parent
+    beside = package.parent / "conf"
+    return beside if (beside / "config.yaml").is_file() else package / "conf"

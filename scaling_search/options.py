@@ -148,19 +148,19 @@ class Options:
 
     experiment: Experiment
     out: Annotated[str, Field(min_length=1)]
-    storage: str | None
     executor: Executor
-    limits: Limits
-    scale: Scale
-    confirm: Confirm
-    fairness: Fairness
-    transfer: Transfer
-    report: Report
-    audit: Audit
-    export: Export
-    keep_weights: bool
-    price_only: bool
-    timed: bool
+    storage: str | None = None
+    limits: Limits = Limits()
+    scale: Scale = Scale()
+    confirm: Confirm = Confirm()
+    fairness: Fairness = Fairness()
+    transfer: Transfer = Transfer()
+    report: Report = Report()
+    audit: Audit = Audit()
+    export: Export = Export()
+    keep_weights: bool = False
+    price_only: bool = False
+    timed: bool = True
 
 
 def triple(given: tuple[float, float, float] | None) -> Coefficients | None:

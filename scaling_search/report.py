@@ -13,7 +13,6 @@ from rich.table import Table
 
 from scaling_search.answer.conclusions import Conclusion, comparison_cells
 from scaling_search.answer.region import GRID
-from scaling_search.audit import published_family
 from scaling_search.cells import (
     Cell,
     coefficient_columns,
@@ -34,6 +33,7 @@ from scaling_search.plots.drawing import rendered
 from scaling_search.plots.families import family_curves
 from scaling_search.plots.families import published_family as published_family_figure
 from scaling_search.plots.triangle import triangle_of_shares
+from scaling_search.published.audit import published_family
 from scaling_search.record.results import Noise, noise
 from scaling_search.record.study import Record
 from scaling_search.record.tables import csv

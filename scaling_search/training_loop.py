@@ -149,7 +149,9 @@ class TrainingLoop:
             del self._left[bisect.bisect_left(self._left, _order(trial), key=_order)]
         return trial
 
-    def _collect(self, running: Running, done: set[Future[TrialResult]], dispatcher: "_Dispatcher") -> None:
+    def _collect(
+        self, running: Running, done: set[Future[TrialResult]], dispatcher: "_Dispatcher"
+    ) -> None:
         for future in sorted(done, key=lambda f: _order(running[f])):
             trial = running.pop(future)
             last = self._tried.pop(trial.key, None)

@@ -11,12 +11,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_search.audit import READERS_PHI, asked, audit, published_family, rule_as_built
 from scaling_search.base_networks import efficientnet
 from scaling_search.cli import main
 from scaling_search.costs.flops import Flops
+from scaling_search.published.audit import (
+    READERS_PHI,
+    asked,
+    published_family,
+    rule_as_built,
+)
+from scaling_search.published.variants import MULTIPLIERS
 from scaling_search.scaling import DIMENSIONS, PAPER, Coefficients
-from scaling_search.variants import MULTIPLIERS
 from tests.base_networks.families import family
 from tests.proxies import small_proxy
 from tests.tiny import tiny_network
@@ -28,7 +33,7 @@ MEASURED = Path(__file__).parent / "reference" / "measured_family_macs.csv"
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return audit(efficientnet("b0"), Flops(), PAPER, published_family())
+    return audited_table(efficientnet("b0"), Flops(), PAPER, published_family())
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +156,7 @@ def test_rule_as_built_stands_in_one_table_with_the_family(table: pd.DataFrame) 
 
 
 def test_audit_of_another_base_network_scales_that_one() -> None:
-    table = audit(small_proxy(), Flops(), PAPER, published_family())
+    table = audited_table(small_proxy(), Flops(), PAPER, published_family())
     assert table["resolution"].tolist()[:3] == [20, 22, 24]  # 20 · 240/224, 20 · 260/224, even
     assert table["flops"].iloc[0] == 1_178_016
     assert table["cost_ratio"].iloc[0] == 1
@@ -159,14 +164,14 @@ def test_audit_of_another_base_network_scales_that_one() -> None:
 
 def test_a_dimension_that_the_rule_leaves_alone_implies_no_phi() -> None:
     rule = Coefficients(1.0, 1.2, 1.1)
-    table = audit(efficientnet("b0"), Flops(), rule, published_family())
+    table = audited_table(efficientnet("b0"), Flops(), rule, published_family())
     assert table["phi_from_depth"].isna().all()
     assert table["phi_from_width"].notna().all()
 
 
 def test_audit_builds_no_network() -> None:
     before = torch.get_rng_state()
-    audit(efficientnet("b0"), Flops(), PAPER, published_family())
+    audited_table(efficientnet("b0"), Flops(), PAPER, published_family())
     # A network that is built draws its weights.
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -185,7 +190,7 @@ def test_mobilenet_v2_has_its_published_counts_at_other_widths(tmp_path: Path) -
     network = family("mobilenet_v2", num_classes=1000)
     what = asked(network, str(tmp_path / "mine.csv"), None)
     assert what.rule is None
-    table = audit(network, Flops(), what.rule, what.variants)
+    table = audited_table(network, Flops(), what.rule, what.variants)
     assert (table["flops"] / 1e6).round().tolist() == [209, 301, 582, 221]
     assert table["published_flops"].tolist() == [209e6, 300e6, 582e6, 221e6]
     # The published parameters leave out the norms' statistics and biases in part: ours are 1 % up.
@@ -217,7 +222,7 @@ def test_table_3_is_what_is_published_of_its_networks(
     network = family(name, num_classes=1000, **options)
     what = asked(network, None, None)
     assert (what.source, what.rule, what.unstated) == ("table_3", None, unstated)
-    table = audit(network, Flops(), None, what.variants)
+    table = audited_table(network, Flops(), None, what.variants)
     found = dict(zip(table["published_flops"] / 1e9, table["flops"] / 1e9, strict=True))
     assert {theirs: round(ours, 1) for theirs, ours in found.items()} == billions
     assert table["cost_ratio"][0] == 1
@@ -236,7 +241,7 @@ def test_any_multipliers_are_costed_at_once_or_refused_by_their_row(
     network = tiny_network()
     began = time.monotonic()
     try:
-        table = audit(network, Flops(), Coefficients(*rule) if rule else None, variants)
+        table = audited_table(network, Flops(), Coefficients(*rule) if rule else None, variants)
     except ValueError as error:
         assert "audit.table must have multipliers that the base network can be" in str(error)  # noqa: PT017  # or nothing is raised
         return

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
+from scaling_search.record.earlier import MOVED, present
 
 from scaling_search.experiment import Experiment
 from scaling_search.protocols import Architecture, Cost, Dataset, Executor, SampledCost, Sampler
-from scaling_search.record.earlier import MOVED, present
 from scaling_search.training.recipe import Recipe
 from tests.composed import CONF, EXPERIMENTS, PARTS, built, composed, part
 

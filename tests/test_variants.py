@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_search.audit import published_family
-from scaling_search.variants import (
+from scaling_search.published.audit import published_family
+from scaling_search.published.variants import (
     LARGEST_BYTES,
     MOST_ROWS,
     MULTIPLIERS,

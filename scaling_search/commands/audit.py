@@ -5,16 +5,16 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_search.audit import Asked, asked, audit, rule_as_built
 from scaling_search.options import Audit, triple
 from scaling_search.protocols import Cost
+from scaling_search.published.audit import Asked, asked, audited_table, rule_as_built
 from scaling_search.record.tables import write_table
 from scaling_search.run import Run
 from scaling_search.scaling import DIMENSIONS, Coefficients
 from scaling_search.terminal import audit_tables, say
 
 
-def audit_table(run: Run, options: Audit = Audit()) -> None:
+def audit(run: Run, options: Audit = Audit()) -> None:
     """Prints a table of scaled networks beside what their rule gives, and keeps it where asked.
 
     Args:
@@ -31,7 +31,7 @@ def audit_table(run: Run, options: Audit = Audit()) -> None:
             f"cost must be told on paper to audit, got {cost.column}; take for instance cost=flops"
         )
     what = asked(network, options.table, triple(options.coefficients))
-    audited = audit(network, cost, what.rule, what.variants)
+    audited = audited_table(network, cost, what.rule, what.variants)
     rule = None if what.rule is None else rule_as_built(network, cost, what.rule)
     tables = audit_tables(pd.concat([audited, rule]), with_distance=what.source == "own")
     for table in tables:

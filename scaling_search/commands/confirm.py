@@ -142,9 +142,7 @@ def _first_unused_seed(run: Run) -> int:
     return max([run.experiment.num_seeds - 1, *used]) + 1
 
 
-def _trials(
-    experiment: Experiment, networks: Sequence[Candidate], look: LookAtTest
-) -> list[Trial]:
+def _trials(experiment: Experiment, networks: Sequence[Candidate], look: LookAtTest) -> list[Trial]:
     """All trainings of a look, by candidate and seed."""
     candidates = {candidate.number: candidate for candidate in networks}
     return [

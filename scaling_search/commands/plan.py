@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator
 
 from scaling_search.answer.detectable import detectable
-from scaling_search.audit import published_scalings
 from scaling_search.cells import count, difference
 from scaling_search.commands.prices import search_prices
 from scaling_search.data.gathering import Described
@@ -13,6 +12,7 @@ from scaling_search.data_sheet import outlined, show_data
 from scaling_search.options import Fairness
 from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked
+from scaling_search.published.audit import published_scalings
 from scaling_search.run import Run
 from scaling_search.terminal import (
     plan_table,

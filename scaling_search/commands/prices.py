@@ -14,9 +14,7 @@ from scaling_search.training.timing import Timing, time_networks
 from scaling_search.training.trial import Trial, TrialResult
 
 
-def search_prices(
-    run: Run, planned: Plan, *, fairness: Fairness, timed: bool
-) -> Iterator[str]:
+def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -> Iterator[str]:
     """Sentences with the price of the search and of the checks that are asked for.
 
     The dataset is ready.

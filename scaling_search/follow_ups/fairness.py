@@ -48,10 +48,10 @@ FACTOR_NAMES = ("half the", "the search's own", "twice the")
 
 def learning_rate_trials(
     experiment: Experiment,
-    networks: Sequence[Candidate],
+    networks: Iterable[Candidate],
     found: Candidate | None,
     *,
-    num_seeds: int,
+    num_seeds: int = 2,
 ) -> list[Trial]:
     """Trainings of the corners', the thirds' and the found network at three rates.
 
@@ -63,7 +63,7 @@ def learning_rate_trials(
         num_seeds: Trainings of each network at each rate.
     """
     chosen: dict[int, Candidate] = {}
-    candidates = networks[1:]
+    _, *candidates = networks
     for name in CORNERS:
         nearest = _nearest(candidates, name)
         chosen[nearest.number] = nearest
@@ -81,7 +81,7 @@ def learning_rate_trials(
 
 
 def length_trials(
-    experiment: Experiment, networks: Sequence[Candidate], *, num_seeds: int
+    experiment: Experiment, networks: Iterable[Candidate], *, num_seeds: int = 2
 ) -> list[Trial]:
     """Trainings of ten spread networks and the base network for three lengths.
 

@@ -27,7 +27,12 @@ ADDED: dict[str, dict[str, Any]] = {
 An option whose default in code does the same need not be here.
 """
 
+COMMANDS = ("Audit", "Confirm", "Export", "Fairness", "Report", "Scale", "Transfer")
+
 MOVED = {
+    "scaling_search.experiment.Limits": "scaling_search.answer.stopping.Limits",
+    **{f"scaling_search.experiment.{one}": f"scaling_search.options.{one}" for one in COMMANDS},
+} | {
     f"scaling_search.base_networks.{old}": f"scaling_search.base_networks.{new}"
     for old, new in (
         ("custom.custom", "custom_network.custom"),

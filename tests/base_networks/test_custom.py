@@ -14,12 +14,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scaling_search.commands.run_folder import Call
 from torch import Tensor, nn
 from torch.nn import functional
 
 from scaling_search.base_networks.custom_network import Custom, custom
 from scaling_search.commands import plan, search
-from scaling_search.commands.run_folder import Call
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.memory import Memory

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scaling_search.audit import published_scalings
 from scaling_search.cli import main
+from scaling_search.published.audit import published_scalings
 from scaling_search.terminal import scalings_sentences
 from tests.base_networks.families import NAMES, family
 

@@ -7,13 +7,13 @@ from importlib.resources import files
 import pandas as pd
 
 from scaling_search.protocols import Architecture, Cost
-from scaling_search.scaling import DIMENSIONS, PAPER, Coefficients, Multipliers, Shares
-from scaling_search.variants import (
+from scaling_search.published.variants import (
     MULTIPLIERS,
     fitted,
     read_variants,
     resolution_multipliers,
 )
+from scaling_search.scaling import DIMENSIONS, PAPER, Coefficients, Multipliers, Shares
 
 READERS_PHI = {
     "B0": 0.0,
@@ -47,7 +47,9 @@ def published_scalings(base_network: Architecture) -> pd.DataFrame:
 
     Source: the column ``source`` of `reference/scaling_mobilenet_resnet.csv`.
     """
-    with (files("scaling_search") / "reference" / "scaling_mobilenet_resnet.csv").open() as lines:
+    with (
+        files("scaling_search.published") / "reference" / "scaling_mobilenet_resnet.csv"
+    ).open() as lines:
         table = pd.read_csv(lines)
     name = SCALED_BY_THE_PAPER.get(_flops(base_network))
     rows = table[table["model"] == name].to_dict("records")
@@ -71,7 +73,9 @@ def published_family() -> pd.DataFrame:
 
     Source: the column ``source`` of `reference/efficientnet_family.csv`; `READERS_PHI`.
     """
-    with (files("scaling_search") / "reference" / "efficientnet_family.csv").open() as lines:
+    with (
+        files("scaling_search.published") / "reference" / "efficientnet_family.csv"
+    ).open() as lines:
         family = pd.read_csv(lines)
     return family.assign(phi=family["variant"].map(READERS_PHI))
 
@@ -166,7 +170,7 @@ class Costs:
 UNDEFINED = (math.nan,) * len(DIMENSIONS)
 
 
-def audit(
+def audited_table(
     base_network: Architecture, cost: Cost, rule: Coefficients | None, variants: pd.DataFrame
 ) -> pd.DataFrame:
     """One row for each variant: its multipliers, what the rule gives, what both cost.

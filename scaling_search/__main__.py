@@ -1,0 +1,6 @@
+"""``python -m scaling_search`` is ``scaling-search``."""
+
+from scaling_search.cli import main
+
+if __name__ == "__main__":
+    main()

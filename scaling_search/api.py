@@ -1,0 +1,105 @@
+"""The two functions that give a run: by training, and from its folder."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from scaling_search.answer.stopping import Limits
+from scaling_search.commands.search import search as train
+from scaling_search.composing import built, saved, settled
+from scaling_search.experiment import Decide, Experiment
+from scaling_search.protocols import Executor
+from scaling_search.run import Run
+from scaling_search.trust import Trusted
+
+
+def search(
+    experiment: Experiment,
+    out: str | Path | None = None,
+    *,
+    storage: str | None = None,
+    executor: Executor | None = None,
+    limits: Limits | None = None,
+    keep_weights: bool = False,
+    price_only: bool = False,
+    console: Console | None = None,
+) -> Run:
+    """Trains what is not trained yet of an experiment, and returns the run.
+
+    The same call goes on where it stopped.
+
+    Args:
+        experiment: The choices that decide outcomes.
+        out: The run's folder; ``runs/`` and the experiment's name if None.
+        storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
+        executor: Runs trainings; processes on this machine's devices if None.
+        limits: When to stop early; none if None.
+        keep_weights: True if trainings leave their weights in the folder.
+        price_only: True to print what it would take and train nothing.
+        console: Prints progress; ``rich.console.Console(quiet=True)`` for nothing.
+
+    Raises:
+        ValueError: A choice does not fit, or the folder belongs to another experiment.
+        RuntimeError: Data, storage or folder cannot be used, or all trainings failed.
+    """
+    run = Run(
+        experiment,
+        str(out or Path("runs") / experiment.name),
+        storage,
+        keep_weights=keep_weights,
+        **_given(executor=executor, limits=limits, console=console),
+    )
+    train(run, price_only=price_only)
+    return run
+
+
+def load(
+    out: str | Path,
+    *,
+    storage: str | None = None,
+    executor: Executor | None = None,
+    limits: Limits | None = None,
+    keep_weights: bool = False,
+    decide: Decide | None = None,
+    console: Console | None = None,
+    allow: Sequence[str] = (),
+) -> Run:
+    """Returns the run of a folder that a search has made, today's or an older version's.
+
+    Args:
+        out: The run's folder.
+        storage: URL with its password, which is not kept; None for the folder's own.
+        executor: Runs further trainings; the folder's own if None.
+        limits: When these stop early; none if None.
+        keep_weights: True if these leave their weights in the folder.
+        decide: The difference that matters; the folder's own if None.
+        console: Prints what further commands say.
+        allow: Packages of your own whose classes the folder may name.
+
+    Raises:
+        ValueError: The folder is none, is damaged, or names code that is not allowed.
+        RuntimeError: The data cannot be read where an option was left open.
+    """
+    trusted = Trusted(tuple(allow))
+    config = saved(Path(out), trusted)
+    config.out = str(out)
+    if storage is not None:
+        config.storage = storage
+    options = built(settled(config, trusted), trusted)
+    experiment = options.experiment
+    return Run(
+        experiment if decide is None else replace(experiment, decide=decide),
+        options.out,
+        options.storage,
+        executor=executor or options.executor,
+        keep_weights=keep_weights,
+        trusted=trusted,
+        flags=trusted.flags,
+        **_given(limits=limits, console=console),
+    )
+
+
+def _given(**options: object) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value is not None}
