@@ -1,9 +1,9 @@
 """Experiments from ``conf/`` and overrides, and from a run's ``config.yaml``; Hydra's home."""
 
+import contextlib
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +16,7 @@ from scaling_search.files import conf
 from scaling_search.options import Options
 from scaling_search.passwords import is_hidden, without_password
 from scaling_search.planning.room import fitted_resolution
+from scaling_search.protocols import Executor
 from scaling_search.record.architectures import from_json, to_json
 from scaling_search.record.schema import current, nested
 from scaling_search.texts import check_texts
@@ -190,21 +191,25 @@ def earlier_choices(held: Mapping[str, object], trusted: Trusted) -> dict[str, A
     return options | {key: part_of(key, one) for key, one in options.items() if _has_target(one)}
 
 
-def as_config(experiment: Experiment, **others: object) -> str:
+def as_config(experiment: Experiment, executor: Executor, **others: object) -> str:
     """An experiment and options beside it as the text of a run's ``config.yaml``.
+
+    An executor that is no dataclass of plain values is left out.
 
     Raises:
         ValueError: A part is no dataclass of plain values.
     """
     choices = {key: getattr(experiment, key) for key in CHOICES}
     kept = {key: _as_target(_plain(value)) for key, value in (choices | others).items()}
+    with contextlib.suppress(ValueError):  # another one may train what remains
+        kept["executor"] = _as_target(_plain(executor))
     # Its class may take no lists for tuples, as options are.
     kept["base_network"] = to_json(experiment.base_network)
     return OmegaConf.to_yaml(OmegaConf.create(without_passwords(kept)))
 
 
 def _plain(value: object) -> object:
-    return to_json(value) if is_dataclass(value) else value
+    return value if value is None or isinstance(value, bool | int | float | str) else to_json(value)
 
 
 def _as_target(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -436,7 +436,10 @@ def choices(experiment: Experiment, fingerprint: str) -> dict[str, object]:
 
 
 def _flat(options: dict[str, object]) -> dict[str, object]:
-    plain = {key: to_json(one) if is_dataclass(one) else one for key, one in options.items()}
+    plain = {
+        key: one if isinstance(one, str | int | float | None) else to_json(one)
+        for key, one in options.items()
+    }
     chosen = dict(flat(plain))
     chosen.pop("recipe.checkpoint_minutes", None)  # changes no bit
     return chosen

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from scaling_search.experiment import Experiment
-from tests.tiny import tiny_experiment
+from scaling_search.run import Run
+from tests.tiny import tiny_experiment, tiny_run
 
 # More threads than cores, with other tests beside, make the small networks here ten times slower.
 torch.set_num_threads(1)
@@ -29,6 +30,12 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 @pytest.fixture
-def experiment(tmp_path: Path) -> Experiment:
-    """Four networks to train on 100 real images, in a folder of its own."""
-    return tiny_experiment(tmp_path)
+def experiment() -> Experiment:
+    """Four networks to train on 100 real images."""
+    return tiny_experiment()
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Run:
+    """The same in a folder of its own."""
+    return tiny_run(tmp_path)

@@ -3,23 +3,21 @@
 import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from rich.console import Console
 
-from scaling_search.commands.run_folder import Call
-from scaling_search.experiment import DECIDING, Experiment
 from scaling_search.protocols import Argument, T
+from scaling_search.run import Run
 from scaling_search.training.engine import train_trial
 from scaling_search.training.trial import Trial, TrialResult
 
 
-def printed(command: Callable[[Call], None], experiment: Experiment, width: int = 100) -> str:
-    """What a command prints."""
-    options = {key: str(getattr(experiment, key)) for key in DECIDING}
+def printed(command: Callable[..., object], run: Run, *options: Any, **more: Any) -> str:
+    """What a command prints, 100 characters wide."""
     out = io.StringIO()
-    command(Call(experiment, options, "", Console(file=out, width=width)))
+    command(replace(run, console=Console(file=out, width=100)), *options, **more)
     return out.getvalue()
 
 

@@ -1,31 +1,21 @@
 """A whole search in a second: real images, a network of 18,552 multiply-adds, three candidates."""
 
 import functools
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from scaling_search.answer.stopping import Limits
 from scaling_search.base_networks.efficientnets import EfficientNet, small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.latency import Latency
 from scaling_search.costs.memory import Memory
 from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
 from scaling_search.executors.inline import Inline
-from scaling_search.experiment import (
-    Audit,
-    Confirm,
-    Decide,
-    Experiment,
-    Export,
-    Fairness,
-    Limits,
-    Report,
-    Scale,
-    Transfer,
-)
+from scaling_search.experiment import Experiment
 from scaling_search.planning.budget import Budget, Caps
 from scaling_search.planning.candidates import Candidate, Plan
-from scaling_search.samplers.grid import Grid
+from scaling_search.run import Run
 from scaling_search.training.recipe import Recipe
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 from tests.proxies import buildable
@@ -97,38 +87,32 @@ def tiny_recipe(**changes: Any) -> Recipe:
     return Recipe(**options | changes)
 
 
-def tiny_experiment(out: Path, **changes: Any) -> Experiment:
+def tiny_experiment(**changes: Any) -> Experiment:
     """Four networks, the base among them, and one seed."""
     options: dict[str, Any] = {
         "name": "tiny",
-        "out": str(out),
-        "storage": None,
-        "objective": "val_loss",
-        "num_seeds": 1,
         "base_network": tiny_network(),
         "candidates": buildable(tolerance=0.1, max_networks=3),
-        "cost": Flops(),
-        "caps": caps(),
         "dataset": tiny_dataset(),
         "recipe": tiny_recipe(),
-        "sampler": Grid(),
-        "executor": Inline(device="cpu", retries=0),
-        "limits": Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0),
-        "decide": Decide(delta=None, seed_sd=None),
-        "confirm": Confirm(num_seeds=2, force=False),
-        "fairness": Fairness(learning_rate=True, length=True, num_seeds=2),
-        "transfer": Transfer(phis=(2,), num_seeds=1),
-        "scale": Scale(
-            coefficients=None, families=("compound",), phis=(0, 1), num_seeds=1, tolerance=0.1
-        ),
-        "report": Report(most=10, published=False),
-        "audit": Audit(table=None, coefficients=None, write=False),
-        "export": Export(onnx=False, train=False),
-        "keep_weights": False,
-        "price_only": False,
-        "timed": False,
     }
     return Experiment(**options | changes)
+
+
+def tiny_run(out: Path, **changes: Any) -> Run:
+    """The same experiment in a folder, trained in this process; changes of both."""
+    own = {field.name for field in fields(Run)} & set(changes)
+    options: dict[str, Any] = {
+        "executor": Inline(device="cpu", retries=0),
+        "limits": Limits(failed_share=1.0),
+        **{name: changes.pop(name) for name in own},
+    }
+    return Run(tiny_experiment(**changes), str(out), **options)
+
+
+def changed(run: Run, **changes: Any) -> Run:
+    """The same folder with another choice of the experiment."""
+    return replace(run, experiment=replace(run.experiment, **changes))
 
 
 @functools.cache

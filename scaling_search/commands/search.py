@@ -46,9 +46,9 @@ def search(
     experiment = run.experiment
     config = config or as_config(
         experiment,
+        run.executor,
         out=run.out,
         storage=run.storage,
-        executor=run.executor,
         limits=run.limits,
         keep_weights=run.keep_weights,
     )

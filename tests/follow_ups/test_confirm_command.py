@@ -9,33 +9,36 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from scaling_search.answer.stopping import Limits
 from scaling_search.cli import main
-from scaling_search.commands import confirm, search
-from scaling_search.commands.run_folder import record_of, stored_names
-from scaling_search.experiment import Confirm, Decide, Experiment, Limits
+from scaling_search.commands.confirm import confirm
+from scaling_search.commands.search import search
+from scaling_search.experiment import Decide
 from scaling_search.follow_ups.confirmation import stored_section
+from scaling_search.options import Confirm
 from scaling_search.record.study import Record
+from scaling_search.run import Run
 from scaling_search.training.engine import train_trial
 from tests.in_process import Executing, printed
 from tests.proxies import buildable
-from tests.tiny import tiny_experiment
+from tests.tiny import changed, tiny_run
 
-NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0)
+TWO = Confirm(num_seeds=2)
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a search among three networks with one seed."""
     folder = tmp_path_factory.mktemp("searched")
-    printed(search.run, tiny_experiment(folder))
+    printed(search, tiny_run(folder))
     return folder
 
 
 @pytest.fixture
-def experiment(searched: Path, tmp_path: Path) -> Experiment:
+def run(searched: Path, tmp_path: Path) -> Run:
     """The same search in a folder of its own."""
     shutil.copytree(searched, tmp_path / "run")
-    return tiny_experiment(tmp_path / "run")
+    return tiny_run(tmp_path / "run")
 
 
 @pytest.fixture(scope="module")
@@ -43,28 +46,28 @@ def whole(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFr
     """What an uninterrupted look says."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     shutil.copytree(searched, folder)
-    printed(confirm.run, tiny_experiment(folder))
-    return said(tiny_experiment(folder))
+    printed(confirm, tiny_run(folder), TWO)
+    return said(tiny_run(folder))
 
 
-def said(experiment: Experiment) -> pd.DataFrame:
-    return pd.read_csv(Path(experiment.out) / "confirm.csv")
+def said(run: Run) -> pd.DataFrame:
+    return pd.read_csv(run.folder / "confirm.csv")
 
 
-def record(experiment: Experiment) -> Record:
-    return record_of(experiment, "tiny-confirm")
+def record(run: Run) -> Record:
+    return run.studies.begun("confirm")
 
 
-def seeds(experiment: Experiment) -> list[object]:
-    return [row["seed"] for row in record(experiment).rows()]
+def seeds(run: Run) -> list[object]:
+    return [row["seed"] for row in record(run).rows()]
 
 
 def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
-    experiment: Experiment,
+    run: Run,
 ) -> None:
     executor = Executing()
-    out = printed(confirm.run, replace(experiment, executor=executor))
-    look = record(experiment).test_looks[0]
+    out = printed(confirm, replace(run, executor=executor), TWO)
+    look = record(run).test_looks[0]
     assert look.seeds == [1, 2]
     assert look.arms["base"] == 0
     assert look.when >= look.began
@@ -72,7 +75,7 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
         (seed, number) for number in look.arms.values() for seed in (1, 2)
     }
     assert all(trial.on_test for trial in executor.submitted)
-    table = said(experiment)
+    table = said(run)
     assert set(table["split"]) == {"test", "validation"}
     assert (table["pairs"] == 2).all()
     best = f"network {look.arms['found']} (the best mean, for want of a surface)"
@@ -82,194 +85,175 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
 
 
 def test_a_winner_that_is_the_papers_own_network_is_trained_once(tmp_path: Path) -> None:
-    only = tiny_experiment(tmp_path, candidates=buildable(tolerance=0.1, max_networks=1))
-    printed(search.run, only)
-    out = printed(confirm.run, only)
+    only = tiny_run(tmp_path, candidates=buildable(tolerance=0.1, max_networks=1))
+    printed(search, only)
+    out = printed(confirm, only, TWO)
     assert record(only).test_looks[0].arms == {"found": 1, "paper": 1, "base": 0}
     assert len(seeds(only)) == 4
     assert "against the base network; it is also the nearest to the paper's split." in out
     assert "nothing is there to compare" in out
 
 
-def test_what_is_printed_is_what_the_record_says_later(experiment: Experiment) -> None:
-    out = printed(confirm.run, experiment)
-    section = stored_section(record(experiment), experiment.objective)
+def test_what_is_printed_is_what_the_record_says_later(run: Run) -> None:
+    out = printed(confirm, run, TWO)
+    section = stored_section(record(run), run.experiment.objective)
     assert section is not None
     assert all(sentence in out for sentence in section.sentences)
-    assert len(section.table) == len(said(experiment))
+    assert len(section.table) == len(said(run))
 
 
-def test_the_price_comes_first_and_alone_begins_nothing(experiment: Experiment) -> None:
-    out = printed(confirm.run, replace(experiment, price_only=True))
+def test_the_price_comes_first_and_alone_begins_nothing(run: Run) -> None:
+    out = printed(confirm, run, TWO, price_only=True)
     assert "trainings: about" in out
-    assert "tiny-confirm" not in stored_names(experiment)
-    whole_out = printed(confirm.run, experiment)
+    assert "tiny-confirm" not in run.studies.names
+    whole_out = printed(confirm, run, TWO)
     assert whole_out.startswith(out)
 
 
 @pytest.mark.parametrize("interrupt_at", [1, 4, 6])
 def test_an_interrupted_look_goes_on_and_ends_as_if_nothing_had_been(
-    experiment: Experiment, whole: pd.DataFrame, interrupt_at: int
+    run: Run, whole: pd.DataFrame, interrupt_at: int
 ) -> None:
     first, second = Executing(interrupt_at), Executing()
     with pytest.raises(KeyboardInterrupt):
-        printed(confirm.run, replace(experiment, executor=first))
-    out = printed(confirm.run, replace(experiment, executor=second))
+        printed(confirm, replace(run, executor=first), TWO)
+    out = printed(confirm, replace(run, executor=second), TWO)
     assert ", as begun on 20" in out
     trained = [trial.order for trial in (*first.submitted, *second.submitted)]
-    assert len(set(trained)) == len(trained) == len(seeds(experiment))
-    pd.testing.assert_frame_equal(said(experiment), whole)
+    assert len(set(trained)) == len(trained) == len(seeds(run))
+    pd.testing.assert_frame_equal(said(run), whole)
 
 
-def test_arms_and_seeds_stay_while_the_search_goes_on(
-    experiment: Experiment, whole: pd.DataFrame
-) -> None:
+def test_arms_and_seeds_stay_while_the_search_goes_on(run: Run, whole: pd.DataFrame) -> None:
     with pytest.raises(KeyboardInterrupt):
-        printed(confirm.run, replace(experiment, executor=Executing(3)))
-    begun = record(experiment).test_looks[0]
+        printed(confirm, replace(run, executor=Executing(3)), TWO)
+    begun = record(run).test_looks[0]
     # Now the search trains with the look's own seeds; the look does not take their results.
-    printed(search.run, replace(experiment, num_seeds=4))
-    further = replace(experiment, num_seeds=4, confirm=Confirm(num_seeds=3, force=False))
-    printed(confirm.run, further)
-    (look,) = record(experiment).test_looks
+    printed(search, changed(run, num_seeds=4))
+    printed(confirm, changed(run, num_seeds=4), Confirm(num_seeds=3))
+    (look,) = record(run).test_looks
     assert replace(look, when="") == begun
-    pd.testing.assert_frame_equal(said(experiment), whole)
+    pd.testing.assert_frame_equal(said(run), whole)
 
 
-def test_nothing_of_the_test_split_is_told_before_the_end(experiment: Experiment) -> None:
-    limits = replace(NO_LIMITS, trainings=5)
-    out = printed(confirm.run, replace(experiment, limits=limits))
+def test_nothing_of_the_test_split_is_told_before_the_end(run: Run) -> None:
+    limits = replace(run.limits, trainings=5)
+    out = printed(confirm, replace(run, limits=limits), TWO)
     assert "limits.trainings=5 is reached" in out
     # The record knows, and nobody else.
-    assert all("test_loss" in row for row in record(experiment).rows())
-    values = [f"{row['test_loss']:.4f}" for row in record(experiment).rows()]
-    assert "test" not in out.replace(experiment.out, "")
+    assert all("test_loss" in row for row in record(run).rows())
+    values = [f"{row['test_loss']:.4f}" for row in record(run).rows()]
+    assert "test" not in out.replace(run.out, "")
     assert not [value for value in values if value in out]
-    assert stored_section(record(experiment), experiment.objective) is None
-    folder = Path(experiment.out)
+    assert stored_section(record(run), run.experiment.objective) is None
+    folder = run.folder
     assert not (folder / "confirm.csv").exists()
     log = (folder / "search.log").read_text(encoding="utf-8")
     assert "test" not in log.replace(str(folder), "")
-    assert "test images" in printed(confirm.run, experiment)
+    assert "test images" in printed(confirm, run, TWO)
 
 
-def test_a_second_look_is_refused_and_trains_nothing(experiment: Experiment) -> None:
-    printed(confirm.run, experiment)
+def test_a_second_look_is_refused_and_trains_nothing(run: Run) -> None:
+    printed(confirm, run, TWO)
     executor = Executing()
     with pytest.raises(ValueError, match=r"confirm\.force must be true .* on 20\d\d-\d\d-\d\d; "):
-        printed(confirm.run, replace(experiment, executor=executor))
+        printed(confirm, replace(run, executor=executor), TWO)
     assert executor.submitted == []
-    assert len(record(experiment).test_looks) == 1
+    assert len(record(run).test_looks) == 1
 
 
-def test_a_forced_look_takes_new_seeds_and_is_counted(experiment: Experiment) -> None:
-    printed(confirm.run, experiment)
-    forced = replace(experiment, confirm=Confirm(num_seeds=3, force=True))
-    printed(confirm.run, forced)
-    first, second = record(experiment).test_looks
+def test_a_forced_look_takes_new_seeds_and_is_counted(run: Run) -> None:
+    printed(confirm, run, TWO)
+    printed(confirm, run, Confirm(num_seeds=3, force=True))
+    first, second = record(run).test_looks
     assert (first.seeds, second.seeds) == ([1, 2], [3, 4, 5])
-    section = stored_section(record(experiment), experiment.objective)
+    section = stored_section(record(run), run.experiment.objective)
     assert section is not None
     assert all("(look 2 at the test split)" in sentence for sentence in section.sentences)
-    assert set(said(experiment)["look"]) == {2}
-    assert (said(experiment)["pairs"] == 3).all()
+    assert set(said(run)["look"]) == {2}
+    assert (said(run)["pairs"] == 3).all()
 
 
-def test_force_does_not_leave_a_look_that_has_begun(
-    experiment: Experiment, whole: pd.DataFrame
-) -> None:
+def test_force_does_not_leave_a_look_that_has_begun(run: Run, whole: pd.DataFrame) -> None:
     with pytest.raises(KeyboardInterrupt):
-        printed(confirm.run, replace(experiment, executor=Executing(2)))
-    printed(confirm.run, replace(experiment, confirm=Confirm(num_seeds=2, force=True)))
-    assert len(record(experiment).test_looks) == 1
-    pd.testing.assert_frame_equal(said(experiment), whole)
+        printed(confirm, replace(run, executor=Executing(2)), TWO)
+    printed(confirm, replace(run, confirm=Confirm(num_seeds=2, force=True)), TWO)
+    assert len(record(run).test_looks) == 1
+    pd.testing.assert_frame_equal(said(run), whole)
 
 
-def test_seeds_of_every_study_of_the_run_are_used_ones(experiment: Experiment) -> None:
-    other = record_of(experiment, "tiny-transfer")
-    trial = experiment.trial(experiment.plan().base, 11)
+def test_seeds_of_every_study_of_the_run_are_used_ones(run: Run) -> None:
+    other = run.studies.begun("transfer")
+    trial = run.experiment.trial(run.networks[0], 11)
     other.add(train_trial(trial, "cpu"))
-    printed(confirm.run, experiment)
-    assert record(experiment).test_looks[0].seeds == [12, 13]
+    printed(confirm, run, TWO)
+    assert record(run).test_looks[0].seeds == [12, 13]
 
 
-def test_seeds_that_the_search_has_yet_to_train_are_not_taken(experiment: Experiment) -> None:
-    printed(confirm.run, replace(experiment, num_seeds=5))
-    assert record(experiment).test_looks[0].seeds == [5, 6]
+def test_seeds_that_the_search_has_yet_to_train_are_not_taken(run: Run) -> None:
+    printed(confirm, changed(run, num_seeds=5), TWO)
+    assert record(run).test_looks[0].seeds == [5, 6]
 
 
-def test_a_lost_training_is_left_out_with_its_pair(experiment: Experiment) -> None:
-    out = printed(confirm.run, replace(experiment, executor=Executing(lost=((2, 0),))))
-    found = record(experiment).test_looks[0].arms["found"]
+def test_a_lost_training_is_left_out_with_its_pair(run: Run) -> None:
+    out = printed(confirm, replace(run, executor=Executing(lost=((2, 0),))), TWO)
+    found = record(run).test_looks[0].arms["found"]
     assert f"Network {found} cannot be compared with the base network: 1 of 2 seeds" in out
     assert "1 of 6 trainings failed" in out or "1 of 4 trainings failed" in out
-    assert "base" not in set(said(experiment)["against"])
+    assert "base" not in set(said(run)["against"])
 
 
-def test_some_failures_are_said_with_the_commonest_reason(experiment: Experiment) -> None:
-    out = printed(confirm.run, replace(experiment, executor=Executing(lost=((1, 0),))))
+def test_some_failures_are_said_with_the_commonest_reason(run: Run) -> None:
+    out = printed(confirm, replace(run, executor=Executing(lost=((1, 0),))), TWO)
     assert re.search(
         r"\n1 of \d trainings failed, most often \(1\): worker lost: .*tracebacks\n", out
     )
     assert "1 of 2 seeds ended in both" in out
 
 
-def test_a_look_of_failures_alone_ends_in_words(experiment: Experiment) -> None:
+def test_a_look_of_failures_alone_ends_in_words(run: Run) -> None:
     lost = tuple((seed, number) for number in range(4) for seed in (1, 2))
     said = r"[68] of [68] trainings failed, most often \([68]\): .*; nothing to report"
     for _ in range(2):  # the second has nothing left to train
         with pytest.raises(RuntimeError, match=said):
-            printed(confirm.run, replace(experiment, executor=Executing(lost=lost)))
-    assert not record(experiment).test_looks[-1].when  # the test split was not looked at
+            printed(confirm, replace(run, executor=Executing(lost=lost)), TWO)
+    assert not record(run).test_looks[-1].when  # the test split was not looked at
 
 
 @pytest.mark.parametrize(
     ("decide", "said"),
     [
-        (Decide(delta=None, seed_sd=None), r"decide\.delta must be given .*got null"),
-        (Decide(delta=0.01, seed_sd=None), r"confirm\.num_seeds must be given .*got null"),
+        (Decide(), r"decide\.delta must be given .*got null"),
+        (Decide(delta=0.01), r"confirm\.num_seeds must be given .*got null"),
     ],
 )
-def test_what_the_number_of_seeds_needs_is_asked_for(
-    experiment: Experiment, decide: Decide, said: str
-) -> None:
-    asking = replace(experiment, decide=decide, confirm=Confirm(num_seeds=None, force=False))
+def test_what_the_number_of_seeds_needs_is_asked_for(run: Run, decide: Decide, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        printed(confirm.run, asking)
-    assert "tiny-confirm" not in stored_names(experiment)
+        printed(confirm, changed(run, decide=decide))
+    assert "tiny-confirm" not in run.studies.names
 
 
 def test_the_number_of_seeds_follows_from_the_difference_that_matters(
-    experiment: Experiment,
+    run: Run,
 ) -> None:
-    asking = replace(
-        experiment,
-        decide=Decide(delta=0.01, seed_sd=0.0065),
-        confirm=Confirm(num_seeds=None, force=False),
-        price_only=True,
-    )
-    out = printed(confirm.run, asking)
+    asking = changed(run, decide=Decide(delta=0.01, seed_sd=0.0065))
+    out = printed(confirm, asking, price_only=True)
     assert "8 seeds a network find a difference of 0.0100 in 80 of 100 cases" in out
     assert "Seeds 1 to 8: " in out
 
 
-def test_the_luck_of_seeds_is_what_the_search_has_measured(experiment: Experiment) -> None:
-    two = replace(experiment, num_seeds=2)
-    printed(search.run, two)
-    asking = replace(
-        two,
-        decide=Decide(delta=1.0, seed_sd=None),
-        confirm=Confirm(num_seeds=None, force=False),
-        price_only=True,
-    )
-    assert "2 seeds a network find a difference of 1.0000" in printed(confirm.run, asking)
+def test_the_luck_of_seeds_is_what_the_search_has_measured(run: Run) -> None:
+    two = changed(run, num_seeds=2)
+    printed(search, two)
+    out = printed(confirm, changed(two, decide=Decide(delta=1.0)), price_only=True)
+    assert "2 seeds a network find a difference of 1.0000" in out
 
 
 def test_without_a_trained_network_there_is_no_winner(tmp_path: Path) -> None:
-    experiment = tiny_experiment(tmp_path, limits=replace(NO_LIMITS, trainings=1))
-    printed(search.run, experiment)
+    run = tiny_run(tmp_path, limits=Limits(trainings=1))
+    printed(search, run)
     with pytest.raises(ValueError, match="out must hold a finished training of a scaled network"):
-        printed(confirm.run, experiment)
+        printed(confirm, run, TWO)
 
 
 def test_the_command_line_refuses_a_second_look_in_one_line(

@@ -15,26 +15,26 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from scaling_search import search as search_module
-from scaling_search.answer.stopping import Stopping, gpu_hours
+from scaling_search import training_loop
+from scaling_search.answer.stopping import Limits, Stopping, gpu_hours
 from scaling_search.executors.inline import Inline
 from scaling_search.executors.processes import Processes
-from scaling_search.experiment import Experiment, Limits
 from scaling_search.progress import View
 from scaling_search.protocols import Executor, Sampler
 from scaling_search.record.results import VOLATILE, curves_table, results_table
 from scaling_search.record.study import Record
+from scaling_search.run import Run
 from scaling_search.samplers.grid import Grid
 from scaling_search.samplers.tpe import Tpe
-from scaling_search.search import Search
 from scaling_search.training.engine import train_trial
 from scaling_search.training.steps import Steps
 from scaling_search.training.trial import Key, Trial, TrialResult
+from scaling_search.training_loop import TrainingLoop
 from tests.faults import Faulty
 from tests.in_process import InProcess
-from tests.tiny import ended, tiny_experiment, tiny_plan, tiny_recipe
+from tests.tiny import changed, ended, tiny_plan, tiny_recipe, tiny_run
 
-NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0)
+NO_LIMITS = Limits(failed_share=1.0)
 PROVENANCE = {"version": "1", "commit": "abc"}
 TPE = Tpe(objective="val_loss", num_startup=2, seed=0)
 
@@ -108,13 +108,13 @@ class Backwards:
         return remaining[-1]
 
 
-def opened(experiment: Experiment) -> Record:
-    Path(experiment.out).mkdir(exist_ok=True)
-    return Record(f"{experiment.out}/study.log", experiment.name, experiment.objective)
+def opened(mine: Run) -> Record:
+    mine.folder.mkdir(exist_ok=True)
+    return Record(f"{mine.out}/study.log", mine.experiment.name, mine.experiment.objective)
 
 
 def run(
-    experiment: Experiment,
+    mine: Run,
     executor: Executor | None = None,
     sampler: Sampler | None = None,
     *,
@@ -122,17 +122,17 @@ def run(
     trials: Sequence[Trial] | None = None,
     retries: int = 0,
     **limits: Any,
-) -> tuple[Search, str]:
+) -> tuple[TrainingLoop, str]:
     """A command's search, after it has ended, and what it printed."""
-    search = Search(
-        experiment.trials(tiny_plan()) if trials is None else trials,
-        opened(experiment),
+    search = TrainingLoop(
+        mine.placed(mine.experiment.trials(tiny_plan())) if trials is None else trials,
+        opened(mine),
         provenance=PROVENANCE,
         known=known,
         retries=retries,
     )
     printed = io.StringIO()
-    view = View(Console(file=printed, width=200), experiment.objective)
+    view = View(Console(file=printed, width=200), mine.experiment.objective)
     search.run(
         sampler,
         executor or Executing(),
@@ -142,18 +142,18 @@ def run(
     return search, printed.getvalue()
 
 
-def tables(experiment: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(mine: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Results and curves, without what no two runs share."""
-    rows = opened(experiment).rows()
+    rows = opened(mine).rows()
     return results_table(rows).drop(columns=list(VOLATILE)), curves_table(rows)
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of two seeds that were never interrupted."""
-    experiment = tiny_experiment(tmp_path_factory.mktemp("whole"), num_seeds=2)
-    run(experiment)
-    return tables(experiment)
+    mine = tiny_run(tmp_path_factory.mktemp("whole"), num_seeds=2)
+    run(mine)
+    return tables(mine)
 
 
 def assert_equal(
@@ -163,16 +163,16 @@ def assert_equal(
         pd.testing.assert_frame_equal(a, b, check_exact=True)
 
 
-def test_a_fresh_search_trains_everything_once_seed_by_seed(experiment: Experiment) -> None:
+def test_a_fresh_search_trains_everything_once_seed_by_seed(mine: Run) -> None:
     executor = Executing()
-    experiment = replace(experiment, num_seeds=2)
-    search, printed = run(experiment, executor)
-    trials = experiment.trials(tiny_plan())
+    mine = changed(mine, num_seeds=2)
+    search, printed = run(mine, executor)
+    trials = mine.experiment.trials(tiny_plan())
     base, *others = trials[4:]  # the shortest; it opens only the first seed
     assert executor.submitted == [t.key for t in (*trials[:4], *others, base)]
     assert search.remaining == []
     assert search.stopped == "all trainings are done"
-    results, curves = tables(experiment)
+    results, curves = tables(mine)
     assert results["state"].tolist() == ["COMPLETE"] * 8
     assert results["commit"].unique().tolist() == ["abc"]
     assert len(curves) == 8 * 2
@@ -180,14 +180,14 @@ def test_a_fresh_search_trains_everything_once_seed_by_seed(experiment: Experime
     assert printed.splitlines()[0].startswith("1/8  base network seed 0  accuracy 0.")
 
 
-def test_a_search_that_is_done_trains_nothing(experiment: Experiment) -> None:
-    run(experiment)
-    before = tables(experiment)
+def test_a_search_that_is_done_trains_nothing(mine: Run) -> None:
+    run(mine)
+    before = tables(mine)
     executor = Executing()
-    search, printed = run(experiment, executor)
+    search, printed = run(mine, executor)
     assert (executor.submitted, printed) == ([], "")
     assert search.stopped == "all trainings are done"
-    assert_equal(tables(experiment), before)
+    assert_equal(tables(mine), before)
 
 
 @pytest.mark.parametrize(
@@ -201,20 +201,20 @@ def test_an_interrupted_search_goes_on_and_ends_as_if_nothing_had_been(
     interrupt_at: int,
     is_forgetful: bool,
 ) -> None:
-    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    mine = tiny_run(tmp_path, num_seeds=2)
     first = Executing(slots, interrupt_at, is_forgetful=is_forgetful)
     with pytest.raises(KeyboardInterrupt):
-        run(experiment, first)
+        run(mine, first)
     assert not first.is_open
     # All that had ended is recorded, also what nobody had looked at yet.
-    record = opened(experiment)
+    record = opened(mine)
     assert len(first.submitted) == len(record.rows()) == interrupt_at - 1
     assert all(trial.state.is_finished() for trial in record.study.trials)  # nothing half done
     second = Executing(slots, is_forgetful=is_forgetful)
-    run(experiment, second)
+    run(mine, second)
     assert len({*first.submitted, *second.submitted}) == 8
     assert len([*first.submitted, *second.submitted]) == 8
-    assert_equal(tables(experiment), expected)
+    assert_equal(tables(mine), expected)
 
 
 def test_a_search_goes_on_in_the_middle_of_a_training_and_leaves_no_checkpoint(
@@ -222,7 +222,7 @@ def test_a_search_goes_on_in_the_middle_of_a_training_and_leaves_no_checkpoint(
 ) -> None:
     """Ctrl-C at the seventh of ten steps of the second training."""
     recipe = tiny_recipe(checkpoint_minutes=1e-9)
-    experiment = tiny_experiment(tmp_path, num_seeds=2, recipe=recipe)
+    mine = tiny_run(tmp_path, num_seeds=2, recipe=recipe)
     advance, taken = Steps.advance, 0
 
     def advance_or_stop(self: Steps) -> None:
@@ -235,12 +235,12 @@ def test_a_search_goes_on_in_the_middle_of_a_training_and_leaves_no_checkpoint(
 
     monkeypatch.setattr(Steps, "advance", advance_or_stop)
     with pytest.raises(KeyboardInterrupt):
-        run(experiment, experiment.executor)
+        run(mine, mine.executor)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
-    run(experiment, experiment.executor)
+    run(mine, mine.executor)
     assert taken == 8 * 10 + 1  # no step was done twice
     assert list((tmp_path / "checkpoints").iterdir()) == []
-    assert_equal(tables(experiment), expected)
+    assert_equal(tables(mine), expected)
 
 
 @pytest.mark.parametrize("sampler", [None, Grid(), TPE, Backwards()], ids=str)
@@ -251,28 +251,28 @@ def test_samplers_and_slots_change_the_order_and_nothing_else(
     sampler: Sampler | None,
     slots: int,
 ) -> None:
-    experiment = tiny_experiment(tmp_path, num_seeds=2)
-    run(experiment, Executing(slots), sampler)
-    assert_equal(tables(experiment), expected)
+    mine = tiny_run(tmp_path, num_seeds=2)
+    run(mine, Executing(slots), sampler)
+    assert_equal(tables(mine), expected)
 
 
 def test_more_seeds_can_be_asked_for_later(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
-    run(tiny_experiment(tmp_path))
+    run(tiny_run(tmp_path))
     executor = Executing()
-    run(tiny_experiment(tmp_path, num_seeds=2), executor)
+    run(tiny_run(tmp_path, num_seeds=2), executor)
     assert [seed for _, seed, *_ in executor.submitted] == [1, 1, 1, 1]
-    assert_equal(tables(tiny_experiment(tmp_path)), expected)
+    assert_equal(tables(tiny_run(tmp_path)), expected)
 
 
 def test_a_failing_training_is_a_row_and_the_search_goes_on(
-    experiment: Experiment, caplog: pytest.LogCaptureFixture
+    mine: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trials = experiment.trials(tiny_plan())
+    trials = mine.experiment.trials(tiny_plan())
     trials[1] = replace(trials[1], dataset=Faulty("raise"))
-    search, printed = run(experiment, trials=trials)
-    results, curves = tables(experiment)
+    search, printed = run(mine, trials=trials)
+    results, curves = tables(mine)
     assert results["state"].tolist() == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert results["reason"][1].startswith("RuntimeError: loaded by process")
     assert math.isnan(results["val_loss"][1])
@@ -282,12 +282,12 @@ def test_a_failing_training_is_a_row_and_the_search_goes_on(
     assert search.stopped == "all trainings are done"
     # It is not tried again where that is not asked for.
     executor = Executing()
-    run(experiment, executor, trials=trials)
+    run(mine, executor, trials=trials)
     assert executor.submitted == []
 
 
 def test_what_short_memory_made_of_a_training_is_told_in_the_log(
-    experiment: Experiment, caplog: pytest.LogCaptureFixture
+    mine: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Short(Executing):
         def submit(self, trial: Trial) -> Future[TrialResult]:
@@ -298,7 +298,7 @@ def test_what_short_memory_made_of_a_training_is_told_in_the_log(
             future.set_result(result)
             return future
 
-    run(experiment, Short())
+    run(mine, Short())
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(told) == 2
     assert told[0].endswith("did not fit beside others on its device, trained again alone")
@@ -310,29 +310,29 @@ def test_what_short_memory_made_of_a_training_is_told_in_the_log(
 def test_inline_a_search_ends_with_its_device_and_the_next_goes_on(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
-    experiment = tiny_experiment(tmp_path, num_seeds=2)
-    trials = experiment.trials(tiny_plan())
+    mine = tiny_run(tmp_path, num_seeds=2)
+    trials = mine.experiment.trials(tiny_plan())
     with pytest.raises(RuntimeError, match="must be usable, got 'RuntimeError: CUDA error: "):
         run(
-            experiment,
+            mine,
             Inline(device="cpu", retries=1),
             trials=[*trials[:2], replace(trials[2], dataset=Faulty("break")), *trials[3:]],
             retries=1,
         )
     executor = Executing()
-    run(experiment, executor)
+    run(mine, executor)
     assert trials[2].key in executor.submitted
     assert 0 < len(executor.submitted) < 8
-    assert_equal(tables(experiment), expected)
+    assert_equal(tables(mine), expected)
 
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_a_device_that_fails_under_one_training_fails_no_other(experiment: Experiment) -> None:
-    trials = experiment.trials(tiny_plan())
+def test_a_device_that_fails_under_one_training_fails_no_other(mine: Run) -> None:
+    trials = mine.experiment.trials(tiny_plan())
     trials[1] = replace(trials[1], dataset=Faulty("break"))
     workers = Processes(device="cpu", workers_per_device=2, retries=5, timeout_minutes=None)
-    search, printed = run(experiment, workers, trials=trials, retries=5)
+    search, printed = run(mine, workers, trials=trials, retries=5)
     assert [search.finished[trial.key].state for trial in trials] == ["COMPLETE", "FAIL"] + [
         "COMPLETE"
     ] * 2
@@ -341,12 +341,10 @@ def test_a_device_that_fails_under_one_training_fails_no_other(experiment: Exper
 
 
 @pytest.mark.parametrize("slots", [1, 3])
-def test_a_lost_worker_is_a_failed_training_and_the_search_goes_on(
-    experiment: Experiment, slots: int
-) -> None:
-    trials = experiment.trials(tiny_plan())
-    run(experiment, Executing(slots, lost={trials[2].key: 1}))
-    results, _ = tables(experiment)
+def test_a_lost_worker_is_a_failed_training_and_the_search_goes_on(mine: Run, slots: int) -> None:
+    trials = mine.experiment.trials(tiny_plan())
+    run(mine, Executing(slots, lost={trials[2].key: 1}))
+    results, _ = tables(mine)
     assert results["state"].tolist() == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
     assert results["reason"][2] == "worker lost: killed by signal 9"
 
@@ -355,12 +353,12 @@ def test_a_lost_worker_is_a_failed_training_and_the_search_goes_on(
 def test_a_lost_training_is_tried_again_and_ends_as_if_nothing_had_been(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], slots: int
 ) -> None:
-    experiment = tiny_experiment(tmp_path, num_seeds=2)
-    often, once = (t.key for t in experiment.trials(tiny_plan())[2:4])
+    mine = tiny_run(tmp_path, num_seeds=2)
+    often, once = (t.key for t in mine.experiment.trials(tiny_plan())[2:4])
     executor = Executing(slots, lost={often: 2, once: 1})
-    search, printed = run(experiment, executor, retries=2)
+    search, printed = run(mine, executor, retries=2)
     assert len(executor.submitted) == 8 + 3
-    assert_equal(tables(experiment), expected)
+    assert_equal(tables(mine), expected)
     assert {k: r.attempts for k, r in search.finished.items() if r.attempts > 1} == {
         often: 3,
         once: 2,
@@ -368,88 +366,86 @@ def test_a_lost_training_is_tried_again_and_ends_as_if_nothing_had_been(
     assert printed.count("failed and is tried again: worker lost: killed by signal 9") == 3
 
 
-def test_a_training_is_tried_again_as_often_as_asked_and_no_more(experiment: Experiment) -> None:
-    key = experiment.trials(tiny_plan())[2].key
+def test_a_training_is_tried_again_as_often_as_asked_and_no_more(mine: Run) -> None:
+    key = mine.experiment.trials(tiny_plan())[2].key
     executor = Executing(lost={key: 99})
-    search, _ = run(experiment, executor, retries=2)
+    search, _ = run(mine, executor, retries=2)
     assert executor.submitted.count(key) == 3
     assert (search.finished[key].state, search.finished[key].attempts) == ("FAIL", 3)
     # As many more as are allowed later, and where it passes the failure is gone from all tables.
     executor = Executing(lost={key: 1})
-    search, printed = run(experiment, executor, retries=4)
+    search, printed = run(mine, executor, retries=4)
     assert executor.submitted == [key, key]
     assert (search.finished[key].state, search.finished[key].attempts) == ("COMPLETE", 5)
-    assert tables(experiment)[0]["state"].tolist() == ["COMPLETE"] * 4
+    assert tables(mine)[0]["state"].tolist() == ["COMPLETE"] * 4
     assert printed.splitlines()[-1].startswith("4/4")
 
 
-def test_a_training_that_diverged_is_not_tried_again(experiment: Experiment) -> None:
+def test_a_training_that_diverged_is_not_tried_again(mine: Run) -> None:
     wild = tiny_recipe(learning_rate=1e30, warmup_epochs=0.0)
-    trials = [replace(t, recipe=wild) for t in experiment.trials(tiny_plan())[:2]]
+    trials = [replace(t, recipe=wild) for t in mine.experiment.trials(tiny_plan())[:2]]
     executor = Executing()
     for _ in range(2):
-        run(experiment, executor, trials=trials, retries=5)
+        run(mine, executor, trials=trials, retries=5)
     assert executor.submitted == [trial.key for trial in trials]
-    assert tables(experiment)[0]["state"].tolist() == ["FAIL", "FAIL"]
+    assert tables(mine)[0]["state"].tolist() == ["FAIL", "FAIL"]
 
 
 @pytest.mark.parametrize(("fault", "times"), [("raise", 2), ("break", 2), ("crash", 6)])
 def test_what_fails_the_same_way_twice_is_not_tried_a_third_time(
-    experiment: Experiment, fault: str, times: int
+    mine: Run, fault: str, times: int
 ) -> None:
     """Each try has another process id in its reason; a worker that is lost can be luck."""
-    trials = experiment.trials(tiny_plan())[:2]
+    trials = mine.experiment.trials(tiny_plan())[:2]
     lost = {trials[1].key: 99}
     if fault != "crash":
         trials[1], lost = replace(trials[1], dataset=Faulty(fault)), {}  # type: ignore[arg-type]  # a literal
     executor = Executing(lost=lost, is_forgetful=True)
-    search, printed = run(experiment, executor, trials=trials, retries=5)
+    search, printed = run(mine, executor, trials=trials, retries=5)
     assert executor.submitted.count(trials[1].key) == times
     assert search.finished[trials[1].key].attempts == times
     assert printed.count("failed and is tried again") == times - 1
 
 
 def test_a_command_tries_once_more_what_failed_the_same_way_under_another(
-    experiment: Experiment,
+    mine: Run,
 ) -> None:
-    trials = experiment.trials(tiny_plan())[:2]
+    trials = mine.experiment.trials(tiny_plan())[:2]
     trials[1] = replace(trials[1], dataset=Faulty("raise"))
-    run(experiment, trials=trials, retries=1)
+    run(mine, trials=trials, retries=1)
     executor = Executing(is_forgetful=True)
-    run(experiment, executor, trials=trials, retries=5)
+    run(mine, executor, trials=trials, retries=5)
     assert executor.submitted == [trials[1].key]
-    mended, _ = run(experiment, trials=experiment.trials(tiny_plan())[:2], retries=5)
+    mended, _ = run(mine, trials=mine.experiment.trials(tiny_plan())[:2], retries=5)
     assert [result.state for result in mended.finished.values()] == ["COMPLETE", "COMPLETE"]
 
 
 def test_too_many_failures_end_the_search_with_the_commonest_reason(
-    experiment: Experiment,
+    mine: Run,
 ) -> None:
-    experiment = replace(experiment, num_seeds=3)
-    trials = experiment.trials(tiny_plan())
+    mine = changed(mine, num_seeds=3)
+    trials = mine.experiment.trials(tiny_plan())
     trials[0] = replace(trials[0], recipe=tiny_recipe(learning_rate=1e30, warmup_epochs=0.0))
     lost = {trial.key: 1 for trial in trials[2:]}
-    search, _ = run(experiment, Executing(lost=lost), trials=trials, failed_share=0.4)
+    search, _ = run(mine, Executing(lost=lost), trials=trials, failed_share=0.4)
     assert len(search.finished) == 4
     assert search.stopped == (
         "limits.failed_share=0.4 is exceeded: 3 of 4 trainings failed, most often (2): worker "
         "lost: killed by signal 9"
     )
     executor = Executing()
-    search, _ = run(experiment, executor, trials=trials, failed_share=0.4)
+    search, _ = run(mine, executor, trials=trials, failed_share=0.4)
     assert executor.submitted == []  # nothing is different
-    search, _ = run(experiment, executor, trials=trials, failed_share=0.4, retries=1)
+    search, _ = run(mine, executor, trials=trials, failed_share=0.4, retries=1)
     assert len(executor.submitted) == 8 + 2
     assert search.stopped == "all trainings are done"
 
 
 @pytest.mark.parametrize(("share", "number"), [(0.0, 1), (0.5, 3), (0.79, 4), (1.0, 8)])
-def test_a_few_failures_are_no_share_of_many(
-    experiment: Experiment, share: float, number: int
-) -> None:
-    trials = replace(experiment, num_seeds=2).trials(tiny_plan())
+def test_a_few_failures_are_no_share_of_many(mine: Run, share: float, number: int) -> None:
+    trials = changed(mine, num_seeds=2).experiment.trials(tiny_plan())
     lost = {trial.key: 1 for trial in trials}
-    search, _ = run(experiment, Executing(lost=lost), trials=trials, failed_share=share)
+    search, _ = run(mine, Executing(lost=lost), trials=trials, failed_share=share)
     assert len(search.finished) == number
 
 
@@ -473,10 +469,10 @@ class Joining(Executing):
 def test_a_search_waits_for_slots(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "LOOK_SECONDS", 0.01)
-    experiment = tiny_experiment(tmp_path, num_seeds=2)
-    run(experiment, Joining())
-    assert_equal(tables(experiment), expected)
+    monkeypatch.setattr(training_loop, "LOOK_SECONDS", 0.01)
+    mine = tiny_run(tmp_path, num_seeds=2)
+    run(mine, Joining())
+    assert_equal(tables(mine), expected)
 
 
 class Signalled(Executing):
@@ -492,24 +488,24 @@ class Signalled(Executing):
 def test_sigterm_ends_a_search_as_ctrl_c_does(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
-    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    mine = tiny_run(tmp_path, num_seeds=2)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
-        run(experiment, Signalled())
+        run(mine, Signalled())
     assert signal.getsignal(signal.SIGTERM) == before
-    assert len(opened(experiment).rows()) == 3  # what has ended is there
-    assert opened(experiment).stopped == "interrupted"
-    run(experiment)
-    assert_equal(tables(experiment), expected)
+    assert len(opened(mine).rows()) == 3  # what has ended is there
+    assert opened(mine).stopped == "interrupted"
+    run(mine)
+    assert_equal(tables(mine), expected)
 
 
 def test_storage_that_is_locked_for_a_while_is_waited_for(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = tiny_experiment(tmp_path, num_seeds=2)
+    mine = tiny_run(tmp_path, num_seeds=2)
     record = Record(f"sqlite:///{tmp_path}/study.db?timeout=0.1", "tiny", "val_loss")
     other = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
-    search = Search(experiment.trials(tiny_plan()), record, provenance=PROVENANCE)
+    search = TrainingLoop(mine.experiment.trials(tiny_plan()), record, provenance=PROVENANCE)
     other.execute("BEGIN EXCLUSIVE")
     naps: list[float] = []
 
@@ -529,14 +525,12 @@ def test_storage_that_is_locked_for_a_while_is_waited_for(
 
 
 @pytest.mark.parametrize(("slots", "limit"), [(1, 1), (1, 3), (3, 2), (3, 4)])
-def test_a_limit_counts_all_that_the_record_holds(
-    experiment: Experiment, slots: int, limit: int
-) -> None:
-    run(experiment, trainings=1)
+def test_a_limit_counts_all_that_the_record_holds(mine: Run, slots: int, limit: int) -> None:
+    run(mine, trainings=1)
     executor = Executing(slots)
-    search, _ = run(experiment, executor, trainings=limit)
+    search, _ = run(mine, executor, trainings=limit)
     assert len(executor.submitted) == limit - 1
-    assert len(opened(experiment).rows()) == limit
+    assert len(opened(mine).rows()) == limit
     assert search.stopped == (
         f"limits.trainings={limit} is reached" if limit < 4 else "all trainings are done"
     )
@@ -545,94 +539,94 @@ def test_a_limit_counts_all_that_the_record_holds(
 def test_the_inline_executor_gives_the_same_tables(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame]
 ) -> None:
-    experiment = tiny_experiment(tmp_path, num_seeds=2)
-    run(experiment, experiment.executor, experiment.sampler)
-    assert_equal(tables(experiment), expected)
+    mine = tiny_run(tmp_path, num_seeds=2)
+    run(mine, mine.executor, mine.experiment.sampler)
+    assert_equal(tables(mine), expected)
 
 
-def test_a_limit_that_is_reached_trains_nothing(experiment: Experiment) -> None:
-    run(experiment, trainings=2)
+def test_a_limit_that_is_reached_trains_nothing(mine: Run) -> None:
+    run(mine, trainings=2)
     executor = Executing()
-    search, _ = run(experiment, executor, trainings=2)
+    search, _ = run(mine, executor, trainings=2)
     assert executor.submitted == []
     assert search.stopped == "limits.trainings=2 is reached"
 
 
-def test_hours_that_are_over_hand_out_nothing_more(experiment: Experiment) -> None:
+def test_hours_that_are_over_hand_out_nothing_more(mine: Run) -> None:
     executor = Executing()
-    search, _ = run(experiment, executor, hours=1e-12)
+    search, _ = run(mine, executor, hours=1e-12)
     assert executor.submitted == []
     assert search.stopped == "limits.hours=1e-12 is reached"
-    search, _ = run(experiment, executor, hours=1.0)
+    search, _ = run(mine, executor, hours=1.0)
     assert search.stopped == "all trainings are done"
 
 
-def test_hours_of_a_device_count_what_the_record_holds(experiment: Experiment) -> None:
-    run(experiment, trainings=2)
-    used = gpu_hours(list(opened(experiment).results_of(experiment.trials(tiny_plan())).values()))
+def test_hours_of_a_device_count_what_the_record_holds(mine: Run) -> None:
+    run(mine, trainings=2)
+    used = gpu_hours(list(opened(mine).results_of(mine.experiment.trials(tiny_plan())).values()))
     assert 0 < used < 1
     executor = Executing()
-    search, _ = run(experiment, executor, gpu_hours=used)
+    search, _ = run(mine, executor, gpu_hours=used)
     assert executor.submitted == []
     assert search.stopped == f"limits.gpu_hours={used:g} is reached"
-    search, _ = run(experiment, gpu_hours=1.0)
+    search, _ = run(mine, gpu_hours=1.0)
     assert search.stopped == "all trainings are done"
 
 
-def test_a_training_counts_for_its_part_of_the_device(experiment: Experiment) -> None:
-    search, _ = run(experiment)  # each takes half of one
+def test_a_training_counts_for_its_part_of_the_device(mine: Run) -> None:
+    search, _ = run(mine)  # each takes half of one
     results = list(search.finished.values())
     assert {result.device_share for result in results} == {0.5}
     total = sum(result.total_seconds for result in results)
     assert gpu_hours(results) == pytest.approx(total / 2 / 3600)
-    assert opened(experiment).rows()[0]["device_share"] == 0.5
+    assert opened(mine).rows()[0]["device_share"] == 0.5
 
 
-def test_the_record_says_why_the_last_command_ended(experiment: Experiment) -> None:
-    assert opened(experiment).stopped == ""
-    run(experiment, trainings=1)
-    assert opened(experiment).stopped == "limits.trainings=1 is reached"
-    run(experiment)
-    assert opened(experiment).stopped == "all trainings are done"
+def test_the_record_says_why_the_last_command_ended(mine: Run) -> None:
+    assert opened(mine).stopped == ""
+    run(mine, trainings=1)
+    assert opened(mine).stopped == "limits.trainings=1 is reached"
+    run(mine)
+    assert opened(mine).stopped == "all trainings are done"
 
 
 @pytest.mark.parametrize("slots", [1, 3])
-def test_a_sampler_can_end_the_search(experiment: Experiment, slots: int) -> None:
-    search, _ = run(experiment, Executing(slots), Backwards(num_wanted=3))
+def test_a_sampler_can_end_the_search(mine: Run, slots: int) -> None:
+    search, _ = run(mine, Executing(slots), Backwards(num_wanted=3))
     assert len(search.finished) == 3
     assert search.stopped == "the sampler wants no more"
-    results, _ = tables(experiment)
+    results, _ = tables(mine)
     assert results["candidate"].tolist() == [1, 2, 3]
 
 
-def test_known_results_count_as_done_and_are_not_recorded_again(experiment: Experiment) -> None:
-    trials = experiment.trials(tiny_plan())
+def test_known_results_count_as_done_and_are_not_recorded_again(mine: Run) -> None:
+    trials = mine.experiment.trials(tiny_plan())
     known = [ended(trials[1], 2.0), ended(trials[3], 1.9)]
     executor = Executing()
-    search, printed = run(experiment, executor, known=known)
+    search, printed = run(mine, executor, known=known)
     assert executor.submitted == [trials[0].key, trials[2].key]
     assert search.finished[trials[3].key] == known[1]
-    assert tables(experiment)[0]["candidate"].tolist() == [0, 2]
+    assert tables(mine)[0]["candidate"].tolist() == [0, 2]
     assert printed.startswith("3/4  base network")
 
 
-def test_its_own_record_counts_more_than_known_results(experiment: Experiment) -> None:
-    search, _ = run(experiment)
-    key = experiment.trials(tiny_plan())[1].key
+def test_its_own_record_counts_more_than_known_results(mine: Run) -> None:
+    search, _ = run(mine)
+    key = mine.experiment.trials(tiny_plan())[1].key
     own = search.finished[key]
-    again, _ = run(experiment, known=[ended(own.trial, 9.0)])
+    again, _ = run(mine, known=[ended(own.trial, 9.0)])
     assert again.finished[key].curve == own.curve
 
 
 def test_a_record_that_cannot_be_written_ends_the_search(
-    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+    mine: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scaling_search.record.study.PATIENCE_SECONDS", 0.5)
-    search = Search(experiment.trials(tiny_plan()), opened(experiment), provenance=PROVENANCE)
+    search = TrainingLoop(mine.experiment.trials(tiny_plan()), opened(mine), provenance=PROVENANCE)
     executor = Executing()
-    (Path(experiment.out) / "study.log").unlink()
-    Path(experiment.out).rmdir()
-    view = View(Console(file=io.StringIO()), experiment.objective)
+    (mine.folder / "study.log").unlink()
+    mine.folder.rmdir()
+    view = View(Console(file=io.StringIO()), mine.experiment.objective)
     with pytest.raises(RuntimeError, match="storage must be readable and writable"):
         search.run(Grid(), executor, view)
     assert len(executor.submitted) == 1
