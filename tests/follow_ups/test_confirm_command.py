@@ -15,9 +15,9 @@ from scaling_search.commands.run_folder import record_of, stored_names
 from scaling_search.experiment import Confirm, Decide, Experiment, Limits
 from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.record.study import Record
+from scaling_search.spaces import Buildable
 from scaling_search.training.engine import train_trial
 from tests.in_process import Executing, printed
-from tests.proxies import buildable
 from tests.tiny import tiny_experiment
 
 NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0)
@@ -82,7 +82,7 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
 
 
 def test_a_winner_that_is_the_papers_own_network_is_trained_once(tmp_path: Path) -> None:
-    only = tiny_experiment(tmp_path, candidates=buildable(tolerance=0.1, max_networks=1))
+    only = tiny_experiment(tmp_path, candidates=Buildable(tolerance=0.1, max_networks=1))
     printed(search.run, only)
     out = printed(confirm.run, only)
     assert record(only).test_looks[0].arms == {"found": 1, "paper": 1, "base": 0}

@@ -16,8 +16,8 @@ from scaling_search.experiment import DECIDING, Experiment, Limits, Transfer
 from scaling_search.follow_ups.transfer import stored
 from scaling_search.record.results import VOLATILE, results_table
 from scaling_search.record.tables import read_table
+from scaling_search.spaces import Buildable
 from tests.in_process import Executing, printed
-from tests.proxies import buildable
 from tests.tiny import tiny_dataset, tiny_experiment, tiny_network, tiny_recipe
 
 
@@ -25,7 +25,7 @@ def experiment_in(folder: Path, **changes: Any) -> Experiment:
     """A search among nine tiny networks, one epoch each."""
     options: dict[str, Any] = {
         "base_network": tiny_network(width_divisor=1, resolution_divisor=1),
-        "candidates": buildable(tolerance=0.1, max_networks=9),
+        "candidates": Buildable(tolerance=0.1, max_networks=9),
         "recipe": tiny_recipe(epochs=1),
     }
     return tiny_experiment(folder, **options | changes)
