@@ -13,7 +13,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Focus", "Gp", "Grid", "Qmc", "Tpe"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {"Focus": "focus", "Gp": "gp", "Grid": "grid", "Qmc": "qmc", "Tpe": "tpe"},
-)
+__getattr__, __dir__ = lazy_names(__name__, __file__)
