@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from scaling_search.experiment import DECIDING, Experiment, Limits, Scale
-from scaling_search.samplers.tpe import Tpe
+from scaling_search.samplers import Tpe
 from scaling_search.scaling import Coefficients
 from scaling_search.spaces import Buildable
 from tests.tiny import (

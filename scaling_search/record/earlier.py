@@ -14,13 +14,19 @@ UNNAMED: dict[str, dict[str, Any]] = {
 """Options by the ``_target_`` of a part, with the values that do what the code did then."""
 
 MOVED = {
-    f"scaling_search.base_networks.{old}": f"scaling_search.base_networks.{new}"
+    f"scaling_search.{old}": f"scaling_search.{new}"
     for old, new in (
-        ("custom.custom", "custom_network.custom"),
-        ("efficientnet.efficientnet", "efficientnets.efficientnet"),
-        ("efficientnet.small_efficientnet", "efficientnets.small_efficientnet"),
-        ("resnet.ResNet", "resnets.ResNet"),
-        ("resnet.resnet", "resnets.resnet"),
+        ("base_networks.custom.custom", "base_networks.custom_network.custom"),
+        ("base_networks.efficientnet.efficientnet", "base_networks.efficientnets.efficientnet"),
+        (
+            "base_networks.efficientnet.small_efficientnet",
+            "base_networks.efficientnets.small_efficientnet",
+        ),
+        ("base_networks.resnet.ResNet", "base_networks.resnets.ResNet"),
+        ("base_networks.resnet.resnet", "base_networks.resnets.resnet"),
+        ("samplers.gp.Gp", "samplers.optuna.Gp"),
+        ("samplers.qmc.Qmc", "samplers.optuna.Qmc"),
+        ("samplers.tpe.Tpe", "samplers.optuna.Tpe"),
     )
 }
 """The present ``_target_`` of parts that have moved, by the one that older runs name."""
