@@ -25,11 +25,7 @@ from scaling_search.planning.budget import Budget
 from scaling_search.base_networks import efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.spaces.paper_grid import PaperGrid
-grid = PaperGrid(
-    target=2.0, tolerance=0.05, nominal_tolerance=0.1, equal_cost=False, max_networks=None,
-    alpha=(1.0, 2.0), beta=(1.0, 1.5), gamma=(1.0, 1.5), step=0.01, max_resolution=None,
-)
-grid.plan(Budget(efficientnet("b0"), Flops()))
+PaperGrid(step=0.01).plan(Budget(efficientnet("b0"), Flops()))
 """
 COMMANDS = {
     "scaling-search --help": [str(BIN / "scaling-search"), "--help"],

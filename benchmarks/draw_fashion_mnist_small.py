@@ -17,8 +17,6 @@ from scaling_search.data.images import fingerprint
 from scaling_search.datasets.fashion_mnist import FashionMnist
 from scaling_search.datasets.fashion_mnist_small import FOLDER
 
-URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-
 
 def idx(values: Tensor) -> bytes:
     """An IDX file of unsigned bytes."""
@@ -34,16 +32,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write (%(default)s)")
     arguments = parser.parse_args()
     splits = FashionMnist(
-        root=arguments.root,
-        download=True,
-        url=URL,
-        num_train=10_000,
-        num_val=5_000,
-        num_test=5_000,
-        split_seed=0,
-        num_classes=10,
-        in_channels=1,
-        resolution=28,
+        root=arguments.root, num_train=10_000, num_val=5_000, num_test=5_000
     ).load(28, "cpu")
     arguments.out.mkdir(parents=True, exist_ok=True)
     sums = []

@@ -302,12 +302,7 @@ def main() -> None:
         rows.append(dict.fromkeys(COLUMNS, "") | dict(row) | dict(same))
         write_rows(rows, options.out)  # all so far: what follows may be cut short
 
-    with Processes(
-        device=options.device,
-        workers_per_device=options.workers,
-        retries=0,
-        timeout_minutes=None,
-    ) as executor:
+    with Processes(options.device, options.workers, retries=0) as executor:
         executor.check()
         executor.prepare(trials)
         warmed_up(executor, trials)

@@ -31,27 +31,8 @@ from scaling_search.protocols import Architecture
 from scaling_search.spaces.buildable import Buildable
 from scaling_search.spaces.paper_grid import PaperGrid
 
-GRID = PaperGrid(
-    target=2.0,
-    tolerance=0.05,
-    nominal_tolerance=0.1,
-    equal_cost=False,
-    max_networks=None,
-    alpha=(1.0, 2.0),
-    beta=(1.0, 1.5),
-    gamma=(1.0, 1.5),
-    step=0.01,
-    max_resolution=None,
-)
-BUILDABLE = Buildable(
-    target=2.0,
-    tolerance=0.05,
-    max_networks=32,
-    alpha=(1.0, 3.0),
-    beta=(1.0, 2.0),
-    gamma=(1.0, 2.0),
-    max_resolution=None,
-)
+GRID = PaperGrid(step=0.01)
+BUILDABLE = Buildable(max_resolution=None)
 
 
 @dataclass(frozen=True)

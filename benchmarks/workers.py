@@ -34,9 +34,7 @@ def seconds_since(moment: float, device: str) -> float:
 
 def measured(trials: Sequence[Trial], device: str, workers: int) -> dict[str, object]:
     """How so many workers of each device get on with the trainings."""
-    with Processes(
-        device=device, workers_per_device=workers, retries=0, timeout_minutes=None
-    ) as executor:
+    with Processes(device, workers, retries=0) as executor:
         slots = executor.slots
         started = [executor.call(seconds_since, time.time()) for _ in range(slots)]
         start_seconds = min(future.result() for future in started)

@@ -5,12 +5,12 @@ from functools import cache
 
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Observations
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.ladder import Placed, placed, ten_points
 from scaling_search.scaling import Shares
 from scaling_search.spread import Points, as_points
-from tests.proxies import small_proxy
 from tests.surfaces import Luck, Truth, around, plan_shares, trainings
 
 NOISY = Luck(seed_sd=0.0065, shared=0.5, network_sd=0.004)
@@ -21,7 +21,7 @@ FOUND = Shares(0.1, 0.3, 0.6)
 def chosen(phi: int) -> tuple[Placed, ...]:
     """Ten networks of a larger size of the small proxy, whose data have 28 px."""
     found = placed(
-        Budget(small_proxy(), Flops()),
+        Budget(small_efficientnet(), Flops()),
         ten_points(FOUND),
         phis=[phi],
         tolerance=0.05,

@@ -4,13 +4,14 @@ import functools
 
 import numpy as np
 
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.protocols import Sampler
 from scaling_search.scaling import Shares
+from scaling_search.spaces import Buildable
 from scaling_search.training.trial import Trial, TrialResult
-from tests.proxies import buildable, small_proxy
 from tests.tiny import ended, tiny_dataset, tiny_recipe
 
 BESTS = [Shares(0.2, 0.3, 0.5), Shares(0.7, 0.2, 0.1), Shares(0.1, 0.8, 0.1)]
@@ -19,7 +20,7 @@ BESTS = [Shares(0.2, 0.3, 0.5), Shares(0.7, 0.2, 0.1), Shares(0.1, 0.8, 0.1)]
 @functools.cache
 def plan() -> Plan:
     """All 114 networks of twice the small proxy's cost."""
-    return buildable(max_networks=200).plan(Budget(small_proxy(), Flops()))
+    return Buildable(max_networks=200).plan(Budget(small_efficientnet(), Flops()))
 
 
 def trial_of(candidate: Candidate, seed: int = 0) -> Trial:

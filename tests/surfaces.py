@@ -9,11 +9,12 @@ import pandas as pd
 
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Indices, Observations, Values
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
+from scaling_search.spaces import Buildable
 from scaling_search.spread import Points, as_points, spread_subset
-from tests.proxies import buildable, small_proxy
 
 Truth = Callable[[Points], Values]
 """The loss at exactly the target's cost, (points,)."""
@@ -55,7 +56,7 @@ def spread_points(number: int, *, seed: int = 0) -> Points:
 @cache
 def plan_shares() -> Points:
     """Shares of the 30 networks that the small proxy's plan keeps."""
-    plan = buildable(max_networks=30).plan(Budget(small_proxy(), Flops()))
+    plan = Buildable(max_networks=30).plan(Budget(small_efficientnet(), Flops()))
     return as_points([c.shares for c in plan.candidates if c.shares])
 
 

@@ -11,19 +11,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_search.base_networks import efficientnet
+from scaling_search.base_networks import efficientnet, small_efficientnet
 from scaling_search.cli import main
 from scaling_search.costs.flops import Flops
 from scaling_search.published.audit import (
     READERS_PHI,
     asked,
+    audited_table,
     published_family,
     rule_as_built,
 )
 from scaling_search.published.variants import MULTIPLIERS
 from scaling_search.scaling import DIMENSIONS, PAPER, Coefficients
 from tests.base_networks.families import family
-from tests.proxies import small_proxy
 from tests.tiny import tiny_network
 
 Said = Callable[..., tuple[int, str, str]]
@@ -156,7 +156,7 @@ def test_rule_as_built_stands_in_one_table_with_the_family(table: pd.DataFrame) 
 
 
 def test_audit_of_another_base_network_scales_that_one() -> None:
-    table = audited_table(small_proxy(), Flops(), PAPER, published_family())
+    table = audited_table(small_efficientnet(), Flops(), PAPER, published_family())
     assert table["resolution"].tolist()[:3] == [20, 22, 24]  # 20 · 240/224, 20 · 260/224, even
     assert table["flops"].iloc[0] == 1_178_016
     assert table["cost_ratio"].iloc[0] == 1

@@ -79,7 +79,7 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
     outcome = cli("search", "--cfg", "job", "sampler=tpe", "recipe.epochs=7")
     assert outcome.code == 0
     assert "epochs: 7" in outcome.out
-    assert "samplers.tpe.Tpe" in outcome.out
+    assert "samplers.optuna.Tpe" in outcome.out
     assert not list(tmp_path.iterdir())
 
 

@@ -81,9 +81,7 @@ def test_an_operator_of_ones_own_is_counted_and_trained(
     (code,) = re.findall(r"```python\n(.*?)```\n", text.partition("\n## ")[0], re.DOTALL)
     (tmp_path / "documented_operator.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    base = custom(
-        own_operator, step=0.05, resolution=20, resolution_divisor=2, in_channels=1, num_classes=10
-    )
+    base = custom(own_operator)
     assert [layer.flops for layer in base.layers()] == [20 * 20 * 30, 30 * 10]
     base.check()
     # Its backward pass is written as two products of matrices, which torch sees.

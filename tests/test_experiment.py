@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from scaling_search.experiment import DECIDING, Experiment, Limits, Scale
-from scaling_search.samplers.tpe import Tpe
+from scaling_search.samplers import Tpe
 from scaling_search.scaling import Coefficients
-from tests.proxies import buildable
+from scaling_search.spaces import Buildable
 from tests.tiny import (
     tiny_dataset,
     tiny_experiment,
@@ -59,11 +59,6 @@ def limits(**changes: Any) -> Limits:
     return Limits(**options | {"failed_share": 0.5} | changes)
 
 
-def tpe(**changes: Any) -> Tpe:
-    options: dict[str, Any] = {"objective": "val_loss", "num_startup": 10, "seed": 0}
-    return Tpe(**options | changes)
-
-
 # Of each option the values that it must not have.
 OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
     tiny_recipe: {
@@ -84,7 +79,7 @@ OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
         "cuda_graph": st.integers() | st.none(),
         "equal": st.text(),
     },
-    buildable: {
+    Buildable: {
         "tolerance": at_most(0) | at_least(1),
         "max_networks": st.integers(max_value=0) | st.none() | st.floats(),
         "max_resolution": st.integers(max_value=0) | st.floats(),
@@ -95,7 +90,7 @@ OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
         "tolerance": at_most(0) | at_least(1),
         "coefficients": st.lists(st.floats(1, 2), max_size=2) | st.lists(st.text(), min_size=3),
     },
-    tpe: {
+    Tpe: {
         "objective": st.text(),
         "num_startup": st.integers(max_value=0),
         "seed": st.integers(max_value=-1),

@@ -64,14 +64,7 @@ CASES = [
 
 def custom_network() -> Architecture:
     """A network that a function of somebody's own makes."""
-    return custom(
-        functools.partial(own.build, blocks=[1, 2, 2]),
-        step=0.05,
-        resolution=12,
-        resolution_divisor=2,
-        in_channels=1,
-        num_classes=10,
-    )
+    return custom(functools.partial(own.build, blocks=[1, 2, 2]), resolution=12)
 
 
 def member(name: str, phi: float, architecture: Architecture) -> Member:

@@ -9,14 +9,15 @@ import pytest
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import observations, of_results
 from scaling_search.answer.region import best_point, in_region
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.record.tables import read_table
 from scaling_search.samplers.focus import Focus
+from scaling_search.spaces import Buildable
 from scaling_search.spread import as_points
 from scaling_search.training.trial import Epoch, Trial, TrialResult
-from tests.proxies import buildable, small_proxy
 from tests.tiny import tiny_dataset, tiny_recipe
 
 RECORD = Path(__file__).parent.parent / "experiments" / "fashion_mnist_small" / "results.csv"
@@ -31,7 +32,7 @@ def recorded() -> pd.DataFrame:
 
 def networks() -> Plan:
     """The plan of the record, whose networks are as recorded."""
-    plan = buildable().plan(Budget(small_proxy(), Flops()))
+    plan = Buildable().plan(Budget(small_efficientnet(), Flops()))
     names = {c.number: c.network for c in (plan.base, *plan.candidates)}
     results = recorded().drop_duplicates("candidate").set_index("candidate")
     assert results["network"].to_dict() == names

@@ -24,8 +24,8 @@ from scaling_search.protocols import Executor, Sampler
 from scaling_search.record.results import VOLATILE, curves_table, results_table
 from scaling_search.record.study import Record
 from scaling_search.run import Run
+from scaling_search.samplers import Tpe
 from scaling_search.samplers.grid import Grid
-from scaling_search.samplers.tpe import Tpe
 from scaling_search.training.engine import train_trial
 from scaling_search.training.steps import Steps
 from scaling_search.training.trial import Key, Trial, TrialResult

@@ -85,7 +85,7 @@ def written(path: str, text: str) -> Path:
         ("scaling_search.cli.os", ["a class or function of a module"]),
         ("scaling_search.files", ["a class or function of a module"]),
         ("scaling_search.files.Path", ["must be defined in scaling_search", "pathlib"]),
-        ("scaling_search.samplers.tpe.Tpe.choose", ["is not a package"]),
+        ("scaling_search.samplers.optuna.Tpe.choose", ["is not a package"]),
         ("scaling_search.nowhere.Part", ["No module named 'scaling_search.nowhere'"]),
         ("scaling_search..cli.main", ["package.module.Name"]),
         ("'scaling_search; import os'", ["package.module.Name"]),

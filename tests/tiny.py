@@ -16,9 +16,9 @@ from scaling_search.experiment import Experiment
 from scaling_search.planning.budget import Budget, Caps
 from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.run import Run
+from scaling_search.spaces.buildable import Buildable
 from scaling_search.training.recipe import Recipe
 from scaling_search.training.trial import Epoch, Trial, TrialResult
-from tests.proxies import buildable
 
 
 def tiny_network(**changes: Any) -> EfficientNet:
@@ -30,60 +30,28 @@ def tiny_network(**changes: Any) -> EfficientNet:
         "expand_ratio": (1, 2),
         "channels": (4, 8),
         "stem_channels": 4,
-        "stem_stride": 1,
         "head_channels": 16,
         "resolution": 8,
-        "in_channels": 1,
-        "num_classes": 10,
-        "se_ratio": 0.25,
         "dropout": 0.2,
         "stochastic_depth": 0.2,
-        "norm_momentum": 0.1,
-        "norm_epsilon": 1e-3,
-        "width_divisor": 2,
-        "resolution_divisor": 2,
-        "depth_rounding": "round",
     }
     return small_efficientnet(**options | changes)
 
 
 def caps(**limits: float) -> Caps:
     """No caps but those given."""
-    names = ("flops", "params", "activations", "train_flops", "latency_ms", "memory_bytes")
-    options: dict[str, Any] = dict.fromkeys(names)
-    latency = Latency(device="cpu", batch_size=4, repeats=5, warm_up=1, threads=1)
-    measures = {"latency": latency, "memory": Memory(device="auto", batch_size=4)}
-    return Caps(**options | measures | limits)
+    latency = Latency(device="cpu", batch_size=4, repeats=5, warm_up=1)
+    return Caps(latency=latency, memory=Memory(batch_size=4), **limits)
 
 
 def tiny_dataset() -> FashionMnistSmall:
     """Ten training and five validation images of each class."""
-    return FashionMnistSmall(
-        num_train=100, num_val=50, num_classes=10, in_channels=1, resolution=28
-    )
+    return FashionMnistSmall(num_train=100, num_val=50)
 
 
 def tiny_recipe(**changes: Any) -> Recipe:
     """Two epochs of five steps."""
-    options: dict[str, Any] = {
-        "epochs": 2,
-        "batch_size": 20,
-        "learning_rate": 0.1,
-        "warmup_epochs": 0.5,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "label_smoothing": 0.1,
-        "averaging": 0.0,
-        "crop": 0.1,
-        "flip": True,
-        "mixed_precision": True,
-        "channels_last": True,
-        "deterministic": False,
-        "compile": False,
-        "cuda_graph": True,
-        "checkpoint_minutes": None,
-        "equal": "epochs",
-    }
+    options = {"epochs": 2, "batch_size": 20, "learning_rate": 0.1, "crop": 0.1, "flip": True}
     return Recipe(**options | changes)
 
 
@@ -92,7 +60,7 @@ def tiny_experiment(**changes: Any) -> Experiment:
     options: dict[str, Any] = {
         "name": "tiny",
         "base_network": tiny_network(),
-        "candidates": buildable(tolerance=0.1, max_networks=3),
+        "candidates": Buildable(tolerance=0.1, max_networks=3),
         "dataset": tiny_dataset(),
         "recipe": tiny_recipe(),
     }
@@ -118,7 +86,7 @@ def changed(run: Run, **changes: Any) -> Run:
 @functools.cache
 def tiny_plan(max_networks: int = 3) -> Plan:
     """Networks of twice the tiny network's cost, ± 10 %; there are ten."""
-    return buildable(tolerance=0.1, max_networks=max_networks).plan(Budget(tiny_network(), Flops()))
+    return Buildable(tolerance=0.1, max_networks=max_networks).plan(Budget(tiny_network(), Flops()))
 
 
 def tiny_trial(number: int = 0, *, seed: int = 0, **changes: Any) -> Trial:

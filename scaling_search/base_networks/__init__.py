@@ -23,16 +23,4 @@ __all__ = [
     "small_efficientnet",
 ]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "ConvNeXt": "convnext",
-        "custom": "custom_network",
-        "efficientnet": "efficientnets",
-        "small_efficientnet": "efficientnets",
-        "MobileNetV1": "mobilenet_v1",
-        "MobileNetV2": "mobilenet_v2",
-        "ResNet": "resnets",
-        "resnet": "resnets",
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -14,14 +14,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Activations", "Flops", "Latency", "Memory", "Params", "TrainFlops"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Activations": "activations",
-        "Flops": "flops",
-        "Latency": "latency",
-        "Memory": "memory",
-        "Params": "params",
-        "TrainFlops": "train_flops",
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -13,13 +13,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrays", "FashionMnist", "FashionMnistSmall", "HuggingFace", "ImageFolder"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Arrays": "arrays",
-        "FashionMnist": "fashion_mnist",
-        "FashionMnistSmall": "fashion_mnist_small",
-        "HuggingFace": "huggingface",
-        "ImageFolder": "imagefolder",
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -11,7 +11,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Inline", "Processes", "Ray"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {"Inline": "inline", "Processes": "processes", "Ray": "ray"},
-)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -222,7 +222,10 @@ def _plain_dataclass(
             continue
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             name = statement.target.id
-            value = f" = {ast.unparse(statement.value)}" if statement.value else ""
+            given = statement.value and ast.get_source_segment(
+                "\n".join(source.lines), statement.value
+            )
+            value = f" = {given}" if given else ""
             piece = f"    {name}: {annotation(hints[name])}{value}"
         else:
             piece = source.cut(statement)

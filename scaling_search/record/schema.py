@@ -33,13 +33,19 @@ MOVED = {
     "scaling_search.experiment.Limits": "scaling_search.answer.stopping.Limits",
     **{f"scaling_search.experiment.{one}": f"scaling_search.options.{one}" for one in COMMANDS},
 } | {
-    f"scaling_search.base_networks.{old}": f"scaling_search.base_networks.{new}"
+    f"scaling_search.{old}": f"scaling_search.{new}"
     for old, new in (
-        ("custom.custom", "custom_network.custom"),
-        ("efficientnet.efficientnet", "efficientnets.efficientnet"),
-        ("efficientnet.small_efficientnet", "efficientnets.small_efficientnet"),
-        ("resnet.ResNet", "resnets.ResNet"),
-        ("resnet.resnet", "resnets.resnet"),
+        ("base_networks.custom.custom", "base_networks.custom_network.custom"),
+        ("base_networks.efficientnet.efficientnet", "base_networks.efficientnets.efficientnet"),
+        (
+            "base_networks.efficientnet.small_efficientnet",
+            "base_networks.efficientnets.small_efficientnet",
+        ),
+        ("base_networks.resnet.ResNet", "base_networks.resnets.ResNet"),
+        ("base_networks.resnet.resnet", "base_networks.resnets.resnet"),
+        ("samplers.gp.Gp", "samplers.optuna.Gp"),
+        ("samplers.qmc.Qmc", "samplers.optuna.Qmc"),
+        ("samplers.tpe.Tpe", "samplers.optuna.Tpe"),
     )
 }
 """New names of parts by the names that older runs have."""

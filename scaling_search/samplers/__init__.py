@@ -1,4 +1,4 @@
-"""Rules that choose the next training, one file each."""
+"""Rules that choose the next training."""
 
 from typing import TYPE_CHECKING
 
@@ -6,14 +6,9 @@ from scaling_search.lazy import lazy_names
 
 if TYPE_CHECKING:
     from scaling_search.samplers.focus import Focus
-    from scaling_search.samplers.gp import Gp
     from scaling_search.samplers.grid import Grid
-    from scaling_search.samplers.qmc import Qmc
-    from scaling_search.samplers.tpe import Tpe
+    from scaling_search.samplers.optuna import Gp, Qmc, Tpe
 
 __all__ = ["Focus", "Gp", "Grid", "Qmc", "Tpe"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {"Focus": "focus", "Gp": "gp", "Grid": "grid", "Qmc": "qmc", "Tpe": "tpe"},
-)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

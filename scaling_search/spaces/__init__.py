@@ -10,7 +10,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Buildable", "PaperGrid"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {"Buildable": "buildable", "PaperGrid": "paper_grid"},
-)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

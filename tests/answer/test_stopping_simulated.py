@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scaling_search.answer.stopping import Stopping
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.experiment import Limits
 from scaling_search.planning.budget import Budget
@@ -16,8 +17,8 @@ from scaling_search.protocols import Sampler
 from scaling_search.record.study import Record
 from scaling_search.samplers.focus import Focus
 from scaling_search.samplers.grid import Grid
+from scaling_search.spaces import Buildable
 from scaling_search.training.trial import TrialResult
-from tests.proxies import buildable, small_proxy
 from tests.searches import trial_of
 from tests.tiny import ended
 
@@ -27,7 +28,7 @@ NUM_SEEDS, SEED_SD, SLOPE = 2, 0.0065, 0.03
 @functools.cache
 def plan() -> Plan:
     """The 30 networks that the small proxy's plan keeps."""
-    return buildable(max_networks=30).plan(Budget(small_proxy(), Flops()))
+    return Buildable(max_networks=30).plan(Budget(small_efficientnet(), Flops()))
 
 
 def outcomes(draw: int) -> list[TrialResult]:

@@ -18,7 +18,7 @@ from scaling_search.commands.run_folder import Call
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scaling_search.base_networks.custom_network import Custom, custom
+from scaling_search.base_networks.custom_network import custom
 from scaling_search.commands import plan, search
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
@@ -26,26 +26,14 @@ from scaling_search.costs.memory import Memory
 from scaling_search.costs.params import Params
 from scaling_search.planning.budget import Budget
 from scaling_search.scaling import DIMENSIONS, Multipliers
+from scaling_search.spaces import Buildable
 from tests.base_networks import own
 from tests.base_networks.families import num_flops, num_params, only
 from tests.in_process import printed
-from tests.proxies import buildable
 from tests.tiny import tiny_experiment
 
 BLOCKS, CHANNELS = (2, 3, 4), (6, 10, 16)
 """Of `own.build`."""
-
-
-def made_by(function: Callable[..., object], **changes: Any) -> Custom:
-    """The base network of a function."""
-    options = {
-        "step": 0.05,
-        "resolution": 20,
-        "resolution_divisor": 2,
-        "in_channels": 1,
-        "num_classes": 10,
-    }
-    return custom(function, **options | changes)
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -60,7 +48,7 @@ def called(depth: float, width: float) -> nn.Module:
 
 
 def test_the_function_gets_the_multipliers_and_its_own_options() -> None:
-    base = made_by(partial(own.build, blocks=[1, 1, 1]), in_channels=3, num_classes=7)
+    base = custom(partial(own.build, blocks=[1, 1, 1]), in_channels=3, num_classes=7)
     scaled = base.scaled(Multipliers(3.0, 2.0, 1.2))
     assert scaled.resolution == 24
     network = scaled.build()
@@ -78,7 +66,7 @@ def test_the_function_gets_the_multipliers_and_its_own_options() -> None:
         "in_channels": 3,
         "blocks": [1, 1, 1],
     }
-    assert base != made_by(own.build, in_channels=3, num_classes=7)
+    assert base != custom(own.build, in_channels=3, num_classes=7)
 
 
 @settings(derandomize=True, deadline=None, max_examples=40)
@@ -89,12 +77,12 @@ def test_a_multiplier_is_rounded_down_to_the_grid(depth: float, width: float, st
         grid = [round((1 + step) ** place, 6) for place in places]
         return max(m for m in grid if m <= round(multiplier, 6))
 
-    scaled = made_by(own.build, step=step).scaled(Multipliers(depth, width, 1.0))
+    scaled = custom(own.build, step=step).scaled(Multipliers(depth, width, 1.0))
     assert shapes(scaled.build()) == shapes(called(on_grid(depth), on_grid(width)))
 
 
 def test_networks_are_equal_when_their_shapes_and_resolution_are() -> None:
-    base = made_by(own.build)
+    base = custom(own.build)
     # Two, three and four blocks times 1.1 round to the same, times 1.28 and 1.35 to 3, 4, 5.
     assert base.scaled(Multipliers(1.1, 1.0, 1.0)) == base
     assert base.scaled(Multipliers(1.0, 1.04, 1.01)) == base
@@ -105,18 +93,18 @@ def test_networks_are_equal_when_their_shapes_and_resolution_are() -> None:
 
 
 def test_a_name_says_the_sizes_and_tells_networks_apart() -> None:
-    base = made_by(own.build)
+    base = custom(own.build)
     assert base.name.startswith("10/6-10-16/20/")  # nine convolutions and a linear layer
     times = [Multipliers(d, w, r) for d in (1, 1.5, 2) for w in (1, 1.5) for r in (1, 1.2)]
     assert len({base.scaled(m).name for m in times}) == len(times)
     # Shapes decide, also where numbers of weights and channels are the same.
-    assert made_by(own.build).name != made_by(partial(own.build, blocks=[3, 3, 3])).name
+    assert custom(own.build).name != custom(partial(own.build, blocks=[3, 3, 3])).name
 
 
 def test_a_plan_has_every_network_of_the_grid_in_the_band() -> None:
     """Compared with all combinations of grid and pixels, counted in closed form."""
-    base = made_by(own.build)
-    plan = buildable(max_networks=500).plan(Budget(base, Flops()))
+    base = custom(own.build)
+    plan = Buildable(max_networks=500).plan(Budget(base, Flops()))
     grid = [round(1.05**place, 6) for place in range(23)]  # up to 3
     costs = {}
     for depth, width, pixels in itertools.product(grid, grid, range(20, 29, 2)):
@@ -170,7 +158,7 @@ def mixed(*, width: float, num_classes: int, **_: object) -> nn.Module:
 
 
 def test_each_module_that_computes_is_a_layer_and_all_is_counted_once() -> None:
-    architecture = made_by(mixed, resolution=6)
+    architecture = custom(mixed, resolution=6)
     layers = {layer.name: layer for layer in architecture.layers()}
     size = 36
     assert list(layers) == ["network", "blocks.0", "frozen", "head"]
@@ -197,14 +185,14 @@ def looks(*, depth: float, width: float, num_classes: int, in_channels: int, **_
 
 
 def test_a_network_that_needs_memory_to_be_made_is_counted_too() -> None:
-    base = made_by(looks)
+    base = custom(looks)
     assert base.steps("depth", 1.0, 2.0)[1:] == [1.157625, 1.407100, 1.628895, 1.885649]
     assert num_flops(base) == (8 + 4 * 64) * 400 + 80
 
 
 def test_counting_leaves_every_random_state_alone() -> None:
     before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002 - the global one is the point
-    base = made_by(looks, resolution=18)
+    base = custom(looks, resolution=18)
     base.steps("width", 1.0, 2.0)
     assert base.scaled(only("depth", 2.0)).name
     after = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002 - as above
@@ -213,7 +201,7 @@ def test_counting_leaves_every_random_state_alone() -> None:
 
 
 def test_smaller_networks_are_walked_too() -> None:
-    base = made_by(own.build)
+    base = custom(own.build)
     for dimension in DIMENSIONS:
         steps = base.steps(dimension, 0.5, 1.0)
         scaled = [base.scaled(only(dimension, step)) for step in steps]
@@ -309,7 +297,7 @@ def test_a_function_that_makes_no_such_network_is_refused(
 ) -> None:
     before = torch.get_rng_state(), random.getstate()
     with pytest.raises(ValueError, match=r"^base_network\.network must ") as refused:
-        made_by(function).layers()
+        custom(function).layers()
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     assert torch.equal(before[0], torch.get_rng_state())
@@ -328,7 +316,7 @@ class Distances(nn.Module):
 def test_an_operator_that_is_not_counted_is_refused_by_its_name_and_place() -> None:
     rule = r"^base_network must use operators .* got aten::cdist in module '1'; give the count of "
     with pytest.raises(ValueError, match=rule):
-        made_by(distances).layers()
+        custom(distances).layers()
 
 
 # What fails while it is trained, before anything is.
@@ -396,7 +384,7 @@ for name in ("flattened", "overwritten", "lucky", "stopped"):
 def test_a_network_that_cannot_be_trained_is_refused_before(
     function: Callable[..., object], said: str
 ) -> None:
-    base = made_by(function)
+    base = custom(function)
     before = torch.get_rng_state(), random.getstate()
     with pytest.raises(ValueError, match=r"^base_network\.network must ") as refused:
         base.check()
@@ -407,7 +395,7 @@ def test_a_network_that_cannot_be_trained_is_refused_before(
 
 
 def test_a_cost_that_takes_a_training_step_refuses_it_too() -> None:
-    base = made_by(auxiliary)
+    base = custom(auxiliary)
     with pytest.raises(ValueError, match="while it is trained, got tuple"):
         Memory(device="cpu", batch_size=4).sample(base, base)
 
@@ -417,7 +405,7 @@ def test_a_command_refuses_it_and_writes_nothing(
     command: Callable[[Call], None], tmp_path: Path
 ) -> None:
     experiment = tiny_experiment(
-        tmp_path / "run", base_network=made_by(auxiliary), candidates=buildable(max_networks=4)
+        tmp_path / "run", base_network=custom(auxiliary), candidates=Buildable(max_networks=4)
     )
     with pytest.raises(ValueError, match="while it is trained, got tuple of tests"):
         printed(command, experiment)
@@ -461,7 +449,7 @@ def grouped(*, width: float, num_classes: int, **_: object) -> nn.Module:
 def test_a_dimension_that_does_not_cost_is_refused(
     function: Callable[..., object], dimension: str, said: str
 ) -> None:
-    base = made_by(function)
+    base = custom(function)
     with pytest.raises(ValueError, match=r"^base_network\.network must ") as refused:
         base.steps(dimension, 1.0, 1.2)
     assert said in str(refused.value)
@@ -470,15 +458,15 @@ def test_a_dimension_that_does_not_cost_is_refused(
 
 def test_a_plan_says_which_dimension_does_nothing() -> None:
     with pytest.raises(ValueError, match="twice the depth"):
-        buildable().plan(Budget(made_by(no_depth), Flops()))
+        Buildable().plan(Budget(custom(no_depth), Flops()))
 
 
 def test_only_what_can_be_named_and_compared_is_taken() -> None:
     with pytest.raises(ValueError, match="must be a function at the top of a module"):
-        made_by(lambda **_: simple(8, 10))
+        custom(lambda **_: simple(8, 10))
     with pytest.raises(ValueError, match="must have plain options"):
-        made_by(partial(own.build, blocks=(1, 2, 3)))
+        custom(partial(own.build, blocks=(1, 2, 3)))
     with pytest.raises(ValueError, match=r"network\.depth is not an option"):
-        made_by(partial(own.build, depth=2.0))
+        custom(partial(own.build, depth=2.0))
     with pytest.raises(ValueError, match="step"):
-        made_by(own.build, step=0.0)
+        custom(own.build, step=0.0)

@@ -27,7 +27,6 @@ from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture
 from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.base_networks.families import drawn_state
-from tests.proxies import small_proxy
 
 TESTS = Path(__file__).parents[1]
 PACKAGE = Path(__file__).parents[2] / "scaling_search"
@@ -147,7 +146,7 @@ def test_squeezed_channels_are_a_quarter_of_the_blocks_input_cut(
     in_channels: int, squeezed: int
 ) -> None:
     # Source: tensorflow/tpu: max(1, int(input filters · 0.25)).
-    assert small_proxy().squeezed(in_channels) == squeezed
+    assert small_efficientnet().squeezed(in_channels) == squeezed
 
 
 def test_b1_has_the_published_depths() -> None:
@@ -225,7 +224,7 @@ def test_a_root_squared_adds_no_layer() -> None:
 
 
 def test_multipliers_of_one_give_the_same_architecture() -> None:
-    for base in (efficientnet("b2", width_divisor=32), small_proxy(width_divisor=16)):
+    for base in (efficientnet("b2", width_divisor=32), small_efficientnet(width_divisor=16)):
         assert base.scaled(Multipliers(1.0, 1.0, 1.0)) == base
 
 
@@ -236,7 +235,7 @@ def test_resolution_divisor_keeps_sizes_at_its_multiples() -> None:
 
 
 bases = st.builds(
-    small_proxy,
+    small_efficientnet,
     num_layers=st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 7)),
     resolution=st.integers(12, 70),
     width_divisor=st.sampled_from([1, 2, 3, 4, 8, 16]),
@@ -373,7 +372,7 @@ def test_scaling_never_goes_against_a_multiplier(
             assert (size >= base_size) if multiplier >= 1 else (size <= base_size)
 
 
-@pytest.mark.parametrize("base", [efficientnet("b0"), small_proxy()], ids=["b0", "proxy"])
+@pytest.mark.parametrize("base", [efficientnet("b0"), small_efficientnet()], ids=["b0", "proxy"])
 def test_depth_adds_tensors_and_leaves_the_shapes(base: EfficientNet) -> None:
     deeper = base.scaled(only("depth", 2.0))
     assert deeper.num_layers == tuple(2 * n for n in base.num_layers)
@@ -402,7 +401,7 @@ def repeated_block(stage: Stage, squeezed: int) -> MBConv:
     )
 
 
-@pytest.mark.parametrize("base", [efficientnet("b0"), small_proxy()], ids=["b0", "proxy"])
+@pytest.mark.parametrize("base", [efficientnet("b0"), small_efficientnet()], ids=["b0", "proxy"])
 def test_width_enlarges_shapes_and_leaves_the_tensors(base: EfficientNet) -> None:
     wider = base.scaled(only("width", 2.0))
     assert wider.channels == tuple(2 * n for n in base.channels)
@@ -416,7 +415,7 @@ def test_width_enlarges_shapes_and_leaves_the_tensors(base: EfficientNet) -> Non
     assert num_flops(wider) > num_flops(base)
 
 
-@pytest.mark.parametrize("base", [efficientnet("b0"), small_proxy()], ids=["b0", "proxy"])
+@pytest.mark.parametrize("base", [efficientnet("b0"), small_efficientnet()], ids=["b0", "proxy"])
 def test_resolution_leaves_every_shape_and_changes_the_flops(base: EfficientNet) -> None:
     larger = base.scaled(only("resolution", 1.5))
     assert larger.resolution == base.resolution * 3 // 2
@@ -427,7 +426,7 @@ def test_resolution_leaves_every_shape_and_changes_the_flops(base: EfficientNet)
 
 @pytest.mark.parametrize("multipliers", [Multipliers(1.5, 1.3, 1.2), Multipliers(0.6, 0.7, 0.8)])
 def test_built_networks_have_the_parameters_of_the_closed_form(multipliers: Multipliers) -> None:
-    for base in (small_proxy(), efficientnet("b0", num_classes=10, in_channels=1)):
+    for base in (small_efficientnet(), efficientnet("b0", num_classes=10, in_channels=1)):
         scaled = base.scaled(multipliers)
         built = sum(p.numel() for p in scaled.build().parameters())
         assert built == num_params(scaled)
@@ -452,7 +451,7 @@ def test_the_function_is_that_of_efficientnet_pytorch(variant: str) -> None:
 
 
 def test_logits_see_every_image_alone_when_evaluating() -> None:
-    network = small_proxy().build().eval()
+    network = small_efficientnet().build().eval()
     images = torch.randn(4, 1, 20, 20, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         together = network(images)
@@ -511,7 +510,7 @@ def _drops(network: nn.Module) -> Iterator[StochasticDepth]:
 
 @pytest.mark.parametrize(
     "architecture",
-    [small_proxy(), efficientnet("b0", resolution=64, num_classes=10)],
+    [small_efficientnet(), efficientnet("b0", resolution=64, num_classes=10)],
     ids=["proxy", "b0"],
 )
 def test_training_reaches_every_parameter_with_finite_logits(architecture: EfficientNet) -> None:
@@ -549,7 +548,7 @@ def test_initial_weights_spread_by_fan_out() -> None:
 def test_the_seed_decides_the_initial_weights() -> None:
     def weights(seed: int) -> list[torch.Tensor]:
         torch.manual_seed(seed)
-        return list(small_proxy().build().parameters())
+        return list(small_efficientnet().build().parameters())
 
     assert all(torch.equal(a, b) for a, b in zip(weights(0), weights(0), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(weights(0), weights(1), strict=True))
@@ -558,7 +557,7 @@ def test_the_seed_decides_the_initial_weights() -> None:
 def test_only_building_draws_random_numbers() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    architecture = small_proxy().scaled(Multipliers(1.5, 1.5, 1.2))
+    architecture = small_efficientnet().scaled(Multipliers(1.5, 1.5, 1.2))
     architecture.layers()
     architecture.steps("width", 1.0, 2.0)
     Flops().measure(architecture)
@@ -569,7 +568,7 @@ def test_only_building_draws_random_numbers() -> None:
 
 def test_efficientnets_are_architectures() -> None:
     assert isinstance(efficientnet("b0"), Architecture)
-    assert isinstance(small_proxy(), Architecture)
+    assert isinstance(small_efficientnet(), Architecture)
 
 
 def test_options_change_what_they_say() -> None:
@@ -595,18 +594,14 @@ def test_options_change_what_they_say() -> None:
     ("make", "rule"),
     [
         (lambda: efficientnet("b0", resolution=31), "at least the product of the strides, 32"),
-        (lambda: small_proxy(resolution=3), "at least the product of the strides, 4"),
+        (lambda: small_efficientnet(resolution=3), "at least the product of the strides, 4"),
         (lambda: unchecked("b8"), "'b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6' or 'b7'"),
-        (
-            lambda: small_proxy(num_layers=(2, 3)),
-            "one value for each stage, got lengths num_layers",
-        ),
-        (lambda: small_proxy(dropout=1.0), "less than 1"),
-        (lambda: small_proxy(width_divisor=0), "greater than or equal to 1"),
+        (lambda: small_efficientnet(num_layers=(2, 3)), "each stage, got lengths num_layers 2"),
+        (lambda: small_efficientnet(dropout=1.0), "less than 1"),
+        (lambda: small_efficientnet(width_divisor=0), "greater than or equal to 1"),
         (lambda: unchecked("b0", num_classes=10.0), "valid integer"),
         (lambda: efficientnet("b0", stochastic_depth=math.nan), "finite number"),
         (lambda: unchecked("b0", widht_divisor=8), "widht_divisor"),
-        (lambda: unchecked_small(num_layers=(1,)), "[Mm]issing"),
     ],
 )
 def test_bad_options_name_the_rule(make: Callable[[], EfficientNet], rule: str) -> None:
@@ -617,4 +612,4 @@ def test_bad_options_name_the_rule(make: Callable[[], EfficientNet], rule: str) 
 def test_an_unknown_depth_rounding_names_the_known_ones() -> None:
     floor: DepthRounding = "floor"  # type: ignore[assignment]  # the error under test
     with pytest.raises(ValueError, match="'ceil' or 'round'"):
-        small_proxy(depth_rounding=floor)
+        small_efficientnet(depth_rounding=floor)

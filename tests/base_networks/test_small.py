@@ -10,9 +10,9 @@ import pytest
 from scaling_search.cli import main
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
+from scaling_search.spaces import Buildable
 from scaling_search.spread import largest_hole
 from tests.base_networks.families import SMALL, family
-from tests.proxies import buildable
 
 PLANS = {  # Source: the project's plans, counted when these networks were designed.
     "convnext_small": (1_438_640, 61),
@@ -30,7 +30,7 @@ def test_every_small_network_is_counted() -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_many_networks_of_twice_the_cost_cover_the_triangle(name: str) -> None:
-    plan = buildable().plan(Budget(family(name, in_channels=1), Flops()))
+    plan = Buildable().plan(Budget(family(name, in_channels=1), Flops()))
     assert (plan.base.flops, len(plan.found)) == PLANS[name]
     shares = [c.shares for c in plan.candidates if c.shares]
     assert len(shares) >= 30

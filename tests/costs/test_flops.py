@@ -15,7 +15,7 @@ from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Cost, EstimatesMany
 from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.base_networks.families import fvcore_flops
-from tests.proxies import Lying, small_proxy
+from tests.proxies import Lying
 
 
 def random_small(stream: random.Random) -> EfficientNet:
@@ -38,10 +38,6 @@ def random_small(stream: random.Random) -> EfficientNet:
         in_channels=stream.choice((1, 3)),
         num_classes=stream.choice((1, 10, 100)),
         se_ratio=stream.choice((0.05, 0.25, 1.0)),
-        dropout=0.2,
-        stochastic_depth=0.2,
-        norm_momentum=0.01,
-        norm_epsilon=1e-3,
         width_divisor=stream.choice((1, 2, 8)),
         resolution_divisor=stream.choice((1, 2, 16)),
         depth_rounding=stream.choice(("ceil", "round")),
@@ -94,27 +90,27 @@ def test_fvcore_measures_the_published_flops_of_b3() -> None:
 
 def test_small_proxy_has_its_planned_flops() -> None:
     # Source: the project's plan, counted by fvcore when the proxy was designed.
-    assert Flops().measure(small_proxy()) == 1_178_016
+    assert Flops().measure(small_efficientnet()) == 1_178_016
 
 
 def test_a_wrong_closed_form_is_an_error() -> None:
     rule = r"must equal the closed form, got 1178016 instead of 1177056 .*layers\(\) is wrong"
     with pytest.raises(RuntimeError, match=rule):
-        Flops().measure(Lying(small_proxy()))
+        Flops().measure(Lying(small_efficientnet()))
 
 
 def test_measuring_leaves_torch_as_it_was() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    Flops().measure(small_proxy())
+    Flops().measure(small_efficientnet())
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.is_grad_enabled()
 
 
 def test_dropout_and_norms_do_not_count() -> None:
     # A network in training mode would count norms fivefold; they are in no sum.
-    plain = replace(small_proxy(), dropout=0.0, stochastic_depth=0.0)
-    assert Flops().measure(plain) == Flops().measure(small_proxy())
+    plain = replace(small_efficientnet(), dropout=0.0, stochastic_depth=0.0)
+    assert Flops().measure(plain) == Flops().measure(small_efficientnet())
 
 
 def test_many_estimates_are_those_of_each_network() -> None:
@@ -130,7 +126,7 @@ def test_many_estimates_are_those_of_each_network() -> None:
 
 
 def test_there_are_no_many_estimates_of_a_network_that_counts_itself_alone() -> None:
-    alone = [Lying(small_proxy())]
+    alone = [Lying(small_efficientnet())]
     assert Flops().estimates(alone, alone, alone) is None
 
 

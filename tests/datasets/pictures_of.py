@@ -18,9 +18,7 @@ SUFFIXES = ("png", "jpg", "webp")
 
 def few(of_each: int = 12, num_classes: int = 10) -> Splits:
     """The first pictures of each class of the package's data, in all splits."""
-    whole = FashionMnistSmall(
-        num_train=of_each * 10, num_val=50, num_classes=10, in_channels=1, resolution=28
-    ).load(28, "cpu")
+    whole = FashionMnistSmall(num_train=of_each * 10, num_val=50).load(28, "cpu")
     chosen = whole.train.labels < num_classes
     train = Split(whole.train.images[chosen], whole.train.labels[chosen])
     return Splits(train, whole.val, whole.test)
@@ -53,21 +51,12 @@ def write_tree(
 
 def options(**changes: Any) -> dict[str, Any]:
     """Of the trees and arrays here; what all three data sets have in common."""
-    return {
-        "splits": None,
-        "val_share": 0.25,
-        "test_share": 0.25,
-        "split_seed": 0,
-        "duplicates": "keep",
-        "aspect": "crop",
-        "num_classes": 10,
-        "in_channels": 1,
-        "resolution": 28,
-    } | changes
+    shares = {"val_share": 0.25, "test_share": 0.25}
+    return shares | {"num_classes": 10, "in_channels": 1, "resolution": 28} | changes
 
 
 def folder_of(place: Path, **changes: Any) -> ImageFolder:
-    return ImageFolder(**options(path=str(place), broken="fail", background="white") | changes)
+    return ImageFolder(**options(path=str(place)) | changes)
 
 
 def arrays_in(place: Path, **changes: Any) -> Arrays:
@@ -75,8 +64,7 @@ def arrays_in(place: Path, **changes: Any) -> Arrays:
 
 
 def hugging_face(place: Path | str, **changes: Any) -> HuggingFace:
-    made = options(path=str(place), broken="fail", background="white", config=None, revision=None)
-    return HuggingFace(**made | {"image": "image", "label": "label"} | changes)
+    return HuggingFace(**options(path=str(place)) | changes)
 
 
 def table(of_each: int = 12, num_classes: int = 10, *, named: bool = True) -> Any:

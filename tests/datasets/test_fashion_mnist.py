@@ -24,13 +24,6 @@ OPTIONS: dict[str, Any] = {
     "root": None,
     "download": False,
     "url": "http://127.0.0.1:9",
-    "num_train": None,
-    "num_val": 5000,
-    "num_test": None,
-    "split_seed": 0,
-    "num_classes": 10,
-    "in_channels": 1,
-    "resolution": 28,
 }
 
 

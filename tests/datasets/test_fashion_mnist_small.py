@@ -17,9 +17,7 @@ FINGERPRINT = "406db154d0a6167c5a5eb8650d031bbb9fe778fad4a26ebca8490684943ae847"
 
 
 def small(num_train: int | None = None, num_val: int | None = None) -> FashionMnistSmall:
-    return FashionMnistSmall(
-        num_train=num_train, num_val=num_val, num_classes=10, in_channels=1, resolution=28
-    )
+    return FashionMnistSmall(num_train=num_train, num_val=num_val)
 
 
 @pytest.fixture

@@ -45,20 +45,12 @@ needs_processes = pytest.mark.slow
 
 def processes(device: str = "cpu", **changes: Any) -> Processes:
     """One worker, unless told otherwise."""
-    options = {"workers_per_device": 1, "retries": 0, "timeout_minutes": None} | changes
-    return Processes(device=device, **options)
+    return Processes(device=device, **{"workers_per_device": 1, "retries": 0} | changes)
 
 
 def on_ray() -> Ray:
     """One worker with all cores of this machine."""
-    return Ray(
-        address=None,
-        device="cpu",
-        cpus_per_training=float(usable_cores()),
-        gpus_per_training=None,
-        retries=0,
-        timeout_minutes=None,
-    )
+    return Ray(device="cpu", cpus_per_training=float(usable_cores()), retries=0)
 
 
 def faulty(fault: str, pipe: Path | str = "") -> Trial:

@@ -47,14 +47,8 @@ PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 def executor(**changes: Any) -> Ray:
     """On CPUs of this machine, two trainings at a time where there are as many cores."""
     cores = usable_cores()
-    options: dict[str, Any] = {
-        "address": None,
-        "device": "cpu",
-        "cpus_per_training": float(cores // 2) if cores > 1 else 0.5,
-        "gpus_per_training": None,
-        "retries": 1,
-        "timeout_minutes": None,
-    }
+    cpus = float(cores // 2) if cores > 1 else 0.5
+    options: dict[str, Any] = {"device": "cpu", "cpus_per_training": cpus}
     return Ray(**options | changes)
 
 

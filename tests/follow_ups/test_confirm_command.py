@@ -20,7 +20,7 @@ from scaling_search.record.study import Record
 from scaling_search.run import Run
 from scaling_search.training.engine import train_trial
 from tests.in_process import Executing, printed
-from tests.proxies import buildable
+from scaling_search.spaces import Buildable
 from tests.tiny import changed, tiny_run
 
 TWO = Confirm(num_seeds=2)
@@ -85,7 +85,7 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
 
 
 def test_a_winner_that_is_the_papers_own_network_is_trained_once(tmp_path: Path) -> None:
-    only = tiny_run(tmp_path, candidates=buildable(tolerance=0.1, max_networks=1))
+    only = tiny_run(tmp_path, candidates=Buildable(tolerance=0.1, max_networks=1))
     printed(search, only)
     out = printed(confirm, only, TWO)
     assert record(only).test_looks[0].arms == {"found": 1, "paper": 1, "base": 0}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from scaling_search.answer.fit import is_singular
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.experiment import Experiment, Fairness
 from scaling_search.follow_ups.fairness import (
     about_order,
@@ -26,10 +27,10 @@ from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.record.study import Record
 from scaling_search.scaling import REFERENCES
 from scaling_search.sections import Section
+from scaling_search.spaces import Buildable
 from scaling_search.spread import as_points, scheffe
 from scaling_search.training.engine import train_trial
 from scaling_search.training.trial import Trial, TrialResult
-from tests.proxies import buildable, small_proxy
 from tests.surfaces import Luck, around, fitted, flat, spread_points
 from tests.tiny import ended, failed, tiny_experiment, tiny_recipe
 
@@ -42,8 +43,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """A search among 32 networks of the small proxy, two seeds."""
     return tiny_experiment(
         tmp_path_factory.mktemp("proxy"),
-        base_network=small_proxy(),
-        candidates=buildable(),
+        base_network=small_efficientnet(),
+        candidates=Buildable(),
         num_seeds=2,
     )
 
@@ -242,7 +243,10 @@ def test_an_order_that_stays_is_said_so() -> None:
 
 def test_accuracies_are_better_when_they_are_larger(plan: Plan, tmp_path: Path) -> None:
     experiment = tiny_experiment(
-        tmp_path, base_network=small_proxy(), candidates=buildable(), objective="val_accuracy"
+        tmp_path,
+        base_network=small_efficientnet(),
+        candidates=Buildable(),
+        objective="val_accuracy",
     )
 
     def loss(trial: Trial) -> float:  # the accuracy is 1 - loss / 10
@@ -393,8 +397,8 @@ def test_equal_training_flops_are_equal_within_a_step(tmp_path: Path) -> None:
 def test_lengths_are_known_at_equal_training_flops_too(plan: Plan, tmp_path: Path) -> None:
     experiment = tiny_experiment(
         tmp_path,
-        base_network=small_proxy(),
-        candidates=buildable(),
+        base_network=small_efficientnet(),
+        candidates=Buildable(),
         recipe=tiny_recipe(equal="training_flops"),
     )
     asked = length_trials(experiment, plan)

@@ -17,7 +17,7 @@ from scaling_search.record.results import VOLATILE
 from scaling_search.record.tables import read_table
 from scaling_search.run import Run
 from tests.in_process import Executing, printed
-from tests.proxies import buildable
+from scaling_search.spaces import Buildable
 from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_run
 
 FOUR = Transfer(phis=(2,))
@@ -27,7 +27,7 @@ def run_in(folder: Path, **changes: Any) -> Run:
     """A search among nine tiny networks, one epoch each."""
     options: dict[str, Any] = {
         "base_network": tiny_network(width_divisor=1, resolution_divisor=1),
-        "candidates": buildable(tolerance=0.1, max_networks=9),
+        "candidates": Buildable(tolerance=0.1, max_networks=9),
         "recipe": tiny_recipe(epochs=1),
     }
     return tiny_run(folder, **options | changes)

@@ -4,11 +4,13 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import COUNTS, Budget, Gauge, untracked
@@ -17,10 +19,10 @@ from scaling_search.planning.costed import Costed
 from scaling_search.planning.ladder import family_shares, members, placed, ten_points
 from scaling_search.protocols import Architecture, Sample
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
-from tests.proxies import buildable, small_proxy
+from scaling_search.spaces import Buildable
 from tests.tiny import caps, tiny_experiment
 
-BASE = small_proxy()
+BASE = small_efficientnet()
 
 
 @dataclass
@@ -68,10 +70,10 @@ class Accelerator:
         return Sample(4 * ratio, ratio, self.spread, "accelerator")
 
 
-def planned(device: Accelerator, **changes: float) -> tuple[Plan, Budget]:
+def planned(device: Accelerator, **changes: Any) -> tuple[Plan, Budget]:
     """Six networks of the small proxy that take twice its time."""
     experiment = tiny_experiment(
-        Path(), base_network=BASE, cost=device, candidates=buildable(max_networks=6, **changes)
+        Path(), base_network=BASE, cost=device, candidates=Buildable(max_networks=6, **changes)
     )
     budget = experiment.budget()
     return experiment.plan(budget), budget
@@ -121,7 +123,7 @@ def test_a_later_plan_runs_nothing_again_and_is_the_same() -> None:
     state = json.loads(json.dumps(budget.state))
     later = Accelerator()
     experiment = tiny_experiment(
-        Path(), base_network=BASE, cost=later, candidates=buildable(max_networks=6)
+        Path(), base_network=BASE, cost=later, candidates=Buildable(max_networks=6)
     )
     assert experiment.plan(experiment.budget(state)) == plan
     assert later.asked == []
@@ -169,7 +171,7 @@ def test_where_the_three_miss_the_whole_shares_are_taken_in_flops() -> None:
 
 
 def test_the_shares_of_a_counted_cost_are_its_own() -> None:
-    plan = buildable().plan(Budget(BASE, Activations()))
+    plan = Buildable().plan(Budget(BASE, Activations()))
     base = Activations().estimate(BASE)
     for candidate in plan.candidates:
         logs = [
@@ -186,7 +188,7 @@ def test_the_shares_of_a_counted_cost_are_its_own() -> None:
 
 
 def test_what_is_found_has_the_shares_of_its_candidates() -> None:
-    found = buildable().plan(Budget(BASE, Activations())).found
+    found = Buildable().plan(Budget(BASE, Activations())).found
     for network, shares in zip(found, found.shares.tolist(), strict=True):  # type: ignore[attr-defined]  # Found has them
         assert network.shares is not None
         assert tuple(network.shares) == tuple(shares)
@@ -197,8 +199,8 @@ CAPS = {"flops": 2.3e6, "params": 5e4, "activations": 1.3e5, "train_flops": 6.9e
 
 @pytest.mark.parametrize(("name", "most"), CAPS.items())
 def test_no_network_exceeds_a_cap(name: str, most: float) -> None:
-    free = buildable(max_networks=500).plan(Budget(BASE, Flops()))
-    capped = buildable(max_networks=500).plan(Budget(BASE, Flops(), caps(**{name: most})))
+    free = Buildable(max_networks=500).plan(Budget(BASE, Flops()))
+    capped = Buildable(max_networks=500).plan(Budget(BASE, Flops(), caps(**{name: most})))
     costs = {c.network: COUNTS[name](c.architecture.layers()) for c in free.candidates}
     within = {network for network, cost in costs.items() if cost <= most}
     assert 0 < len(within) < len(costs)
@@ -208,16 +210,16 @@ def test_no_network_exceeds_a_cap(name: str, most: float) -> None:
 def test_no_network_exceeds_a_cap_that_is_measured() -> None:
     device = Accelerator()
     limits = replace(caps(latency_ms=7.0), latency=device)
-    plan = buildable(max_networks=12).plan(Budget(BASE, Flops(), limits))
+    plan = Buildable(max_networks=12).plan(Budget(BASE, Flops(), limits))
     assert plan.candidates
     assert all(4 * device.ratio(c.architecture, BASE) <= 7.0 for c in plan.candidates)
-    free = buildable(max_networks=12).plan(Budget(BASE, Flops()))
+    free = Buildable(max_networks=12).plan(Budget(BASE, Flops()))
     assert any(4 * device.ratio(c.architecture, BASE) > 7.0 for c in free.candidates)
 
 
 def test_caps_that_leave_nothing_say_so() -> None:
     with pytest.raises(ValueError, match=r"caps and candidates.tolerance must leave a network"):
-        buildable().plan(Budget(BASE, Flops(), caps(params=1000)))
+        Buildable().plan(Budget(BASE, Flops(), caps(params=1000)))
 
 
 def test_members_of_families_cost_what_was_measured() -> None:
@@ -244,8 +246,8 @@ def test_networks_of_a_larger_size_cost_what_was_measured() -> None:
 # Smaller networks.
 
 
-def shrunk(target: float = 0.5, **changes: int) -> Plan:
-    return buildable(target=target, **changes).plan(Budget(BASE, Flops()))
+def shrunk(target: float = 0.5, **changes: Any) -> Plan:
+    return Buildable(target=target, **changes).plan(Budget(BASE, Flops()))
 
 
 @settings(max_examples=10, deadline=None)
@@ -265,4 +267,4 @@ def test_all_dimensions_of_a_smaller_network_move_the_same_way(target: float) ->
 def test_a_plan_of_smaller_networks_says_what_it_cannot_answer() -> None:
     said = " ".join(shrunk(max_networks=8).sentences())
     assert "no region of the best split will be given" in said
-    assert "no region" not in " ".join(buildable().plan(Budget(BASE, Flops())).sentences())
+    assert "no region" not in " ".join(Buildable().plan(Budget(BASE, Flops())).sentences())

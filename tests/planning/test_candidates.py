@@ -10,22 +10,24 @@ from itertools import product
 import pytest
 import torch
 
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.planning.reachable import Ranges
 from scaling_search.scaling import DIMENSIONS, Coefficients, Multipliers, phi_of
+from scaling_search.spaces import Buildable
 from scaling_search.spaces.paper_grid import PaperGrid
 from tests.base_networks.families import fvcore_flops
-from tests.proxies import Lying, buildable, small_proxy
+from tests.proxies import Lying
 
 NAMES = ("alpha", "beta", "gamma")
 
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return buildable().plan(Budget(small_proxy(), Flops()))
+    return Buildable().plan(Budget(small_efficientnet(), Flops()))
 
 
 def test_every_kept_network_is_in_the_band_when_counted_anew(plan: Plan) -> None:
@@ -56,7 +58,7 @@ def test_the_base_network_has_no_shares_and_a_ratio_of_one(plan: Plan) -> None:
     assert plan.base.shares is None
     assert plan.base.flops_ratio == plan.base.nominal_flops_ratio == 1
     assert plan.base.coefficients == Coefficients(1.0, 1.0, 1.0)
-    assert plan.base.architecture == small_proxy()
+    assert plan.base.architecture == small_efficientnet()
 
 
 def test_counts_of_a_candidate_are_those_of_the_built_network(plan: Plan) -> None:
@@ -66,7 +68,7 @@ def test_counts_of_a_candidate_are_those_of_the_built_network(plan: Plan) -> Non
 
 
 def test_shares_are_logs_of_the_cost_of_one_dimension_alone(plan: Plan) -> None:
-    base = small_proxy()
+    base = small_efficientnet()
     for candidate in plan.candidates:
         multipliers = candidate.coefficients.multipliers(1.0)
         logs = [
@@ -81,11 +83,11 @@ def test_shares_are_logs_of_the_cost_of_one_dimension_alone(plan: Plan) -> None:
 
 
 def test_the_plan_is_always_the_same(plan: Plan) -> None:
-    assert buildable().plan(Budget(small_proxy(), Flops())) == plan
+    assert Buildable().plan(Budget(small_efficientnet(), Flops())) == plan
 
 
 def test_measuring_a_plan_builds_the_base_network_and_each_kept_one() -> None:
-    plan = buildable(max_networks=4).plan(Budget(small_proxy(), Flops()))
+    plan = Buildable(max_networks=4).plan(Budget(small_efficientnet(), Flops()))
     torch.manual_seed(0)
     before = torch.get_rng_state()
     shown: list[int] = []
@@ -102,7 +104,7 @@ def test_measuring_a_plan_builds_the_base_network_and_each_kept_one() -> None:
 
 
 def test_a_plan_with_a_wrong_closed_form_is_an_error() -> None:
-    plan = buildable(max_networks=1).plan(Budget(Lying(small_proxy()), Flops()))
+    plan = Buildable(max_networks=1).plan(Budget(Lying(small_efficientnet()), Flops()))
     with pytest.raises(RuntimeError, match="must equal the closed form"):
         plan.measure(Flops())
 
@@ -119,8 +121,8 @@ def test_found_networks_are_a_sequence(plan: Plan) -> None:
 
 
 def test_found_networks_are_equal_when_each_is(plan: Plan) -> None:
-    same = buildable(max_networks=3).plan(Budget(small_proxy(), Flops())).found
-    other = buildable().plan(Budget(small_proxy(dropout=0.5), Flops())).found
+    same = Buildable(max_networks=3).plan(Budget(small_efficientnet(), Flops())).found
+    other = Buildable().plan(Budget(small_efficientnet(dropout=0.5), Flops())).found
     assert same == plan.found
     assert hash(same) == hash(plan.found)
     assert other != plan.found
@@ -137,13 +139,13 @@ def test_a_plan_survives_pickling(plan: Plan) -> None:
 
 
 CELLS: list[tuple[float, EfficientNet]] = [
-    (2.0, small_proxy()),
-    (2.0, small_proxy(depth_rounding="ceil", resolution_divisor=1)),
-    (3.0, small_proxy()),
-    (4.0, small_proxy(depth_rounding="ceil")),
-    (1.4, small_proxy(width_divisor=1)),
-    (0.5, small_proxy(resolution=40)),
-    (0.3, small_proxy(resolution=40, depth_rounding="ceil", width_divisor=4)),
+    (2.0, small_efficientnet()),
+    (2.0, small_efficientnet(depth_rounding="ceil", resolution_divisor=1)),
+    (3.0, small_efficientnet()),
+    (4.0, small_efficientnet(depth_rounding="ceil")),
+    (1.4, small_efficientnet(width_divisor=1)),
+    (0.5, small_efficientnet(resolution=40)),
+    (0.3, small_efficientnet(resolution=40, depth_rounding="ceil", width_divisor=4)),
 ]
 
 
@@ -151,7 +153,7 @@ CELLS: list[tuple[float, EfficientNet]] = [
 def test_all_coefficients_in_a_cell_round_to_its_network(target: float, base: EfficientNet) -> None:
     phi = phi_of(target)
     stream = random.Random(0)
-    found = buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
+    found = Buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
     for candidate in stream.sample(found, min(40, len(found))):
         low, high = candidate.lowest, candidate.highest
         ends = [(getattr(low, name), getattr(high, name)) for name in NAMES]
@@ -168,12 +170,12 @@ def test_all_coefficients_in_a_cell_round_to_its_network(target: float, base: Ef
 def test_coefficients_beside_a_cell_give_another_network(target: float, base: EfficientNet) -> None:
     phi = phi_of(target)
     stream = random.Random(1)
-    found = buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
+    found = Buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
     for candidate in stream.sample(found, min(40, len(found))):
         lowest, highest = candidate.lowest.multipliers(phi), candidate.highest.multipliers(phi)
         if phi < 0:
             lowest, highest = highest, lowest
-        ends = {"depth": 3.0**phi, "width": 2.0**phi, "resolution": 2.0**phi}  # of `buildable`
+        ends = {"depth": 3.0**phi, "width": 2.0**phi, "resolution": 2.0**phi}  # of `Buildable`
         for dimension, end in ends.items():
             # Steps are multipliers of six decimals, so that two units farther is beyond.
             for corner, step in ((lowest, -2e-6), (highest, 2e-6)):
@@ -224,19 +226,7 @@ def test_the_plan_says_what_it_leaves_to_compare(plan: Plan) -> None:
 
 
 def test_the_plan_warns_of_unequal_cost() -> None:
-    grid = PaperGrid(
-        target=2.0,
-        tolerance=0.05,
-        nominal_tolerance=0.1,
-        equal_cost=False,
-        max_networks=None,
-        alpha=(1.0, 2.0),
-        beta=(1.0, 1.5),
-        gamma=(1.0, 1.5),
-        step=0.05,
-        max_resolution=None,
-    )
-    said = " ".join(grid.plan(Budget(efficientnet("b0"), Flops())).sentences())
+    said = " ".join(PaperGrid().plan(Budget(efficientnet("b0"), Flops())).sentences())
     # Source: docs/sources.md, the grid: 108 points, 65 networks, of which 4 are within 2 ± 0.1.
     assert "108 coefficient triples lead to 65 distinct networks of 1.93x to 3.33x" in said
     assert "5 triples (4 networks) lie within 2 ± 0.1" in said
@@ -244,7 +234,7 @@ def test_the_plan_warns_of_unequal_cost() -> None:
 
 
 def test_the_plan_warns_of_holes_and_says_what_would_give_more() -> None:
-    plan = buildable(alpha=(1.0, 1.0), max_networks=5).plan(Budget(small_proxy(), Flops()))
+    plan = Buildable(alpha=(1.0, 1.0), max_networks=5).plan(Budget(small_efficientnet(), Flops()))
     said = " ".join(plan.sentences())
     assert "Warning: holes over 0.25" in said
     assert "depth_rounding=round" in said

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.costed import Costed
@@ -20,7 +21,6 @@ from scaling_search.planning.ladder import (
 )
 from scaling_search.planning.reachable import networks_in_band
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
-from tests.proxies import small_proxy
 
 COMPOUND = Shares(0.3, 0.4, 0.3)
 FAMILIES = family_shares(COMPOUND)
@@ -33,7 +33,7 @@ def climbed(**changes: object) -> list[Member]:
         "tolerance": TOLERANCE,
         "max_resolution": 28,
     }
-    return members(Budget(small_proxy(), Flops()), FAMILIES, **options | changes)  # type: ignore[arg-type]  # they are
+    return members(Budget(small_efficientnet(), Flops()), FAMILIES, **options | changes)  # type: ignore[arg-type]  # they are
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_every_family_begins_at_the_base_network(ladder: list[Member]) -> None:
     first = [member for member in ladder if member.phi == 0]
     assert [member.family for member in first] == list(FAMILIES)
     for member in first:
-        assert member.candidate.architecture == small_proxy()
+        assert member.candidate.architecture == small_efficientnet()
         assert member.candidate.number == 0
         assert member.candidate.flops_ratio == 1
         assert (member.distance, member.is_on_ray) == (0, True)
@@ -64,7 +64,7 @@ def test_every_member_costs_two_to_the_phi_times_the_base_network(ladder: list[M
         network: Flops().measure(network) for network in {m.candidate.architecture for m in ladder}
     }
     for member in ladder:
-        ratio = flops[member.candidate.architecture] / flops[small_proxy()]
+        ratio = flops[member.candidate.architecture] / flops[small_efficientnet()]
         assert ratio == pytest.approx(2**member.phi, rel=TOLERANCE)
         assert member.candidate.flops_ratio == pytest.approx(ratio, rel=1e-12)
         assert member.candidate.architecture.resolution <= 28
@@ -74,7 +74,7 @@ def test_every_member_costs_two_to_the_phi_times_the_base_network(ladder: list[M
 def test_no_network_of_the_band_is_nearer_to_the_familys_shares(
     ladder: list[Member], phi: int
 ) -> None:
-    costed = Costed(Budget(small_proxy(), Flops()), phi)
+    costed = Costed(Budget(small_efficientnet(), Flops()), phi)
     band = [
         candidate.shares
         for candidate in networks_in_band(costed, 2.0**phi, TOLERANCE, SEARCHED)
@@ -92,7 +92,7 @@ def test_no_network_of_the_band_is_nearer_to_the_familys_shares(
 
 
 def test_members_on_the_ray_of_one_dimension_change_nothing_else(ladder: list[Member]) -> None:
-    base = small_proxy()
+    base = small_efficientnet()
     seen = []
     for member in ladder:
         if member.family not in DIMENSIONS or member.phi == 0 or member.distance != 0:
@@ -133,7 +133,7 @@ def test_without_a_native_resolution_no_family_ends() -> None:
 def test_equal_networks_share_a_number_and_others_do_not(ladder: list[Member]) -> None:
     # A second compound family that is the paper's has the paper's networks.
     twins = members(
-        Budget(small_proxy(), Flops()),
+        Budget(small_efficientnet(), Flops()),
         {"compound": FAMILIES["paper"], "paper": FAMILIES["paper"]},
         phis=(0, 1),
         tolerance=TOLERANCE,
@@ -177,7 +177,7 @@ FOUND = Shares(0.0, 0.3, 0.7)
 
 def ten(*phis: int, tolerance: float = TOLERANCE, max_resolution: int | None = 28) -> list[Placed]:
     return placed(
-        Budget(small_proxy(), Flops()),
+        Budget(small_efficientnet(), Flops()),
         ten_points(FOUND),
         phis=phis,
         tolerance=tolerance,
@@ -218,7 +218,7 @@ def test_each_size_has_ten_distinct_networks_with_numbers_of_their_own() -> None
 
 
 def test_a_point_has_the_nearest_network_that_no_earlier_point_took() -> None:
-    costed = Costed(Budget(small_proxy(), Flops()), 2)
+    costed = Costed(Budget(small_efficientnet(), Flops()), 2)
     band = [
         candidate
         for candidate in networks_in_band(costed, 4.0, TOLERANCE, SEARCHED)

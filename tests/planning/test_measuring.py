@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.measuring import START_SECONDS, measured, num_workers
 from scaling_search.protocols import Architecture
-from tests.proxies import Lying, small_proxy
+from tests.proxies import Lying
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-NETWORKS = [small_proxy(resolution=20 + 2 * i) for i in range(9)]
+NETWORKS = [small_efficientnet(resolution=20 + 2 * i) for i in range(9)]
 needs_cores = pytest.mark.skipif(CORES < 2, reason="processes need a second core")
 
 
@@ -37,8 +38,9 @@ def test_measured_networks_come_in_their_order() -> None:
 
 
 def test_a_network_comes_once_it_is_measured() -> None:
-    coming = measured([small_proxy(), Lying(small_proxy()), small_proxy()], Flops())
-    assert next(coming) == small_proxy()
+    network = small_efficientnet()
+    coming = measured([network, Lying(network), network], Flops())
+    assert next(coming) == network
     with pytest.raises(RuntimeError, match="must equal the closed form"):
         next(coming)
 
@@ -64,7 +66,7 @@ def test_processes_measure_in_the_same_order() -> None:
 @needs_cores
 @pytest.mark.slow
 def test_an_error_in_a_process_comes_through_as_it_is() -> None:
-    networks: list[Architecture] = [*NETWORKS, Lying(small_proxy())]
+    networks: list[Architecture] = [*NETWORKS, Lying(small_efficientnet())]
     rule = r"^the measured flops must equal the closed form, got 1178016 .*layers\(\) is wrong$"
     with pytest.raises(RuntimeError, match=rule) as caught:
         list(measured(networks, Flops(), start_seconds=0.0))

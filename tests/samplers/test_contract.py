@@ -1,7 +1,6 @@
 """What holds for every sampler that conf/sampler/ names."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -59,15 +58,6 @@ def choose(
 @pytest.fixture(scope="module", params=NAMES)
 def sampler(request: pytest.FixtureRequest) -> Sampler:
     return cast("Sampler", part("sampler", request.param))
-
-
-SHARED = "suggestions"
-"""The module that is no sampler: what those of Optuna have in common."""
-
-
-def test_every_yaml_has_a_module_of_its_name() -> None:
-    modules = Path(__file__).parents[2] / "scaling_search" / "samplers"
-    assert set(NAMES) == {path.stem for path in modules.glob("*.py")} - {"__init__", SHARED}
 
 
 def test_a_sampler_is_one(sampler: Sampler) -> None:

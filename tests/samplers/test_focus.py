@@ -9,6 +9,7 @@ import pytest
 
 from scaling_search.answer.design import Design
 from scaling_search.answer.region import GRID
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Candidate, Plan
@@ -16,9 +17,9 @@ from scaling_search.protocols import Sampler
 from scaling_search.samplers.focus import Focus
 from scaling_search.samplers.grid import Grid
 from scaling_search.scaling import Shares
+from scaling_search.spaces import Buildable
 from scaling_search.spread import as_points, scheffe
 from scaling_search.training.trial import Trial, TrialResult
-from tests.proxies import buildable, small_proxy
 from tests.surfaces import Luck, Truth, around, flat
 from tests.tiny import candidate_of, ended, failed, tiny_dataset, tiny_recipe
 
@@ -30,7 +31,7 @@ Seconds = Callable[[Candidate], float]
 
 @functools.cache
 def plan() -> Plan:
-    return buildable(max_networks=15).plan(Budget(small_proxy(), Flops()))
+    return Buildable(max_networks=15).plan(Budget(small_efficientnet(), Flops()))
 
 
 def trial(number: int, seed: int = 0) -> Trial:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
@@ -18,14 +19,14 @@ from scaling_search.protocols import CountsMany, Layer
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
 from scaling_search.spaces.buildable import Buildable
 from scaling_search.spread import largest_hole
-from tests.proxies import Lying, buildable, small_proxy
+from tests.proxies import Lying
 
 NAMES = ("alpha", "beta", "gamma")
 
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return buildable().plan(Budget(small_proxy(), Flops()))
+    return Buildable().plan(Budget(small_efficientnet(), Flops()))
 
 
 def shares_of(candidates: Sequence[Candidate]) -> list[Shares]:
@@ -59,7 +60,9 @@ def test_kept_networks_of_the_small_proxy_cover_the_triangle(plan: Plan) -> None
 
 @pytest.mark.parametrize("max_networks", [1, 5, 20, 114, 500])
 def test_no_more_networks_are_kept_than_asked(max_networks: int) -> None:
-    kept = buildable(max_networks=max_networks).plan(Budget(small_proxy(), Flops())).candidates
+    kept = (
+        Buildable(max_networks=max_networks).plan(Budget(small_efficientnet(), Flops())).candidates
+    )
     assert len(kept) == min(max_networks, 114)
     assert len({candidate.architecture for candidate in kept}) == len(kept)
 
@@ -82,33 +85,36 @@ def all_products(base: EfficientNet, options: Buildable) -> set[EfficientNet]:
 @pytest.mark.parametrize(
     ("base", "changes"),
     [
-        (small_proxy(), {}),
-        (small_proxy(depth_rounding="ceil"), {"max_resolution": None}),
-        (small_proxy(resolution_divisor=16), {"tolerance": 0.15, "max_resolution": None}),
-        (small_proxy(resolution=21, resolution_divisor=5, width_divisor=3), {"tolerance": 0.1}),
-        (small_proxy(resolution=37, resolution_divisor=1), {"max_resolution": 50}),
-        (small_proxy(), {"target": 1.05, "tolerance": 0.1}),
-        (small_proxy(resolution=40), {"target": 0.5, "max_resolution": 40}),
-        (small_proxy(resolution=40), {"target": 0.97, "max_resolution": None}),
-        (small_proxy(), {"alpha": (1.2, 1.7), "beta": (1.1, 1.3), "gamma": (1.1, 1.4)}),
+        (small_efficientnet(), {}),
+        (small_efficientnet(depth_rounding="ceil"), {"max_resolution": None}),
+        (small_efficientnet(resolution_divisor=16), {"tolerance": 0.15, "max_resolution": None}),
+        (
+            small_efficientnet(resolution=21, resolution_divisor=5, width_divisor=3),
+            {"tolerance": 0.1},
+        ),
+        (small_efficientnet(resolution=37, resolution_divisor=1), {"max_resolution": 50}),
+        (small_efficientnet(), {"target": 1.05, "tolerance": 0.1}),
+        (small_efficientnet(resolution=40), {"target": 0.5, "max_resolution": 40}),
+        (small_efficientnet(resolution=40), {"target": 0.97, "max_resolution": None}),
+        (small_efficientnet(), {"alpha": (1.2, 1.7), "beta": (1.1, 1.3), "gamma": (1.1, 1.4)}),
     ],
 )
 def test_buildable_networks_are_all_products_in_the_band(
     base: EfficientNet, changes: dict[str, Any]
 ) -> None:
-    options = buildable(**changes)
+    options = Buildable(**changes)
     found = options.plan(Budget(base, Flops())).found
     assert {candidate.architecture for candidate in found} == all_products(base, options)
     assert len({candidate.architecture for candidate in found}) == len(found)
 
 
 WALKED: list[tuple[EfficientNet, dict[str, Any]]] = [
-    (small_proxy(), {}),
-    (small_proxy(depth_rounding="ceil"), {"max_resolution": None, "max_networks": 200}),
-    (small_proxy(resolution=21, resolution_divisor=5, width_divisor=3), {"tolerance": 0.1}),
-    (small_proxy(), {"target": 1.05, "tolerance": 0.1}),
-    (small_proxy(), {"target": 4.0, "max_resolution": None}),
-    (small_proxy(resolution=40), {"target": 0.5, "max_resolution": None}),
+    (small_efficientnet(), {}),
+    (small_efficientnet(depth_rounding="ceil"), {"max_resolution": None, "max_networks": 200}),
+    (small_efficientnet(resolution=21, resolution_divisor=5, width_divisor=3), {"tolerance": 0.1}),
+    (small_efficientnet(), {"target": 1.05, "tolerance": 0.1}),
+    (small_efficientnet(), {"target": 4.0, "max_resolution": None}),
+    (small_efficientnet(resolution=40), {"target": 0.5, "max_resolution": None}),
 ]
 
 
@@ -129,24 +135,24 @@ def test_networks_that_are_costed_one_at_a_time_are_the_same(
 ) -> None:
     assert isinstance(base, CountsMany)
     assert not isinstance(OneAtATime(base), CountsMany)
-    at_once = buildable(**changes).plan(Budget(base, Flops()))
-    one_at_a_time = buildable(**changes).plan(Budget(OneAtATime(base), Flops()))
+    at_once = Buildable(**changes).plan(Budget(base, Flops()))
+    one_at_a_time = Buildable(**changes).plan(Budget(OneAtATime(base), Flops()))
     assert [c.row() for c in one_at_a_time.found] == [c.row() for c in at_once.found]
     assert [c.row() for c in one_at_a_time.candidates] == [c.row() for c in at_once.candidates]
 
 
 def test_an_empty_band_is_said_alike_when_costed_one_at_a_time() -> None:
-    options = buildable(alpha=(1.0, 1.0), gamma=(1.0, 1.0), tolerance=0.001)
+    options = Buildable(alpha=(1.0, 1.0), gamma=(1.0, 1.0), tolerance=0.001)
     with pytest.raises(ValueError, match="got none; the nearest cost") as at_once:
-        options.plan(Budget(small_proxy(), Flops()))
+        options.plan(Budget(small_efficientnet(), Flops()))
     with pytest.raises(ValueError, match="got none") as one_at_a_time:
-        options.plan(Budget(OneAtATime(small_proxy()), Flops()))
+        options.plan(Budget(OneAtATime(small_efficientnet()), Flops()))
     assert str(one_at_a_time.value) == str(at_once.value)
 
 
 def test_a_resolution_below_every_network_leaves_none() -> None:
     with pytest.raises(ValueError, match="the nearest cost nothing inside the ranges"):
-        buildable(max_resolution=4).plan(Budget(small_proxy(), Flops()))
+        Buildable(max_resolution=4).plan(Budget(small_efficientnet(), Flops()))
 
 
 def test_found_vectors_are_those_of_its_candidates(plan: Plan) -> None:
@@ -157,7 +163,7 @@ def test_found_vectors_are_those_of_its_candidates(plan: Plan) -> None:
 
 def test_b7_has_78572_networks_of_twice_its_cost() -> None:
     # Source: the walk over depths, widths and sizes one at a time, in half a minute.
-    plan = buildable(max_resolution=None).plan(Budget(efficientnet("b7"), Flops()))
+    plan = Buildable(max_resolution=None).plan(Budget(efficientnet("b7"), Flops()))
     assert len(plan.found) == plan.num_points == 78_572
     assert isinstance(plan.found, Found)
     assert np.allclose(plan.found.shares.sum(axis=1), 1)
@@ -175,14 +181,14 @@ def test_a_random_network_in_the_band_was_found(
     plan: Plan, depth: float, width: float, resolution: float
 ) -> None:
     multipliers = Multipliers(round(depth, 6), round(width, 6), round(resolution, 6))
-    network = small_proxy().scaled(multipliers)
+    network = small_efficientnet().scaled(multipliers)
     in_band = 1.9 <= Flops().estimate(network) / 1_178_016 <= 2.1 and network.resolution <= 28
     assert in_band == (network in {candidate.architecture for candidate in plan.found})
 
 
 def test_b0_has_2266_networks_of_twice_its_cost() -> None:
     # Source: brute force over depths and widths by thousandths and every size in pixels.
-    found = buildable(max_resolution=None).plan(Budget(efficientnet("b0"), Flops())).found
+    found = Buildable(max_resolution=None).plan(Budget(efficientnet("b0"), Flops())).found
     assert len({candidate.architecture for candidate in found}) == len(found) == 2266
 
 
@@ -190,8 +196,8 @@ def test_b0_has_2266_networks_of_twice_its_cost() -> None:
 def test_shrinking_has_multipliers_of_at_most_one_and_coefficients_of_at_least_one(
     target: float,
 ) -> None:
-    base = small_proxy(resolution=40)
-    plan = buildable(target=target, max_resolution=None).plan(Budget(base, Flops()))
+    base = small_efficientnet(resolution=40)
+    plan = Buildable(target=target, max_resolution=None).plan(Budget(base, Flops()))
     assert len(plan.candidates) >= 24
     for candidate in plan.found:
         multipliers = candidate.coefficients.multipliers(phi_of(target))
@@ -207,8 +213,8 @@ def test_shrinking_has_multipliers_of_at_most_one_and_coefficients_of_at_least_o
 
 @pytest.mark.parametrize("target", [1.03, 0.98])
 def test_the_base_network_is_no_candidate_even_within_the_band(target: float) -> None:
-    plan = buildable(target=target, max_resolution=None, max_networks=500).plan(
-        Budget(small_proxy(resolution=40, resolution_divisor=1), Flops())
+    plan = Buildable(target=target, max_resolution=None, max_networks=500).plan(
+        Budget(small_efficientnet(resolution=40, resolution_divisor=1), Flops())
     )
     assert plan.in_band(plan.base)
     for candidate in plan.candidates:
@@ -237,13 +243,13 @@ def test_the_base_network_is_no_candidate_even_within_the_band(target: float) ->
 )
 def test_bad_options_name_the_rule(changes: dict[str, Any], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
-        buildable(**changes)
+        Buildable(**changes)
 
 
 def test_an_empty_band_names_the_nearest_costs() -> None:
     # Widths only, multiples of 8: the costs on either side of 2x are far apart.
-    options = buildable(alpha=(1.0, 1.0), gamma=(1.0, 1.0), tolerance=0.01)
-    base = small_proxy(width_divisor=8)
+    options = Buildable(alpha=(1.0, 1.0), gamma=(1.0, 1.0), tolerance=0.01)
+    base = small_efficientnet(width_divisor=8)
     ratios = [
         Flops().estimate(base.scaled(Multipliers(1.0, step, 1.0))) / Flops().estimate(base)
         for step in base.steps("width", 1.0, 2.0)
@@ -257,6 +263,6 @@ def test_an_empty_band_names_the_nearest_costs() -> None:
 
 def test_ranges_too_small_for_the_target_say_so() -> None:
     with pytest.raises(ValueError, match=r"the nearest cost 1\.\d+x: widen"):
-        buildable(alpha=(1.0, 1.1), beta=(1.0, 1.1), gamma=(1.0, 1.1)).plan(
-            Budget(small_proxy(), Flops())
+        Buildable(alpha=(1.0, 1.1), beta=(1.0, 1.1), gamma=(1.0, 1.1)).plan(
+            Budget(small_efficientnet(), Flops())
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.costs.flops import Flops
@@ -12,30 +13,14 @@ from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Found, Plan
 from scaling_search.scaling import PAPER, Coefficients
 from scaling_search.spaces.paper_grid import PaperGrid
-from tests.proxies import Lying, small_proxy
+from tests.proxies import Lying
 
 NAMES = ("alpha", "beta", "gamma")
 
 
-def paper_grid(**changes: Any) -> PaperGrid:
-    options: dict[str, Any] = {
-        "target": 2.0,
-        "tolerance": 0.05,
-        "nominal_tolerance": 0.1,
-        "equal_cost": False,
-        "max_networks": None,
-        "alpha": (1.0, 2.0),
-        "beta": (1.0, 1.5),
-        "gamma": (1.0, 1.5),
-        "step": 0.05,
-        "max_resolution": None,
-    }
-    return PaperGrid(**options | changes)
-
-
 @pytest.fixture(scope="module")
 def official_plan() -> Plan:
-    return paper_grid().plan(Budget(efficientnet("b0"), Flops()))
+    return PaperGrid().plan(Budget(efficientnet("b0"), Flops()))
 
 
 def test_paper_grid_of_b0_is_mostly_not_of_equal_cost(official_plan: Plan) -> None:
@@ -111,13 +96,13 @@ def test_rounding_bends_the_paper_grid_as_measured(
     assert round(max(ratios), 2) == high
     for tolerance, expected in ((0.1, within_10), (0.05, within_5)):
         assert sum(abs(ratio / 2 - 1) <= tolerance for ratio in ratios) == expected
-        plan = paper_grid(tolerance=tolerance).plan(Budget(base, Flops()))
+        plan = PaperGrid(tolerance=tolerance).plan(Budget(base, Flops()))
         assert (plan.num_points, plan.num_points_in_band) == (108, expected)
 
 
 def test_paper_grid_with_a_step_of_a_tenth_misses_the_papers_triple() -> None:
     # Source: docs/sources.md, rounding: 20 feasible of 396, 18 distinct.
-    plan = paper_grid(step=0.1).plan(Budget(efficientnet("b0"), Flops()))
+    plan = PaperGrid(step=0.1).plan(Budget(efficientnet("b0"), Flops()))
     assert (plan.num_points, len(plan.found)) == (20, 18)
     scaled = efficientnet("b0").scaled(PAPER.multipliers(1))
     assert all(candidate.coefficients != PAPER for candidate in plan.found)
@@ -134,7 +119,7 @@ def merged(points: list[Coefficients], phi: float) -> list[list[Coefficients]]:
 
 @pytest.mark.parametrize(("target", "phi"), [(2.0, 1), (4.0, 2), (0.5, -1)])
 def test_points_of_the_grid_merge_as_if_each_were_built(target: float, phi: int) -> None:
-    plan = paper_grid(step=0.025, target=target).plan(Budget(efficientnet("b0"), Flops()))
+    plan = PaperGrid(step=0.025, target=target).plan(Budget(efficientnet("b0"), Flops()))
     grid = [
         Coefficients(round(1 + i / 40, 6), round(1 + j / 40, 6), round(1 + k / 40, 6))
         for i in range(41)
@@ -157,7 +142,7 @@ def test_points_of_the_grid_merge_as_if_each_were_built(target: float, phi: int)
 
 def test_a_grid_of_262701_points_leads_to_1588_networks() -> None:
     # Source: every one of the feasible points built on paper, one at a time.
-    plan = paper_grid(step=0.01).plan(Budget(efficientnet("b0"), Flops()))
+    plan = PaperGrid(step=0.01).plan(Budget(efficientnet("b0"), Flops()))
     assert (plan.num_points, len(plan.found)) == (10_285, 1_588)
     assert isinstance(plan.found, Found)
     assert plan.found.ratios.tolist() == [c.cost_ratio for c in plan.found]
@@ -167,8 +152,8 @@ def test_a_grid_of_262701_points_leads_to_1588_networks() -> None:
 
 def test_a_grid_of_networks_costed_one_at_a_time_leaves_out_what_they_leave_out() -> None:
     # Without its classifier each network costs as much less.
-    at_once = paper_grid().plan(Budget(small_proxy(), Flops()))
-    one_at_a_time = paper_grid().plan(Budget(Lying(small_proxy()), Flops()))
+    at_once = PaperGrid().plan(Budget(small_efficientnet(), Flops()))
+    one_at_a_time = PaperGrid().plan(Budget(Lying(small_efficientnet()), Flops()))
     assert [c.network for c in one_at_a_time.found] == [c.network for c in at_once.found]
     for lying, true in zip(one_at_a_time.found, at_once.found, strict=True):
         assert lying.flops == true.flops - true.architecture.layers()[-1].flops
@@ -176,7 +161,7 @@ def test_a_grid_of_networks_costed_one_at_a_time_leaves_out_what_they_leave_out(
 
 def test_the_last_point_of_a_range_is_on_the_grid() -> None:
     assert (1.7 - 1.0) / 0.1 < 7  # in floats a step short
-    narrow = paper_grid(step=0.1, alpha=(1.0, 1.7), beta=(1.0, 1.1), gamma=(1.0, 1.0))
+    narrow = PaperGrid(step=0.1, alpha=(1.0, 1.7), beta=(1.0, 1.1), gamma=(1.0, 1.0))
     found = narrow.plan(Budget(efficientnet("b0"), Flops())).found
     assert [candidate.coefficients for candidate in found] == [
         Coefficients(1.6, 1.1, 1.0),
@@ -185,7 +170,7 @@ def test_the_last_point_of_a_range_is_on_the_grid() -> None:
 
 
 def test_equal_cost_keeps_only_the_band() -> None:
-    plan = paper_grid(equal_cost=True).plan(Budget(efficientnet("b0"), Flops()))
+    plan = PaperGrid(equal_cost=True).plan(Budget(efficientnet("b0"), Flops()))
     assert len(plan.found) == 65
     assert len(plan.candidates) == 4
     assert all(plan.in_band(candidate) for candidate in plan.candidates)
@@ -193,13 +178,13 @@ def test_equal_cost_keeps_only_the_band() -> None:
 
 
 def test_paper_grid_can_be_thinned(official_plan: Plan) -> None:
-    plan = paper_grid(max_networks=10).plan(Budget(efficientnet("b0"), Flops()))
+    plan = PaperGrid(max_networks=10).plan(Budget(efficientnet("b0"), Flops()))
     assert len({candidate.architecture for candidate in plan.candidates}) == 10
     assert plan.found == official_plan.found
 
 
 def test_paper_grid_of_a_larger_target_has_the_powers_of_its_points() -> None:
-    plan = paper_grid(target=4.0).plan(Budget(efficientnet("b0"), Flops()))
+    plan = PaperGrid(target=4.0).plan(Budget(efficientnet("b0"), Flops()))
     assert plan.num_points == 108
     for candidate in plan.found:
         scaled = efficientnet("b0").scaled(candidate.coefficients.multipliers(2))
@@ -209,15 +194,17 @@ def test_paper_grid_of_a_larger_target_has_the_powers_of_its_points() -> None:
 
 
 def test_paper_grid_respects_the_largest_resolution() -> None:
-    plan = paper_grid(max_resolution=256).plan(Budget(efficientnet("b0"), Flops()))
+    plan = PaperGrid(max_resolution=256).plan(Budget(efficientnet("b0"), Flops()))
     assert 0 < len(plan.found) < 65
     assert all(candidate.architecture.resolution <= 256 for candidate in plan.found)
 
 
 def test_a_grid_point_that_rounds_to_the_base_network_is_no_candidate() -> None:
     # One layer in each stage and rough divisors: much of the grid rounds to the base network.
-    base = small_proxy(num_layers=(1, 1, 1), resolution_divisor=16, resolution=32, width_divisor=64)
-    plan = paper_grid(max_networks=50).plan(Budget(base, Flops()))
+    base = small_efficientnet(
+        num_layers=(1, 1, 1), resolution_divisor=16, resolution=32, width_divisor=64
+    )
+    plan = PaperGrid(max_networks=50).plan(Budget(base, Flops()))
     assert base in {candidate.architecture for candidate in plan.found}
     for candidate in plan.candidates:
         assert candidate.architecture != base
@@ -242,15 +229,15 @@ def test_a_grid_point_that_rounds_to_the_base_network_is_no_candidate() -> None:
 )
 def test_bad_options_name_the_rule(changes: dict[str, Any], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
-        paper_grid(**changes)
+        PaperGrid(**changes)
 
 
 def test_an_empty_band_of_the_grid_names_the_nearest_costs() -> None:
-    options = paper_grid(equal_cost=True, tolerance=0.0001)
+    options = PaperGrid(equal_cost=True, tolerance=0.0001)
     with pytest.raises(ValueError, match=r"the nearest cost 1\.9\d\dx and 2\.0\d\dx"):
         options.plan(Budget(efficientnet("b0"), Flops()))
 
 
 def test_a_grid_without_a_feasible_point_says_what_to_widen() -> None:
     with pytest.raises(ValueError, match=r"nominal_tolerance must let a point .*got 0.001 at"):
-        paper_grid(nominal_tolerance=0.001, step=0.3).plan(Budget(efficientnet("b0"), Flops()))
+        PaperGrid(nominal_tolerance=0.001, step=0.3).plan(Budget(efficientnet("b0"), Flops()))
