@@ -23,13 +23,13 @@ from typing import Self
 from composed import experiment_of
 from rich.console import Console
 from rows import write_rows
+from scaling_search.search import Search
 
 from scaling_search.answer.stopping import Stopping
 from scaling_search.experiment import Limits
 from scaling_search.progress import View
 from scaling_search.protocols import Argument, T
 from scaling_search.record.study import Record
-from scaling_search.search import Search
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 STORAGES = {"journal": "study.log", "sqlite": "study.db"}

@@ -25,12 +25,12 @@ from typing import Self
 from composed import experiment_of
 from coordinator import NO_LIMITS, STORAGES, Instant
 from rich.console import Console
+from scaling_search.search import Search
 
 from scaling_search.answer.stopping import Stopping
 from scaling_search.progress import View
 from scaling_search.protocols import Argument, T
 from scaling_search.record.study import Record
-from scaling_search.search import Search
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 HUNDRED = "candidates.max_networks=99"  # and the base network

@@ -20,9 +20,9 @@ from composed import experiment_of, options_of
 from coordinator import Instant
 from omegaconf import OmegaConf
 from rich.console import Console
+from scaling_search.commands.run_folder import Call
 
 from scaling_search.commands import search
-from scaling_search.commands.run_folder import Call
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 

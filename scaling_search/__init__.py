@@ -1,6 +1,6 @@
 """How to spend k times the compute on a network: depth, width and resolution, with an error bar.
 
-The names in ``__all__`` are the public API; ``docs/python.md`` says what they do.
+The names that this package lists are the public API; ``docs/python.md`` says what they do.
 """
 
 from importlib.metadata import version as _version
@@ -28,55 +28,36 @@ if TYPE_CHECKING:
 
 __version__ = _version("scaling-search")
 
-__all__`` are the public API; ``docs/python.md`` says what they do.
-"""
-
-from importlib.metadata import version as _version
-from typing import TYPE_CHECKING
-
-from scaling_search.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from scaling_search import base_networks, costs, datasets, executors, samplers, spaces
-    from scaling_search.answer.stopping import Limits
-    from scaling_search.api import load, search
-    from scaling_search.commands.audit import audit
-    from scaling_search.commands.confirm import confirm
-    from scaling_search.commands.export import export
-    from scaling_search.commands.fairness import fairness
-    from scaling_search.commands.plan import plan
-    from scaling_search.commands.scale import scale
-    from scaling_search.commands.transfer import transfer
-    from scaling_search.composing import compose
-    from scaling_search.experiment import Decide, Experiment
-    from scaling_search.options import Audit, Confirm, Export, Fairness, Scale, Transfer
-    from scaling_search.planning.budget import Caps
-    from scaling_search.run import Run
-    from scaling_search.training.recipe import Recipe
-
-__version__ = _version("scaling-search")
-
-_MODULES = {
-    "Experiment": "experiment",
-    "Recipe": "training.recipe",
-    "Caps": "planning.budget",
-    "Decide": "experiment",
-    "compose": "composing",
-    "search": "api",
-    "load": "api",
-    "Run": "run",
-    "Limits": "answer.stopping",
-    **{name: f"commands.{name}" for name in ("plan", "scale", "confirm", "fairness", "transfer")},
-    **{name: f"commands.{name}" for name in ("export", "audit")},
-    **dict.fromkeys(("Scale", "Confirm", "Fairness", "Transfer", "Export", "Audit"), "options"),
-}
-_PACKAGES = ("base_networks", "costs", "datasets", "executors", "samplers", "spaces")
-
-__all__ = [  # found when they are used
-    *("Audit", "Caps", "Confirm", "Decide", "Experiment", "Export", "Fairness", "Limits", "Recipe"),
-    *("Run", "Scale", "Transfer", "__version__", "audit", "base_networks", "compose", "confirm"),
-    *("costs", "datasets", "executors", "export", "fairness", "load", "plan", "samplers", "scale"),
-    *("search", "spaces", "transfer"),
+__all__ = [
+    "Audit",
+    "Caps",
+    "Confirm",
+    "Decide",
+    "Experiment",
+    "Export",
+    "Fairness",
+    "Limits",
+    "Recipe",
+    "Run",
+    "Scale",
+    "Transfer",
+    "__version__",
+    "audit",
+    "base_networks",
+    "compose",
+    "confirm",
+    "costs",
+    "datasets",
+    "executors",
+    "export",
+    "fairness",
+    "load",
+    "plan",
+    "samplers",
+    "scale",
+    "search",
+    "spaces",
+    "transfer",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, __file__)

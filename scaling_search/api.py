@@ -9,6 +9,7 @@ from rich.console import Console
 from scaling_search.answer.stopping import Limits
 from scaling_search.commands.search import search as train
 from scaling_search.composing import built, saved, settled
+from scaling_search.executors import Processes
 from scaling_search.experiment import Decide, Experiment
 from scaling_search.protocols import Executor
 from scaling_search.run import Run
@@ -21,7 +22,7 @@ def search(
     *,
     storage: str | None = None,
     executor: Executor | None = None,
-    limits: Limits | None = None,
+    limits: Limits = Limits(),
     keep_weights: bool = False,
     price_only: bool = False,
     console: Console | None = None,
@@ -35,7 +36,7 @@ def search(
         out: The run's folder; ``runs/`` and the experiment's name if None.
         storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
         executor: Runs trainings; processes on this machine's devices if None.
-        limits: When to stop early; none if None.
+        limits: When to stop early.
         keep_weights: True if trainings leave their weights in the folder.
         price_only: True to print what it would take and train nothing.
         console: Prints progress; ``rich.console.Console(quiet=True)`` for nothing.
@@ -48,8 +49,10 @@ def search(
         experiment,
         str(out or Path("runs") / experiment.name),
         storage,
+        executor=executor or Processes(),
+        limits=limits,
         keep_weights=keep_weights,
-        **_given(executor=executor, limits=limits, console=console),
+        console=console or Console(),
     )
     train(run, price_only=price_only)
     return run
@@ -60,7 +63,7 @@ def load(
     *,
     storage: str | None = None,
     executor: Executor | None = None,
-    limits: Limits | None = None,
+    limits: Limits = Limits(),
     keep_weights: bool = False,
     decide: Decide | None = None,
     console: Console | None = None,
@@ -72,7 +75,7 @@ def load(
         out: The run's folder.
         storage: URL with its password, which is not kept; None for the folder's own.
         executor: Runs further trainings; the folder's own if None.
-        limits: When these stop early; none if None.
+        limits: When these stop early.
         keep_weights: True if these leave their weights in the folder.
         decide: The difference that matters; the folder's own if None.
         console: Prints what further commands say.
@@ -83,7 +86,7 @@ def load(
         RuntimeError: The data cannot be read where an option was left open.
     """
     trusted = Trusted(tuple(allow))
-    config = saved(Path(out), trusted)
+    config = saved(Path(out))
     config.out = str(out)
     if storage is not None:
         config.storage = storage
@@ -94,12 +97,9 @@ def load(
         options.out,
         options.storage,
         executor=executor or options.executor,
+        limits=limits,
         keep_weights=keep_weights,
+        console=console or Console(),
         trusted=trusted,
         flags=trusted.flags,
-        **_given(limits=limits, console=console),
     )
-
-
-def _given(**options: object) -> dict[str, object]:
-    return {name: value for name, value in options.items() if value is not None}

@@ -275,7 +275,7 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         if str(config[key]).startswith("~/"):  # not every shell knows what that is
             config[key] = str(Path(config[key]).expanduser())
     if command in OWN_OPTIONS:
-        config = _from_folder(command, config, overrides, trusted)
+        config = _from_folder(command, config, overrides)
     try:
         plain = settled(config, trusted)
         options = built(plain, trusted)
@@ -340,14 +340,14 @@ def _storage_flag(storage: Any, overrides: Sequence[str]) -> tuple[str, ...]:
     return (typed[-1] if typed else f"storage={HIDDEN}",)
 
 
-def _from_folder(command: str, config: Any, overrides: Sequence[str], trusted: "Trusted") -> Any:
+def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     """The configuration of a run's folder with the command's own options from the command line."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
     from scaling_search.composing import saved
 
-    kept: Any = saved(Path(config.out), trusted)
+    kept: Any = saved(Path(config.out))
     path = Path(config.out) / "config.yaml"
     own_keys = OWN_OPTIONS[command]
     fresh = {key: config[key] for key in FOR_ONE_COMMAND}

@@ -163,11 +163,11 @@ def _has_target(value: object) -> bool:
     return isinstance(value, dict) and "_target_" in value
 
 
-def saved(folder: Path, trusted: Trusted) -> DictConfig:
+def saved(folder: Path) -> DictConfig:
     """The options of a run's ``config.yaml``, brought up to date.
 
     Raises:
-        ValueError: There is none, it is damaged, or it names code that is not trusted.
+        ValueError: There is none, or it is damaged.
     """
     path = folder / "config.yaml"
     if not path.is_file():

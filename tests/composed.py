@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from scaling_search.left_open import settled
+from scaling_search.composing import built, part_of, settled
+from scaling_search.options import Options
+from scaling_search.trust import Trusted
 
 CONF = Path(__file__).parent.parent / "conf"
 PARTS = sorted(
@@ -18,6 +19,7 @@ PARTS = sorted(
 """Every part as (group, name)."""
 OWN = "base_network.network._target_=tests.base_networks.own.build"
 """What the base network ``custom`` needs to be told."""
+TRUSTED = Trusted(("tests",))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 
@@ -30,20 +32,18 @@ def composed(*overrides: str) -> dict[str, Any]:
         overrides = (*overrides, OWN)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         container = OmegaConf.to_container(compose("config", overrides=list(overrides)))
-    config = OmegaConf.create(container)
+    config: Any = OmegaConf.create(container)
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     if resolved["dataset"] is None or "path" not in resolved["dataset"]:
-        for key, value in settled(resolved, lambda k, options: built({k: options})[k]).items():
-            OmegaConf.update(config, key, value)
-        resolved = OmegaConf.to_container(config, resolve=True)
+        return settled(config, TRUSTED)
     return {str(key): value for key, value in resolved.items()}
 
 
-def built(options: Any) -> Any:
-    """What options with a ``_target_`` name, built."""
-    return instantiate(OmegaConf.create(options), _convert_="all")
+def options(*overrides: str) -> Options:
+    """What the same options make."""
+    return built(composed(*overrides), TRUSTED)
 
 
 def part(group: str, name: str) -> Any:
     """A part with the values of its YAML."""
-    return built(composed(f"{group}={name}")[group])
+    return part_of(group, composed(f"{group}={name}")[group])

@@ -12,7 +12,8 @@ import pytest
 
 from scaling_search.cli import COMMANDS, main
 from scaling_search.record.results import VOLATILE
-from scaling_search.record.study import CROP_KEY, Record
+from scaling_search.record.schema import CROP_KEY
+from scaling_search.record.study import Record
 from scaling_search.training import timing
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")

@@ -5,17 +5,21 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
-from scaling_search.record.earlier import MOVED, present
 
-from scaling_search.experiment import Experiment
+from scaling_search.executors import Processes
+from scaling_search.experiment import CHOICES, Experiment
+from scaling_search.options import Options
+from scaling_search.planning.budget import Caps
 from scaling_search.protocols import Architecture, Cost, Dataset, Executor, SampledCost, Sampler
+from scaling_search.record.schema import MOVED, current
 from scaling_search.training.recipe import Recipe
-from tests.composed import CONF, EXPERIMENTS, PARTS, built, composed, part
+from tests.composed import CONF, EXPERIMENTS, PARTS, composed, options, part
 
 KINDS: dict[str, Any] = {
     "base_network": Architecture,
@@ -55,17 +59,17 @@ def target(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def nodes(options: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def nodes(given: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """All options with a ``_target_``, by their key."""
-    if "_target_" in options:
-        yield place, options
-    for key, value in options.items():
+    if "_target_" in given:
+        yield place, given
+    for key, value in given.items():
         if isinstance(value, dict):
             yield from nodes(value, f"{place}.{key}".strip("."))
 
 
-def assert_keys_are_parameters(options: dict[str, Any]) -> None:
-    for place, node in nodes(options):
+def assert_keys_are_parameters(given: dict[str, Any]) -> None:
+    for place, node in nodes(given):
         if "_partial_" in node:
             continue  # somebody's own function, with options of its own
         parameters = inspect.signature(target(node["_target_"])).parameters
@@ -90,9 +94,9 @@ def test_every_part_names_every_option_and_no_other(group: str, name: str) -> No
 
 @pytest.mark.parametrize(("group", "name"), [*PARTS, ("caps", "")])
 def test_defaults_in_code_are_those_of_every_part_s_yaml(group: str, name: str) -> None:
-    options = composed("~experiment", *[f"{group}={name}"] * bool(name))[group]
-    parameters = inspect.signature(target(options["_target_"])).parameters
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    given = composed("~experiment", *[f"{group}={name}"] * bool(name))[group]
+    parameters = inspect.signature(target(given["_target_"])).parameters
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
     different = {key for key, p in parameters.items() if p.default != values[key]}
     assert different == DIFFERENT.get(name or group, set())
 
@@ -117,20 +121,18 @@ def test_packages_of_parts_are_imported_without_their_libraries() -> None:
 def test_parts_of_older_runs_are_found_by_their_present_names() -> None:
     assert not [old for old in MOVED if old in MOVED.values()]
     runs = [OmegaConf.load(path) for path in (CONF.parent / "experiments").glob("*/config.yaml")]
-    present_ones = [present(OmegaConf.to_container(run)) for run in runs]
-    assert len(present_ones) > 3
-    for name in (*MOVED.values(), *(n["_target_"] for run in present_ones for _, n in nodes(run))):
+    present: list[Any] = [current(OmegaConf.to_container(run)) for run in runs]
+    assert len(present) > 3
+    for name in (*MOVED.values(), *(n["_target_"] for run in present for _, n in nodes(run))):
         assert callable(target(name)), name
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_builds(name: str) -> None:
-    options = composed(f"experiment={name}")
-    assert options["name"] == name
-    assert_keys_are_parameters(options)
-    experiment = built(options)
-    assert isinstance(experiment, Experiment)
-    assert experiment.out == f"runs/{name}"
+    assert_keys_are_parameters(composed(f"experiment={name}"))
+    made = options(f"experiment={name}")
+    assert made.experiment.name == name
+    assert made.out == f"runs/{name}"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -141,30 +143,35 @@ def test_every_experiment_says_its_command(name: str) -> None:
     assert f"experiment={name}" in head
 
 
-def test_every_option_says_in_the_root_what_it_is() -> None:
-    assert_keys_are_parameters(composed())
-    assert isinstance(built(composed()), Experiment)
+def test_the_root_s_defaults_are_those_of_the_code() -> None:
+    composed_ones, in_code = (
+        options("~experiment"),
+        Options(Experiment(), "runs/default", Processes()),
+    )
+    assert replace(composed_ones.experiment.caps, latency=None, memory=None) == Caps()
+    caps = replace(composed_ones.experiment, caps=Caps())
+    assert replace(composed_ones, experiment=caps) == in_code
+    assert {*composed()} == {*CHOICES, *(field.name for field in fields(Options))} - {"experiment"}
 
 
 def test_an_experiment_without_data_can_plan_and_takes_data_when_named() -> None:
-    assert built(composed("experiment=paper_grid")).dataset is None
-    given = built(composed("experiment=paper_grid", "dataset=fashion_mnist_small"))
-    assert isinstance(given.dataset, Dataset)
+    assert options("experiment=paper_grid").experiment.dataset is None
+    given = options("experiment=paper_grid", "dataset=fashion_mnist_small")
+    assert isinstance(given.experiment.dataset, Dataset)
 
 
 def test_what_is_said_on_the_command_line_wins_over_the_experiment() -> None:
-    options = composed("experiment=fashion_mnist_small", "recipe.epochs=7", "sampler=tpe")
-    assert options["recipe"]["epochs"] == 7
-    assert built(options).sampler == part("sampler", "tpe")
+    made = options("experiment=fashion_mnist_small", "recipe.epochs=7", "sampler=tpe").experiment
+    assert made.recipe.epochs == 7
+    assert made.sampler == part("sampler", "tpe")
 
 
 def test_options_that_depend_on_each_other_are_said_once() -> None:
-    options = composed("objective=val_accuracy", "sampler=tpe", "num_seeds=5", "name=mine")
-    assert options["sampler"]["objective"] == "val_accuracy"
-    assert options["scale"]["num_seeds"] == 5
-    assert options["out"] == "runs/mine"
-    assert options["base_network"]["num_classes"] == options["dataset"]["num_classes"] == 10
-    assert options["candidates"]["max_resolution"] == options["dataset"]["resolution"] == 28
+    values = composed("objective=val_accuracy", "sampler=tpe", "num_seeds=5", "name=mine")
+    assert values["sampler"]["objective"] == "val_accuracy"
+    assert values["out"] == "runs/mine"
+    assert values["base_network"]["num_classes"] == values["dataset"]["num_classes"] == 10
+    assert values["candidates"]["max_resolution"] == values["dataset"]["resolution"] == 28
 
 
 @pytest.mark.parametrize(
@@ -184,4 +191,4 @@ def test_a_bad_value_is_refused_by_the_name_of_its_option(
     override: str, key: str, place: str
 ) -> None:
     with pytest.raises(InstantiationException, match=rf"(?s){key}.*full_key: {place}$"):
-        built(composed(override))
+        options(override)

@@ -1,6 +1,5 @@
 """One coordinator for a folder: refused, freed, taken from the dead, never from the living."""
 
-import io
 import json
 import os
 import socket
@@ -9,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from scaling_search import hold
-from scaling_search.commands import search
-from scaling_search.commands.run_folder import Call
-from scaling_search.experiment import Experiment
+from scaling_search.commands.search import search
 from scaling_search.hold import NAME, Hold
+from scaling_search.run import Run
+from tests.in_process import printed
 
 HOLDER = """
 import sys, time
@@ -145,15 +143,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         Hold(tmp_path / "absent").__enter__()
 
 
-def test_a_second_search_of_a_folder_is_refused_and_trains_nothing(
-    experiment: Experiment,
-) -> None:
-    Path(experiment.out).mkdir(exist_ok=True)
-    call = Call(experiment, {}, "", Console(file=io.StringIO()))
-    first = holder(Path(experiment.out))
+def test_a_second_search_of_a_folder_is_refused_and_trains_nothing(mine: Run) -> None:
+    mine.folder.mkdir(exist_ok=True)
+    first = holder(mine.folder)
     try:
         with pytest.raises(RuntimeError, match=f"process {first.pid} on "):
-            search.run(call)
+            printed(search, mine)
     finally:
         first.communicate()
-    assert list(Path(experiment.out).iterdir()) == []
+    assert list(mine.folder.iterdir()) == []

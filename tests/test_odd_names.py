@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from scaling_search.commands.run_folder import Call
 from scaling_search.record.study import Record
 from tests.commands import TINY, ran
-from tests.tiny import tiny_experiment
+from tests.tiny import tiny_run
 
 BIN = str(Path(sys.executable).parent)
 ODD = (
@@ -252,12 +250,11 @@ def test_the_next_command_is_pasted_and_brings_what_a_network_of_ones_own_needs(
 
 
 def test_the_next_command_says_of_a_password_that_it_is_wanted_again() -> None:
-    experiment = tiny_experiment(Path("runs/mine"))
-    hidden = Call(experiment, {}, "", Console(), ("allow=mine", "storage=***"))
+    hidden = tiny_run(Path("runs/mine"), flags=("allow=mine", "storage=***"))
     assert hidden.next("report") == (
         "scaling-search report out=runs/mine allow=mine, with storage= and its password again"
     )
-    typed = Call(experiment, {}, "", Console(), ("storage=${oc.env:DATABASE_URL}",))
+    typed = tiny_run(Path("runs/mine"), flags=("storage=${oc.env:DATABASE_URL}",))
     assert typed.next("report") == (
         "scaling-search report out=runs/mine 'storage=${oc.env:DATABASE_URL}'"
     )

@@ -1,7 +1,7 @@
 """Trains some networks at other rates and lengths than the search."""
 
 from scaling_search.commands.trainings import searched, train_more
-from scaling_search.follow_ups.fairness import learning_rate_trials, length_trials, stored_sections
+from scaling_search.follow_ups.fairness import stored_sections, trials
 from scaling_search.options import Fairness
 from scaling_search.plots.drawing import save
 from scaling_search.plots.fairness import section_figure
@@ -31,13 +31,8 @@ def fairness(run: Run, options: Fairness, *, price_only: bool = False) -> None:
     networks = searched(run)
     found, why = run.found()
     say(console, [f"found: network {found.number}, {why}"])
-    trials = []
-    if options.learning_rate:
-        trials += learning_rate_trials(experiment, networks, found, num_seeds=options.num_seeds)
-    if options.length:
-        trials += length_trials(experiment, networks, num_seeds=options.num_seeds)
-    trials = list({trial.key: trial for trial in trials}.values())
-    if train_more(run, trials, "fairness", price_only=price_only) is None:
+    asked = trials(experiment, networks, found, options)
+    if train_more(run, asked, "fairness", price_only=price_only) is None:
         return
     record = run.studies.begun("fairness")
     sections = stored_sections(

@@ -22,6 +22,7 @@ from scaling_search.follow_ups.interactions import (
     true_spread,
 )
 from scaling_search.follow_ups.layouts import FACTORS, Layout, layout
+from scaling_search.options import Fairness
 from scaling_search.planning.candidates import Candidate
 from scaling_search.record.results import noise, results_table
 from scaling_search.record.study import KEY
@@ -95,6 +96,18 @@ def length_trials(
         for trial in _as_searched(experiment, chosen, num_seeds)
         for factor in FACTORS
     ]
+
+
+def trials(
+    experiment: Experiment, networks: Iterable[Candidate], found: Candidate | None, asked: Fairness
+) -> list[Trial]:
+    """The trainings of all sections that are asked for, those of the search among them."""
+    networks, wanted = list(networks), []
+    if asked.learning_rate:
+        wanted += learning_rate_trials(experiment, networks, found, num_seeds=asked.num_seeds)
+    if asked.length:
+        wanted += length_trials(experiment, networks, num_seeds=asked.num_seeds)
+    return list({trial.key: trial for trial in wanted}.values())
 
 
 def _nearest(candidates: Iterable[Candidate], reference: str) -> Candidate:

@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from scaling_search.answer.stopping import FIRST_LOOK, GROWTH, Stopping
-from scaling_search.experiment import Limits
+from scaling_search.answer.stopping import FIRST_LOOK, GROWTH, Limits, Stopping
 from scaling_search.planning.candidates import Candidate
 from scaling_search.progress import View
 from scaling_search.record.study import Look, Record
 from scaling_search.samplers.grid import Grid
 from scaling_search.scaling import Shares
-from scaling_search.search import Search
 from scaling_search.training.trial import Key, Trial, TrialResult
+from scaling_search.training_loop import TrainingLoop
 from tests.in_process import InProcess
 from tests.searches import plan, trial_of
 from tests.tiny import ended, failed
@@ -59,12 +58,12 @@ def far(candidate: Candidate) -> float:
 
 def run(
     folder: Path, executor: Knowing, *, num_networks: int = 40, trainings: int | None = None
-) -> Search:
+) -> TrainingLoop:
     """A search over three seeds, block by block."""
     candidates = (plan().base, *plan().candidates[:num_networks])
     trials = [trial_of(candidate, seed) for candidate in candidates for seed in range(3)]
     record = Record(str(folder / "study.log"), "search", "val_loss")
-    search = Search(trials, record, provenance={})
+    search = TrainingLoop(trials, record, provenance={})
     limits = replace(LIMITS, trainings=trainings)
     view = View(Console(file=io.StringIO()), "val_loss")
     search.run(Grid(), executor, view, stopping=Stopping(limits, record, 2.0))

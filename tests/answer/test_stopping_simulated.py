@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_search.answer.stopping import Stopping
+from scaling_search.answer.stopping import Limits, Stopping
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
-from scaling_search.experiment import Limits
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.protocols import Sampler

@@ -9,9 +9,10 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
+from scaling_search.composing import part_of
 from scaling_search.protocols import Architecture
 from scaling_search.scaling import DIMENSIONS, Multipliers
-from tests.composed import PARTS, built, composed
+from tests.composed import PARTS, composed
 
 NAMES = [name for group, name in PARTS if group == "base_network"]
 SMALL = [name for name in NAMES if name.endswith("_small")]
@@ -26,7 +27,7 @@ def family(name: str, **options: Any) -> Any:
     """
     if name not in STAGED:
         options = {k: v for k, v in options.items() if k not in {"width_divisor", "depth_rounding"}}
-    return built(_options(name) | {"in_channels": 3} | options)
+    return part_of("base_network", _options(name) | {"in_channels": 3} | options)
 
 
 @functools.cache

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from scaling_search.composing import part_of
 from scaling_search.record.results import VOLATILE
-from tests.composed import built, composed
+from tests.composed import composed
 from tests.datasets.conftest import Cli
 from tests.datasets.pictures_of import arrays_of, table, write_tree
 
@@ -259,7 +260,7 @@ def test_imagenet_is_planned_from_a_tree_of_its_form(
     sizes = set(re.findall(r" (\d{3}) +[\d-]+$", outcome.out, re.MULTILINE))
     assert {"224"} < sizes <= {"224", "256", "288", "320"}
     options = composed("experiment=imagenet_b0", f"dataset.path={imagenet}", *shares)["dataset"]
-    dataset = built(options)
+    dataset = part_of("dataset", options)
     said = list(dataset.sentences(map(int, sizes)))
     assert said[0].startswith("4,000 images of 1000 classes are decoded once, to 320 px, which ")
     assert said[1].startswith("Their maps at 224, 256, 288, 320 px need 3.6 GB in ")

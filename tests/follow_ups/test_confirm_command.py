@@ -18,9 +18,9 @@ from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.options import Confirm
 from scaling_search.record.study import Record
 from scaling_search.run import Run
+from scaling_search.spaces import Buildable
 from scaling_search.training.engine import train_trial
 from tests.in_process import Executing, printed
-from scaling_search.spaces import Buildable
 from tests.tiny import changed, tiny_run
 
 TWO = Confirm(num_seeds=2)
@@ -177,7 +177,7 @@ def test_a_forced_look_takes_new_seeds_and_is_counted(run: Run) -> None:
 def test_force_does_not_leave_a_look_that_has_begun(run: Run, whole: pd.DataFrame) -> None:
     with pytest.raises(KeyboardInterrupt):
         printed(confirm, replace(run, executor=Executing(2)), TWO)
-    printed(confirm, replace(run, confirm=Confirm(num_seeds=2, force=True)), TWO)
+    printed(confirm, run, Confirm(num_seeds=2, force=True))
     assert len(record(run).test_looks) == 1
     pd.testing.assert_frame_equal(said(run), whole)
 

@@ -11,7 +11,7 @@ import pytest
 
 from scaling_search.answer.fit import is_singular
 from scaling_search.base_networks import small_efficientnet
-from scaling_search.experiment import Experiment, Fairness
+from scaling_search.experiment import Experiment
 from scaling_search.follow_ups.fairness import (
     about_order,
     about_rates,
@@ -23,6 +23,7 @@ from scaling_search.follow_ups.fairness import (
     trials,
 )
 from scaling_search.follow_ups.interactions import Chance, fit_cells, fit_trend
+from scaling_search.options import Fairness
 from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.record.study import Record
 from scaling_search.scaling import REFERENCES
@@ -39,10 +40,9 @@ FACTORS = (0.5, 1.0, 2.0)
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+def proxy() -> Experiment:
     """A search among 32 networks of the small proxy, two seeds."""
     return tiny_experiment(
-        tmp_path_factory.mktemp("proxy"),
         base_network=small_efficientnet(),
         candidates=Buildable(),
         num_seeds=2,
@@ -162,7 +162,7 @@ def test_only_what_is_asked_is_trained_and_once(
     proxy: Experiment, plan: Plan, *, learning_rate: bool, longer: bool, number: int
 ) -> None:
     asked = Fairness(learning_rate=learning_rate, length=longer, num_seeds=2)
-    found = trials(replace(proxy, fairness=asked), plan, plan.candidates[20])
+    found = trials(proxy, plan, plan.candidates[20], asked)
     assert len({trial.key for trial in found}) == len(found) == number
     of_the_search = {trial.key for trial in proxy.trials(plan)}
     assert (
@@ -243,7 +243,6 @@ def test_an_order_that_stays_is_said_so() -> None:
 
 def test_accuracies_are_better_when_they_are_larger(plan: Plan, tmp_path: Path) -> None:
     experiment = tiny_experiment(
-        tmp_path,
         base_network=small_efficientnet(),
         candidates=Buildable(),
         objective="val_accuracy",
@@ -380,7 +379,7 @@ def test_sections_come_of_what_is_stored_alone(
 
 
 def test_equal_training_flops_are_equal_within_a_step(tmp_path: Path) -> None:
-    experiment = tiny_experiment(tmp_path, recipe=tiny_recipe(equal="training_flops"))
+    experiment = tiny_experiment(recipe=tiny_recipe(equal="training_flops"))
     plan = experiment.plan()
     results = [train_trial(experiment.trial(c, 0), "cpu") for c in plan.candidates]
     of_one = 2 * plan.base.flops
@@ -396,7 +395,6 @@ def test_equal_training_flops_are_equal_within_a_step(tmp_path: Path) -> None:
 
 def test_lengths_are_known_at_equal_training_flops_too(plan: Plan, tmp_path: Path) -> None:
     experiment = tiny_experiment(
-        tmp_path,
         base_network=small_efficientnet(),
         candidates=Buildable(),
         recipe=tiny_recipe(equal="training_flops"),

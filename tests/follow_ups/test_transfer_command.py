@@ -16,8 +16,8 @@ from scaling_search.options import Transfer
 from scaling_search.record.results import VOLATILE
 from scaling_search.record.tables import read_table
 from scaling_search.run import Run
-from tests.in_process import Executing, printed
 from scaling_search.spaces import Buildable
+from tests.in_process import Executing, printed
 from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_run
 
 FOUR = Transfer(phis=(2,))

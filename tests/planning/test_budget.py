@@ -3,7 +3,6 @@
 import json
 import math
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,7 +72,7 @@ class Accelerator:
 def planned(device: Accelerator, **changes: Any) -> tuple[Plan, Budget]:
     """Six networks of the small proxy that take twice its time."""
     experiment = tiny_experiment(
-        Path(), base_network=BASE, cost=device, candidates=Buildable(max_networks=6, **changes)
+        base_network=BASE, cost=device, candidates=Buildable(max_networks=6, **changes)
     )
     budget = experiment.budget()
     return experiment.plan(budget), budget
@@ -123,7 +122,7 @@ def test_a_later_plan_runs_nothing_again_and_is_the_same() -> None:
     state = json.loads(json.dumps(budget.state))
     later = Accelerator()
     experiment = tiny_experiment(
-        Path(), base_network=BASE, cost=later, candidates=Buildable(max_networks=6)
+        base_network=BASE, cost=later, candidates=Buildable(max_networks=6)
     )
     assert experiment.plan(experiment.budget(state)) == plan
     assert later.asked == []
