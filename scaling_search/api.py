@@ -10,7 +10,7 @@ from scaling_search.answer.stopping import Limits
 from scaling_search.commands.search import search as train
 from scaling_search.composing import built, saved, settled
 from scaling_search.executors import Processes
-from scaling_search.experiment import Decide, Experiment
+from scaling_search.experiment import CHOICES, Decide, Experiment
 from scaling_search.protocols import Executor
 from scaling_search.run import Run
 from scaling_search.trust import Trusted
@@ -45,6 +45,7 @@ def search(
         ValueError: A choice does not fit, or the folder belongs to another experiment.
         RuntimeError: Data, storage or folder cannot be used, or all trainings failed.
     """
+    kinds = {type(getattr(experiment, key)).__module__.partition(".")[0] for key in CHOICES}
     run = Run(
         experiment,
         str(out or Path("runs") / experiment.name),
@@ -53,6 +54,7 @@ def search(
         limits=limits,
         keep_weights=keep_weights,
         console=console or Console(),
+        trusted=Trusted(tuple(sorted(kinds - {"builtins", "scaling_search"}))),  # they are here
     )
     train(run, price_only=price_only)
     return run

@@ -18,7 +18,7 @@ from scaling_search.passwords import is_hidden, without_password
 from scaling_search.planning.room import fitted_resolution
 from scaling_search.protocols import Executor
 from scaling_search.record.architectures import from_json, to_json
-from scaling_search.record.schema import current, nested
+from scaling_search.record.schema import CROP_KEY, current, nested
 from scaling_search.texts import check_texts
 from scaling_search.trust import Trusted, check_file, check_folder, check_overrides
 
@@ -186,9 +186,12 @@ def saved(folder: Path) -> DictConfig:
 
 def earlier_choices(held: Mapping[str, object], trusted: Trusted) -> dict[str, Any]:
     """The choices of a record of version 1, composed options, as the parts that they make."""
-    options: dict[str, Any] = current(nested(held))
+    options: dict[str, Any] = current(
+        nested({key: value for key, value in held.items() if key != CROP_KEY})
+    )
     trusted.check(options)
-    return options | {key: part_of(key, one) for key, one in options.items() if _has_target(one)}
+    parts = {key: part_of(key, one) for key, one in options.items() if _has_target(one)}
+    return options | parts | {key: held[key] for key in (CROP_KEY,) if key in held}
 
 
 def as_config(experiment: Experiment, executor: Executor, **others: object) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -23,7 +23,7 @@ from scaling_search.follow_ups import confirmation, fairness, transfer
 from scaling_search.passwords import is_hidden
 from scaling_search.planning.candidates import Candidate
 from scaling_search.protocols import Architecture, Executor
-from scaling_search.record.architectures import to_json
+from scaling_search.record.architectures import completed, to_json
 from scaling_search.record.networks import candidate_of, earlier_rows, network_row, networks_table
 from scaling_search.record.results import (
     coefficient_table,
@@ -31,7 +31,7 @@ from scaling_search.record.results import (
     results_table,
     with_means,
 )
-from scaling_search.record.schema import CROP_KEY, check_choices, current, flat, nested
+from scaling_search.record.schema import CROP_KEY, check_choices, current
 from scaling_search.record.studies import Studies
 from scaling_search.record.study import Record, Row
 from scaling_search.record.tables import read_table
@@ -138,9 +138,9 @@ class Run:
         if not held:
             return
         if self.record.schema == 1:
-            held = _flat(earlier_choices(held, self.trusted))
+            held = _plain(earlier_choices(held, self.trusted))
         else:
-            held = dict(flat(current(nested(held))))
+            held = {key: completed(current(value)) for key, value in held.items()}
         check_choices(choices(self.experiment, fingerprint or str(held["dataset"])), held)
 
     # Networks and trainings.
@@ -427,22 +427,19 @@ class Figures:
 
 
 def choices(experiment: Experiment, fingerprint: str) -> dict[str, object]:
-    """The choices that decide outcomes, by their full keys; the dataset's is its fingerprint."""
+    """The choices that decide outcomes as plain values; the dataset's is its fingerprint."""
     decide = [key for key in CHOICES if key not in (*FREE, "dataset")]
-    chosen = _flat({key: getattr(experiment, key) for key in decide} | {"dataset": fingerprint})
+    chosen = _plain({key: getattr(experiment, key) for key in decide} | {"dataset": fingerprint})
     if experiment.recipe.crop:
         chosen[CROP_KEY] = batches.CROPS_ARE_OF
     return chosen
 
 
-def _flat(options: dict[str, object]) -> dict[str, object]:
-    plain = {
+def _plain(options: dict[str, object]) -> dict[str, Any]:
+    return {
         key: one if isinstance(one, str | int | float | None) else to_json(one)
         for key, one in options.items()
     }
-    chosen = dict(flat(plain))
-    chosen.pop("recipe.checkpoint_minutes", None)  # changes no bit
-    return chosen
 
 
 def by_candidate(result: TrialResult) -> tuple[int, int]:

@@ -11,7 +11,7 @@ VERSION = 2
 """Version of the records that this code writes.
 
 1 (0.1.0): choices as composed options; networks are planned anew and in CSV files.
-2: choices as the built parts' fields; every network with its architecture.
+2: choices as the built parts; every network with its architecture.
 """
 
 OWN_IMAGES = {"splits": None, "duplicates": "keep", "aspect": "crop"}
@@ -53,6 +53,9 @@ MOVED = {
 CROP_KEY = "what recipe.crop is a fraction of"
 """A choice of this package, no option; named in a record where crops are taken."""
 
+NO_CHOICE = "recipe.checkpoint_minutes"
+"""An option that changes no bit."""
+
 BEFORE = {CROP_KEY: "the size that a network sees"}
 """Choices that older records do not name, and what their trainings did."""
 
@@ -85,14 +88,14 @@ def check_version(version: int, where: str) -> None:
 
 
 def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> None:
-    """Compares choices with those that a record holds, both by their full keys.
+    """Compares choices with those that a record holds.
 
     Raises:
         ValueError: They differ; names the first choice that does.
     """
-    missing = "nothing"
-    for key in sorted({*choices, *held}):
-        wanted, found = choices.get(key, missing), held.get(key, BEFORE.get(key, missing))
+    mine, theirs, missing = dict(_flat(choices)), dict(_flat(held)), "nothing"
+    for key in sorted({*mine, *theirs} - {NO_CHOICE}):
+        wanted, found = mine.get(key, missing), theirs.get(key, BEFORE.get(key, missing))
         if wanted != found:
             raise ValueError(
                 f"{key} must be {found!r} as in this folder's record, got {wanted!r}; "
@@ -100,13 +103,13 @@ def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> 
             )
 
 
-def flat(options: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+def _flat(options: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Every value of nested options with its full key; lists of groups by their places."""
     for key, value in options.items():
         if isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
             value = {str(place): one for place, one in enumerate(value)}  # noqa: PLW2901
         if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

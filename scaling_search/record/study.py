@@ -165,13 +165,13 @@ class Record:
         check_version(self.schema, f"storage {without_password(storage)!r}")
 
     def claim(self, choices: Mapping[str, object]) -> None:
-        """Binds the record to the choices that decide outcomes, by their full keys."""
+        """Binds the record to the choices that decide outcomes."""
         self.study.set_user_attr("schema", VERSION)  # an older one is brought up to date
         self.study.set_user_attr("choices", json.loads(json.dumps(choices)))
 
     @property
     def choices(self) -> dict[str, object]:
-        """The choices that the record is bound to, by their full keys; empty before it is."""
+        """The choices that the record is bound to; empty before it is. By full keys in version 1."""
         return dict(self.study.user_attrs.get("choices", {}))
 
     @property

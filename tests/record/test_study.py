@@ -139,43 +139,11 @@ def test_a_coefficient_above_four_is_recorded_too(storage: str) -> None:
     assert [t.params["alpha"] for t in record.study.trials][1] == 5.5
 
 
-# The choices that a record belongs to.
-
-CHOICES = {"recipe.epochs": 4, "base_network.channels": (4, 8), "cost": None, "dataset": "abcdef"}
-
-
-def test_the_same_choices_may_go_on(storage: str) -> None:
-    opened(storage).claim(CHOICES)
+def test_a_record_keeps_the_choices_that_it_is_bound_to(storage: str) -> None:
+    opened(storage).claim({"recipe": {"epochs": 4, "widths": (4, 8)}, "dataset": "abcdef"})
     record = opened(storage)
-    record.claim(dict(reversed(CHOICES.items())))
+    assert record.choices == {"recipe": {"epochs": 4, "widths": [4, 8]}, "dataset": "abcdef"}
     assert record.fingerprint == "abcdef"
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"recipe.epochs": 5}, "recipe.epochs must be 4 as in this folder's record, got 5; take"),
-        ({"cost": 1}, "cost must be None as in this folder's record, got 1; take another out="),
-        ({"recipe.flip": True}, "recipe.flip must be 'nothing' as .*, got True"),
-        ({"base_network.channels": [4]}, r"base_network.channels must be \[4, 8\] as .*got \[4\]"),
-        ({"recipe.epochs": 5, "dataset": "x"}, "^dataset must be 'abcdef'"),
-    ],
-)
-def test_other_choices_are_refused_by_the_name_of_the_option(
-    storage: str, changes: dict[str, object], message: str
-) -> None:
-    opened(storage).claim(CHOICES)
-    record = opened(storage)
-    with pytest.raises(ValueError, match=message):
-        record.claim(CHOICES | changes)
-    record.claim(CHOICES)
-
-
-def test_an_option_that_is_gone_is_another_choice(storage: str) -> None:
-    record = opened(storage)
-    record.claim(CHOICES)
-    with pytest.raises(ValueError, match=r"recipe.epochs must be 4 .*, got 'nothing'"):
-        record.claim({key: value for key, value in CHOICES.items() if key != "recipe.epochs"})
 
 
 def test_a_record_that_nobody_claimed_has_no_fingerprint(storage: str) -> None:

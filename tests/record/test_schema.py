@@ -1,0 +1,122 @@
+"""Records of every released version: they are read, reported and resumed."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import scaling_search as ss
+from scaling_search.commands.search import search
+from scaling_search.record.schema import ADDED, BEFORE, CROP_KEY, VERSION, check_choices, current
+from scaling_search.record.study import Record
+from tests.commands import ran
+from tests.in_process import Executing, printed
+from tests.tiny import changed, tiny_run
+
+RUNS = Path(__file__).parent / "runs"
+CHOICES = {
+    "recipe": {"epochs": 4, "flip": True},
+    "base_network": {"class": "Small", "channels": [4, 8], "stages": [{"layers": 1}]},
+    "cost": None,
+    "dataset": "abcdef",
+}
+
+
+@pytest.fixture
+def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the folder that version 0.1.0 left: a search, its follow-ups and its tables."""
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(RUNS / "schema_1", Path("runs/old")))
+
+
+def test_a_run_of_version_1_is_reported_to_the_byte(earlier: Path) -> None:
+    ended = ran("report", f"out={earlier}")
+    assert (ended.code, ended.err) == (0, "")
+    tables = sorted((RUNS / "schema_1").glob("*.csv"))
+    assert len(tables) == 8
+    for table in tables:
+        assert (earlier / table.name).read_bytes() == table.read_bytes(), table.name
+
+
+def test_networks_of_version_1_are_those_that_were_trained(earlier: Path) -> None:
+    run = ss.load(earlier)
+    results = run.results
+    assert [network.network for network in run.networks] == run.candidates["network"].tolist()
+    assert set(results["network"]) == set(run.candidates["network"])
+    families = run.families
+    assert families is not None
+    for family in ("compound", "depth"):
+        names = families.loc[families["family"] == family, "network"].tolist()
+        assert names == [run.network(name).name for name in ("base", f"{family}-1")]
+
+
+def test_a_run_of_version_1_goes_on_and_is_brought_up_to_date(earlier: Path) -> None:
+    run = ss.load(earlier, executor=(executor := Executing()))
+    assert run.record.schema == 1
+    before = run.results
+    other = changed(run, recipe=replace(run.experiment.recipe, momentum=0.5))
+    with pytest.raises(ValueError, match=r"recipe\.momentum must be 0\.9 as in .*, got 0\.5"):
+        printed(search, other)
+    further = ss.search(
+        replace(run.experiment, num_seeds=3),
+        earlier,
+        storage=run.storage,
+        executor=executor,
+        limits=ss.Limits(trainings=32),
+    )
+    assert len(executor.submitted) == 2
+    assert further.record.schema == VERSION
+    assert [network.network for network in further.networks] == further.candidates[
+        "network"
+    ].tolist()
+    pd.testing.assert_frame_equal(
+        further.results[further.results["seed"] < 2].reset_index(drop=True), before
+    )
+
+
+def test_a_newer_record_is_refused(tmp_path: Path) -> None:
+    storage = f"{tmp_path}/study.log"
+    Record(storage, "tiny", "val_loss").study.set_user_attr("schema", VERSION + 1)
+    with pytest.raises(RuntimeError, match=f"record of version {VERSION} or older, got version"):
+        Record(storage, "tiny", "val_loss")
+
+
+def test_an_option_that_is_added_has_the_value_of_before(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, executor=Executing())
+    printed(search, run)
+    kept = run.record.choices
+    for key in ("recipe", "candidates"):
+        without = {k: v for k, v in kept[key].items() if k not in ("label_smoothing", "beta")}
+        run.record.claim({**kept, key: without})
+        run.check_choices()
+    for name, options in ADDED.items():
+        assert current({"_target_": name}) == {"_target_": name, **options}
+        assert current({"class": name, "aspect": "stretch"})["aspect"] == "stretch"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": {"epochs": 5, "flip": True}}, "recipe.epochs must be 4 as in .* got 5; take"),
+        ({"cost": 1}, "cost must be None as in this folder's record, got 1; take another out="),
+        ({"recipe": {"epochs": 4}}, "recipe.flip must be True as .*, got 'nothing'"),
+        (
+            {"base_network": CHOICES["base_network"] | {"channels": [4]}},  # type: ignore[operator]  # a dict
+            r"base_network.channels must be \[4, 8\] as .*got \[4\]",
+        ),
+        (
+            {"base_network": CHOICES["base_network"] | {"stages": [{"layers": 2}]}},  # type: ignore[operator]  # a dict
+            "base_network.stages.0.layers must be 1 as .*got 2",
+        ),
+        ({"dataset": "x"}, "^dataset must be 'abcdef'"),
+        ({CROP_KEY: "another"}, f"must be '{BEFORE[CROP_KEY]}' as"),
+    ],
+)
+def test_other_choices_are_refused_by_the_name_of_the_option(
+    changes: dict[str, object], message: str
+) -> None:
+    check_choices(CHOICES, dict(reversed(CHOICES.items())))
+    with pytest.raises(ValueError, match=message):
+        check_choices(CHOICES | changes, CHOICES)
