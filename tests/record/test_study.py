@@ -14,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from scaling_search.record import study
+from scaling_search.record.earlier import MOVED
 from scaling_search.record.study import Objective, Record, direction, names
 from scaling_search.training.engine import train_trial
 from scaling_search.training.trial import Epoch
@@ -149,6 +150,11 @@ def test_the_same_choices_may_go_on(storage: str) -> None:
     record = opened(storage)
     record.claim(dict(reversed(CHOICES.items())))
     assert record.fingerprint == "abcdef"
+
+
+def test_a_part_that_has_moved_is_the_same_choice(storage: str) -> None:
+    for name in next(iter(MOVED.items())):
+        opened(storage).claim(CHOICES | {"base_network._target_": name})
 
 
 @pytest.mark.parametrize(
