@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from scaling_search.cli import OWN_OPTIONS
+from scaling_search.record.earlier import MOVED
 from scaling_search.record.study import sqlite_url
 from scaling_search.texts import TEXTS
 from scaling_search.training import timing
@@ -143,6 +144,16 @@ def test_a_report_shows_as_many_rows_as_asked(mine: Path) -> None:
         rows = [line.split()[0] for line in said.splitlines() if re.match(r" +(base|\d) ", line)]
         assert rows == ["base", "1", "2"][: most + 1]
     assert not (mine / "figures" / "published_family.png").exists()
+
+
+def test_a_run_that_names_parts_by_where_they_were_is_read(mine: Path) -> None:
+    text = (mine / "config.yaml").read_text(encoding="utf-8")
+    older = text
+    for old, new in MOVED.items():
+        older = older.replace(new, old)
+    assert older != text
+    (mine / "config.yaml").write_text(older, encoding="utf-8")
+    assert ran("report", "out=mine").code == 0
 
 
 @pytest.mark.slow

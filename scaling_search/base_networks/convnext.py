@@ -3,7 +3,6 @@
 Source: Liu et al. 2022, Section 2 and Appendix A (tiny: 3-3-9-3 blocks of 96 to 768 channels).
 """
 
-from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -17,10 +16,8 @@ from scaling_search.base_networks.options import (
     Probability,
     check_length,
 )
-from scaling_search.base_networks.rounding import DepthRounding
-from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
+from scaling_search.base_networks.staged import InStages
 from scaling_search.protocols import Layer, part
-from scaling_search.scaling import Multipliers
 
 KERNEL_SIZE, EXPAND_RATIO, EPSILON = 7, 4, 1e-6
 
@@ -43,34 +40,23 @@ def block_layers(width: int, size: int) -> tuple[Layer, ...]:
 
 
 @part
-class ConvNeXt:
-    """A ConvNeXt on paper.
+class ConvNeXt(InStages):
+    """A ConvNeXt on paper; pixels that a stride leaves over are not seen.
 
     Attributes:
         num_layers: Blocks in each stage; all stages but the first halve the size.
         widths: Channels of each stage; the stem has the first stage's.
         patch_size: Kernel and stride of the stem: 4 officially.
-        resolution: Height and width of the input in pixels; what a stride leaves over is not seen.
-        in_channels: Channels of the input.
-        num_classes: Number of logits.
         layer_scale: First value of the branches' scales.
         stochastic_depth: Probability to skip the last block; rises linearly from 0 at the first.
-        width_divisor: Scaled widths are multiples of it.
-        resolution_divisor: Scaled resolutions are multiples of it.
-        depth_rounding: How scaled depths become whole.
     """
 
     num_layers: Counts = (3, 5)
     widths: Counts = (14, 24)
     patch_size: Count = 2
-    resolution: Count = 20
-    in_channels: Count = 1
-    num_classes: Count = 10
     layer_scale: Positive = 1.0
     stochastic_depth: Probability = 0.0
     width_divisor: Count = 1
-    resolution_divisor: Count = 2
-    depth_rounding: DepthRounding = "round"
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists, and that a pixel is left behind the last stride."""
@@ -88,22 +74,9 @@ class ConvNeXt:
         return self.patch_size << (len(self.num_layers) - 1)
 
     @property
-    def name(self) -> str:
-        """Only equal networks of one base share it."""
-        return network_name(self)
-
-    @property
     def channels(self) -> tuple[int, ...]:
         """Output channels of the stem and of each stage; there is no head."""
         return (self.widths[0], *self.widths)
-
-    def scaled(self, multipliers: Multipliers) -> "ConvNeXt":
-        """The network with these multipliers, rounded by the rules of this one."""
-        return replace(self, **scaled_sizes(self, multipliers)._asdict())
-
-    def steps(self, dimension: str, low: float, high: float) -> list[float]:
-        """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""
-        return steps(self, dimension, low, high)
 
     def layers(self) -> tuple[Layer, ...]:
         """Every convolution and linear layer in order, with the layer norms beside it."""

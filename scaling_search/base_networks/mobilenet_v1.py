@@ -4,7 +4,6 @@ Source: Howard et al. 2017, Table 1, whose last depthwise convolution keeps the 
 its own output sizes show ("s2" stands there); batch norm and ReLU behind both convolutions.
 """
 
-from dataclasses import replace
 from functools import lru_cache, partial
 
 from torch import Tensor, nn
@@ -18,10 +17,8 @@ from scaling_search.base_networks.options import (
     Probability,
     check_length,
 )
-from scaling_search.base_networks.rounding import DepthRounding
-from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
+from scaling_search.base_networks.staged import InStages
 from scaling_search.protocols import Layer, part
-from scaling_search.scaling import Multipliers
 
 
 @lru_cache(maxsize=100_000)
@@ -34,7 +31,7 @@ def block_layers(channels: tuple[int, int], size: int) -> tuple[Layer, ...]:
 
 
 @part
-class MobileNetV1:
+class MobileNetV1(InStages):
     """A MobileNetV1 on paper.
 
     Attributes:
@@ -42,54 +39,24 @@ class MobileNetV1:
         strides: Of each stage.
         widths: Output channels of the first 3x3 convolution and of each stage.
         stem_stride: Stride of the first convolution: 2 officially, 1 for small images.
-        resolution: Height and width of the input in pixels.
-        in_channels: Channels of the input.
-        num_classes: Number of logits.
         dropout: Probability before the classifier.
         norm_momentum: Weight of a batch in the running statistics.
         norm_epsilon: Added to the variance in batch norm.
-        width_divisor: Scaled widths are multiples of it.
-        resolution_divisor: Scaled resolutions are multiples of it.
-        depth_rounding: How scaled depths become whole.
     """
 
     num_layers: Counts = (2, 3, 4)
     strides: Counts = (1, 2, 2)
     widths: Counts = (12, 24, 48, 80)
     stem_stride: Count = 1
-    resolution: Count = 20
-    in_channels: Count = 1
-    num_classes: Count = 10
     dropout: Probability = 0.1
     norm_momentum: Positive = 0.1
     norm_epsilon: Positive = 1e-3
-    width_divisor: Count = 2
-    resolution_divisor: Count = 2
-    depth_rounding: DepthRounding = "round"
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists."""
         num_stages = len(self.num_layers)
         check_length("strides", self.strides, num_stages, "one for each stage")
         check_length("widths", self.widths, num_stages + 1, "the stem's and each stage's")
-
-    @property
-    def name(self) -> str:
-        """Only equal networks of one base share it."""
-        return network_name(self)
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Output channels of the stem and of each stage; there is no head."""
-        return self.widths
-
-    def scaled(self, multipliers: Multipliers) -> "MobileNetV1":
-        """The network with these multipliers, rounded by the rules of this one."""
-        return replace(self, **scaled_sizes(self, multipliers)._asdict())
-
-    def steps(self, dimension: str, low: float, high: float) -> list[float]:
-        """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""
-        return steps(self, dimension, low, high)
 
     def layers(self) -> tuple[Layer, ...]:
         """Every convolution and linear layer in order."""

@@ -6,6 +6,7 @@ multipliers below 1 leave the last convolution as wide as it is (Section 6.1).
 
 from dataclasses import replace
 from functools import lru_cache, partial
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -18,10 +19,9 @@ from scaling_search.base_networks.options import (
     Probability,
     check_length,
 )
-from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.base_networks.staged import (
+    InStages,
     Staged,
-    network_name,
     scaled_sizes,
     scaled_widths,
     steps,
@@ -52,7 +52,7 @@ def widths_but_head(network: Staged, multiplier: float) -> tuple[int, ...]:
 
 
 @part
-class MobileNetV2:
+class MobileNetV2(InStages):
     """A MobileNetV2 on paper.
 
     Attributes:
@@ -62,15 +62,9 @@ class MobileNetV2:
         widths: Output channels of the first 3x3 convolution, of each stage and of the last 1x1
             convolution.
         stem_stride: Stride of the first convolution: 2 officially, 1 for small images.
-        resolution: Height and width of the input in pixels.
-        in_channels: Channels of the input.
-        num_classes: Number of logits.
         dropout: Probability before the classifier.
         norm_momentum: Weight of a batch in the running statistics.
         norm_epsilon: Added to the variance in batch norm.
-        width_divisor: Scaled widths are multiples of it.
-        resolution_divisor: Scaled resolutions are multiples of it.
-        depth_rounding: How scaled depths become whole.
     """
 
     num_layers: Counts = (2, 3, 4)
@@ -78,15 +72,9 @@ class MobileNetV2:
     expand_ratio: Counts = (1, 4, 4)
     widths: Counts = (8, 8, 12, 20, 96)
     stem_stride: Count = 1
-    resolution: Count = 20
-    in_channels: Count = 1
-    num_classes: Count = 10
     dropout: Probability = 0.1
     norm_momentum: Positive = 0.1
     norm_epsilon: Positive = 1e-3
-    width_divisor: Count = 2
-    resolution_divisor: Count = 2
-    depth_rounding: DepthRounding = "round"
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists."""
@@ -95,17 +83,7 @@ class MobileNetV2:
         check_length("expand_ratio", self.expand_ratio, num_stages, "one for each stage")
         check_length("widths", self.widths, num_stages + 2, "the stem's, each stage's, the head's")
 
-    @property
-    def name(self) -> str:
-        """Only equal networks of one base share it."""
-        return network_name(self)
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Output channels of the stem, of each stage and of the head."""
-        return self.widths
-
-    def scaled(self, multipliers: Multipliers) -> "MobileNetV2":
+    def scaled(self, multipliers: Multipliers) -> Self:
         """The network with these multipliers, rounded by the rules of this one."""
         sizes = scaled_sizes(self, multipliers)
         widths = widths_but_head(self, multipliers.width)

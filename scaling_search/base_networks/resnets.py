@@ -5,7 +5,6 @@ its 3x3 convolution ("v1.5", Goyal et al. 2017), not in the first 1x1 one: that 
 4,089,184,256 multiply-adds, where the paper's own placement gives 3.86 G.
 """
 
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Literal
 
@@ -16,9 +15,8 @@ from scaling_search.base_networks.blocks import Conv, Norm, draw_weights
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
 from scaling_search.base_networks.options import Count, Counts, Positive, check_length
 from scaling_search.base_networks.rounding import DepthRounding
-from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
+from scaling_search.base_networks.staged import InStages
 from scaling_search.protocols import CHECKED, Layer, part
-from scaling_search.scaling import Multipliers
 
 Block = Literal["basic", "bottleneck"]
 Stem = Literal["7x7", "3x3"]
@@ -58,7 +56,7 @@ def block_layers(
 
 
 @part
-class ResNet:
+class ResNet(InStages):
     """A ResNet on paper; `resnet` makes those of the paper.
 
     Attributes:
@@ -66,37 +64,21 @@ class ResNet:
         stem: 7x7 with stride 2 and max pooling, or 3x3 with stride 1 for small images.
         num_layers: Blocks in each stage; all stages but the first halve the size.
         widths: Channels of each stage's 3x3 convolutions; the stem has the first stage's.
-        resolution: Height and width of the input in pixels.
-        in_channels: Channels of the input.
-        num_classes: Number of logits.
         norm_momentum: Weight of a batch in the running statistics.
         norm_epsilon: Added to the variance in batch norm.
-        width_divisor: Scaled widths are multiples of it.
-        resolution_divisor: Scaled resolutions are multiples of it.
-        depth_rounding: How scaled depths become whole.
     """
 
     block: Block = "basic"
     stem: Stem = "3x3"
     num_layers: Counts = (2, 3, 4)
     widths: Counts = (6, 12, 20)
-    resolution: Count = 20
-    in_channels: Count = 1
-    num_classes: Count = 10
     norm_momentum: Positive = 0.1
     norm_epsilon: Positive = 1e-5
     width_divisor: Count = 1
-    resolution_divisor: Count = 2
-    depth_rounding: DepthRounding = "round"
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists."""
         check_length("widths", self.widths, len(self.num_layers), "one for each stage")
-
-    @property
-    def name(self) -> str:
-        """Only equal networks of one base share it."""
-        return network_name(self)
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -110,14 +92,6 @@ class ResNet:
         the same.
         """
         return stage > 0 or self.block == "bottleneck"
-
-    def scaled(self, multipliers: Multipliers) -> "ResNet":
-        """The network with these multipliers, rounded by the rules of this one."""
-        return replace(self, **scaled_sizes(self, multipliers)._asdict())
-
-    def steps(self, dimension: str, low: float, high: float) -> list[float]:
-        """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""
-        return steps(self, dimension, low, high)
 
     def layers(self) -> tuple[Layer, ...]:
         """Every convolution and linear layer in order."""

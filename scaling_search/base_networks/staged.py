@@ -1,8 +1,10 @@
 """What every family of networks in stages shares: its rounding and the walk along the results."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from typing import NamedTuple, Protocol, Self
 
+from scaling_search.base_networks.options import Count, Counts
 from scaling_search.base_networks.rounding import (
     DepthRounding,
     first_of_each,
@@ -12,6 +14,7 @@ from scaling_search.base_networks.rounding import (
     round_resolution,
     round_width,
 )
+from scaling_search.protocols import part
 from scaling_search.scaling import Multipliers
 
 
@@ -21,6 +24,10 @@ class Staged(Protocol):
     @property
     def num_layers(self) -> tuple[int, ...]:
         """Blocks in each stage."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of the stem, of each stage and of the head, if there is one."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -43,23 +50,7 @@ class Staged(Protocol):
         """How scaled depths become whole."""
 
 
-class Named(Protocol):
-    """A network on paper that its sizes tell from others of one base."""
-
-    @property
-    def num_layers(self) -> tuple[int, ...]:
-        """Blocks in each stage."""
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Output channels of the stem, of each stage and of the head."""
-
-    @property
-    def resolution(self) -> int:
-        """Height and width of the input in pixels."""
-
-
-def network_name(network: Named) -> str:
+def network_name(network: Staged) -> str:
     """A name that only equal networks of one base share: layers, channels, resolution."""
     sizes = (network.num_layers, network.channels)
     layers, channels = ("-".join(str(number) for number in numbers) for numbers in sizes)
@@ -144,3 +135,46 @@ def _breakpoints(network: Staged, dimension: str, low: float, high: float) -> li
     halves = multiples(set(network.widths), network.width_divisor / 2, low, high)
     ninths = multiples(set(network.widths), network.width_divisor / 0.9, low, high)
     return [1.0, *halves, *ninths]
+
+
+@part
+class InStages:
+    """A network in stages on paper whose sizes are options.
+
+    Attributes:
+        num_layers: Blocks in each stage.
+        widths: The channels that are rounded; others follow from them.
+        resolution: Height and width of the input in pixels.
+        in_channels: Channels of the input.
+        num_classes: Number of logits.
+        width_divisor: Scaled widths are multiples of it.
+        resolution_divisor: Scaled resolutions are multiples of it.
+        depth_rounding: How scaled depths become whole.
+    """
+
+    num_layers: Counts
+    widths: Counts
+    resolution: Count = 20
+    in_channels: Count = 1
+    num_classes: Count = 10
+    width_divisor: Count = 2
+    resolution_divisor: Count = 2
+    depth_rounding: DepthRounding = "round"
+
+    @property
+    def name(self) -> str:
+        """Only equal networks of one base share it."""
+        return network_name(self)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of the stem, of each stage and of the head, if there is one."""
+        return self.widths
+
+    def scaled(self, multipliers: Multipliers) -> Self:
+        """The network with these multipliers, rounded by the rules of this one."""
+        return replace(self, **scaled_sizes(self, multipliers)._asdict())
+
+    def steps(self, dimension: str, low: float, high: float) -> list[float]:
+        """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""
+        return steps(self, dimension, low, high)

@@ -1,27 +1,25 @@
 """Images and labels that lie in NumPy's files."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 
-from scaling_search.data import gathering, images, listings, pictures, sources
-from scaling_search.data.cache import Part
-from scaling_search.data.description import Description
+from scaling_search.data import images, listings, pictures, sources
 from scaling_search.data.labels import Column
 from scaling_search.data.left_out import LeftOut
 from scaling_search.data.npy import Stored, names_in, stored
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Listing, Row, Rows
-from scaling_search.data.split_names import OPTION, Found, counted, plain, quoted, split_of
+from scaling_search.data.split_names import Found, counted, plain, quoted, split_of
 from scaling_search.data.trees import files_in, state_of
-from scaling_search.protocols import Splits, part
+from scaling_search.datasets.own_images import OwnImages
+from scaling_search.protocols import part
 
 CHANNELS = (1, 3)
 WORDS = {
@@ -37,7 +35,7 @@ REMEDY = (
 
 
 @part
-class Arrays:
+class Arrays(OwnImages):
     """An ``.npz`` file, or a folder of ``.npy`` files, with ``images`` and ``labels``.
 
     Images are integers (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or deeper; labels integers,
@@ -46,35 +44,9 @@ class Arrays:
     all names); what is not there of val and test is drawn from train, class by class. Nothing is
     unpickled.
 
-    Attributes:
-        path: The file or the folder.
-        splits: ``given`` takes what is called train, val and test as splits, ``drawn`` all as one
-            whole; None is told by the names, if they have one reading.
-        val_share: The part of the training images to choose on, unless there is a ready split.
-        test_share: The part to report on, unless there is a ready split.
-        split_seed: Of the draw of both.
-        duplicates: Whether exact copies of images stay or are taken out.
-        aspect: Whether the centre of images that are not square is cropped, or the whole
-            stretched.
-        num_classes: Classes there must be; None for those there are.
-        in_channels: 3 for colour, 1 for grey, as in the arrays; None for what they have.
-        resolution: Height and width that are kept, in pixels, the largest to train at; None for
-            the shorter side of the arrays' images, up to 320.
+    Channels are those of the arrays; a resolution of None is the shorter side of their images, up
+    to 320.
     """
-
-    path: str | None
-    splits: OPTION | None = None
-    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    duplicates: Literal["keep", "drop"] = "keep"
-    aspect: Literal["crop", "stretch"] = "crop"
-    num_classes: Annotated[int, Field(ge=2)] | None = None
-    in_channels: Literal[1, 3] | None = None
-    resolution: Annotated[int, Field(ge=1)] | None = None
-
-    def __post_init__(self) -> None:
-        sources.check_shares(self.val_share, self.test_share)
 
     @property
     def background(self) -> Literal["white"]:
@@ -85,43 +57,6 @@ class Arrays:
     def broken(self) -> Literal["fail"]:
         """A damaged file leaves nothing to skip."""
         return "fail"
-
-    def check(self) -> None:
-        """Reads all images into maps unless they are there, with a bar on a terminal.
-
-        Raises:
-            ValueError: An option is not what lies there.
-            RuntimeError: A file is missing or damaged, or there is no room.
-        """
-        gathering.check(self)
-
-    def fingerprint(self) -> str:
-        """A hash of the images and labels of all splits."""
-        return gathering.fingerprint(self)
-
-    def load(self, resolution: int, device: str) -> Splits:
-        """The splits at a size, on a device."""
-        return gathering.load(self, resolution, device)
-
-    def parts(self, resolution: int) -> Iterator[Part]:
-        """The splits at a size, some images at a time."""
-        return gathering.parts(self, resolution)
-
-    def sentences(self, resolutions: Iterable[int]) -> Iterator[str]:
-        """What reading the images takes, and how much room they need at these sizes."""
-        return gathering.sentences(self, resolutions)
-
-    def numbers(self) -> Mapping[str, int]:
-        """Classes, channels and resolution that are left open, read from the images."""
-        return gathering.numbers(self)
-
-    def description(self) -> Description:
-        """The images as they were understood, once all have been read."""
-        return gathering.description(self)
-
-    def outline(self) -> Description:
-        """The images as they are understood before any is decoded."""
-        return gathering.outline(self)
 
     def stamp(self) -> Iterator[object]:
         """The state of each file."""

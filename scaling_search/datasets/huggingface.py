@@ -7,21 +7,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import Field
-
-from scaling_search.data import gathering, listings, pictures, sources, tables
-from scaling_search.data.cache import Part
-from scaling_search.data.description import Description
+from scaling_search.data import listings, pictures, sources, tables
 from scaling_search.data.labels import Column
 from scaling_search.data.left_out import LeftOut
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
-from scaling_search.data.split_names import OPTION, Found, counted, split_of, split_words
+from scaling_search.data.split_names import Found, counted, split_of, split_words
 from scaling_search.data.tables import SUFFIXES, Arrow, Table
 from scaling_search.data.trees import files_in, is_picture
-from scaling_search.protocols import Splits, part
+from scaling_search.datasets.own_images import OwnPictures
+from scaling_search.protocols import part
 
 SAVED = ("dataset_dict.json", "state.json")
 """Files that ``save_to_disk`` leaves in its folder."""
@@ -30,7 +27,7 @@ REMEDY = "give a name on the hub, or a Parquet or Arrow file, or a folder of the
 
 
 @part
-class HuggingFace:
+class HuggingFace(OwnPictures):
     """A data set of images and labels, by its name on the hub or by where it lies.
 
     Local are Parquet and Arrow files, folders of them (``train-00000.parquet``,
@@ -41,86 +38,17 @@ class HuggingFace:
     absolute begin at the folder of the file that names them. No code of a data set is run.
 
     Attributes:
-        path: Name on the hub, file or folder.
         config: Which of its configurations, on the hub; None for the only one.
         revision: Commit or tag on the hub; None for the newest.
         image: The column of pictures.
         label: The column of classes: class labels, which are matched by name, or integers, text or
             booleans, which are sorted.
-        splits: ``given`` takes what is called train, val and test as splits, ``drawn`` all as one
-            whole; None is told by the names, if they have one reading.
-        val_share: The part of the training pictures to choose on, unless there is a ready split.
-        test_share: The part to report on, unless there is a ready split.
-        split_seed: Of the draw of both.
-        broken: Whether pictures that cannot be read end the command or are left out.
-        duplicates: Whether exact copies of pictures stay or are taken out.
-        background: Paper under transparent pixels.
-        aspect: Whether the centre of pictures that are not square is cropped, or the whole
-            stretched.
-        num_classes: Classes there must be; None for those there are.
-        in_channels: 3 for colour, 1 for grey, to which pictures are converted; None for 1 where
-            all are grey.
-        resolution: Height and width that are kept, in pixels, the largest to train at; None for
-            what half of the pictures have, up to 320.
     """
 
-    path: str | None
     config: str | None = None
     revision: str | None = None
     image: str = "image"
     label: str = "label"
-    splits: OPTION | None = None
-    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    broken: Literal["fail", "skip"] = "fail"
-    duplicates: Literal["keep", "drop"] = "keep"
-    background: Literal["white", "black"] = "white"
-    aspect: Literal["crop", "stretch"] = "crop"
-    num_classes: Annotated[int, Field(ge=2)] | None = None
-    in_channels: Literal[1, 3] | None = None
-    resolution: Annotated[int, Field(ge=1)] | None = None
-
-    def __post_init__(self) -> None:
-        sources.check_shares(self.val_share, self.test_share)
-
-    def check(self) -> None:
-        """Reads all pictures into maps unless they are there, with a bar on a terminal.
-
-        Raises:
-            ValueError: An option is not what lies there.
-            RuntimeError: Pictures are missing or broken, there is no room, or `datasets` is not
-                installed.
-        """
-        gathering.check(self)
-
-    def fingerprint(self) -> str:
-        """A hash of the pictures' files of all splits and of how they are read."""
-        return gathering.fingerprint(self)
-
-    def load(self, resolution: int, device: str) -> Splits:
-        """The splits at a size, on a device."""
-        return gathering.load(self, resolution, device)
-
-    def parts(self, resolution: int) -> Iterator[Part]:
-        """The splits at a size, some pictures at a time."""
-        return gathering.parts(self, resolution)
-
-    def sentences(self, resolutions: Iterable[int]) -> Iterator[str]:
-        """What reading the pictures takes, and how much room they need at these sizes."""
-        return gathering.sentences(self, resolutions)
-
-    def numbers(self) -> Mapping[str, int]:
-        """Classes, channels and resolution that are left open, read from the pictures."""
-        return gathering.numbers(self)
-
-    def description(self) -> Description:
-        """The pictures as they were understood, once all have been read."""
-        return gathering.description(self)
-
-    def outline(self) -> Description:
-        """The pictures as they are understood before any is decoded."""
-        return gathering.outline(self)
 
     def stamp(self) -> Iterator[object]:
         """The state of each file, and of the pictures that its rows only name.

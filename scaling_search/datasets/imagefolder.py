@@ -1,28 +1,24 @@
 """A folder of pictures, with a folder for each class."""
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
 
-from scaling_search.data import gathering, layouts, pictures, sources, trees
-from scaling_search.data.cache import Part
-from scaling_search.data.description import Description
+from scaling_search.data import layouts, pictures, sources, trees
 from scaling_search.data.labels import alike, check_classes
 from scaling_search.data.left_out import LeftOut
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
-from scaling_search.data.split_names import OPTION
-from scaling_search.protocols import Splits, part
+from scaling_search.datasets.own_images import OwnPictures
+from scaling_search.protocols import part
 
 REMEDY = "give a folder that holds a folder of pictures for each class"
 
 
 @part
-class ImageFolder:
+class ImageFolder(OwnPictures):
     """Pictures in a folder for each class: ``cats/a.jpg``, ``dogs/young/b.png``.
 
     Where folders are called train, val and test (`split_names` has all names), the splits are
@@ -35,77 +31,9 @@ class ImageFolder:
     centre cropped (Krizhevsky, Sutskever & Hinton 2012). It is decoded once, to ``resolution``;
     smaller sizes are resized from that.
 
-    Attributes:
-        path: The folder.
-        splits: ``given`` takes folders that are called train, val and test as splits, ``drawn``
-            takes every folder as a class; None is told by the names, if they have one reading.
-        val_share: The part of the training pictures to choose on, unless there is a ready split.
-        test_share: The part to report on, unless there is a ready split.
-        split_seed: Of the draw of both.
-        broken: Whether pictures that cannot be read end the command or are left out.
-        duplicates: Whether exact copies of pictures stay or are taken out.
-        background: Paper under transparent pixels.
-        aspect: Whether the centre of pictures that are not square is cropped, or the whole
-            stretched.
-        num_classes: Classes there must be; None for those there are.
-        in_channels: 3 for colour, 1 for grey, to which pictures are converted; None for 1 where
-            all are grey.
-        resolution: Height and width that are kept, in pixels, the largest to train at; None for
-            what half of the pictures have, up to 320.
+    Of `splits`, ``given`` takes folders that are called train, val and test as splits, ``drawn``
+    every folder as a class.
     """
-
-    path: str | None
-    splits: OPTION | None = None
-    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    broken: Literal["fail", "skip"] = "fail"
-    duplicates: Literal["keep", "drop"] = "keep"
-    background: Literal["white", "black"] = "white"
-    aspect: Literal["crop", "stretch"] = "crop"
-    num_classes: Annotated[int, Field(ge=2)] | None = None
-    in_channels: Literal[1, 3] | None = None
-    resolution: Annotated[int, Field(ge=1)] | None = None
-
-    def __post_init__(self) -> None:
-        sources.check_shares(self.val_share, self.test_share)
-
-    def check(self) -> None:
-        """Reads all pictures into maps unless they are there, with a bar on a terminal.
-
-        Raises:
-            ValueError: An option is not what lies there.
-            RuntimeError: Pictures are missing or broken, or there is no room.
-        """
-        gathering.check(self)
-
-    def fingerprint(self) -> str:
-        """A hash of the files of all splits and of how they are read."""
-        return gathering.fingerprint(self)
-
-    def load(self, resolution: int, device: str) -> Splits:
-        """The splits at a size, on a device."""
-        return gathering.load(self, resolution, device)
-
-    def parts(self, resolution: int) -> Iterator[Part]:
-        """The splits at a size, some pictures at a time."""
-        return gathering.parts(self, resolution)
-
-    def sentences(self, resolutions: Iterable[int]) -> Iterator[str]:
-        """What reading the pictures takes, and how much room they need at these sizes."""
-        return gathering.sentences(self, resolutions)
-
-    def numbers(self) -> Mapping[str, int]:
-        """Classes, channels and resolution that are left open, read from the pictures."""
-        return gathering.numbers(self)
-
-    def description(self) -> Description:
-        """The pictures as they were understood, once all have been read."""
-        return gathering.description(self)
-
-    def outline(self) -> Description:
-        """The pictures as they are understood before any is decoded."""
-        return gathering.outline(self)
 
     def stamp(self) -> Iterator[object]:
         """All names, and the state of each file that should be a picture."""

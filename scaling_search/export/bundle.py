@@ -13,7 +13,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from scaling_search.export.literals import annotation, nested
+from scaling_search.export.literals import annotation, literal, nested
 
 REMARK = re.compile(r"[ \t]*# (type: ignore|noqa).*$", re.MULTILINE)
 """To the checkers of the package that the source is cut out of."""
@@ -227,6 +227,13 @@ def _plain_dataclass(
             )
             value = f" = {given}" if given else ""
             piece = f"    {name}: {annotation(hints[name])}{value}"
+            if not isinstance(before, ast.AnnAssign):  # those of the classes above it come first
+                above = (f for f in dataclasses.fields(made) if f.name not in made.__annotations__)
+                lines = (
+                    f"    {f.name}: {annotation(hints[f.name])} = {literal(f.default)}\n"
+                    for f in above
+                )
+                piece = "".join(lines) + piece
         else:
             piece = source.cut(statement)
         apart = before is not None and not (is_field and isinstance(before, ast.AnnAssign))
