@@ -218,13 +218,15 @@ class Audit:
 
 @part
 class Export:
-    """What is taken away beside the networks' source and the model card.
+    """Files to write beside weights and the model card.
 
     Attributes:
+        programs: Whether to write each network as a program of `torch.export`, compared with it.
         onnx: Whether to write each network as ONNX too, compared with PyTorch.
         train: Whether to train networks again whose weights were not kept.
     """
 
+    programs: bool
     onnx: bool
     train: bool
 

@@ -123,7 +123,7 @@ def tiny_experiment(out: Path, **changes: Any) -> Experiment:
         ),
         "report": Report(most=10, published=False),
         "audit": Audit(table=None, coefficients=None, write=False),
-        "export": Export(onnx=False, train=False),
+        "export": Export(programs=False, onnx=False, train=False),
         "keep_weights": False,
         "price_only": False,
         "timed": False,

@@ -11,7 +11,7 @@ from scaling_search.cells import count
 from scaling_search.commands.run_folder import Call
 from scaling_search.commands.trainings import logged, provenance
 from scaling_search.experiment import Experiment
-from scaling_search.export.members import COEFFICIENTS, Member, Training
+from scaling_search.export.members import COEFFICIENTS, NamedNetwork, Training
 from scaling_search.hold import Hold
 from scaling_search.planning.candidates import Candidate
 from scaling_search.progress import View
@@ -25,7 +25,7 @@ from scaling_search.training.weights import check_keepable
 
 
 def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bool:
-    """Says what the missing weights cost and trains for them.
+    """Prints the price of the missing weights and trains for them.
 
     Args:
         call: The command's.
@@ -33,7 +33,7 @@ def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bo
         fingerprint: Of the record's data.
 
     Returns:
-        Whether to go on; not where only the price was asked.
+        True to go on, False if only the price was asked.
 
     Raises:
         ValueError: The data or the recipe are not the record's.
@@ -77,7 +77,7 @@ def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bo
 
 
 def _about(missing: Iterable[Training], results: Iterable[TrialResult]) -> Iterator[str]:
-    """What did not come again as it was."""
+    """Sentences on trainings that failed or differ from the record."""
     others = 0
     for training, result in zip(missing, results, strict=True):
         if result.state != "COMPLETE":
@@ -87,12 +87,12 @@ def _about(missing: Iterable[Training], results: Iterable[TrialResult]) -> Itera
     if others:
         yield (
             f"{count(others, 'training')} did not give the record's very loss, as on other devices "
-            "and under other versions; manifest.json has both."
+            "and under other versions; family.json has both."
         )
 
 
 def _trial(experiment: Experiment, training: Training) -> Trial:
-    """The training of a row as it was, without a look at the test split."""
+    """The training of a row, without an evaluation on the test split."""
     member, row = training.member, training.row
     target = 2.0**member.phi if member.phi else None
     trial = experiment.trial(_candidate(member), training.seed, target=target)
@@ -104,7 +104,7 @@ def _trial(experiment: Experiment, training: Training) -> Trial:
     return replace(trial, weights=training.folder)
 
 
-def _candidate(member: Member) -> Candidate:
+def _candidate(member: NamedNetwork) -> Candidate:
     """A member as what is trained, from its columns."""
     row = member.row
     triples = {
@@ -119,7 +119,7 @@ def _candidate(member: Member) -> Candidate:
 
 
 def _as_recorded(trials: Iterable[Trial], missing: Iterable[Training]) -> list[TrialResult]:
-    """What the same trainings took."""
+    """The recorded times of the same trainings."""
     return [
         TrialResult(
             trial,

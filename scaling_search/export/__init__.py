@@ -1,1 +1,1 @@
-"""What a search leaves to take away: networks as plain PyTorch, weights, ONNX, a model card."""
+"""Files to take away from a search: weights, programs of PyTorch, ONNX, a model card."""

@@ -1,10 +1,14 @@
 """The networks of a run to take away: by name, built anew from the record, with their trainings."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
 
 from scaling_search.protocols import Architecture
 from scaling_search.scaling import Coefficients, Multipliers
@@ -16,14 +20,14 @@ Row = Mapping[str, object]
 
 
 @dataclass(frozen=True)
-class Member:
+class NamedNetwork:
     """A network under one of its names.
 
     Attributes:
         name: ``base``, ``found``, or a family and its phi as in ``compound-2``.
         phi: The cost is 2**phi times the base network's.
         row: The network as columns of a table.
-        architecture: What is built.
+        architecture: Builds it.
     """
 
     name: str
@@ -40,82 +44,103 @@ class Member:
         """A column that is a number."""
         return float(str(self.row[column]))
 
+    def build(self) -> nn.Module:
+        """The network, freshly initialised with seed 0.
+
+        Raises:
+            RuntimeError: It has not the parameters of the record.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = self.architecture.build()
+        params, recorded = sum(p.numel() for p in network.parameters()), int(self.number("params"))
+        if params != recorded:
+            raise RuntimeError(
+                f"{self.name} must have {recorded:,} parameters as in the record, got {params:,}; "
+                "take the version that searched"
+            )
+        return network
+
 
 def members(
     base_network: Architecture,
     candidates: pd.DataFrame,
     families: pd.DataFrame | None,
-    rows: Sequence[Row],
+    results: pd.DataFrame,
     *,
     found: int,
     phi: float,
-) -> list[Member]:
+) -> list[NamedNetwork]:
     """Base network, found network, and each member of each family that was trained.
 
     Args:
         base_network: Of the configuration.
         candidates: The planned networks.
         families: The members of families, None where there are none.
-        rows: Of all trainings, whose coefficients have more digits than a table's.
+        results: All trainings, whose coefficients have more digits than a table's.
         found: Number of the candidate to go on with.
         phi: Of the search.
 
     Raises:
         ValueError: A network of the record cannot be scaled from this base network.
     """
-    wanted = [("base", 0.0, _row(candidates, 0)), ("found", phi, _row(candidates, found))]
+    by_number = {row["candidate"]: row for row in rows_of(candidates)}
+    wanted = [("base", 0.0, by_number[0]), ("found", phi, by_number[found])]
     if families is not None:
         scaled = families[families["phi"] != 0]
         order = {family: place for place, family in enumerate(families["family"].unique())}
         scaled = scaled.sort_values("phi", kind="stable")
         scaled = scaled.sort_values("family", kind="stable", key=lambda names: names.map(order))
         columns = [column for column in candidates if column in scaled]  # a report adds others
-        names = zip(scaled["family"], scaled["phi"], _rows(scaled[columns]), strict=True)
+        names = zip(scaled["family"], scaled["phi"], rows_of(scaled[columns]), strict=True)
         wanted += [(f"{family}-{phi:g}", float(phi), row) for family, phi, row in names]
+    exact = {str(row["network"]): row for row in rows_of(results.iloc[::-1])}  # the first counts
     return [
-        Member(name, phi, row, _built(base_network, row, phi, rows)) for name, phi, row in wanted
+        NamedNetwork(name, phi, row, _architecture(base_network, row, phi, exact))
+        for name, phi, row in wanted
     ]
 
 
-def example(found: Sequence[Member]) -> str:
-    """The name of a member to show: the largest compound one, else the found one."""
-    compound = [member.name for member in found if member.name.startswith("compound-")]
-    return compound[-1] if compound else found[1].name
+def distinct(named: Iterable[NamedNetwork]) -> dict[str, list[NamedNetwork]]:
+    """The members by their network, in order."""
+    by_network: dict[str, list[NamedNetwork]] = {}
+    for member in named:
+        by_network.setdefault(member.network, []).append(member)
+    return by_network
 
 
-def _rows(table: pd.DataFrame) -> Iterator[Row]:
+def rows_of(table: pd.DataFrame) -> Iterator[Row]:
+    """The rows of a table by column."""
     for row in table.to_dict("records"):
         yield {str(column): value for column, value in row.items()}
 
 
-def _row(candidates: pd.DataFrame, number: int) -> Row:
-    return next(_rows(candidates[candidates["candidate"] == number]))
-
-
-def _built(base_network: Architecture, row: Row, phi: float, rows: Iterable[Row]) -> Architecture:
+def _architecture(
+    base_network: Architecture, row: Row, phi: float, exact: Mapping[str, Row]
+) -> Architecture:
     """The network that a row names, by whichever of its coefficients round to it."""
     network = str(row["network"])
-    if row["candidate"] == 0:
-        multipliers = [Multipliers(1.0, 1.0, 1.0)]
-    else:
-        exact = [one for one in rows if one["network"] == network]
-        triples = [[float(str(one[name])) for name in COEFFICIENTS] for one in (*exact[:1], row)]
+    multipliers = [Multipliers(1.0, 1.0, 1.0)]
+    if row["candidate"] != 0:
         ends = [[float(str(row[f"{n}_{end}"])) for n in COEFFICIENTS] for end in ("low", "high")]
-        triples.append([(low + high) / 2 for low, high in zip(*ends, strict=True)])
-        multipliers = [Coefficients(*triple).multipliers(phi) for triple in triples]
-    for one in multipliers:
-        architecture = base_network.scaled(one)
-        if architecture.name == network:
-            return architecture
+        middle = [(low + high) / 2 for low, high in zip(*ends, strict=True)]
+        given = [
+            [float(str(one[name])) for name in COEFFICIENTS]
+            for one in (exact.get(network, row), row)
+        ]
+        multipliers = [Coefficients(*triple).multipliers(phi) for triple in (*given, middle)]
+    scaled = [base_network.scaled(one) for one in multipliers]
+    if right := [architecture for architecture in scaled if architecture.name == network]:
+        return right[0]
     raise ValueError(
         f"base_network must be the one that was searched with, got one that scales to "
-        f"{architecture.name} instead of {network}; put back the run's config.yaml"
+        f"{scaled[-1].name} instead of {network}; put back the run's config.yaml"
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """A training of a member that ended, and what it left.
+    """A training of a member that ended, and its file of weights.
 
     Attributes:
         member: The first of the names of its network.
@@ -124,14 +149,14 @@ class Training:
         fingerprint: Of the data.
     """
 
-    member: Member
+    member: NamedNetwork
     row: Row
     folder: Path
     fingerprint: str
 
     @property
     def seed(self) -> int:
-        """Of the training."""
+        """The seed that it started from."""
         return int(str(self.row["seed"]))
 
     @property
@@ -149,34 +174,40 @@ class Training:
         wanted = (self.member.network, self.seed, row["epochs"], row["learning_rate"])
         return facts if mine == (*wanted, self.fingerprint) else None
 
+    def network(self, facts: Facts) -> nn.Module:
+        """The trained network.
+
+        Raises:
+            RuntimeError: The weights do not fit it.
+        """
+        network = self.member.build()
+        try:
+            tensors = safetensors.torch.load_file(self.path)
+            missing, others = network.load_state_dict(tensors, strict=False)
+            if others := {*missing, *others} - {*facts.left_out}:
+                raise ValueError(f"no or unknown {min(others)}")  # noqa: TRY301  # told below
+        except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+            raise RuntimeError(
+                f"weights of {self.member.name} seed {self.seed} must fit the network, got "
+                f"{' '.join(str(error).split())[:200]!r}; delete {self.path.name}"
+            ) from error
+        return network
+
 
 def trainings(
-    found: Sequence[Member], rows: Iterable[Row], *, folder: Path, fingerprint: str
+    named: Iterable[NamedNetwork], results: pd.DataFrame, *, folder: Path, fingerprint: str
 ) -> list[Training]:
     """The trainings that ended of each network, by member and seed.
 
     Args:
-        found: The members; of a network's names the first counts.
-        rows: Of all trainings; of equal ones the first counts.
+        named: The members; of a network's names the first counts.
+        results: All trainings; of equal ones the first counts.
         folder: Where weights are kept.
         fingerprint: Of the data.
     """
-    by_training: dict[tuple[str, int], Row] = {}
-    for row in rows:
-        if row["state"] == "COMPLETE":
-            by_training.setdefault((str(row["network"]), int(str(row["seed"]))), row)
-    in_order = sorted(by_training.items())
+    ended = results[results["state"] == "COMPLETE"].drop_duplicates(["network", "seed"])
     return [
-        Training(member, row, folder, fingerprint)
-        for member in distinct(found)
-        for (network, _), row in in_order
-        if network == member.network
+        Training(of_network[0], row, folder, fingerprint)
+        for network, of_network in distinct(named).items()
+        for row in rows_of(ended[ended["network"] == network].sort_values("seed"))
     ]
-
-
-def distinct(found: Iterable[Member]) -> list[Member]:
-    """The members without those that are another's network."""
-    first: dict[str, Member] = {}
-    for member in found:
-        first.setdefault(member.network, member)
-    return list(first.values())
