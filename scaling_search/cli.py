@@ -32,7 +32,7 @@ COMMANDS = {
     "confirm": "train the winner anew with fresh seeds, then look at the test split, once",
     "fairness": "does the learning rate or the length of training favour some networks?",
     "transfer": "does the best split hold at four and eight times the cost?",
-    "export": "the networks as plain PyTorch, their weights, ONNX and a model card, to take away",
+    "export": "weights, programs of PyTorch, ONNX and a model card of the networks, to take away",
     "audit": "a table of scaled networks, published or your own, beside what its rule gives",
 }
 

@@ -119,13 +119,15 @@ class Audit:
 
 @part
 class Export:
-    """Files that are taken away beside the networks and the model card.
+    """Files to write beside weights and the model card.
 
     Attributes:
+        programs: True to write each network as a program of `torch.export`, compared with it.
         onnx: True to write each network as ONNX too, compared with PyTorch.
         train: True to train networks again whose weights were not kept.
     """
 
+    programs: bool = True
     onnx: bool = False
     train: bool = False
 

@@ -359,26 +359,32 @@ class Run:
         say(console, [f"  {path}" for path in (*shown, self.folder / "figures")])
         return self.folder / "report.html"
 
+    def members(self) -> dict[str, Candidate]:
+        """Networks by name: ``base``, ``found``, then each family's as in ``compound-2``.
+
+        Raises:
+            ValueError: No scaled network has a finished training.
+        """
+        known = {"base": self.networks[0], "found": self.found()[0]}
+        scaled = [row for row in self.networks_of("scale") if row["phi"] != 0]
+        families = list(dict.fromkeys(row["family"] for row in scaled))
+        for row in sorted(scaled, key=lambda row: (families.index(row["family"]), row["phi"])):
+            known[f"{row['family']}-{row['phi']}"] = candidate_of(row, self.trusted.packages)
+        return known
+
     def network(self, name: str) -> Architecture:
         """An architecture by its name; ``.build()`` makes the network.
 
         Args:
-            name: ``base``, ``found``, the number of a candidate, or a family and its phi as in
-                ``compound-2``.
+            name: One of `members`, or the number of a candidate.
 
         Raises:
             ValueError: There is none of that name.
         """
-        if name == "found":
-            return self.found()[0].architecture
-        numbered = {str(one.number): one.architecture for one in self.networks}
-        known = {"base": numbered["0"], **numbered}
-        for row in self.networks_of("scale"):
-            one = candidate_of(row, self.trusted.packages)
-            known[f"{row['family']}-{row['phi']}"] = one.architecture
+        known = self.members() | {str(one.number): one for one in self.networks}
         if name not in known:
-            raise ValueError(f"name must be found or one of {', '.join(known)}, got {name!r}")
-        return known[name]
+            raise ValueError(f"name must be one of {', '.join(known)}, got {name!r}")
+        return known[name].architecture
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
-"""What a search leaves to take away, by whole runs on real images: weights, card, ONNX."""
+"""Exports of whole runs on real images: weights, programs, ONNX, and the card."""
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,195 +17,191 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
-from scaling_search.commands.run_folder import record_of
+from torch import Tensor, nn
 
+from scaling_search.answer.stopping import Limits
 from scaling_search.cells import plus_minus
 from scaling_search.cli import main
-from scaling_search.commands import confirm, export, report, scale, search
-from scaling_search.experiment import Confirm, Experiment, Export, Limits, Scale
-from scaling_search.export import onnx_files
-from scaling_search.export.family import imported
+from scaling_search.commands.confirm import confirm
+from scaling_search.commands.export import export
+from scaling_search.commands.scale import scale
+from scaling_search.commands.search import search
+from scaling_search.exports import programs
+from scaling_search.exports.programs import ONNX, PROGRAM, Format, checked
+from scaling_search.options import Confirm, Export, Scale
+from scaling_search.record.architectures import from_json
+from scaling_search.run import Run
 from scaling_search.training.batches import load
-from scaling_search.training.engine import train_trial
 from scaling_search.training.evaluation import Evaluation
-from scaling_search.training.weights import facts_of, file_name
+from scaling_search.training.weights import file_name
+from tests.composed import PARTS, part
 from tests.in_process import Executing, printed
-from tests.tiny import tiny_experiment, tiny_network, tiny_recipe, tiny_trial
+from tests.tiny import tiny_network, tiny_recipe, tiny_run, tiny_trial
 
-OWN = ["README.md", "coefficients.yaml", "family.py", "manifest.json"]
+PLAIN = Export(programs=False)
+
+ALONE = """
+import sys
+sys.modules["scaling_search"] = None  # cannot be imported
+images = __import__("torch").load(sys.argv[1])
+{lines}
+torch.save(logits.detach(), sys.argv[2])
+"""
+"""Runs lines of the card on images."""
 
 
-def experiment_in(folder: Path, **changes: Any) -> Experiment:
-    """A search among three networks with two seeds, and families up to twice the cost."""
-    options: dict[str, Any] = {
-        "num_seeds": 2,
-        "recipe": tiny_recipe(averaging=0.5),
-        "scale": Scale(
-            coefficients=None,
-            families=("compound", "width"),
-            phis=(0, 1, 2),
-            num_seeds=2,
-            tolerance=0.2,
-        ),
-    }
-    return tiny_experiment(folder, **options | changes)
+FAMILIES = Scale(families=("compound", "width"), phis=(0, 1, 2), num_seeds=2, tolerance=0.2)
+
+
+def run_in(folder: Path, **changes: Any) -> Run:
+    """A search among three networks with two seeds."""
+    return tiny_run(folder, num_seeds=2, recipe=tiny_recipe(averaging=0.5), **changes)
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of that search, whose weights are kept, and of its families, without them."""
     folder = tmp_path_factory.mktemp("searched")
-    printed(search.run, experiment_in(folder, keep_weights=True))
-    printed(scale.run, experiment_in(folder))
-    printed(export.run, experiment_in(folder))
+    printed(search, run_in(folder, keep_weights=True))
+    printed(scale, run_in(folder), FAMILIES)
+    printed(export, run_in(folder))
     return folder
 
 
 @pytest.fixture
-def experiment(searched: Path, tmp_path: Path) -> Experiment:
+def run(searched: Path, tmp_path: Path) -> Run:
     """The same in a folder of its own."""
     shutil.copytree(searched, tmp_path / "run")
-    return experiment_in(tmp_path / "run")
+    return run_in(tmp_path / "run")
 
 
-def exported(experiment: Experiment) -> Path:
-    return Path(experiment.out) / "export"
+class Exported:
+    """The export of an run, read."""
+
+    def __init__(self, run: Run) -> None:
+        self.folder = run.folder / "export"
+        content = json.loads((self.folder / "family.json").read_text("utf-8"))
+        self.members, self.files = content["members"], content["files"]
+        self.weights = {n: one for n, one in self.files.items() if n.startswith("weights/")}
+        self.card = (self.folder / "README.md").read_text("utf-8")
+        self.found = yaml.safe_load((self.folder / "coefficients.yaml").read_text("utf-8"))
+
+    def network(self, name: str, weights: str) -> nn.Module:
+        """A member built from its JSON, with weights."""
+        network = from_json(self.members[name]["architecture"]).build()
+        network.load_state_dict(load_file(self.folder / weights))
+        return network.eval()
 
 
-def manifest(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    files: dict[str, dict[str, Any]] = json.loads(
-        (exported(experiment) / "manifest.json").read_text("utf-8")
-    )["files"]
-    return files
-
-
-def kept(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """The weights of an export, by file."""
-    return {n: d for n, d in manifest(experiment).items() if n.startswith("weights/")}
-
-
-def found(experiment: Experiment) -> dict[str, Any]:
-    """What was found, as `coefficients.yaml` has it."""
-    text = (exported(experiment) / "coefficients.yaml").read_text("utf-8")
-    value: dict[str, Any] = yaml.safe_load(text)["found"]
-    return value
-
-
-def test_it_is_there_with_all_that_the_manifest_names(experiment: Experiment) -> None:
-    folder = exported(experiment)
-    files = manifest(experiment)
-    there = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-    assert sorted(there) == sorted([*files, "manifest.json"])
-    assert set(OWN) <= set(there)
-    for name, details in files.items():
-        content = (folder / name).read_bytes()
+def test_it_has_all_files_that_the_family_names_and_no_other(run: Run) -> None:
+    it = Exported(run)
+    there = [p.relative_to(it.folder).as_posix() for p in it.folder.rglob("*") if p.is_file()]
+    assert sorted(there) == sorted([*it.files, "family.json"])
+    assert {"README.md", "coefficients.yaml", *(f"programs/{n}.pt2" for n in it.members)} <= {
+        *there
+    }
+    for name, details in it.files.items():
+        content = (it.folder / name).read_bytes()
         assert details["bytes"] == len(content)
         assert details["sha256"] == hashlib.sha256(content).hexdigest()
 
 
-def test_kept_weights_give_the_losses_of_the_record(experiment: Experiment) -> None:
-    family: Any = imported(exported(experiment) / "family.py")
-    rows = {(str(row["network"]), row["seed"]): row for row in record_of(experiment, "tiny").rows()}
-    assert {one["members"][0] for one in kept(experiment).values()} >= {"base", "found"}
-    for details in kept(experiment).values():
-        name, seed = details["members"][0], details["seed"]
-        member = family.MEMBERS[name]
-        row = rows[member.network, seed]
-        trial = tiny_trial()
-        data = load(trial.dataset, member.resolution, "cpu")
-        network = family.load(name, seed)
-        loss, accuracy = Evaluation(network, data, trial.recipe).scores(data.splits.val)
+def test_members_and_coefficients_are_those_of_the_tables(run: Run) -> None:
+    it = Exported(run)
+    table = pd.read_csv(run.folder / "candidates.csv").set_index("network")
+    for name in ("base", "found"):
+        member, row = it.members[name], table.loc[it.members[name]["network"]]
+        assert member["coefficients"] == {c: row[c] for c in ("alpha", "beta", "gamma")}
+        assert all(member[c] == row[c] for c in ("resolution", "flops", "params"))
+        assert from_json(member["architecture"]).name == member["network"]
+    for name, cell in it.found["found"]["coefficients"].items():
+        expected = {
+            "value": row[name],
+            "lowest": row[f"{name}_low"],
+            "highest": row[f"{name}_high"],
+        }
+        assert cell == pytest.approx(expected, abs=1e-6)
+    assert it.found["found"]["candidate"] == row["candidate"]
+    assert it.found["found"]["cost"]["ratio"] == pytest.approx(row["cost_ratio"], abs=1e-6)
+
+
+def test_kept_weights_load_into_the_architecture_and_give_the_losses_of_the_record(
+    run: Run,
+) -> None:
+    it = Exported(run)
+    rows = {(str(row["network"]), row["seed"]): row for row in run.record.rows()}
+    assert {one["members"][0] for one in it.weights.values()} >= {"base", "found"}
+    trial = tiny_trial()
+    for file, details in it.weights.items():
+        name = details["members"][0]
+        member = it.members[name]
+        row = rows[member["network"], details["seed"]]
+        data = load(trial.dataset, member["resolution"], "cpu")
+        loss, accuracy = Evaluation(it.network(name, file), data, trial.recipe).scores(
+            data.splits.val
+        )
         assert details["val_loss"] == details["recorded_val_loss"] == row["val_loss"]
         assert details["val_accuracy"] == details["recorded_val_accuracy"] == row["val_accuracy"]
         assert loss == pytest.approx(row["val_loss"], rel=1e-6)  # another memory layout
         assert accuracy == row["val_accuracy"]
         images = data.splits.val.images
-        torch.testing.assert_close(
-            family.normalised(images, name, seed), data.normalised(images), rtol=1e-6, atol=1e-6
-        )
+        mean, std = (torch.tensor(member["input"][key])[:, None, None] for key in ("mean", "std"))
+        torch.testing.assert_close((images.float() - mean) / std, data.normalised(images))
 
 
-def test_keeping_weights_changes_no_bit(tmp_path: Path) -> None:
-    trial = tiny_trial(1, seed=3, averaging=0.5)
-    result = train_trial(replace(trial, weights=tmp_path / "weights"), "cpu")
-    assert result.curve == train_trial(trial, "cpu").curve
-    (path,) = (tmp_path / "weights").iterdir()
-    assert path.name == file_name(trial.candidate.network, 3)
-    facts = facts_of(path)
-    assert facts is not None
-    assert (facts.val_loss, facts.val_accuracy) == (
-        result.curve[-1].val_loss,
-        result.curve[-1].val_accuracy,
+def test_the_lines_of_the_card_give_the_trained_networks_answers_without_this_package(
+    run: Run, tmp_path: Path
+) -> None:
+    it = Exported(run)
+    size, weights = it.members["found"]["resolution"], it.files["programs/found.pt2"]["weights"]
+    assert weights == next(n for n, one in it.weights.items() if "found" in one["members"])
+    torch.manual_seed(0)
+    images = torch.randn(5, 1, size, size)
+    torch.save(images, tmp_path / "images.pt")
+    lines = it.card.split("```python\n")[1].split("```")[0]
+    subprocess.run(
+        [sys.executable, "-c", ALONE.format(lines=lines), tmp_path / "images.pt", tmp_path / "out"],
+        cwd=it.folder,
+        check=True,
     )
-    assert facts.images == {"train": 100, "val": 50, "test": 5000}
+    expected = it.network("found", weights)(images).detach()
+    # Other numbers of threads add in another order.
+    torch.testing.assert_close(torch.load(tmp_path / "out"), expected, rtol=1e-5, atol=1e-5)
+    untrained = [n for n in it.members if it.files[f"programs/{n}.pt2"]["weights"] is None]
+    assert f"No weights were kept of {', '.join(untrained)}: their programs are not" in it.card
 
 
-def test_weights_that_cannot_be_written_do_not_end_a_training(tmp_path: Path) -> None:
-    (tmp_path / "weights").write_text("a file")
-    result = train_trial(replace(tiny_trial(1), weights=tmp_path / "weights"), "cpu")
-    assert result.state == "COMPLETE"
-
-
-def test_a_training_that_fails_leaves_no_weights(tmp_path: Path) -> None:
-    trial = replace(tiny_trial(1, learning_rate=1e30), weights=tmp_path / "weights")
-    assert train_trial(trial, "cpu").state == "FAIL"
-    assert not (tmp_path / "weights").exists()
-
-
-def test_names_of_files_hold_no_path_and_have_an_end() -> None:
-    assert file_name("2-3/8-8/20", 1) == "2-3_8-8_20-seed1.safetensors"
-    long = file_name("1-" * 200, 0)
-    assert len(long) < 160
-    assert long != file_name("1-" * 200 + "2", 0)
-    assert "/" not in file_name("../../a b", 0)
-
-
-def test_numbers_of_the_card_are_those_of_the_tables(experiment: Experiment) -> None:
-    printed(report.run, experiment)
-    folder = Path(experiment.out)
-    card = (exported(experiment) / "README.md").read_text("utf-8")
+def test_numbers_of_the_card_are_those_of_the_tables(run: Run) -> None:
+    printed(Run.report, run)
+    it = Exported(run)
     lines = {
         line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in card.splitlines()
+        for line in it.card.splitlines()
         if line.startswith("| ")
     }
     families, candidates = (
-        pd.read_csv(folder / f"{name}.csv") for name in ("families", "coefficients")
+        pd.read_csv(run.folder / f"{name}.csv").to_dict("records")
+        for name in ("families", "coefficients")
     )
-    rows = {
-        f"{row['family']}-{row['phi']:g}": row
-        for row in families.to_dict("records")
-        if row["phi"] != 0
-    }
-    number = found(experiment)["candidate"]
-    by_number = {row["candidate"]: row for row in candidates.to_dict("records")}
-    rows |= {"base": by_number[0], "found": by_number[number]}
+    rows = {f"{row['family']}-{row['phi']:g}": row for row in families if row["phi"] != 0}
+    by_number = {row["candidate"]: row for row in candidates}
+    rows |= {"base": by_number[0], "found": by_number[it.found["found"]["candidate"]]}
     assert set(rows) == set(lines) - {"member", "---"}
     for name, row in rows.items():
-        _, px, cost, flops, params, accuracy, loss, seeds, failed, _ = lines[name]
-        assert int(px) == row["resolution"]
-        assert cost == f"{row['cost_ratio']:.3f}x"
-        assert flops == f"{row['flops']:,}"
-        assert params == f"{row['params']:,}"
-        for cell, metric in ((accuracy, "val_accuracy"), (loss, "val_loss")):
-            assert cell == plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
-        assert (int(seeds), int(failed)) == (row["num_seeds"], row["num_failed"])
+        means = [
+            plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
+            for metric in ("val_accuracy", "val_loss")
+        ]
+        assert lines[name][1:9] == [
+            *(f"{row['resolution']}", f"{row['cost_ratio']:.3f}x"),
+            *(f"{row['flops']:,}", f"{row['params']:,}", *means),
+            *(f"{row['num_seeds']}", f"{row['num_failed']}"),
+        ]
 
 
-def test_coefficients_are_those_of_the_table_and_the_gain_is_within_seeds(
-    experiment: Experiment,
-) -> None:
-    text = (exported(experiment) / "coefficients.yaml").read_text("utf-8")
-    said = yaml.safe_load(text)
-    table = pd.read_csv(Path(experiment.out) / "candidates.csv").set_index("candidate")
-    row = table.loc[said["found"]["candidate"]]
-    for name, cell in said["found"]["coefficients"].items():
-        assert cell["value"] == pytest.approx(row[name], abs=1e-6)
-        assert cell["lowest"] == pytest.approx(row[f"{name}_low"], abs=1e-6)
-        assert cell["highest"] == pytest.approx(row[f"{name}_high"], abs=1e-6)
-    assert said["found"]["network"] == row["network"]
-    assert said["found"]["cost"]["ratio"] == pytest.approx(row["cost_ratio"], abs=1e-6)
-    results = pd.DataFrame(record_of(experiment, "tiny").rows())
+def test_the_gain_is_within_seeds_and_the_values_are_the_records(run: Run) -> None:
+    said = Exported(run).found
+    results = pd.DataFrame(run.record.rows())
     losses = results.pivot_table(index="seed", columns="candidate", values="val_loss")
     gains = losses[0] - losses[said["found"]["candidate"]]
     (gain,) = [one for one in said["gains"] if one["measure"] == "loss"]
@@ -213,204 +211,186 @@ def test_coefficients_are_those_of_the_table_and_the_gain_is_within_seeds(
     assert gain["high"] - gain["mean"] == pytest.approx(half, rel=1e-4)
     assert said["data"]["licence"] == "MIT"
     assert said["data"]["images"] == {"train": 100, "val": 50, "test": 5000}
-    assert said["data"]["fingerprint"] == record_of(experiment, "tiny").fingerprint
+    assert said["data"]["fingerprint"] == run.record.fingerprint
     assert said["seeds"] == {"search": [0, 1], "families": [0, 1], "confirm": []}
     assert said["trainings"] == {"planned": 8, "ended": 8, "failed": 0}
-
-
-def test_the_front_matter_is_what_model_hubs_read(experiment: Experiment) -> None:
-    text = (exported(experiment) / "README.md").read_text("utf-8")
-    front = yaml.safe_load(text.split("---\n")[1])
-    assert front["library_name"] == "pytorch"
-    assert front["pipeline_tag"] == "image-classification"
+    front = yaml.safe_load(Exported(run).card.split("---\n")[1])
+    assert (front["library_name"], front["pipeline_tag"]) == ("pytorch", "image-classification")
     (metric,) = front["model-index"][0]["results"][0]["metrics"]
     assert metric["name"] == "validation accuracy, mean of 2 seeds"
 
 
 def test_the_same_export_again_has_the_same_bytes_and_leaves_what_is_not_its_own(
-    experiment: Experiment,
+    run: Run,
 ) -> None:
-    folder = exported(experiment)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    (folder / "mine.txt").write_text("keep")
-    stale = folder / "weights" / "stale.safetensors"
-    files = json.loads((folder / "manifest.json").read_text("utf-8"))
-    stale.write_text("of an earlier export")
-    outside = Path(experiment.out) / "outside.txt"
-    outside.write_text("keep")
-    for name in ("weights/stale.safetensors", "../outside.txt"):
-        files["files"][name] = {"sha256": "", "bytes": 0}
-    (folder / "manifest.json").write_text(json.dumps(files), encoding="utf-8")
-    printed(export.run, experiment)
+    it = Exported(run)
+    before = {path: path.read_bytes() for path in it.folder.rglob("*") if path.is_file()}
+    kept = [it.folder / "mine.txt", run.folder / "outside.txt"]
+    stale = it.folder / "weights" / "stale.safetensors"
+    for path in (*kept, stale):
+        path.write_text("keep")
+    names = [*it.files, "weights/stale.safetensors", "../outside.txt"]
+    (it.folder / "family.json").write_text(json.dumps({"files": names}))
+    printed(export, run)
     assert {path: path.read_bytes() for path in before} == before
-    assert (folder / "mine.txt").read_text() == outside.read_text() == "keep"
+    assert all(path.read_text() == "keep" for path in kept)
     assert not stale.exists()
 
 
-def test_weights_that_were_changed_are_refused(experiment: Experiment) -> None:
-    folder = exported(experiment)
-    name, details = next(iter(kept(experiment).items()))
-    content = bytearray((folder / name).read_bytes())
-    content[-1] ^= 1
-    (folder / name).write_bytes(content)
-    with pytest.raises(ValueError, match="must be as it was exported, its SHA-256 differs"):
-        imported(folder / "family.py").load(details["members"][0], details["seed"])
-
-
-def test_weights_of_another_network_are_found_out(experiment: Experiment) -> None:
-    name = next(iter(kept(experiment)))
-    path = Path(experiment.out) / name
-    tensors = load_file(path)
-    length = int.from_bytes(path.read_bytes()[:8], "little")
-    metadata = json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]
-    first = next(iter(tensors))
-    save_file(tensors | {first: torch.zeros(3)}, path, metadata)
-    before = (exported(experiment) / "manifest.json").read_bytes()
-    with pytest.raises(RuntimeError, match=r"weights of base seed 0 must fit the network, got .*"):
-        printed(export.run, experiment)
-    assert (exported(experiment) / "manifest.json").read_bytes() == before
-
-
-@pytest.mark.parametrize("content", [b"", b"nothing", None], ids=["empty", "nonsense", "gone"])
-def test_weights_that_cannot_be_read_are_as_if_they_were_not_there(
-    experiment: Experiment, content: bytes | None
+def test_weights_of_another_network_are_refused_and_nothing_is_written(
+    run: Run,
 ) -> None:
-    names = list(kept(experiment))
-    path = Path(experiment.out) / names[0]
-    path.unlink() if content is None else path.write_bytes(content)
-    out = printed(export.run, experiment)
-    assert list(kept(experiment)) == names[1:]
+    path = run.folder / next(iter(Exported(run).weights))
+    tensors, content = load_file(path), path.read_bytes()
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    first = next(iter(tensors))
+    before = (run.folder / "export" / "family.json").read_bytes()
+    other_names = {f"{name}.other": tensor for name, tensor in tensors.items()}
+    for others in (tensors | {first: torch.zeros(3)}, other_names, {first: tensors[first]}):
+        save_file(others, path, metadata)
+        with pytest.raises(RuntimeError, match="weights of base seed 0 must fit the network, got"):
+            printed(export, run, PLAIN)
+        assert (run.folder / "export" / "family.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["empty", "nonsense", "cut", "gone"])
+def test_weights_that_cannot_be_read_are_as_if_they_were_not_there(run: Run, damage: str) -> None:
+    names = list(Exported(run).weights)
+    path = run.folder / names[0]
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        path.write_bytes({"empty": b"", "nonsense": b"nothing", "cut": content[:-9]}[damage])
+    out = printed(export, run, PLAIN)
+    assert list(Exported(run).weights) == names[1:]
     assert "trainings left no weights, of base, " in out
-    assert f"scaling-search export out={experiment.out} export.train=true" in out
+    assert f"scaling-search export out={run.out} export.train=true" in out
 
 
-def test_missing_weights_are_trained_again_and_the_record_stays(experiment: Experiment) -> None:
-    records = [record_of(experiment, name) for name in ("tiny", "tiny-scale")]
+def test_missing_weights_are_trained_again_and_the_record_stays(run: Run) -> None:
+    records = [run.record, run.studies.begun("scale")]
     rows = [record.rows() for record in records]
-    before = set(kept(experiment))
+    before = set(Exported(run).weights)
     executor = Executing()
-    again = replace(experiment, executor=executor, export=Export(onnx=False, train=True))
-    out = printed(export.run, again)
+    train = Export(programs=False, train=True)
+    again = replace(run, executor=executor)
+    out = printed(export, again, train, price_only=True)
+    assert out.startswith("Again, for their weights: ")
+    assert not executor.submitted
+    out = printed(export, again, train)
     assert "Again, for their weights: " in out
     assert "did not give the record's very loss" not in out
     names = {f"weights/{file_name(t.candidate.network, t.seed)}" for t in executor.submitted}
     assert names
     assert not names & before
-    assert set(kept(experiment)) == names | before
+    weights = Exported(run).weights
+    assert set(weights) == names | before
     assert [record.rows() for record in records] == rows
-    for details in kept(experiment).values():
-        assert details["val_loss"] == details["recorded_val_loss"]
+    assert all(one["val_loss"] == one["recorded_val_loss"] for one in weights.values())
     done = len(executor.submitted)
-    assert "The weights of all members are there." in printed(export.run, again)
+    assert "The weights of all members are there." in printed(export, again, train)
     assert len(executor.submitted) == done
 
 
-def test_the_price_of_missing_weights_is_told_and_nothing_else_done(experiment: Experiment) -> None:
-    shutil.rmtree(exported(experiment))
-    executor = Executing()
-    train = Export(onnx=False, train=True)
-    out = printed(export.run, replace(experiment, executor=executor, export=train, price_only=True))
-    assert out.startswith("Again, for their weights: ")
-    assert not executor.submitted
-    assert not exported(experiment).exists()
+def test_without_any_weights_all_else_is_there(run: Run) -> None:
+    shutil.rmtree(run.folder / "weights")
+    printed(export, run, PLAIN)
+    it = Exported(run)
+    assert set(it.files) == {"README.md", "coefficients.yaml"}
+    assert "No weights were kept of base, found, " in it.card
+    assert "load" not in it.card.split("## Use")[1].split("##")[0]
+    assert it.members["base"]["input"] is it.members["base"]["program"] is None
 
 
-def test_without_any_weights_all_else_is_there(experiment: Experiment) -> None:
-    shutil.rmtree(Path(experiment.out) / "weights")
-    printed(export.run, experiment)
-    assert sorted(path.name for path in exported(experiment).iterdir()) == OWN
-    card = (exported(experiment) / "README.md").read_text("utf-8")
-    assert "No weights were kept of base, found, " in card
-    assert "load(" not in card
-
-
-def test_a_look_at_the_test_split_is_in_the_card(experiment: Experiment) -> None:
-    card = exported(experiment) / "README.md"
-    assert "the test split was not looked at" in card.read_text("utf-8")
-    fresh = replace(experiment, confirm=Confirm(num_seeds=2, force=False), keep_weights=True)
-    printed(confirm.run, fresh)
-    printed(export.run, experiment)
-    text = card.read_text("utf-8")
-    assert "The test split was looked at once." in text
-    table = pd.read_csv(Path(experiment.out) / "confirm.csv")
+def test_a_look_at_the_test_split_is_in_the_card(run: Run) -> None:
+    assert "the test split was not looked at" in Exported(run).card
+    printed(confirm, replace(run, keep_weights=True), Confirm(num_seeds=2))
+    printed(export, run, PLAIN)
+    it = Exported(run)
+    assert "The test split was looked at once." in it.card
+    table = pd.read_csv(run.folder / "confirm.csv")
     row = table[(table["against"] == "base") & (table["split"] == "test")].iloc[0]
-    said = yaml.safe_load((exported(experiment) / "coefficients.yaml").read_text("utf-8"))
-    gain = said["gains"][[one["over"] for one in said["gains"]].index("base")]
+    gain = next(one for one in it.found["gains"] if one["over"] == "base")
     assert (gain["split"], gain["by"], gain["seeds"]) == ("test", "fresh seeds", 2)
     for key, column in (("mean", "better_by"), ("low", "low"), ("high", "high")):
         assert gain[key] == pytest.approx(row[column], rel=1e-6)
-    assert said["seeds"]["confirm"] == [2, 3]
-    seeds = {d["seed"] for d in kept(experiment).values() if "found" in d["members"]}
+    assert it.found["seeds"]["confirm"] == [2, 3]
+    seeds = {one["seed"] for one in it.weights.values() if "found" in one["members"]}
     assert seeds == {0, 1, 2, 3}
 
 
 def test_failed_and_missing_trainings_are_told(tmp_path: Path) -> None:
-    few = Limits(trainings=6, hours=None, gpu_hours=None, region=None, failed_share=1.0)
-    experiment = experiment_in(tmp_path, executor=Executing(lost=((0, 2),)), limits=few)
-    printed(search.run, experiment)
-    printed(export.run, experiment)
-    card = (exported(experiment) / "README.md").read_text("utf-8")
+    limits = Limits(trainings=6, failed_share=1.0)
+    run = run_in(tmp_path, executor=Executing(lost=((0, 2),)), limits=limits)
+    printed(search, run)
+    printed(export, run, PLAIN)
+    card = Exported(run).card
     assert "What 2 of the search's 8 planned trainings would have said" in card
     assert "What 1 of 6 trainings would have given: they failed" in card
     assert "5 ended and 1 failed of 8 planned" in card
-    assert [line.split()[0] for line in (card.split("## Use")[0]).splitlines()[-8:] if line]
 
 
-def test_a_search_without_a_finished_training_is_told(tmp_path: Path) -> None:
-    none = Limits(trainings=1, hours=None, gpu_hours=None, region=None, failed_share=1.0)
-    experiment = experiment_in(tmp_path, limits=none)
-    printed(search.run, experiment)
-    with pytest.raises(ValueError, match="out must hold a finished training of a scaled network"):
-        printed(export.run, experiment)
-    assert not exported(experiment).exists()
-
-
-def test_a_folder_without_a_search_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"out must hold the record of 'tiny', got \[\] in"):
-        printed(export.run, experiment_in(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_another_base_network_or_recipe_than_the_records_is_told(experiment: Experiment) -> None:
-    other = replace(experiment, base_network=tiny_network(dropout=0.3))
-    with pytest.raises(ValueError, match=r"base_network must be .* as in this folder's record"):
-        printed(export.run, other)
-    with pytest.raises(ValueError, match=r"recipe must be .* as in this folder's record"):
-        printed(export.run, replace(experiment, recipe=tiny_recipe(epochs=3)))
-
-
-def test_a_missing_package_is_told_first(
-    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_be_exported_is_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_files, "PACKAGES", ("onnx", "no_such_package"))
+    begun = run_in(tmp_path / "begun", limits=Limits(trainings=1))
+    printed(search, begun)
+    with pytest.raises(ValueError, match="out must hold a finished training of a scaled network"):
+        printed(export, begun)
+    assert not (tmp_path / "begun" / "export").exists()
+    with pytest.raises(RuntimeError, match=r"out must hold the record of 'tiny', got \[\] in"):
+        printed(export, run_in(tmp_path / "empty"))
+    assert not (tmp_path / "empty").exists()
+    monkeypatch.setattr(programs, "PACKAGES", ("onnx", "no_such_package"))
     with pytest.raises(ValueError, match="got no no_such_package; run: pip install 'scaling-sea"):
-        printed(export.run, replace(experiment, export=Export(onnx=True, train=False)))
+        printed(export, run, Export(onnx=True))
 
 
 @pytest.mark.slow
-def test_onnx_answers_as_pytorch_does_and_others_are_found_out(experiment: Experiment) -> None:
-    printed(export.run, replace(experiment, export=Export(onnx=True, train=False)))
-    files = {n: d for n, d in manifest(experiment).items() if n.startswith("onnx/")}
-    networks = {tuple(details["members"]) for details in files.values()}
-    assert len(networks) == len(files)
-    assert {name for one in networks for name in one} >= {"base", "found", "compound-2"}
+def test_onnx_is_written_for_each_member_and_goes_with_the_option(run: Run) -> None:
+    printed(export, run, Export(programs=False, onnx=True))
+    it = Exported(run)
+    files = {name: one for name, one in it.files.items() if name.startswith("onnx/")}
+    assert sorted(files) == sorted(f"onnx/{name}.onnx" for name in it.members)
     assert all(0 <= details["largest_difference"] <= 1e-6 for details in files.values())
-    assert "onnx/base-seed0.onnx" in files
-    assert any(name.endswith("-untrained.onnx") for name in files)
-    folder = exported(experiment)
-    card = (folder / "README.md").read_text("utf-8")
-    assert all(f"| {name} | {d['largest_difference']:.1e} |" in card for name, d in files.items())
-    family = imported(folder / "family.py")
-    content = (folder / "onnx/base-seed0.onnx").read_bytes()
-    architecture = experiment.base_network
-    right, wrong = family.load("base", 0), family.load("base", 1)
-    assert onnx_files.check_onnx(content, right, architecture, "base") <= 1e-6
-    with pytest.raises(RuntimeError, match="base must answer as PyTorch does"):
-        onnx_files.check_onnx(content, wrong, architecture, "base")
-    with pytest.raises(RuntimeError, match="base must be run by onnxruntime"):
-        onnx_files.check_onnx(content[:-1000], right, architecture, "base")
-    printed(export.run, experiment)
-    assert not (folder / "onnx").exists()
+    assert {details["weights"] is None for details in files.values()} == {True, False}
+    for name, details in files.items():
+        assert f"| {name} | {details['largest_difference']:.1e} |" in it.card
+    printed(export, run, PLAIN)
+    assert not (it.folder / "onnx").exists()
+
+
+SMALL = [name for kind, name in PARTS if kind == "base_network" and name.endswith("_small")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [PROGRAM, ONNX], ids=lambda form: form.option)
+@pytest.mark.parametrize("name", [*SMALL, "custom"])
+def test_every_kind_of_network_can_be_written_and_answers_the_same(name: str, form: Format) -> None:
+    architecture = part("base_network", name)
+    content, difference = checked(form, architecture.build(), architecture, name)
+    assert difference < 1e-5
+    assert os.fsencode(Path(__file__).parent.parent) not in content or form is ONNX
+
+
+class Undecided(nn.Module):
+    """A network whose layers depend on the pixels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, C)."""
+        return images.amax((2, 3)) if images.mean() > 0 else images.amin((2, 3))
+
+
+@pytest.mark.parametrize("form", [PROGRAM, pytest.param(ONNX, marks=pytest.mark.slow)])
+def test_wrong_answers_and_networks_that_cannot_be_written_are_refused(form: Format) -> None:
+    one, other = (tiny_network().build().eval() for _ in range(2))
+    wrong = replace(form, write=lambda _, images: form.write(other, images))
+    with pytest.raises(RuntimeError, match=rf"base must answer as .* export\.{form.option}=false"):
+        checked(wrong, one, tiny_network(), "base")
+    broken = replace(form, write=lambda network, images: form.write(network, images)[:-1000])
+    for kind, network in ((broken, one), (form, Undecided())):
+        with pytest.raises(RuntimeError, match="base must be possible to write and run, got '"):
+            checked(kind, network, tiny_network(), "base")
 
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -421,14 +401,14 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Runs a command line in an empty folder; its code, output and errors."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> tuple[int, str, str]:
+    def command(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["scaling-search", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
         captured = capsys.readouterr()
         return int(ended.value.code or 0), captured.out, captured.err
 
-    return run
+    return command
 
 
 def test_it_is_a_command(cli: Cli, tmp_path: Path) -> None:
@@ -436,14 +416,10 @@ def test_it_is_a_command(cli: Cli, tmp_path: Path) -> None:
     assert code == 2
     assert err.startswith("scaling-search: out must be a folder that a search has made")
     tiny = ("dataset.num_train=100", "dataset.num_val=50", "recipe.epochs=1", "executor=inline")
-    code, _, err = cli(
-        "search", "out=mine", "candidates.max_networks=1", "keep_weights=true", *tiny
-    )
-    assert code == 0, err
-    assert len(list((tmp_path / "mine" / "weights").iterdir())) == 2
-    code, _, err = cli("confirm", "out=mine", "decide.delta=0.01", "confirm.num_seeds=2")
-    assert code == 0, err
-    assert len(list((tmp_path / "mine" / "weights").iterdir())) == 2  # for the search alone
+    one = ("candidates.max_networks=1", "keep_weights=true")
+    assert cli("search", "out=mine", *one, *tiny)[0] == 0
+    assert cli("confirm", "out=mine", "decide.delta=0.01", "confirm.num_seeds=2")[0] == 0
+    assert len(list((tmp_path / "mine" / "weights").iterdir())) == 2  # of the search alone
     # A folder that is older than the options that it lacks.
     path = tmp_path / "mine" / "config.yaml"
     options: Any = OmegaConf.load(path)
@@ -453,25 +429,24 @@ def test_it_is_a_command(cli: Cli, tmp_path: Path) -> None:
     code, out, err = cli("export", "out=mine")
     assert code == 0, err
     assert "by 2 fresh seeds." in (tmp_path / "mine" / "export" / "README.md").read_text("utf-8")
-    assert [line.split()[0] for line in out.splitlines()[1:3]] == ["base", "found"]
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["base", "found"]
+    assert 'network = torch.export.load("mine/export/programs/found.pt2").module()' in lines
     options.base_network.dropout = 0.4
     OmegaConf.save(options, path)
     code, _, err = cli("export", "out=mine")
     assert code == 2
     assert err.startswith("scaling-search: base_network.dropout must be 0.1 as in this folder's")
-    code, _, err = cli("export", "out=mine", "recipe.epochs=3")
-    assert code == 2
-    assert "export takes its choices from mine/config.yaml" in err
 
 
 def test_a_search_whose_weights_were_not_kept_says_how_to_get_them(tmp_path: Path) -> None:
-    experiment = tiny_experiment(tmp_path)
-    assert "left no weights" not in printed(search.run, experiment)
+    run = tiny_run(tmp_path)
+    assert "left no weights" not in printed(search, run)
     executor = Executing()
-    out = printed(search.run, replace(experiment, keep_weights=True, executor=executor))
+    out = printed(search, replace(run, keep_weights=True, executor=executor))
     assert not executor.submitted  # what is trained is never trained twice
     assert "4 of 4 finished trainings left no weights here" in out
     assert f"scaling-search export out={tmp_path} export.train=true" in out
-    printed(export.run, experiment)
-    card = (exported(experiment) / "README.md").read_text("utf-8")
-    assert "by 1 seed of the search, which chose the network by it." in card
+    printed(export, run, PLAIN)
+    card = Exported(run).card
+    assert "by 1 seed of the search, by which the network was chosen." in card

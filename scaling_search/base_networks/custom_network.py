@@ -127,10 +127,6 @@ class Custom:
         """
         return self.function(**self._given())
 
-    def call(self) -> tuple[str, dict[str, object]]:
-        """The function by its name, and what makes this network of it."""
-        return self.function.name, self._given() | self.function.keywords
-
     def _given(self) -> dict[str, object]:
         return {
             "depth": _multiplier(self.step, self.depth),

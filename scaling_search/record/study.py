@@ -171,7 +171,7 @@ class Record:
 
     @property
     def choices(self) -> dict[str, object]:
-        """The choices that the record is bound to; empty before it is. By full keys in version 1."""
+        """The choices that it is bound to, empty before it is; by full keys in version 1."""
         return dict(self.study.user_attrs.get("choices", {}))
 
     @property

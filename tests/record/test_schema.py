@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -86,7 +87,7 @@ def test_a_newer_record_is_refused(tmp_path: Path) -> None:
 def test_an_option_that_is_added_has_the_value_of_before(tmp_path: Path) -> None:
     run = tiny_run(tmp_path, executor=Executing())
     printed(search, run)
-    kept = run.record.choices
+    kept: dict[str, Any] = run.record.choices
     for key in ("recipe", "candidates"):
         without = {k: v for k, v in kept[key].items() if k not in ("label_smoothing", "beta")}
         run.record.claim({**kept, key: without})

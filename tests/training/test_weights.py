@@ -185,3 +185,38 @@ def test_what_cannot_be_kept_or_loaded_is_refused_with_the_cause() -> None:
         with pytest.raises(ValueError, match=rf"keep_weights must be false .*\(.*{cause}"):
             check_keepable(Odd(kind=kind))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_keeping_weights_changes_no_bit(tmp_path: Path) -> None:
+    trial = tiny_trial(1, seed=3, averaging=0.5)
+    result = train_trial(dataclasses.replace(trial, weights=tmp_path / "weights"), "cpu")
+    assert result.curve == train_trial(trial, "cpu").curve
+    (path,) = (tmp_path / "weights").iterdir()
+    assert path.name == file_name(trial.candidate.network, 3)
+    facts = facts_of(path)
+    assert facts is not None
+    assert (facts.val_loss, facts.val_accuracy) == (
+        result.curve[-1].val_loss,
+        result.curve[-1].val_accuracy,
+    )
+    assert facts.images == {"train": 100, "val": 50, "test": 5000}
+
+
+def test_weights_that_cannot_be_written_do_not_end_a_training(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_text("a file")
+    result = train_trial(dataclasses.replace(tiny_trial(1), weights=tmp_path / "weights"), "cpu")
+    assert result.state == "COMPLETE"
+
+
+def test_a_training_that_fails_leaves_no_weights(tmp_path: Path) -> None:
+    trial = dataclasses.replace(tiny_trial(1, learning_rate=1e30), weights=tmp_path / "weights")
+    assert train_trial(trial, "cpu").state == "FAIL"
+    assert not (tmp_path / "weights").exists()
+
+
+def test_names_of_files_hold_no_path_and_have_an_end() -> None:
+    assert file_name("2-3/8-8/20", 1) == "2-3_8-8_20-seed1.safetensors"
+    long = file_name("1-" * 200, 0)
+    assert len(long) < 160
+    assert long != file_name("1-" * 200 + "2", 0)
+    assert "/" not in file_name("../../a b", 0)

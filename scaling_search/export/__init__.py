@@ -1,1 +1,0 @@
-"""What a search leaves to take away: networks as plain PyTorch, weights, ONNX, a model card."""

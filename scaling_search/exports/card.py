@@ -1,0 +1,180 @@
+"""A model card, for people and for model hubs."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+
+from scaling_search.cells import HEADERS, coefficient, count, difference, plus_minus
+from scaling_search.exports.card_data import CardData
+from scaling_search.exports.members import NamedNetwork
+from scaling_search.planning.ladder import ON_RAY
+from scaling_search.record.networks import COEFFICIENTS
+from scaling_search.scaling import Shares
+
+
+def members_cells(known: CardData) -> list[list[str]]:
+    """A header, and a line for each member, as tables of the report write them."""
+    lines = []
+    for member in known.members:
+        row = known.means[member.network]
+        seeds = [str(training.seed) for training, _ in known.kept_of(member)]
+        cells = {
+            "member": member.name,
+            "phi": f"{member.phi:g}",
+            "px": f"{row['resolution']}",
+            "measured cost": f"{row.get('cost_ratio', row['flops_ratio']):.3f}x",
+            "multiply-adds": f"{row['flops']:,}",
+            "parameters": f"{row['params']:,}",
+            **{
+                f"{header} ± sd": plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
+                for metric, header in HEADERS.items()
+            },
+            "seeds": f"{row['num_seeds']}",
+            "failed": f"{row['num_failed']}",
+            "weights of seeds": ", ".join(seeds) or "–",
+        }
+        lines.append(cells)
+    return [list(lines[0]), *(list(cells.values()) for cells in lines)]
+
+
+def gain_sentence(gains: Iterable[Mapping[str, Any]]) -> str:
+    """The first gain of the found network over the base network."""
+    one = next((one for one in gains if one["over"] == "base"), None)
+    if one is None:
+        return "It shares no seed with the base network, so its gain is not known."
+    metric = f"val_{one['measure']}"
+    ends = [difference(one[end], metric) for end in ("low", "high") if one[end] is not None]
+    interval = f" ({' to '.join(ends)})" if ends else ""
+    by = one["by"] if one["seeds"] != 1 else one["by"].replace("seeds", "seed")
+    return (
+        f"In {one['split']} {one['measure']} its gain over the base network is "
+        f"{difference(one['mean'], metric)}{interval}, above 0 is better, by {one['seeds']} {by}."
+    )
+
+
+def card(
+    known: CardData, values: Mapping[str, Any], files: Mapping[str, Mapping[str, object]]
+) -> str:
+    """``README.md``: a model card.
+
+    Args:
+        known: All that it says.
+        values: The content of ``coefficients.yaml``.
+        files: The other files, with what ``family.json`` says of each.
+    """
+    source = resources.files("scaling_search.exports").joinpath("card.md.j2").read_text("utf-8")
+    environment = jinja2.Environment(  # Markdown, not HTML
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"table": _table, "block": _block, "listed": _listed}
+    row = known.means[known.members[1].network]
+    trained = [member for member in known.members if known.kept_of(member)]
+    return environment.from_string(source).render(
+        known=known,
+        values=values,
+        loading=loading,
+        front=yaml.safe_dump(_front(known, values), sort_keys=False, allow_unicode=True),
+        triple=", ".join(f"{name} {coefficient(name)(pd.Series(row))}" for name in COEFFICIENTS),
+        gain=gain_sentence(values["gains"]),
+        cells=members_cells(known),
+        example=example(known),
+        aside=_aside(known),
+        weights=f"weights/{known.kept_of(trained[-1])[0][0].path.name}" if trained else None,
+        trained=[member.name for member in trained],
+        untrained=[member.name for member in known.members if member not in trained],
+        files=files,
+    )
+
+
+def example(known: CardData) -> NamedNetwork:
+    """A member to show: with weights if any has them, the largest compound one if that is there."""
+    named = [one for one in known.members if known.kept_of(one)] or known.members
+    return ([one for one in named if one.name.startswith("compound-")] or named)[-1]
+
+
+def loading(name: str, folder: str = "") -> str:
+    """The lines that load and call a member's program."""
+    return (
+        "import torch\n"
+        f'network = torch.export.load("{folder}programs/{name}.pt2").module()\n'
+        "logits = network(images)  # (N, C, H, W), normalised"
+    )
+
+
+def _front(known: CardData, values: Mapping[str, Any]) -> dict[str, object]:
+    """The head that model hubs read, in the order of Hugging Face's own cards."""
+    front: dict[str, object] = {
+        "library_name": "pytorch",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "compound-scaling", "scaling-search"],
+        "metrics": ["accuracy"],
+    }
+    row = known.means[known.members[1].network]
+    if math.isnan(row["val_accuracy_mean"]):
+        return front
+    means = {
+        f"validation accuracy, mean of {count(row['num_seeds'], 'seed')}": row["val_accuracy_mean"]
+    }
+    means |= {
+        f"test accuracy, mean of {count(one.pairs, 'fresh seed')}": one.found
+        for one in known.contrasts
+        if (one.split, one.measure, one.other) == ("test", "val_accuracy", "base")
+    }
+    module, _, name = values["data"]["class"].rpartition(".")
+    result = {
+        "task": {"type": "image-classification"},
+        "dataset": {"name": name, "type": module.rpartition(".")[2]},
+        "metrics": [{"type": "accuracy", "name": n, "value": v} for n, v in means.items()],
+    }
+    name = f"{known.experiment.name}-found"
+    return front | {"model-index": [{"name": name, "results": [result]}]}
+
+
+def _aside(known: CardData) -> str:
+    """Names members of the compound family off the found coefficients; empty if there are none."""
+    found = _shares(known.members[1])
+    away = {
+        member.name: _shares(member).distance(found)
+        for member in known.members
+        if member.name.startswith("compound-")
+    }
+    others = [f"{name} ({gap:.2f} away)" for name, gap in away.items() if gap > ON_RAY]
+    if not others:
+        return ""
+    said = "Of the compound family these split the cost otherwise than the found network"
+    return f"{said}: {', '.join(others)}."
+
+
+def _shares(member: NamedNetwork) -> Shares:
+    assert member.candidate.shares is not None  # only the base network has none
+    return member.candidate.shares
+
+
+def _block(options: Mapping[str, object]) -> str:
+    """Options as YAML, one a line."""
+    text = ""
+    for key, held in options.items():
+        style = None if isinstance(held, list | dict) else False
+        text += yaml.safe_dump({key: held}, default_flow_style=style, width=100, allow_unicode=True)
+    return text
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _table(cells: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: a header and lines, the first column to the left."""
+    header, *lines = ([one.replace("|", "\\|").replace("\n", " ") for one in c] for c in cells)
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))

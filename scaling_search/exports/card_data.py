@@ -1,0 +1,252 @@
+"""The values that an export says, and the same as YAML."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from scaling_search.answer.conclusions import Conclusion
+from scaling_search.experiment import Experiment
+from scaling_search.exports.members import NamedNetwork, Training
+from scaling_search.follow_ups.tested import Contrast, over_seeds
+from scaling_search.options import Export
+from scaling_search.passwords import without_password
+from scaling_search.record.networks import COEFFICIENTS
+from scaling_search.record.results import METRICS
+from scaling_search.scaling import DIMENSIONS
+from scaling_search.sections import Section
+from scaling_search.training.weights import Facts
+
+PLACES = ("path", "root", "url")
+"""Options of data that name folders and addresses; they stay private."""
+
+HEAD = """\
+# What a search for scaling coefficients found. Multipliers of depth, width and
+# resolution are the coefficients to the phi; every value from lowest to highest rounds
+# to the same network. Gains are better above 0, with 95 % intervals.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class CardData:
+    """All that an export says, as values.
+
+    Attributes:
+        experiment: Every choice of the search.
+        options: Files to write.
+        fingerprint: Of the data.
+        planned: Number of trainings that the search could do.
+        found: Number of the network that was found.
+        why: The reason that it is this one.
+        conclusion: Of the search's trainings.
+        members: The base network first, then the found one.
+        means: Columns with means over seeds, by network.
+        search: A row for each training of the search.
+        scale: A row for each training of the families beyond it.
+        confirm: A row for each training with fresh seeds.
+        contrasts: The found network against others with fresh seeds; empty before the test split
+            was looked at, or where another network was found then.
+        tested: The same in words; None as above.
+        looks: Number of looks at the test split.
+        kept: Trainings whose weights were kept, with what their files say.
+    """
+
+    experiment: Experiment
+    options: Export
+    fingerprint: str
+    planned: int
+    found: int
+    why: str
+    conclusion: Conclusion
+    members: Sequence[NamedNetwork]
+    means: Mapping[str, Mapping[str, Any]]
+    search: pd.DataFrame
+    scale: pd.DataFrame
+    confirm: pd.DataFrame
+    contrasts: Sequence[Contrast]
+    tested: Section | None
+    looks: int
+    kept: Mapping[Training, Facts] = field(default_factory=dict)
+
+    @property
+    def is_guess(self) -> bool:
+        """True if any split may be the best."""
+        answer = self.conclusion.answer
+        return answer is None or answer.region.is_everything
+
+    @property
+    def trained(self) -> pd.DataFrame:
+        """A row for each training of the search and of the families."""
+        return pd.concat([self.search, self.scale], ignore_index=True)
+
+    def kept_of(self, member: NamedNetwork) -> list[tuple[Training, Facts]]:
+        """The trainings of a network whose weights were kept, by seed."""
+        return [one for one in self.kept.items() if one[0].member.network == member.network]
+
+
+def values_of(known: CardData) -> dict[str, Any]:
+    """All that ``coefficients.yaml`` says and the card repeats, in types that YAML has."""
+    experiment, found = known.experiment, known.members[1]
+    row = found.candidate.row()
+    columns = ("flops_ratio", "nominal_flops_ratio", "flops", "params", "activations")
+    recipe = _options(experiment.recipe)
+    del recipe["class"]
+    values = {
+        "experiment": experiment.name,
+        "found": {
+            "candidate": known.found,
+            "why": known.why,
+            "is_a_guess": known.is_guess,
+            "phi": found.phi,
+            "coefficients": {
+                name: {
+                    "value": row[name],
+                    "lowest": row[f"{name}_low"],
+                    "highest": row[f"{name}_high"],
+                }
+                for name in COEFFICIENTS
+            },
+            "shares": {dimension: row[f"{dimension}_share"] for dimension in DIMENSIONS},
+            "network": found.network,
+            "resolution": row["resolution"],
+            "cost": {
+                "held_equal": experiment.cost.column,
+                "target": experiment.candidates.target,
+                "tolerance": experiment.candidates.tolerance,
+                "ratio": row.get("cost_ratio", row["flops_ratio"]),
+                **{column: row[column] for column in columns},
+            },
+        },
+        "gains": [*_fresh_gains(known), *_gains_of_the_search(known)],
+        "region": _region(known.conclusion),
+        "base_network": _options(experiment.base_network),
+        "data": {
+            **{
+                key: _without_place(key, held) for key, held in _options(experiment.dataset).items()
+            },
+            "licence": getattr(experiment.dataset, "licence", "not stated"),
+            "fingerprint": known.fingerprint,
+            "images": next((facts.images for facts in known.kept.values()), {}),
+        },
+        "recipe": recipe,
+        "seeds": {
+            name: sorted({int(seed) for seed in results["seed"]}) if len(results) else []
+            for name, results in (
+                ("search", known.search),
+                ("families", known.scale),
+                ("confirm", known.confirm),
+            )
+        },
+        "trainings": {
+            "planned": known.planned,
+            "ended": int((known.search["state"] == "COMPLETE").sum()),
+            "failed": int((known.search["state"] != "COMPLETE").sum()),
+        },
+        "versions": _versions(pd.concat([known.trained, known.confirm])),
+    }
+    return {key: _plain(value) for key, value in values.items()}
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """The text of ``coefficients.yaml``."""
+    text: str = yaml.safe_dump(
+        values, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True
+    )
+    return HEAD + text
+
+
+def _fresh_gains(known: CardData) -> Iterator[dict[str, object]]:
+    for one in known.contrasts:
+        yield {
+            "over": one.other,
+            "split": one.split,
+            "measure": one.measure.removeprefix("val_"),
+            "by": "fresh seeds",
+            "seeds": one.pairs,
+            **dataclasses.asdict(one.better_by),
+            "verdict": one.verdict,
+        }
+
+
+def _gains_of_the_search(known: CardData) -> Iterator[dict[str, object]]:
+    """Gains within each seed that the base network shares, the metric that decides first."""
+    complete = known.search[known.search["state"] == "COMPLETE"]
+    for metric in sorted(METRICS, key=lambda one: one != known.experiment.objective):
+        by_seed = complete.pivot_table(index="seed", columns="candidate", values=metric)
+        if known.found not in by_seed or 0 not in by_seed:
+            return
+        sign = 1 if metric == "val_accuracy" else -1
+        gains = (sign * (by_seed[known.found] - by_seed[0])).dropna().to_numpy(dtype=float)
+        if len(gains) == 0:
+            return
+        estimate = over_seeds(gains) if len(gains) > 1 else None
+        yield {
+            "over": "base",
+            "split": "validation",
+            "measure": metric.removeprefix("val_"),
+            "by": "seeds of the search, by which the network was chosen",
+            "seeds": len(gains),
+            "mean": float(gains.mean()),
+            "low": estimate and estimate.low,
+            "high": estimate and estimate.high,
+            "verdict": None,
+        }
+
+
+def _region(conclusion: Conclusion) -> dict[str, object] | None:
+    """The splits that can be the best; None where no surface is fitted."""
+    answer = conclusion.answer
+    if answer is None:
+        return None
+    region = answer.region
+    return {
+        "best": dict(zip(DIMENSIONS, region.best, strict=True)),
+        "lowest": dict(zip(DIMENSIONS, region.low, strict=True)),
+        "highest": dict(zip(DIMENSIONS, region.high, strict=True)),
+        "is_everything": region.is_everything,
+        "networks": len(answer.possible),
+        "of_networks": len(region.networks),
+    }
+
+
+def _versions(results: pd.DataFrame) -> dict[str, str]:
+    """Versions and devices of all trainings, and their first and last date."""
+    said = {}
+    for column in ("version", "commit", "versions", "device"):
+        if column in results:
+            title = {"version": "scaling_search", "versions": "trained_with"}.get(column, column)
+            said[title] = ", ".join(sorted({str(one) for one in results[column].dropna() if one}))
+    if "finished" in results:
+        said["trained_from"] = str(results["finished"].min())
+        said["trained_until"] = str(results["finished"].max())
+    return said
+
+
+def _options(part: object) -> dict[str, object]:
+    """A part's class and options."""
+    options = dataclasses.asdict(part) if dataclasses.is_dataclass(part) else {}  # type: ignore[arg-type]  # no class
+    return {"class": f"{type(part).__module__}.{type(part).__qualname__}", **options}
+
+
+def _without_place(key: str, value: object) -> object:
+    """An option of data without folders of this machine and addresses."""
+    if key not in PLACES or not isinstance(value, str):
+        return value
+    is_here = Path(value).is_absolute() or Path(value).exists() or "://" in value
+    return Path(without_password(value)).name if is_here else value
+
+
+def _plain(value: object) -> object:
+    """The same in types that YAML has; seven digits as in tables, None for NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(f"{value:.7g}")
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
