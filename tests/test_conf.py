@@ -67,7 +67,7 @@ def nodes(options: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[
 def assert_keys_are_parameters(options: dict[str, Any]) -> None:
     for place, node in nodes(options):
         if "_partial_" in node:
-            continue  # somebody's own function, with options of its own
+            continue  # a user function with options of its own
         parameters = inspect.signature(target(node["_target_"])).parameters
         assert set(node) - {"_target_"} == set(parameters), place
 

@@ -63,7 +63,7 @@ CASES = [
 
 
 def custom_network() -> Architecture:
-    """A network that a function of somebody's own makes."""
+    """A network that a user function makes."""
     return custom(functools.partial(own.build, blocks=[1, 2, 2]), resolution=12)
 
 
