@@ -71,7 +71,7 @@ def nodes(given: dict[str, Any], place: str = "") -> Iterator[tuple[str, dict[st
 def assert_keys_are_parameters(given: dict[str, Any]) -> None:
     for place, node in nodes(given):
         if "_partial_" in node:
-            continue  # somebody's own function, with options of its own
+            continue  # a user function with options of its own
         parameters = inspect.signature(target(node["_target_"])).parameters
         assert set(node) - {"_target_"} == set(parameters), place
 

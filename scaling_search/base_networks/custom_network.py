@@ -1,4 +1,4 @@
-"""Any network: a function of the user's own makes it from multipliers, and it is counted built."""
+"""Any network: a user function makes it from multipliers, and it is counted built."""
 
 import hashlib
 import math
@@ -12,7 +12,6 @@ from pydantic import Field, validate_call
 from torch import Tensor, nn
 
 from scaling_search.base_networks.options import Count
-from scaling_search.base_networks.own_function import KEY, Function, random_state_kept, told
 from scaling_search.base_networks.rounding import (
     first_of_each,
     kept_direction,
@@ -21,6 +20,7 @@ from scaling_search.base_networks.rounding import (
 )
 from scaling_search.base_networks.traced import layers_of, traced_logits
 from scaling_search.base_networks.tried import is_of, shown, try_step
+from scaling_search.base_networks.user_function import KEY, Function, random_state_kept, told
 from scaling_search.operators.products import UncountedError
 from scaling_search.operators.trace import Trace
 from scaling_search.operators.witness import confirm
@@ -30,7 +30,7 @@ from scaling_search.scaling import DIMENSIONS, Multipliers
 
 @dataclass(frozen=True)
 class Custom:
-    """A network of the user's own on paper, once `layers` has seen it built.
+    """A user's network on paper, once `layers` has seen it built.
 
     Two of one base are equal when their multipliers give the same: of depth and width a place on a
     grid, the nearest to 1 of all in a row that give a state dict of the same names and shapes; of
@@ -165,7 +165,7 @@ def custom(
     in_channels: Count = 1,
     num_classes: Count = 10,
 ) -> Custom:
-    """The base network that a function of the user's own makes of multipliers 1.
+    """The base network that a user function makes of multipliers 1.
 
     Args:
         network: The function, or a `functools.partial` of it with options of its own.

@@ -1,10 +1,10 @@
-"""Checks that a network of the user's own gives logits and can be trained."""
+"""Checks that a user's network gives logits and can be trained."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scaling_search.base_networks.own_function import KEY, told
+from scaling_search.base_networks.user_function import KEY, told
 
 SMALLEST_BATCH = 2
 """Images; no recipe has fewer in a step."""

@@ -24,9 +24,8 @@ class OwnImages:
         val_share: The part of the training images to choose on, unless there is a ready split.
         test_share: The part to report on, unless there is a ready split.
         split_seed: Of the draw of both.
-        duplicates: Whether exact copies of images stay or are taken out.
-        aspect: Whether the centre of images that are not square is cropped, or the whole
-            stretched.
+        duplicates: ``drop`` removes exact copies of images, ``keep`` leaves them in.
+        aspect: ``crop`` takes the centre of images that are not square, ``stretch`` the whole.
         num_classes: Classes there must be; None for those there are.
         in_channels: 3 for colour, 1 for grey; None for 1 where all are grey.
         resolution: Height and width that are kept, in pixels, the largest to train at; None for
@@ -90,7 +89,7 @@ class OwnPictures(OwnImages):
     """Images that are decoded from files of pictures.
 
     Attributes:
-        broken: Whether pictures that cannot be read end the command or are left out.
+        broken: ``fail`` ends the command at pictures that cannot be read, ``skip`` leaves them out.
         background: Paper under transparent pixels.
     """
 

@@ -61,14 +61,14 @@ def _object(value: object) -> dict[str, object]:
 def _plain(value: object, field: str) -> object:
     if type(value) is tuple:
         return [_plain(one, field) for one in value]
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "class" not in value:
         return {str(key): _plain(one, f"{field}.{key}") for key, one in value.items()}
     if dataclasses.is_dataclass(value):
         return _object(value)
     is_plain = value is None or isinstance(value, bool | int | float | str)
     if not is_plain or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(
-            f"{field} must be text, a finite number, a boolean, None, a tuple or a dataclass, got "
+            f"{field} must be text, a finite number, a boolean, None, a tuple, a dict or a dataclass, got "
             f"{value!r}; change its type"
         )
     return value

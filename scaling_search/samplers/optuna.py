@@ -136,7 +136,7 @@ class Qmc:
 
     Attributes:
         sequence: Sobol's or Halton's.
-        scramble: Whether the sequence is permuted at random, which keeps it even.
+        scramble: True to permute the sequence at random, which keeps it even.
         seed: Of that permutation.
     """
 

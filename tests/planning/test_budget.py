@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
-from scaling_search.planning.budget import COUNTS, Budget, Gauge, untracked
+from scaling_search.planning.budget import COUNTS, Budget, Caps, Gauge, untracked
 from scaling_search.planning.candidates import LARGEST_GAP, Plan
 from scaling_search.planning.costed import Costed
 from scaling_search.planning.ladder import family_shares, members, placed, ten_points
@@ -267,3 +267,8 @@ def test_a_plan_of_smaller_networks_says_what_it_cannot_answer() -> None:
     said = " ".join(shrunk(max_networks=8).sentences())
     assert "no region of the best split will be given" in said
     assert "no region" not in " ".join(Buildable().plan(Budget(BASE, Flops())).sentences())
+
+
+def test_a_cap_that_nothing_measures_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"caps.latency must measure caps.latency_ms, got None"):
+        Caps(latency_ms=3.0)

@@ -1,4 +1,4 @@
-"""A function of the user's own that makes networks: found, called and told about by its name."""
+"""A user function that makes networks: found, called and named in errors."""
 
 import functools
 import importlib
