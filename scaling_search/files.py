@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
+from typing import BinaryIO
 
 
 def remove_file(path: Path) -> None:
@@ -38,3 +39,14 @@ def replace_file(path: Path, content: bytes) -> None:
             f"{path.name} must be writable, got {error.strerror!r} for {str(path)!r}; "
             "take another folder or make room"
         ) from error
+
+
+def wait_for_lock(file: BinaryIO) -> bool:
+    """Waits for an exclusive lock until the file is closed; False where there are no locks."""
+    try:
+        import fcntl  # absent on Windows  # noqa: PLC0415
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except (ImportError, OSError):
+        return False
+    return True
