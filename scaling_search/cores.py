@@ -1,10 +1,8 @@
-"""How many cores of this machine there are to use."""
+"""The number of cores that this process may use."""
 
-import os
+from loky import cpu_count
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores within the process's affinity and its container's CPU quota, rounded up."""
+    return int(cpu_count())

@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
+from typing import BinaryIO
 
 
 def remove_file(path: Path) -> None:
@@ -45,3 +46,14 @@ def conf() -> Path:
     package = Path(__file__).resolve().parent
     beside = package.parent / "conf"
     return beside if (beside / "config.yaml").is_file() else package / "conf"
+
+
+def wait_for_lock(file: BinaryIO) -> bool:
+    """Waits for an exclusive lock until the file is closed; False where there are no locks."""
+    try:
+        import fcntl  # absent on Windows  # noqa: PLC0415
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except (ImportError, OSError):
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""One coordinator for a run's folder: a file that says who it is."""
+"""A lock that gives a run's folder to one command at a time."""
 
 import json
 import os
@@ -7,27 +7,29 @@ import tempfile
 import threading
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+from scaling_search.files import wait_for_lock
 
 NAME = "hold.json"
 
 RENEW_SECONDS = 10.0
-"""So often a hold says that it is still there."""
+"""Time between two renewals of a hold."""
 
 STALE_SECONDS = 60.0
-"""A hold that has not been renewed for so long is nobody's."""
+"""Age at which a hold that was not renewed is stale."""
 
 
 class Hold:
     """Holds a folder while it is entered; a second one is refused by the name of the first.
 
-    The file is made exclusively and renewed by a thread. It is stale after `STALE_SECONDS`, or at
-    once if its process is gone from this host. Ages are by the file system's own clock, so that
-    neither hosts whose clocks differ nor a clock that is set back matter.
+    A thread renews the file. It is stale after `STALE_SECONDS`, or at once if its process has ended
+    on this host. Ages are by the file system's clock: clocks of hosts may differ or be set back.
 
     Attributes:
-        lost: Set once another has taken the folder over, after this one was frozen for long.
+        lost: Set once another process has taken the folder, after this one was frozen for long.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,8 +46,8 @@ class Hold:
             RuntimeError: Another process holds it, or nothing can be written there.
         """
         try:
-            while not self._make():
-                self._take_from_the_dead()
+            while not self._take():
+                pass
         except OSError as error:
             raise RuntimeError(
                 f"out must be a folder that can be written, got {str(self.path.parent)!r} "
@@ -61,8 +63,12 @@ class Hold:
         if self._is_mine():
             self.path.unlink(missing_ok=True)
 
-    def _make(self) -> bool:
-        """Makes the file, whole at once; False if there is one."""
+    def _take(self) -> bool:
+        """Makes the file, or moves a stale one out of the way; True if it was made.
+
+        Raises:
+            RuntimeError: There is one that is not stale.
+        """
         content = {
             "host": socket.gethostname(),
             "process": os.getpid(),
@@ -70,61 +76,32 @@ class Hold:
             "started": time.strftime("%Y-%m-%d %H:%M:%S"),
             "token": self._token,
         }
-        handle, name = tempfile.mkstemp(prefix=f"{NAME}.", dir=self.path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            os.link(name, self.path)  # fails if there is one, and is never half written
-        except FileExistsError:
-            return False
-        finally:
-            Path(name).unlink()
-        return True
-
-    def _take_from_the_dead(self) -> None:
-        """Moves a stale file aside.
-
-        Raises:
-            RuntimeError: It is not stale.
-        """
-        held = self._read()
-        if held is None:
-            return  # gone in between
-        age = self._age()
-        if age is not None and age < STALE_SECONDS and not _is_dead(held):
-            raise RuntimeError(
-                f"out must be held by one command at a time, got {str(self.path.parent)!r}, which "
-                f"process {held.get('process')} on {held.get('host')} has held since "
-                f"{held.get('started')}; wait for it, or end it"
-            )
-        aside = self.path.with_name(f"{NAME}.{self._token}")
-        try:
-            self.path.rename(aside)  # of several that see it stale, one does this
-        except FileNotFoundError:
-            return
-        aside.unlink()
-
-    def _read(self) -> dict[str, object] | None:
-        try:
-            held = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            return {}
-        return held if isinstance(held, dict) else {}
-
-    def _age(self) -> float | None:
-        """Seconds since it was renewed, by the clock of its file system; None if it is gone."""
-        with tempfile.NamedTemporaryFile(prefix=f"{NAME}.", dir=self.path.parent) as probe:
-            now = Path(probe.name).stat().st_mtime
-        try:
-            return now - self.path.stat().st_mtime
-        except FileNotFoundError:
-            return None
+        with tempfile.NamedTemporaryFile(prefix=f"{NAME}.", dir=self.path.parent) as new:
+            new.write(json.dumps(content).encode())
+            new.flush()
+            with suppress(FileExistsError):
+                os.link(new.name, self.path)  # never half written
+                return True
+            with suppress(FileNotFoundError), self.path.open("rb+") as file:
+                held = _read(self.path)
+                age = Path(new.name).stat().st_mtime - self.path.stat().st_mtime
+                if age < STALE_SECONDS and not _is_dead(held):
+                    raise RuntimeError(
+                        "out must be held by one command at a time, got "
+                        f"{str(self.path.parent)!r}, which process {held.get('process')} on "
+                        f"{held.get('host')} has held since {held.get('started')}; wait for it, "
+                        "or end it"
+                    )
+                # Several may see it stale: the first removes it, and the next finds another file.
+                wait_for_lock(file)
+                if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                    self.path.unlink()
+        return False
 
     def _is_mine(self) -> bool:
-        held = self._read()
-        return held is not None and held.get("token") == self._token
+        with suppress(FileNotFoundError):
+            return _read(self.path).get("token") == self._token
+        return False
 
     def _renew(self) -> None:
         while not self._done.wait(RENEW_SECONDS):
@@ -137,10 +114,19 @@ class Hold:
                 continue  # storage that is gone for a while may come back
 
 
-def _born(process: int) -> str:
-    """When a process of this host began, in ticks since it was switched on; empty if unknown.
+def _read(path: Path) -> dict[str, object]:
+    """The content of a hold's file; empty where it is not one."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return held if isinstance(held, dict) else {}
 
-    A number of a process is used again; its number and its birth are not.
+
+def _born(process: int) -> str:
+    """Start of a process of this host, in ticks since boot; empty if unknown.
+
+    Numbers of processes are used again, but not together with their start.
     """
     try:
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
@@ -150,7 +136,7 @@ def _born(process: int) -> str:
 
 
 def _is_dead(held: dict[str, object]) -> bool:
-    """Whether the holder was a process of this host that is no more."""
+    """True if the holder was a process of this host that has ended."""
     process = held.get("process")
     if held.get("host") != socket.gethostname() or not isinstance(process, int):
         return False

@@ -1,4 +1,7 @@
-"""What configurations may ask for: files from others are data, and name no code of their own."""
+"""Checks that configurations from others are data: they name no code but that of trusted packages.
+
+Hydra has a list of its own, of functions that run what they are given; it holds beneath this.
+"""
 
 import importlib
 import inspect
@@ -17,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 PACKAGE = "scaling_search"
 HYDRA_OWN = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.run.dir", "hydra.mode")
-"""What may be set of Hydra itself, on the command line alone."""
+"""Options of Hydra itself that the command line, and no file, may set."""
 
 CALLING = ("_args_", "_partial_", "_recursive_", "_convert_")
 """Keys that change how Hydra builds a part; no part needs them."""
@@ -33,11 +36,11 @@ _DEFAULT_OPTION = re.compile(rf"\?\?\?|{_NAME}")
 
 @dataclass(frozen=True)
 class Trusted:
-    """Whose code a configuration may name.
+    """The packages whose code a configuration may name.
 
     Attributes:
-        packages: Besides this one, as ``allow=`` names them.
-        config_dir: As ``--config-dir`` names it, whole; packages may lie beside it.
+        packages: Packages of ``allow=``, which add to this one.
+        config_dir: The absolute path of ``--config-dir``; packages may lie beside it.
     """
 
     packages: tuple[str, ...] = ()
@@ -45,25 +48,25 @@ class Trusted:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Options that a command needs to trust the same code and find it."""
+        """Options by which another command trusts and finds the same code."""
         if not self.packages:
             return ()
         folder = () if self.config_dir is None else (f"--config-dir={self.config_dir}",)
         return (f"allow={','.join(self.packages)}", *folder)
 
     def check(self, options: Any) -> None:
-        """Looks at every ``_target_`` of plain, resolved options and at what else calls code.
+        """Checks every ``_target_`` of plain, resolved options and all else that calls code.
 
         Raises:
             ValueError: A target is no part of a trusted package.
         """
-        beside = None if self.config_dir is None else str(self.config_dir.parent)
-        if self.packages and beside is not None and beside not in sys.path:
-            sys.path.append(beside)  # behind all else: it takes the place of no module
-        for key, value in _values(options):
+        if self.packages and self.config_dir and str(self.config_dir.parent) not in sys.path:
+            # Behind all else: it takes the place of no module.
+            sys.path.append(str(self.config_dir.parent))
+        for key, value, holder in _values(options):
             last = key.rpartition(".")[2]
             if key == f"{OWN_NETWORK}._partial_" and value is True:
-                self._check_function(options)
+                self._check_function(holder.get("_target_"))
             elif last in CALLING:
                 raise ValueError(
                     f"{key} is not an option, got {value!r}; a part is built from its options alone"
@@ -75,28 +78,26 @@ class Trusted:
                     f"{key} must be plain text once composed, got {value!r}; write it without ${{"
                 )
 
-    def _check_function(self, options: Any) -> None:
-        """Looks whether the target of `OWN_NETWORK` is a function of an allowed package."""
+    def _check_function(self, target: object) -> None:
+        """Checks that the target of `OWN_NETWORK` is a function of an allowed package."""
         key = f"{OWN_NETWORK}._target_"
-        try:
-            target = options["base_network"]["network"]["_target_"]
-        except (KeyError, TypeError):
-            target = None
-        self._check_target(key, target)
-        found = _located(key, target)
+        found = self._check_target(key, target)
         if not inspect.isfunction(found) or _lies_in(found.__module__, PACKAGE):
             raise ValueError(
                 f"{key} must be a function of a package of your own, got {target!r}; write one "
                 "that returns the network"
             )
 
-    def _check_target(self, key: str, target: object) -> None:
-        remedy = "add allow=PACKAGE to the command if you trust its code"
+    def _check_target(self, key: str, target: object) -> object:
+        """Return the object that a target names, once it is known to be trusted."""
         packages = (PACKAGE, *self.packages)
         if not isinstance(target, str) or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", target):
             raise ValueError(f"{key} must be package.module.Name, got {target!r}; name a part")
         if not any(_lies_in(target, package) for package in packages):
-            raise ValueError(f"{key} must lie in {' or '.join(packages)}, got {target!r}; {remedy}")
+            raise ValueError(
+                f"{key} must lie in {' or '.join(packages)}, got {target!r}; add allow=PACKAGE to "
+                "the command if you trust its code"
+            )
         found = _located(key, target)
         home = str(getattr(found, "__module__", None))
         if not callable(found) or not any(_lies_in(home, package) for package in packages):
@@ -108,10 +109,11 @@ class Trusted:
             raise ValueError(
                 f"{key} must be a part, got {target!r}; conf/ names those that there are"
             )
+        return found
 
 
 def allowed(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """The packages of ``allow=``, and the arguments without it.
+    """Return the packages of ``allow=`` and the other arguments.
 
     Raises:
         ValueError: One is no package's name or is Python's own.
@@ -130,14 +132,14 @@ def allowed(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
 
 
 def check_overrides(overrides: Sequence[str], groups: Sequence[Path]) -> None:
-    """Looks whether options of the command line change Hydra or leave the known folders.
+    """Checks that options of the command line leave Hydra alone and stay in the known folders.
 
     Args:
-        overrides: As they were typed.
+        overrides: Options as they were typed.
         groups: Folders whose subfolders hold parts and experiments.
 
     Raises:
-        ValueError: One does.
+        ValueError: An option does not.
     """
     for override in overrides:
         key, _, value = override.partition("=")
@@ -156,10 +158,10 @@ def check_overrides(overrides: Sequence[str], groups: Sequence[Path]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Looks whether YAML files of others would set Hydra up or run what OmegaConf can run.
+    """Checks that no YAML file of a folder sets up Hydra or calls a resolver of OmegaConf.
 
     Raises:
-        ValueError: One would, by its name.
+        ValueError: A file does; the text names it.
     """
     for path in _yaml_files(folder):
         place = path.relative_to(folder)
@@ -180,10 +182,10 @@ def check_folder(folder: Path) -> None:
 
 
 def check_file(path: Path, config: DictConfig) -> None:
-    """The same for one file that is read already.
+    """Checks the same for one file, which has been read.
 
     Raises:
-        ValueError: It sets Hydra up, or has more than plain values and references to them.
+        ValueError: The file sets up Hydra, or has more than plain values and references to them.
     """
     options: Any = OmegaConf.to_container(config, resolve=False)
     for key in options:
@@ -192,7 +194,7 @@ def check_file(path: Path, config: DictConfig) -> None:
     defaults = options.pop("defaults", [])
     for entry in defaults if isinstance(defaults, list) else []:
         _check_default(path, entry)
-    for key, value in _values(options):
+    for key, value, _ in _values(options):
         if isinstance(value, str) and _calls_resolver(value):
             raise ValueError(
                 f"{key} must be a value or refer to one as in ${{name}}, got {value!r} in "
@@ -201,22 +203,19 @@ def check_file(path: Path, config: DictConfig) -> None:
 
 
 def _check_default(path: Path, entry: object) -> None:
-    pairs = entry.items() if isinstance(entry, dict) else [(entry, None)]
-    for group, chosen in pairs:
+    for group, chosen in entry.items() if isinstance(entry, dict) else [(entry, None)]:
         names = chosen if isinstance(chosen, list) else [] if chosen is None else [chosen]
-        if "hydra" in str(group) or any("hydra" in str(name) for name in names):
+        if "hydra" in f"{group} {names}":
             raise ValueError(_no_hydra(path, str(entry)))
-        if not _DEFAULT_GROUP.fullmatch(str(group)) or ".." in f"{group} {chosen}":
-            raise ValueError(_no_default(path, entry))
-        if not all(_DEFAULT_OPTION.fullmatch(str(name)) for name in names):
-            raise ValueError(_no_default(path, entry))
-
-
-def _no_default(path: Path, entry: object) -> str:
-    return (
-        f"defaults must name parts as in sampler: grid, got {entry!r} in {str(path)!r}; "
-        "name files of conf and --config-dir"
-    )
+        if (
+            not _DEFAULT_GROUP.fullmatch(str(group))
+            or not all(_DEFAULT_OPTION.fullmatch(str(name)) for name in names)
+            or ".." in f"{group} {chosen}"
+        ):
+            raise ValueError(
+                f"defaults must name parts as in sampler: grid, got {entry!r} in {str(path)!r}; "
+                "name files of conf and --config-dir"
+            )
 
 
 def _no_hydra(path: Path, what: str) -> str:
@@ -227,7 +226,7 @@ def _no_hydra(path: Path, what: str) -> str:
 
 
 def _yaml_files(folder: Path) -> Iterator[Path]:
-    """All that Hydra could load, behind links too."""
+    """Every file that Hydra could load, also behind symbolic links."""
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in seen:
@@ -237,22 +236,18 @@ def _yaml_files(folder: Path) -> Iterator[Path]:
         yield from (Path(place) / name for name in sorted(files) if name.endswith(".yaml"))
 
 
-def _values(options: Any, key: str = "") -> Iterator[tuple[str, object]]:
-    """Every value, containers too, by its full key."""
-    if isinstance(options, dict):
-        pairs = list(options.items())
-    elif isinstance(options, list):
-        pairs = list(enumerate(options))
-    else:
-        return
-    for name, value in pairs:
+def _values(options: Any, key: str = "") -> Iterator[tuple[str, object, dict[Any, Any]]]:
+    """Every value, also dicts and lists, with its full key and the dict that holds it."""
+    if isinstance(options, list):
+        options = dict(enumerate(options))
+    for name, value in options.items() if isinstance(options, dict) else ():
         place = f"{key}.{name}".lstrip(".")
-        yield place, value
+        yield place, value, options
         yield from _values(value, place)
 
 
 def _calls_resolver(text: str) -> bool:
-    """Whether an interpolation has a colon, which a reference to a key cannot have."""
+    """True if an interpolation has a colon, which a reference to a key cannot have."""
     depth = 0
     for sign in re.findall(r"\$\{|[}:]", text):
         if sign == ":" and depth:
@@ -266,7 +261,7 @@ def _lies_in(name: str, package: str) -> bool:
 
 
 def _located(key: str, target: str) -> object:
-    """What a target names, as an attribute of the module before it and no other way."""
+    """The object that a target names: an attribute of a module, found in no other way."""
     module, _, name = target.rpartition(".")
     try:
         found = vars(importlib.import_module(module)).get(name)
@@ -285,6 +280,6 @@ _WHERE = "put the package beside the folder of --config-dir or install it"
 
 
 def _is_part(found: object) -> bool:
-    """Whether its options are checked, by `part` or by pydantic's ``validate_call``."""
+    """True if options are checked, by `part` or by pydantic's ``validate_call``."""
     is_dataclass = isinstance(found, type) and "__pydantic_fields__" in vars(found)
     return is_dataclass or hasattr(found, "raw_function")

@@ -1,10 +1,13 @@
 """One coordinator for a folder: refused, freed, taken from the dead, never from the living."""
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -125,17 +128,18 @@ def test_a_hold_is_renewed_and_notices_that_another_took_over(
 
 
 def test_of_many_that_see_a_dead_holder_one_takes_over(tmp_path: Path) -> None:
-    written(tmp_path, process=2**22 + 1)  # above every process's number
-    held = []
-    for _ in range(5):
-        try:
-            one = Hold(tmp_path)
-            one.__enter__()
-            held.append(one)
-        except RuntimeError:
-            pass
-    assert len(held) == 1
-    held[0].__exit__()
+    def take(_: int) -> Hold | None:
+        begin.wait()
+        with contextlib.suppress(RuntimeError):
+            return Hold(tmp_path).__enter__()
+        return None
+
+    begin = threading.Barrier(8)
+    with ThreadPoolExecutor(begin.parties) as pool:
+        for _ in range(20):
+            written(tmp_path, process=2**22 + 1)  # above every process's number
+            (one,) = filter(None, pool.map(take, range(begin.parties)))
+            one.__exit__()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -228,6 +228,12 @@ def test_an_allowed_package_lends_no_other_ones_code(here: Path) -> None:
     assert "must be defined in scaling_search or my_parts" in refused(*chosen)
 
 
+def test_hydra_refuses_functions_that_run_what_they_are_given() -> None:
+    """Even those of an allowed package."""
+    line = refused("plan", "allow=yaml", "sampler._target_=yaml.unsafe_load")
+    assert "'yaml.unsafe_load' is blocklisted" in line
+
+
 @pytest.mark.slow
 def test_parts_of_ones_own_train_in_worker_processes(here: Path) -> None:
     conf = str(own_parts(here / "mine"))

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
 from scaling_search.data.maps import NAMES, SUMS, Maps, Sums, as_file, building, opened, sums_of
 from scaling_search.files import replace_file
@@ -34,12 +35,9 @@ class InParts(Protocol):
 
 
 def folder() -> Path:
-    """Where maps are kept: ``SCALING_SEARCH_CACHE``, else the user's cache folder."""
+    """The folder of all maps: ``SCALING_SEARCH_CACHE``, else the user's cache folder."""
     named = os.environ.get("SCALING_SEARCH_CACHE")
-    if named:
-        return Path(named)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "scaling_search"
+    return Path(named) if named else user_cache_path("scaling_search")
 
 
 def native_size(dataset: Dataset) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scaling_search.files import wait_for_lock
 from scaling_search.protocols import Split, Splits
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,8 @@ def building(root: Path, name: str) -> Iterator["Maps"]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with (root / f"{name}.lock").open("wb") as lock:
-            left = sorted(root.glob(f"{name}.*/")) if _locked(lock) else []
+            # Where there are no locks all write, and one comes first.
+            left = sorted(root.glob(f"{name}.*/")) if wait_for_lock(lock) else []
             whole = [place for place in left if (place / SAVED).is_file()][:1]
             for place in left:
                 if place not in whole:
@@ -98,20 +100,6 @@ def building(root: Path, name: str) -> Iterator["Maps"]:
             f"images must find room in {root}, got {error.strerror or str(error)!r}; make room, or "
             "set SCALING_SEARCH_CACHE to another folder"
         ) from error
-
-
-def _locked(file: BinaryIO) -> bool:
-    """Waits for a file to be this process's; False where there are no locks.
-
-    Then all write, and one comes first.
-    """
-    try:
-        import fcntl  # absent on Windows  # noqa: PLC0415
-
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except (ImportError, OSError):
-        return False
-    return True
 
 
 class Maps:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.error import HTTPError
 
+from platformdirs import user_cache_path
 from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -129,7 +130,7 @@ class FashionMnist:
                     "files there, or set dataset.root=null to use Debian's or to download them"
                 )
             return folder
-        cache = _cache_folder()
+        cache = user_cache_path("scaling_search") / "fashion_mnist"
         for folder in (DEBIAN_FOLDER, cache):
             if not _missing(folder):
                 return folder
@@ -142,14 +143,6 @@ class FashionMnist:
         for name in _missing(cache):
             _download(f"{self.url.rstrip('/')}/{name}.gz", cache, name)
         return cache
-
-
-def _cache_folder() -> Path:
-    # A relative one is to be ignored. Source: XDG Base Directory Specification 0.8.
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not cache.is_absolute():
-        cache = Path.home() / ".cache"
-    return cache / "scaling_search" / "fashion_mnist"
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scaling_search.base_networks.custom_network import custom
 
+from scaling_search.base_networks.custom_network import custom
 from scaling_search.record.architectures import from_json, to_json
 from scaling_search.scaling import Multipliers
 from tests.base_networks import own
