@@ -1,4 +1,4 @@
-"""How numbers are written for people: with their unit, their error, and as columns of tables."""
+"""Numbers as text: with their unit, their error, and as columns of tables."""
 
 import math
 from collections.abc import Callable
@@ -9,14 +9,14 @@ import pandas as pd
 from scaling_search.scaling import DIMENSIONS
 
 Cell = Callable[["pd.Series[Any]"], str]
-"""Writes one column of a row."""
+"""Returns the text of one column for a row."""
 
 HEADERS = {"val_accuracy": "accuracy, %", "val_loss": "loss, nats"}
 GAINS = {"val_accuracy": "gain, points", "val_loss": "gain, nats"}
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things."""
+    """A number with its noun, as in 2 networks."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -31,7 +31,7 @@ def difference(value: float, metric: str) -> str:
 
 
 def plus_minus(value: float, error: float, metric: str) -> str:
-    """A number in the unit of a table (percent or nats) and its error where that is known."""
+    """A number in the unit of a table (percent or nats), with its error where that is known."""
     if math.isnan(value):
         return "–"
     scale, digits = (100, 2) if metric == "val_accuracy" else (1, 4)
@@ -40,7 +40,7 @@ def plus_minus(value: float, error: float, metric: str) -> str:
 
 
 def coefficient_columns(objective: str) -> dict[str, Cell]:
-    """The coefficient table in full."""
+    """All columns of the coefficient table."""
     return {
         "order": _order,
         "network": lambda row: f"{row['candidate']}",
@@ -57,7 +57,7 @@ def coefficient_columns(objective: str) -> dict[str, Cell]:
 
 
 def terminal_columns(objective: str) -> dict[str, Cell]:
-    """As much of it as a terminal holds."""
+    """The columns of the coefficient table that fit a terminal."""
     return {
         "order": _order,
         "network": lambda row: f"{row['candidate']}",
@@ -72,7 +72,7 @@ def terminal_columns(objective: str) -> dict[str, Cell]:
 
 
 def family_columns() -> dict[str, Cell]:
-    """The members of families."""
+    """Columns of the table of families' members."""
     return {
         "family": lambda row: f"{row['family']}",
         "phi": lambda row: f"{row['phi']:g}",
@@ -112,7 +112,7 @@ def _order(row: "pd.Series[Any]") -> str:
 
 
 def coefficient(name: str) -> Cell:
-    """One of alpha, beta, gamma with the cell of values that round to the same network."""
+    """One of alpha, beta, gamma with the range of values that round to the same network."""
 
     def cell(row: "pd.Series[Any]") -> str:
         low, high = (f"{row[f'{name}_{end}']:.3f}" for end in ("low", "high"))

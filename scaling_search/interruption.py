@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM during a search: the first asks it to end, the second ends it at once."""
+"""SIGINT and SIGTERM during a search: the first requests an end, the second ends it at once."""
 
 import contextlib
 import math
@@ -11,26 +11,26 @@ from types import FrameType
 from typing import Self
 
 EXIT_CODE = 130
-"""Of a command that was interrupted, by either signal."""
+"""Exit code of a command that either signal interrupted."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SAME_SECONDS = 1.0
-"""SIGTERMs so close together are one: schedulers tell a process and its parent, which tells it."""
+"""SIGTERMs within this time count as one: schedulers signal a process and its parent, which
+forwards it."""
 
 LOOK_SECONDS = 0.25
-"""So often whoever waits looks whether to go on."""
+"""Time between two checks while something waits."""
 
 SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interruption:
-    """While it is entered, a signal raises `KeyboardInterrupt` only where somebody looks for it.
+    """While it is entered, a signal raises `KeyboardInterrupt` only where the code checks for it.
 
-    Nothing is torn in the middle: neither what is written to the record, nor the locks of pools
-    and queues, which an exception at any place could leave as nothing gets out of. A second signal
-    ends the process without another look; its workers leave with it. In a thread that is not the
-    main one, which no signal reaches, nothing changes.
+    An exception at any other place could leave half a row in the record, or a lock of a pool or
+    queue taken for ever. A second signal ends the process at once; its workers end with it. In
+    threads other than the main one, which get no signals, nothing changes.
     """
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class Interruption:
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
-        """Takes the signals over."""
+        """Replaces the handlers of both signals."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         _entered.append(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Gives them back."""
+        """Restores the handlers."""
         _entered.remove(self)
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -83,7 +83,7 @@ _entered: list[Interruption] = []
 
 
 def look() -> None:
-    """Ends here what was asked to end.
+    """Checks for a signal.
 
     Raises:
         KeyboardInterrupt: A signal has come since the `Interruption` was entered.
@@ -94,7 +94,7 @@ def look() -> None:
 
 @contextlib.contextmanager
 def heeded() -> Iterator[None]:
-    """Here a signal raises `KeyboardInterrupt` at once, in whatever is done: work that is lost."""
+    """Raises `KeyboardInterrupt` at once on a signal: for work that may be lost at any point."""
     with contextlib.ExitStack() as stack:
         for interruption in _entered:
             stack.enter_context(interruption._heeded())  # noqa: SLF001  # of this module
@@ -102,10 +102,10 @@ def heeded() -> Iterator[None]:
 
 
 def sleep(seconds: float) -> None:
-    """Waits, but not for an interruption.
+    """Waits, and checks for a signal meanwhile.
 
     Raises:
-        KeyboardInterrupt: There is one.
+        KeyboardInterrupt: A signal has come.
     """
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
