@@ -13,7 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from scaling_search.command_line import as_override, pasted
+from scaling_search.command_line import as_override, shell_command
 from scaling_search.interruption import EXIT_CODE as INTERRUPTED
 from scaling_search.passwords import HIDDEN, is_hidden, without_password
 from scaling_search.texts import as_text, check_texts, options_of
@@ -345,7 +345,7 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     if not path.is_file():
         raise UsageError(
             f"out must be a folder that a search has made, got {config.out!r} without a "
-            f"config.yaml; {pasted('search', as_override('out', config.out))} makes one"
+            f"config.yaml; {shell_command('search', as_override('out', config.out))} makes one"
         )
     saved: Any = OmegaConf.load(path)
     if not isinstance(saved, DictConfig):

@@ -21,6 +21,6 @@ def as_override(key: str, text: str) -> str:
     return f"{key}={quote}{escaped}{quote}"
 
 
-def pasted(*words: str) -> str:
+def shell_command(*words: str) -> str:
     """Return a command of this program with each word quoted for the shell."""
     return shlex.join(["scaling-search", *words])

@@ -15,11 +15,11 @@ EXIT_CODE = 130
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-SAME_SECONDS = 1.0
+DUPLICATE_SECONDS = 1.0
 """SIGTERMs within this time count as one: schedulers signal a process and its parent, which
 forwards it."""
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 """Time between two checks while something waits."""
 
 SHOW_CURSOR = b"\x1b[?25h"
@@ -35,7 +35,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._asked, self._first = math.inf, 0
-        self._is_heeded = False
+        self._is_interruptible = False
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
@@ -51,14 +51,14 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._asked < math.inf:
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self._asked < math.inf:
-            is_near = time.monotonic() < self._asked + SAME_SECONDS
+            is_near = time.monotonic() < self._asked + DUPLICATE_SECONDS
             if is_near and number == self._first == signal.SIGTERM:
                 return
             if os.isatty(2):
@@ -66,38 +66,38 @@ class Interruption:
             os.write(2, b"\nleft at once; the same command goes on from what is recorded\n")
             os._exit(EXIT_CODE)
         self._asked, self._first = time.monotonic(), number
-        if self._is_heeded:
+        if self._is_interruptible:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def _heeded(self) -> Iterator[None]:
-        self._is_heeded = True
+    def _interruptible(self) -> Iterator[None]:
+        self._is_interruptible = True
         try:
-            self._look()
+            self._check()
             yield
         finally:
-            self._is_heeded = False
+            self._is_interruptible = False
 
 
 _entered: list[Interruption] = []
 
 
-def look() -> None:
+def check() -> None:
     """Checks for a signal.
 
     Raises:
         KeyboardInterrupt: A signal has come since the `Interruption` was entered.
     """
     for interruption in _entered:
-        interruption._look()  # noqa: SLF001  # of this module
+        interruption._check()  # noqa: SLF001  # of this module
 
 
 @contextlib.contextmanager
-def heeded() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Raises `KeyboardInterrupt` at once on a signal: for work that may be lost at any point."""
     with contextlib.ExitStack() as stack:
         for interruption in _entered:
-            stack.enter_context(interruption._heeded())  # noqa: SLF001  # of this module
+            stack.enter_context(interruption._interruptible())  # noqa: SLF001  # of this module
         yield
 
 
@@ -109,6 +109,6 @@ def sleep(seconds: float) -> None:
     """
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        look()
-        time.sleep(min(left, LOOK_SECONDS))
-    look()
+        check()
+        time.sleep(min(left, POLL_SECONDS))
+    check()

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from scaling_search.answer.conclusions import comparison_cells
 from scaling_search.answer.verdicts import Answer
-from scaling_search.cells import count
+from scaling_search.formatting import count
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.ladder import Member
 from scaling_search.progress import duration

@@ -12,7 +12,7 @@ from scaling_search.answer.observations import Indices, Observations, Values
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
-from scaling_search.spread import Points, as_points, spread_subset
+from scaling_search.space_filling import Points, as_points, space_filling_subset
 from tests.proxies import buildable, small_proxy
 
 Truth = Callable[[Points], Values]
@@ -49,7 +49,7 @@ def spread_points(number: int, *, seed: int = 0) -> Points:
     """Points that cover the triangle as a plan's networks do."""
     drawn = np.random.default_rng(seed).dirichlet((1, 1, 1), 500)
     shares = [Shares(*point) for point in drawn.tolist()] + list(REFERENCES.values())
-    return as_points([shares[i] for i in spread_subset(shares, number)])
+    return as_points([shares[i] for i in space_filling_subset(shares, number)])
 
 
 @cache

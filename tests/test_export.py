@@ -16,13 +16,13 @@ import yaml
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
-from scaling_search.cells import plus_minus
 from scaling_search.cli import main
 from scaling_search.commands import confirm, export, report, scale, search
 from scaling_search.commands.run_folder import record_of
 from scaling_search.experiment import Confirm, Experiment, Export, Limits, Scale
 from scaling_search.export import onnx_files
 from scaling_search.export.family import imported
+from scaling_search.formatting import plus_minus
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
 from scaling_search.training.evaluation import Evaluation

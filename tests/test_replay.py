@@ -14,7 +14,7 @@ from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.record.tables import read_table
 from scaling_search.samplers.focus import Focus
-from scaling_search.spread import as_points
+from scaling_search.space_filling import as_points
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 from tests.proxies import buildable, small_proxy
 from tests.tiny import tiny_dataset, tiny_recipe

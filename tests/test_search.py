@@ -473,7 +473,7 @@ class Joining(Executing):
 def test_a_search_waits_for_slots(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(search_module, "POLL_SECONDS", 0.01)
     experiment = tiny_experiment(tmp_path, num_seeds=2)
     run(experiment, Joining())
     assert_equal(tables(experiment), expected)

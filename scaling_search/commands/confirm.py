@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scaling_search.cells import count, difference
 from scaling_search.commands.run_folder import (
     FOLLOW_UPS,
     Call,
@@ -20,6 +19,7 @@ from scaling_search.commands.trainings import train_more
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.follow_ups.tested import num_seeds_needed
+from scaling_search.formatting import count, difference
 from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.record.results import METRICS, noise
 from scaling_search.record.study import LookAtTest

@@ -8,12 +8,12 @@ from scaling_search.answer.conclusions import conclude
 from scaling_search.answer.detectable import detectable
 from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.audit import published_scalings
-from scaling_search.cells import count, difference
 from scaling_search.commands.data import outlined, show_data
 from scaling_search.commands.prices import about_prices
 from scaling_search.commands.run_folder import Call, stored_record
 from scaling_search.data.gathering import Described
 from scaling_search.experiment import Experiment
+from scaling_search.formatting import count, difference
 from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked
 from scaling_search.record.results import results_table

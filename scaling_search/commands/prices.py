@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from scaling_search.cells import count
 from scaling_search.experiment import Experiment, Limits
 from scaling_search.follow_ups import fairness
+from scaling_search.formatting import count
 from scaling_search.planning.candidates import Plan
 from scaling_search.record.study import Record
 from scaling_search.terminal import price_sentence

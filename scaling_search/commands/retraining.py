@@ -7,12 +7,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from scaling_search.answer.stopping import told_failures
-from scaling_search.cells import count
 from scaling_search.commands.run_folder import Call
 from scaling_search.commands.trainings import logged, provenance
 from scaling_search.experiment import Experiment
 from scaling_search.export.members import COEFFICIENTS, Member, Training
-from scaling_search.hold import Hold
+from scaling_search.formatting import count
+from scaling_search.lock import RunLock
 from scaling_search.planning.candidates import Candidate
 from scaling_search.progress import View
 from scaling_search.record.study import Record
@@ -64,7 +64,7 @@ def train_again(call: Call, trained: Sequence[Training], fingerprint: str) -> bo
     if experiment.price_only:
         return False
     folder = Path(experiment.out)
-    with tempfile.TemporaryDirectory() as aside, Hold(folder), logged(folder):
+    with tempfile.TemporaryDirectory() as aside, RunLock(folder), logged(folder):
         # A record that is thrown away: what remains are the weights.
         record = Record(f"{aside}/again.log", "again", experiment.objective)
         search = Search(trials, record, provenance=provenance(), retries=executor.retries)

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.console import Console
 
 from scaling_search.answer.conclusions import Conclusion, conclude
-from scaling_search.command_line import as_override, pasted
+from scaling_search.command_line import as_override, shell_command
 from scaling_search.experiment import DECIDING, Experiment
 from scaling_search.passwords import is_hidden
 from scaling_search.planning.budget import Budget
@@ -45,7 +45,7 @@ class Call:
     def next(self, command: str, *options: str) -> str:
         """Another command on the run's folder, to be pasted into a shell."""
         flags = [flag for flag in self.flags if not is_hidden(flag)]
-        said = pasted(command, as_override("out", self.experiment.out), *options, *flags)
+        said = shell_command(command, as_override("out", self.experiment.out), *options, *flags)
         if len(flags) == len(self.flags):
             return said
         return f"{said}, with storage= and its password again"

@@ -20,7 +20,7 @@ from scaling_search.commands.run_folder import (
 )
 from scaling_search.commands.trainings import provenance, train
 from scaling_search.files import replace_file
-from scaling_search.hold import Hold
+from scaling_search.lock import RunLock
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked
@@ -55,9 +55,9 @@ def run(call: Call) -> None:
         return
     folder = Path(experiment.out)
     make_folder(folder)
-    with Hold(folder) as hold:
+    with RunLock(folder) as lock:
         keep(experiment, about)
-        _train(call, budget, planned, dataset, hold)
+        _train(call, budget, planned, dataset, lock)
 
 
 def _plan(call: Call, known: Mapping[str, Any]) -> tuple[Budget, Plan]:
@@ -72,7 +72,7 @@ def _plan(call: Call, known: Mapping[str, Any]) -> tuple[Budget, Plan]:
     return budget, planned
 
 
-def _train(call: Call, budget: Budget, planned: Plan, dataset: Dataset, hold: Hold) -> None:
+def _train(call: Call, budget: Budget, planned: Plan, dataset: Dataset, lock: RunLock) -> None:
     experiment, folder = call.experiment, Path(call.experiment.out)
     record = record_of(experiment, experiment.name)
     record.claim(deciding(call.options, dataset))
@@ -85,4 +85,4 @@ def _train(call: Call, budget: Budget, planned: Plan, dataset: Dataset, hold: Ho
     retries = experiment.executor.retries
     trials = on_these_data(experiment.trials(planned), record)
     search = Search(trials, record, provenance=provenance(), retries=retries)
-    train(call, search, experiment.sampler, hold)
+    train(call, search, experiment.sampler, lock)

@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 
 from scaling_search.answer.stopping import Stopping, told_failures
-from scaling_search.cells import count
 from scaling_search.commands.run_folder import (
     Call,
     Searched,
@@ -19,7 +18,8 @@ from scaling_search.commands.run_folder import (
     follow_up,
     on_these_data,
 )
-from scaling_search.hold import Hold
+from scaling_search.formatting import count
+from scaling_search.lock import RunLock
 from scaling_search.passwords import without_password
 from scaling_search.progress import View
 from scaling_search.protocols import Sampler
@@ -30,11 +30,11 @@ from scaling_search.training.trial import Trial, TrialResult
 from scaling_search.training.weights import lacks_weights
 
 
-def train(call: Call, search: Search, sampler: Sampler | None, hold: Hold) -> None:
+def train(call: Call, search: Search, sampler: Sampler | None, lock: RunLock) -> None:
     """Does the trainings of a search within the limits, with a live view and a log."""
     experiment, console = call.experiment, call.console
     target = experiment.candidates.target
-    stopping = Stopping(experiment.limits, search.record, target, hold.lost.is_set)
+    stopping = Stopping(experiment.limits, search.record, target, lock.lost.is_set)
     with logged(Path(experiment.out)):
         search.run(
             sampler, experiment.executor, View(console, experiment.objective), stopping=stopping
@@ -121,9 +121,9 @@ def train_more(
         return Search(trials, record, provenance=provenance(), known=known, retries=retries)
 
     if (last := search()).remaining:
-        with Hold(Path(experiment.out)) as hold:
+        with RunLock(Path(experiment.out)) as lock:
             # What another command has trained since the price was said is not trained again.
-            train(call, last := search(), None, hold)
+            train(call, last := search(), None, lock)
     else:
         say_failures(call.console, last)
     if last.remaining:

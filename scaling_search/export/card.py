@@ -7,9 +7,9 @@ from importlib import resources
 import jinja2
 import yaml
 
-from scaling_search.cells import HEADERS, count, difference, plus_minus
 from scaling_search.export.known import Known, ended, gains, plain, seeds_of, shown, versions
 from scaling_search.export.members import COEFFICIENTS, Member, example
+from scaling_search.formatting import HEADERS, count, difference, plus_minus
 from scaling_search.planning.ladder import ON_RAY
 from scaling_search.record.results import METRICS
 from scaling_search.scaling import DIMENSIONS, Shares

@@ -9,7 +9,6 @@ import pandas as pd
 from scaling_search.answer.fit import FTest, Surface, fit_surface, flatness
 from scaling_search.answer.observations import observations
 from scaling_search.answer.region import LEVEL, find_region
-from scaling_search.cells import difference
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups.interactions import (
     PROBABILITY,
@@ -22,12 +21,13 @@ from scaling_search.follow_ups.interactions import (
     true_spread,
 )
 from scaling_search.follow_ups.layouts import FACTORS, Layout, layout
+from scaling_search.formatting import difference
 from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.record.results import noise, results_table
 from scaling_search.record.study import KEY
 from scaling_search.scaling import DIMENSIONS, REFERENCES
 from scaling_search.sections import Section
-from scaling_search.spread import spread_subset
+from scaling_search.space_filling import space_filling_subset
 from scaling_search.training.trial import Trial
 
 CORNERS = ("depth", "width", "resolution", "thirds")
@@ -79,7 +79,7 @@ def length_trials(experiment: Experiment, plan: Plan) -> list[Trial]:
 
     Each has a full schedule of its own.
     """
-    spread = spread_subset([c.shares for c in plan.candidates if c.shares], NUM_NETWORKS)
+    spread = space_filling_subset([c.shares for c in plan.candidates if c.shares], NUM_NETWORKS)
     return [
         replace(trial, recipe=trial.recipe.stretched(factor))
         for trial in _as_searched(experiment, [plan.base, *(plan.candidates[i] for i in spread)])

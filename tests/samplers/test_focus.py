@@ -16,7 +16,7 @@ from scaling_search.protocols import Sampler
 from scaling_search.samplers.focus import Focus
 from scaling_search.samplers.grid import Grid
 from scaling_search.scaling import Shares
-from scaling_search.spread import as_points, scheffe
+from scaling_search.space_filling import as_points, scheffe
 from scaling_search.training.trial import Trial, TrialResult
 from tests.proxies import buildable, small_proxy
 from tests.surfaces import Luck, Truth, around, flat

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scaling_search.samplers.qmc import Qmc
-from scaling_search.spread import as_points, distances, triangle
+from scaling_search.space_filling import as_points, distances, triangle
 from scaling_search.training.trial import Trial
 from tests.searches import plan, trial_of
 from tests.tiny import ended, failed

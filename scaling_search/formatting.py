@@ -8,7 +8,7 @@ import pandas as pd
 
 from scaling_search.scaling import DIMENSIONS
 
-Cell = Callable[["pd.Series[Any]"], str]
+Formatter = Callable[["pd.Series[Any]"], str]
 """Returns the text of one column for a row."""
 
 HEADERS = {"val_accuracy": "accuracy, %", "val_loss": "loss, nats"}
@@ -39,7 +39,7 @@ def plus_minus(value: float, error: float, metric: str) -> str:
     return text if math.isnan(error) else f"{text} ± {scale * error:.{digits}f}"
 
 
-def coefficient_columns(objective: str) -> dict[str, Cell]:
+def coefficient_columns(objective: str) -> dict[str, Formatter]:
     """All columns of the coefficient table."""
     return {
         "order": _order,
@@ -56,7 +56,7 @@ def coefficient_columns(objective: str) -> dict[str, Cell]:
     }
 
 
-def terminal_columns(objective: str) -> dict[str, Cell]:
+def terminal_columns(objective: str) -> dict[str, Formatter]:
     """The columns of the coefficient table that fit a terminal."""
     return {
         "order": _order,
@@ -71,7 +71,7 @@ def terminal_columns(objective: str) -> dict[str, Cell]:
     }
 
 
-def family_columns() -> dict[str, Cell]:
+def family_columns() -> dict[str, Formatter]:
     """Columns of the table of families' members."""
     return {
         "family": lambda row: f"{row['family']}",
@@ -90,18 +90,18 @@ def family_columns() -> dict[str, Cell]:
     }
 
 
-def _trainings() -> dict[str, Cell]:
+def _trainings() -> dict[str, Formatter]:
     return {
         "seeds": lambda row: f"{row['num_seeds']}",
         "failed": lambda row: f"{row['num_failed']}",
     }
 
 
-def _mean(metric: str) -> Cell:
+def _mean(metric: str) -> Formatter:
     return lambda row: plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
 
 
-def _gain(metric: str) -> Cell:
+def _gain(metric: str) -> Formatter:
     return lambda row: plus_minus(row[f"{metric}_gain"], row[f"{metric}_gain_se"], metric)
 
 
@@ -111,7 +111,7 @@ def _order(row: "pd.Series[Any]") -> str:
     return "–" if pd.isna(row["order"]) else f"{row['order']}"
 
 
-def coefficient(name: str) -> Cell:
+def coefficient(name: str) -> Formatter:
     """One of alpha, beta, gamma with the range of values that round to the same network."""
 
     def cell(row: "pd.Series[Any]") -> str:

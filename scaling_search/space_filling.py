@@ -68,7 +68,7 @@ def largest_hole(shares: Sequence[Shares] | Points) -> tuple[float, Shares]:
     return float(nearest[farthest]), Shares(*grid[farthest].tolist())
 
 
-def spread_subset(shares: Sequence[Shares] | Points, size: int) -> list[int]:
+def space_filling_subset(shares: Sequence[Shares] | Points, size: int) -> list[int]:
     """Indices of at most ``size`` points that fill the triangle, in the order of their choice.
 
     First come the nearest points to each reference; then, up to half of ``size``, always the point

@@ -8,7 +8,7 @@ import sys
 import threading
 
 
-def leave_with_parent() -> None:
+def exit_with_parent() -> None:
     """Ends this process as soon as the one that spawned it has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
