@@ -55,7 +55,7 @@ from scaling_search.experiment import Limits
 from scaling_search.protocols import Sampler
 from scaling_search.record.study import Look
 from scaling_search.samplers import focus
-from scaling_search.spread import as_points
+from scaling_search.space_filling import as_points
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")

@@ -30,7 +30,7 @@ from scaling_search.answer.verdicts import answer
 from scaling_search.experiment import Experiment
 from scaling_search.planning.candidates import Candidate
 from scaling_search.scaling import REFERENCES
-from scaling_search.spread import Points, as_points, distances, triangle
+from scaling_search.space_filling import Points, as_points, distances, triangle
 
 PLANS = {
     "small": ["base_network=efficientnet_small"],

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 
-from scaling_search.command_line import as_override, pasted
+from scaling_search.command_line import as_override, shell_command
 from scaling_search.data.gathering import Described
 from scaling_search.experiment import CHOICES, Experiment
 from scaling_search.files import conf
@@ -173,7 +173,7 @@ def saved(folder: Path) -> DictConfig:
     if not path.is_file():
         raise ValueError(
             f"out must be a folder that a search has made, got {str(folder)!r} without a "
-            f"config.yaml; {pasted('search', as_override('out', str(folder)))} makes one"
+            f"config.yaml; {shell_command('search', as_override('out', str(folder)))} makes one"
         )
     read: Any = OmegaConf.load(path)
     if not isinstance(read, DictConfig):

@@ -1,4 +1,4 @@
-"""Files that a reader sees whole or not at all."""
+"""Files that a reader sees whole or not at all, and locks on them."""
 
 import os
 from contextlib import suppress
@@ -8,10 +8,10 @@ from typing import BinaryIO
 
 
 def remove_file(path: Path) -> None:
-    """Removes a file, and what writers of it left that were killed.
+    """Removes a file and the temporary ones that killed writers of it left.
 
     Raises:
-        OSError: It cannot be removed.
+        OSError: A file cannot be removed.
     """
     for left in path.parent.glob(f".{escape(path.name)}.*"):
         left.unlink(missing_ok=True)
@@ -22,7 +22,7 @@ def replace_file(path: Path, content: bytes) -> None:
     """Writes a file by renaming a finished one over it; makes its folder.
 
     Raises:
-        RuntimeError: It cannot be written.
+        RuntimeError: The file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

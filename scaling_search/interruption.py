@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM during a search: the first asks it to end, the second ends it at once."""
+"""SIGINT and SIGTERM during a search: the first requests an end, the second ends it at once."""
 
 import contextlib
 import math
@@ -11,54 +11,54 @@ from types import FrameType
 from typing import Self
 
 EXIT_CODE = 130
-"""Of a command that was interrupted, by either signal."""
+"""Exit code of a command that either signal interrupted."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-SAME_SECONDS = 1.0
-"""SIGTERMs so close together are one: schedulers tell a process and its parent, which tells it."""
+DUPLICATE_SECONDS = 1.0
+"""SIGTERMs within this time count as one: schedulers signal a process and its parent, which
+forwards it."""
 
-LOOK_SECONDS = 0.25
-"""So often whoever waits looks whether to go on."""
+POLL_SECONDS = 0.25
+"""Time between two checks while something waits."""
 
 SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interruption:
-    """While it is entered, a signal raises `KeyboardInterrupt` only where somebody looks for it.
+    """While it is entered, a signal raises `KeyboardInterrupt` only where the code checks for it.
 
-    Nothing is torn in the middle: neither what is written to the record, nor the locks of pools
-    and queues, which an exception at any place could leave as nothing gets out of. A second signal
-    ends the process without another look; its workers leave with it. In a thread that is not the
-    main one, which no signal reaches, nothing changes.
+    An exception at any other place could leave half a row in the record, or a lock of a pool or
+    queue taken for ever. A second signal ends the process at once; its workers end with it. In
+    threads other than the main one, which get no signals, nothing changes.
     """
 
     def __init__(self) -> None:
         self._asked, self._first = math.inf, 0
-        self._is_heeded = False
+        self._is_interruptible = False
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Self:
-        """Takes the signals over."""
+        """Replaces the handlers of both signals."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         _entered.append(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Gives them back."""
+        """Restores the handlers."""
         _entered.remove(self)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._asked < math.inf:
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self._asked < math.inf:
-            is_near = time.monotonic() < self._asked + SAME_SECONDS
+            is_near = time.monotonic() < self._asked + DUPLICATE_SECONDS
             if is_near and number == self._first == signal.SIGTERM:
                 return
             if os.isatty(2):
@@ -66,49 +66,49 @@ class Interruption:
             os.write(2, b"\nleft at once; the same command goes on from what is recorded\n")
             os._exit(EXIT_CODE)
         self._asked, self._first = time.monotonic(), number
-        if self._is_heeded:
+        if self._is_interruptible:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def _heeded(self) -> Iterator[None]:
-        self._is_heeded = True
+    def _interruptible(self) -> Iterator[None]:
+        self._is_interruptible = True
         try:
-            self._look()
+            self._check()
             yield
         finally:
-            self._is_heeded = False
+            self._is_interruptible = False
 
 
 _entered: list[Interruption] = []
 
 
-def look() -> None:
-    """Ends here what was asked to end.
+def check() -> None:
+    """Checks for a signal.
 
     Raises:
         KeyboardInterrupt: A signal has come since the `Interruption` was entered.
     """
     for interruption in _entered:
-        interruption._look()  # noqa: SLF001  # of this module
+        interruption._check()  # noqa: SLF001  # of this module
 
 
 @contextlib.contextmanager
-def heeded() -> Iterator[None]:
-    """Here a signal raises `KeyboardInterrupt` at once, in whatever is done: work that is lost."""
+def interruptible() -> Iterator[None]:
+    """Raises `KeyboardInterrupt` at once on a signal: for work that may be lost at any point."""
     with contextlib.ExitStack() as stack:
         for interruption in _entered:
-            stack.enter_context(interruption._heeded())  # noqa: SLF001  # of this module
+            stack.enter_context(interruption._interruptible())  # noqa: SLF001  # of this module
         yield
 
 
 def sleep(seconds: float) -> None:
-    """Waits, but not for an interruption.
+    """Waits, and checks for a signal meanwhile.
 
     Raises:
-        KeyboardInterrupt: There is one.
+        KeyboardInterrupt: A signal has come.
     """
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        look()
-        time.sleep(min(left, LOOK_SECONDS))
-    look()
+        check()
+        time.sleep(min(left, POLL_SECONDS))
+    check()

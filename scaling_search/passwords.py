@@ -3,7 +3,7 @@
 import re
 
 HIDDEN = "***"
-"""Stands where a password stood."""
+"""The text that replaces a password."""
 
 _BEFORE_HOST = re.compile(r"(://[^\s:/@?#'\"]*:)[^\s'\"]+@")
 _IN_QUERY = re.compile(r"([?&;]\w*(?:password|passwd|pwd)=)[^&\s'\"]+", re.IGNORECASE)
@@ -18,5 +18,5 @@ def without_password(text: str) -> str:
 
 
 def is_hidden(url: str) -> bool:
-    """Whether it is what `without_password` left of a URL that had one."""
+    """True if `without_password` has hidden a password in a URL."""
     return f":{HIDDEN}@" in url or f"={HIDDEN}" in url

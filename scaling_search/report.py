@@ -13,8 +13,10 @@ from rich.table import Table
 
 from scaling_search.answer.conclusions import Conclusion, comparison_cells
 from scaling_search.answer.region import GRID
-from scaling_search.cells import (
-    Cell,
+from scaling_search.experiment import Experiment
+from scaling_search.files import replace_file
+from scaling_search.formatting import (
+    Formatter,
     coefficient_columns,
     count,
     difference,
@@ -23,8 +25,6 @@ from scaling_search.cells import (
     plus_minus,
     terminal_columns,
 )
-from scaling_search.experiment import Experiment
-from scaling_search.files import replace_file
 from scaling_search.passwords import without_password
 from scaling_search.planning.candidates import LARGEST_GAP
 from scaling_search.plots.accuracy import accuracy_over_flops
@@ -249,7 +249,7 @@ def _verdict(luck: Noise, others: int) -> str:
     return f"{alone}: it stands out."
 
 
-def _cells(table: pd.DataFrame, columns: Mapping[str, Cell]) -> list[list[str]]:
+def _cells(table: pd.DataFrame, columns: Mapping[str, Formatter]) -> list[list[str]]:
     """The header and a line for each row, as text."""
     lines = [[cell(row) for cell in columns.values()] for _, row in table.iterrows()]
     return [list(columns), *lines]

@@ -15,7 +15,7 @@ from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.answer.region import GRID
 from scaling_search.answer.stopping import Limits
 from scaling_search.answer.verdicts import Answer
-from scaling_search.command_line import as_override, pasted
+from scaling_search.command_line import as_override, shell_command
 from scaling_search.composing import earlier_choices
 from scaling_search.data.section import data_section
 from scaling_search.experiment import CHOICES, FREE, Experiment
@@ -89,9 +89,9 @@ class Run:
         return Path(self.out)
 
     def next(self, command: str, *options: str) -> str:
-        """Another command on this folder, to be pasted into a shell."""
+        """Another command on this folder, to be shell_command into a shell."""
         flags = [flag for flag in self.flags if not is_hidden(flag)]
-        said = pasted(command, as_override("out", self.out), *options, *flags)
+        said = shell_command(command, as_override("out", self.out), *options, *flags)
         if len(flags) == len(self.flags):
             return said
         return f"{said}, with storage= and its password again"

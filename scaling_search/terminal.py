@@ -11,7 +11,7 @@ from rich.table import Table
 
 from scaling_search.answer.conclusions import comparison_cells
 from scaling_search.answer.verdicts import Answer
-from scaling_search.cells import count
+from scaling_search.formatting import count
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.ladder import Member
 from scaling_search.progress import duration
@@ -226,7 +226,7 @@ def _shares(shares: Shares | None) -> str:
 
 
 def tell(console: Console, line: str) -> None:
-    """Prints a line that is never broken, so that a command in it can be pasted."""
+    """Prints a line that is never broken, so that a command in it can be shell_command."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""How many threads torch computes with."""
+"""The number of threads with which torch computes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 @contextlib.contextmanager
 def threads(number: int) -> Iterator[None]:
-    """So many threads of torch, afterwards as many as before."""
+    """Sets the number of threads while it is entered, and restores it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from scaling_search import interruption
 from scaling_search.answer.stopping import Stopping
 from scaling_search.files import remove_file
-from scaling_search.interruption import LOOK_SECONDS, Interruption
+from scaling_search.interruption import POLL_SECONDS, Interruption
 from scaling_search.progress import View, describe
 from scaling_search.protocols import Executor, Sampler
 from scaling_search.record.study import Record
@@ -204,7 +204,7 @@ class _Dispatcher:
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Starts a training; where it runs in this process, until it has ended."""
-        interruption.look()
+        interruption.check()
         self.view.started(trial)
         return self.executor.submit(trial)
 
@@ -213,10 +213,10 @@ class _Dispatcher:
         self.is_stuck = False
         self.view.slots = self.executor.slots
         if not running:
-            interruption.sleep(LOOK_SECONDS)
+            interruption.sleep(POLL_SECONDS)
             return set()
-        interruption.look()
-        done, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        interruption.check()
+        done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         return done
 
     def pause(self, reason: str, seconds: float) -> None:

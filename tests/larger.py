@@ -10,7 +10,7 @@ from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.ladder import Placed, placed, ten_points
 from scaling_search.scaling import Shares
-from scaling_search.spread import Points, as_points
+from scaling_search.space_filling import Points, as_points
 from tests.surfaces import Luck, Truth, around, plan_shares, trainings
 
 NOISY = Luck(seed_sd=0.0065, shared=0.5, network_sd=0.004)

@@ -13,8 +13,8 @@ from scaling_search.base_networks import small_efficientnet
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
+from scaling_search.space_filling import Points, as_points, space_filling_subset
 from scaling_search.spaces import Buildable
-from scaling_search.spread import Points, as_points, spread_subset
 
 Truth = Callable[[Points], Values]
 """The loss at exactly the target's cost, (points,)."""
@@ -50,7 +50,7 @@ def spread_points(number: int, *, seed: int = 0) -> Points:
     """Points that cover the triangle as a plan's networks do."""
     drawn = np.random.default_rng(seed).dirichlet((1, 1, 1), 500)
     shares = [Shares(*point) for point in drawn.tolist()] + list(REFERENCES.values())
-    return as_points([shares[i] for i in spread_subset(shares, number)])
+    return as_points([shares[i] for i in space_filling_subset(shares, number)])
 
 
 @cache

@@ -20,7 +20,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from scaling_search.answer.stopping import Limits
-from scaling_search.cells import plus_minus
 from scaling_search.cli import main
 from scaling_search.commands.confirm import confirm
 from scaling_search.commands.export import export
@@ -28,6 +27,7 @@ from scaling_search.commands.scale import scale
 from scaling_search.commands.search import search
 from scaling_search.exports import programs
 from scaling_search.exports.programs import ONNX, PROGRAM, Format, checked
+from scaling_search.formatting import plus_minus
 from scaling_search.options import Confirm, Export, Scale
 from scaling_search.record.architectures import from_json
 from scaling_search.run import Run

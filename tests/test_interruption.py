@@ -9,36 +9,36 @@ import threading
 import pytest
 
 from scaling_search.interruption import (
+    DUPLICATE_SECONDS,
     EXIT_CODE,
-    SAME_SECONDS,
     SIGNALS,
     Interruption,
-    heeded,
-    look,
+    check,
+    interruptible,
     sleep,
 )
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_is_raised_where_it_is_heeded(number: signal.Signals) -> None:
+def test_a_signal_is_raised_where_work_is_interruptible(number: signal.Signals) -> None:
     with Interruption():
         signal.raise_signal(number)
         with pytest.raises(KeyboardInterrupt):
-            look()
-        with pytest.raises(KeyboardInterrupt), heeded():
+            check()
+        with pytest.raises(KeyboardInterrupt), interruptible():
             pass
 
 
-def test_where_it_is_heeded_a_signal_is_raised_at_once() -> None:
-    with Interruption(), pytest.raises(KeyboardInterrupt), heeded():
+def test_where_work_is_interruptible_a_signal_is_raised_at_once() -> None:
+    with Interruption(), pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(signal.SIGTERM)
 
 
 def test_nothing_is_raised_without_a_signal_or_after_the_end() -> None:
-    with Interruption(), heeded():
-        look()
+    with Interruption(), interruptible():
+        check()
         sleep(0.01)
-    look()
+    check()
 
 
 def test_a_signal_ends_a_wait() -> None:
@@ -65,7 +65,7 @@ PAIRS = [(one, other, 0.0) for one in SIGNALS for other in SIGNALS if one != oth
     [
         *PAIRS,
         (signal.SIGINT, signal.SIGINT, 0.0),
-        (signal.SIGTERM, signal.SIGTERM, SAME_SECONDS + 0.1),
+        (signal.SIGTERM, signal.SIGTERM, DUPLICATE_SECONDS + 0.1),
     ],
 )
 def test_a_second_signal_ends_the_process_whatever_it_does(

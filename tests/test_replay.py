@@ -15,8 +15,8 @@ from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.record.tables import read_table
 from scaling_search.samplers.focus import Focus
+from scaling_search.space_filling import as_points
 from scaling_search.spaces import Buildable
-from scaling_search.spread import as_points
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 from tests.tiny import tiny_dataset, tiny_recipe
 

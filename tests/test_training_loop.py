@@ -469,7 +469,7 @@ class Joining(Executing):
 def test_a_search_waits_for_slots(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_loop, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(training_loop, "POLL_SECONDS", 0.01)
     mine = tiny_run(tmp_path, num_seeds=2)
     run(mine, Joining())
     assert_equal(tables(mine), expected)

@@ -10,7 +10,7 @@ from scaling_search.answer.fit import FTest, fit_surface
 from scaling_search.answer.observations import observations
 from scaling_search.answer.region import LEVEL
 from scaling_search.answer.verdicts import MOST_TRAININGS, Answer, Comparison, answer
-from scaling_search.cells import coefficient, difference, level
+from scaling_search.formatting import coefficient, difference, level
 from scaling_search.scaling import DIMENSIONS, Shares
 
 SAME = 0.01

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scaling_search.record.study import Objective
 from scaling_search.scaling import DIMENSIONS
-from scaling_search.spread import Points
+from scaling_search.space_filling import Points
 from scaling_search.training.trial import TrialResult
 
 Values = NDArray[np.float64]

@@ -10,7 +10,7 @@ from scipy.spatial import ConvexHull
 from scaling_search.answer.fit import CONTRASTS, Surface, flatness
 from scaling_search.answer.observations import Values
 from scaling_search.scaling import REFERENCES, Shares
-from scaling_search.spread import Points, as_points, scheffe, triangle
+from scaling_search.space_filling import Points, as_points, scheffe, triangle
 
 Mask = NDArray[np.bool_]
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import of_results
 from scaling_search.answer.region import find_region
-from scaling_search.cells import count
+from scaling_search.formatting import count
 from scaling_search.protocols import part
 from scaling_search.record.study import Look, Record
 from scaling_search.training.trial import TrialResult

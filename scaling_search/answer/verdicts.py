@@ -10,7 +10,7 @@ from scipy import stats
 from scaling_search.answer.fit import CONTRASTS, FTest, Surface, flatness
 from scaling_search.answer.region import LEVEL, Region, find_region, in_region, thresholds
 from scaling_search.scaling import REFERENCES, Shares
-from scaling_search.spread import as_points, distances, scheffe
+from scaling_search.space_filling import as_points, distances, scheffe
 
 Verdict = Literal["better", "as good", "cannot tell"]
 

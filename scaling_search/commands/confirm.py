@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from scaling_search.answer.conclusions import Conclusion
-from scaling_search.cells import count, difference
 from scaling_search.commands.trainings import searched, train_more
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.follow_ups.tested import num_seeds_needed
+from scaling_search.formatting import count, difference
 from scaling_search.options import Confirm
 from scaling_search.planning.candidates import Candidate
 from scaling_search.record.results import METRICS, noise

@@ -5,10 +5,10 @@ import math
 from collections.abc import Iterator
 
 from scaling_search.answer.detectable import detectable
-from scaling_search.cells import count, difference
 from scaling_search.commands.prices import search_prices
 from scaling_search.data.gathering import Described
 from scaling_search.data_sheet import outlined, show_data
+from scaling_search.formatting import count, difference
 from scaling_search.options import Fairness
 from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from scaling_search.answer.stopping import Limits
-from scaling_search.cells import count
 from scaling_search.follow_ups.fairness import learning_rate_trials, length_trials
+from scaling_search.formatting import count
 from scaling_search.options import Fairness
 from scaling_search.planning.candidates import Plan
 from scaling_search.run import Run

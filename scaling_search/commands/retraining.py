@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from scaling_search.answer.stopping import told_failures
-from scaling_search.cells import count
 from scaling_search.commands.trainings import logged, provenance
 from scaling_search.experiment import Experiment
 from scaling_search.exports.members import Training
-from scaling_search.hold import Hold
+from scaling_search.formatting import count
+from scaling_search.lock import RunLock
 from scaling_search.progress import View
 from scaling_search.record.study import Record
 from scaling_search.run import Run
@@ -59,7 +59,7 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
     say(console, [f"Again, for their weights: {price_sentence(cost, executor.slots)}"])
     if price_only:
         return False
-    with tempfile.TemporaryDirectory() as aside, Hold(run.folder), logged(run.folder):
+    with tempfile.TemporaryDirectory() as aside, RunLock(run.folder), logged(run.folder):
         # A record that is thrown away: what remains are the weights.
         record = Record(f"{aside}/again.log", "again", experiment.objective)
         loop = TrainingLoop(trials, record, provenance=provenance(), retries=executor.retries)

@@ -10,7 +10,7 @@ from scaling_search.commands.trainings import provenance, train
 from scaling_search.composing import as_config
 from scaling_search.data_sheet import described, keep, show_data
 from scaling_search.files import replace_file
-from scaling_search.hold import Hold
+from scaling_search.lock import RunLock
 from scaling_search.options import Fairness
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
@@ -69,7 +69,7 @@ def search(
         say(run.console, prices)
         return
     make_folder(run.folder)
-    with Hold(run.folder) as hold:
+    with RunLock(run.folder) as hold:
         keep(experiment, about, run.folder)
         _train(run, budget, planned, dataset, hold, config)
 
@@ -86,7 +86,7 @@ def _plan(run: Run, known: Mapping[str, Any]) -> tuple[Budget, Plan]:
 
 
 def _train(
-    run: Run, budget: Budget, planned: Plan, dataset: Dataset, hold: Hold, config: str
+    run: Run, budget: Budget, planned: Plan, dataset: Dataset, hold: RunLock, config: str
 ) -> None:
     run.claim(dataset.fingerprint())
     record = run.record

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from scaling_search.answer.stopping import Stopping, told_failures
-from scaling_search.cells import count
-from scaling_search.hold import Hold
+from scaling_search.formatting import count
+from scaling_search.lock import RunLock
 from scaling_search.passwords import without_password
 from scaling_search.planning.candidates import Candidate
 from scaling_search.progress import View
@@ -24,7 +24,7 @@ from scaling_search.training.weights import check_keepable, lacks_weights
 from scaling_search.training_loop import TrainingLoop
 
 
-def train(run: Run, loop: TrainingLoop, sampler: Sampler | None, hold: Hold) -> None:
+def train(run: Run, loop: TrainingLoop, sampler: Sampler | None, hold: RunLock) -> None:
     """Does the trainings of a loop within the limits, with a live view and a log."""
     experiment, console = run.experiment, run.console
     target = experiment.candidates.target
@@ -130,7 +130,7 @@ def train_more(
         )
 
     if (last := loop()).remaining:
-        with Hold(run.folder) as hold:
+        with RunLock(run.folder) as hold:
             # What another command has trained since the price was said is not trained again.
             train(run, last := loop(), None, hold)
     else:

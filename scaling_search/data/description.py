@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from scaling_search.cells import count
 from scaling_search.data.maps import NAMES, sums_of
+from scaling_search.formatting import count
 from scaling_search.protocols import Split, Splits
 
 FLAT_SD = 1.5

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from scaling_search.cells import count
 from scaling_search.data.description import Description
 from scaling_search.data.maps import NAMES
+from scaling_search.formatting import count
 from scaling_search.sections import Section
 
 LONGEST_NAME = 40

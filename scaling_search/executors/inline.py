@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from scaling_search.interruption import heeded
+from scaling_search.interruption import interruptible
 from scaling_search.protocols import Argument, T, part
 from scaling_search.training.engine import devices, train_trial
 from scaling_search.training.trial import Trial, TrialResult
@@ -67,7 +67,7 @@ class Inline:
                 "new one"
             )
         try:
-            with heeded():
+            with interruptible():
                 future.set_result(function(argument, device))
         except Exception as error:  # noqa: BLE001 - the future's, as it would be in a worker
             future.set_exception(error)

@@ -17,11 +17,11 @@ from typing import Any
 import pebble
 
 from scaling_search.files import replace_file
-from scaling_search.orphans import leave_with_parent
+from scaling_search.parent_death import exit_with_parent
 from scaling_search.protocols import T
 from scaling_search.training.neighbours import share_device
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """So often it is looked whether a training takes too long."""
 
 SEEN_SECONDS = 1.0
@@ -91,7 +91,7 @@ class Pool:
 
 def _begin(num_workers: int, lock: Path) -> None:
     """The first work of a process."""
-    leave_with_parent()
+    exit_with_parent()
     share_device(num_workers, lock)
 
 
@@ -148,9 +148,9 @@ class Watch:
 
     def _run(self) -> None:
         last = time.monotonic()
-        while not self._is_over.wait(LOOK_SECONDS):
+        while not self._is_over.wait(POLL_SECONDS):
             now = time.monotonic()
-            passed = min(now - last, 2 * LOOK_SECONDS)  # more if all of us were stopped meanwhile
+            passed = min(now - last, 2 * POLL_SECONDS)  # more if all of us were stopped meanwhile
             last = now
             with self._lock:
                 for call, watched in list(self._calls.items()):

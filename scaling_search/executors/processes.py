@@ -201,7 +201,7 @@ def rates(
     try:
         # Workers start at different times, so that the first round only warms them up.
         for is_warm, number in enumerate((numbers[-1], *numbers)):
-            interruption.look()
+            interruption.check()
             asked = [
                 pool.schedule(_timed_beside, args=(trial, device, number))
                 for trial in middle(trials, number)

@@ -43,7 +43,7 @@ Where the node's own Ray told of the worker's death it may have been its last wo
 is silent, Ray gives up its node after five vain calls in 15 s.
 """
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """So often the cluster is asked for its nodes."""
 
 MOST_IN_FLIGHT = 4096
@@ -106,7 +106,7 @@ class Workers:
 
     def nodes(self) -> Nodes:
         """Those that live, or did a second ago."""
-        if time.monotonic() - self._looked >= LOOK_SECONDS:
+        if time.monotonic() - self._looked >= POLL_SECONDS:
             before, self._nodes, self._looked = self._nodes, living_nodes(), time.monotonic()
             if before.keys() != self._nodes.keys():
                 log.info("the cluster has %d nodes", len(self._nodes))
@@ -170,7 +170,7 @@ class Workers:
         is_silent = isinstance(error, ray().exceptions.ActorUnavailableError)
         end = time.monotonic() + (SILENT_SECONDS if is_silent else DEAD_SECONDS)
         while worker is not None and worker.node in self.nodes():
-            if self._is_closed.wait(LOOK_SECONDS / 4):
+            if self._is_closed.wait(POLL_SECONDS / 4):
                 raise CancelledError from error
             if time.monotonic() > end:
                 raise RuntimeError(f"{worker.process} died: {said}") from error
@@ -193,7 +193,7 @@ class Workers:
                         return self._idle.pop()
                     if self._num_starting < self._num_waiting and len(self._workers) < slots:
                         self._start()
-                    self._changed.wait(LOOK_SECONDS)
+                    self._changed.wait(POLL_SECONDS)
         finally:
             with self._changed:
                 self._num_waiting -= 1

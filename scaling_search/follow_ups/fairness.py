@@ -9,7 +9,6 @@ import pandas as pd
 from scaling_search.answer.fit import FTest, Surface, fit_surface, flatness
 from scaling_search.answer.observations import observations
 from scaling_search.answer.region import LEVEL, find_region
-from scaling_search.cells import difference
 from scaling_search.experiment import Experiment
 from scaling_search.follow_ups.interactions import (
     PROBABILITY,
@@ -28,7 +27,7 @@ from scaling_search.record.results import noise, results_table
 from scaling_search.record.study import KEY
 from scaling_search.scaling import DIMENSIONS, REFERENCES
 from scaling_search.sections import Section
-from scaling_search.spread import spread_subset
+from scaling_search.space_filling import space_filling_subset
 from scaling_search.training.trial import Trial
 
 CORNERS = ("depth", "width", "resolution", "thirds")
@@ -89,7 +88,7 @@ def length_trials(
     Each has a full schedule of its own.
     """
     base, *candidates = networks
-    spread = spread_subset([c.shares for c in candidates if c.shares], NUM_NETWORKS)
+    spread = space_filling_subset([c.shares for c in candidates if c.shares], NUM_NETWORKS)
     chosen = [base, *(candidates[i] for i in spread)]
     return [
         replace(trial, recipe=trial.recipe.stretched(factor))

@@ -27,7 +27,7 @@ from scaling_search.answer.region import (
     in_region,
 )
 from scaling_search.scaling import Shares
-from scaling_search.spread import Points, as_points, scheffe, triangle
+from scaling_search.space_filling import Points, as_points, scheffe, triangle
 
 CHANGING = np.eye(NUM_TERMS)[[0, 1, 3, 4, 5]]
 """The five of the six terms that may change with the size; a level for each size is the sixth."""

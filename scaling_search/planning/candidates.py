@@ -14,7 +14,7 @@ from scaling_search.planning.budget import Ratios, Track, untracked
 from scaling_search.planning.measuring import measured
 from scaling_search.protocols import Architecture, Cost, SampledCost
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Coefficients, Shares
-from scaling_search.spread import LARGEST_HOLE, Points, largest_hole
+from scaling_search.space_filling import LARGEST_HOLE, Points, largest_hole
 
 Places = NDArray[np.int64]
 """Which depth, width and resolution of three lists each network has, (networks, 3)."""

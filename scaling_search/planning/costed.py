@@ -11,7 +11,7 @@ from scaling_search.planning.budget import COUNTS, REACH, Budget, Ratios
 from scaling_search.planning.candidates import LARGEST_GAP, Candidate, Found, Places, is_in_band
 from scaling_search.protocols import Architecture
 from scaling_search.scaling import DIMENSIONS, Coefficients, Multipliers, Shares
-from scaling_search.spread import Points, spread_subset
+from scaling_search.space_filling import Points, space_filling_subset
 
 SPARE = 1.5
 """Where costs are measured, so many times the networks that are wanted are."""
@@ -194,7 +194,7 @@ def kept(
         number = math.ceil(SPARE * number)
         likely = [i for i in eligible if abs(found.ratios[i] / target - 1) <= tolerance]
         eligible = likely if len(likely) >= number else eligible
-    places = spread_subset(found.shares[eligible], number) if eligible else []
+    places = space_filling_subset(found.shares[eligible], number) if eligible else []
     networks = [found[eligible[place]] for place in places]
     if budget.is_measured:
         settled = budget.track(networks, len(networks))
@@ -207,7 +207,9 @@ def kept(
         ]
     if budget.is_measured and networks:
         shares = [network.shares for network in networks if network.shares is not None]
-        networks = [networks[i] for i in spread_subset(shares, max_networks or len(networks))]
+        networks = [
+            networks[i] for i in space_filling_subset(shares, max_networks or len(networks))
+        ]
     if not networks:
         raise ValueError(
             f"caps and candidates.tolerance must leave a network, got none of {len(found)} that "

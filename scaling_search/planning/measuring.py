@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from scaling_search.cores import usable_cores
-from scaling_search.orphans import leave_with_parent
+from scaling_search.parent_death import exit_with_parent
 from scaling_search.protocols import Architecture, Checked, Cost, SampledCost
 
 START_SECONDS = 3.0
@@ -95,4 +95,4 @@ def _by_processes(
 def _begin() -> None:
     """Leaves interrupts to the parent, and leaves with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    leave_with_parent()
+    exit_with_parent()

@@ -68,8 +68,8 @@ def _plain(value: object, field: str) -> object:
     is_plain = value is None or isinstance(value, bool | int | float | str)
     if not is_plain or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(
-            f"{field} must be text, a finite number, a boolean, None, a tuple, a dict or a dataclass, got "
-            f"{value!r}; change its type"
+            f"{field} must be text, a finite number, a boolean, None, a tuple, a dict or a "
+            f"dataclass, got {value!r}; change its type"
         )
     return value
 

@@ -12,7 +12,7 @@ from scaling_search.answer.observations import Values, of_results
 from scaling_search.answer.region import find_region
 from scaling_search.protocols import part
 from scaling_search.record.study import Objective
-from scaling_search.spread import as_points
+from scaling_search.space_filling import as_points
 from scaling_search.training.price import predicted_seconds
 from scaling_search.training.trial import Trial, TrialResult
 

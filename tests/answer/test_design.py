@@ -10,7 +10,7 @@ from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import Indices, Values
 from scaling_search.answer.region import GRID, Region, find_region
 from scaling_search.scaling import Shares
-from scaling_search.spread import as_points, scheffe
+from scaling_search.space_filling import as_points, scheffe
 from tests.surfaces import Luck, around, fitted, spread_points, trainings
 
 NUMBER = 12

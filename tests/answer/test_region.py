@@ -21,7 +21,7 @@ from scaling_search.answer.region import (
     thresholds,
 )
 from scaling_search.scaling import REFERENCES, Shares
-from scaling_search.spread import Points, as_points, scheffe
+from scaling_search.space_filling import Points, as_points, scheffe
 from tests.surfaces import Luck, around, fitted, flat, plan_shares, spread_points, trainings
 
 QUIET = Luck(seed_sd=0.0001)

@@ -10,8 +10,8 @@ import pytest
 from scaling_search.cli import main
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
+from scaling_search.space_filling import largest_hole
 from scaling_search.spaces import Buildable
-from scaling_search.spread import largest_hole
 from tests.base_networks.families import SMALL, family
 
 PLANS = {  # Source: the project's plans, counted when these networks were designed.

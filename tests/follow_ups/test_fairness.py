@@ -28,8 +28,8 @@ from scaling_search.planning.candidates import Candidate, Plan
 from scaling_search.record.study import Record
 from scaling_search.scaling import REFERENCES
 from scaling_search.sections import Section
+from scaling_search.space_filling import as_points, scheffe
 from scaling_search.spaces import Buildable
-from scaling_search.spread import as_points, scheffe
 from scaling_search.training.engine import train_trial
 from scaling_search.training.trial import Trial, TrialResult
 from tests.surfaces import Luck, around, fitted, flat, spread_points

@@ -16,7 +16,7 @@ from scaling_search.follow_ups.interactions import (
     rank_correlation,
     true_spread,
 )
-from scaling_search.spread import scheffe
+from scaling_search.space_filling import scheffe
 from tests.surfaces import spread_points
 
 Grid = tuple[Indices, Indices, Indices]

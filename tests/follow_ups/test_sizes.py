@@ -11,7 +11,7 @@ from scaling_search.answer.observations import Observations
 from scaling_search.answer.region import GRID, Searched, in_region
 from scaling_search.follow_ups.sizes import Pool, find_drift, fit_sizes, smallest_changes
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
-from scaling_search.spread import Points, as_points, scheffe
+from scaling_search.space_filling import Points, as_points, scheffe
 from tests.larger import NOISY, at_size, best_at, drawn
 from tests.surfaces import Luck, around
 

@@ -16,7 +16,7 @@ from scaling_search.planning.ladder import members_table
 from scaling_search.plots.drawing import rendered
 from scaling_search.plots.drift import best_by_size
 from scaling_search.scaling import DIMENSIONS
-from scaling_search.spread import Points
+from scaling_search.space_filling import Points
 from tests.larger import NOISY, at_size, best_at, chosen, drawn
 from tests.surfaces import Luck, Truth, around, plan_shares, results_of, trainings
 

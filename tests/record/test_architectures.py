@@ -87,7 +87,7 @@ def test_a_class_of_another_package_must_be_allowed() -> None:
 
 @pytest.mark.parametrize("value", [[1], {"class": 1}, {1}, float("nan"), object(), Path()])
 def test_values_that_json_would_change_are_refused_by_their_field(value: object) -> None:
-    with pytest.raises(ValueError, match=r"Mine\.option must be text, a finite number, "):
+    with pytest.raises(ValueError, match=r"Mine\.option.* must be text, a finite number, "):
         to_json(Mine(value))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from safetensors import SafetensorError, safe_open
 
-from scaling_search.hold import NAME as HOLD
+from scaling_search.lock import NAME as LOCK
 from tests.reliability.searches import (
     LEAVES_SECONDS,
     LEFT,
@@ -119,7 +119,7 @@ def test_workers_leave_with_a_coordinator_that_was_killed(
         assert command.ended() == -blow
     finally:
         command.end()
-    assert HOLD in files(folder / "run")  # nobody's, which the next command sees at once
+    assert LOCK in files(folder / "run")  # nobody's, which the next command sees at once
     assert_goes_on(folder, undisturbed)
 
 

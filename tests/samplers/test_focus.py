@@ -17,8 +17,8 @@ from scaling_search.protocols import Sampler
 from scaling_search.samplers.focus import Focus
 from scaling_search.samplers.grid import Grid
 from scaling_search.scaling import Shares
+from scaling_search.space_filling import as_points, scheffe
 from scaling_search.spaces import Buildable
-from scaling_search.spread import as_points, scheffe
 from scaling_search.training.trial import Trial, TrialResult
 from tests.surfaces import Luck, Truth, around, flat
 from tests.tiny import candidate_of, ended, failed, tiny_dataset, tiny_recipe

@@ -17,8 +17,8 @@ from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Candidate, Found, Plan
 from scaling_search.protocols import CountsMany, Layer
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
+from scaling_search.space_filling import largest_hole
 from scaling_search.spaces.buildable import Buildable
-from scaling_search.spread import largest_hole
 from tests.proxies import Lying
 
 NAMES = ("alpha", "beta", "gamma")

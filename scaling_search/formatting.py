@@ -1,4 +1,4 @@
-"""How numbers are written for people: with their unit, their error, and as columns of tables."""
+"""Numbers as text: with their unit, their error, and as columns of tables."""
 
 import math
 from collections.abc import Callable
@@ -8,15 +8,15 @@ import pandas as pd
 
 from scaling_search.scaling import DIMENSIONS
 
-Cell = Callable[["pd.Series[Any]"], str]
-"""Writes one column of a row."""
+Formatter = Callable[["pd.Series[Any]"], str]
+"""Returns the text of one column for a row."""
 
 HEADERS = {"val_accuracy": "accuracy, %", "val_loss": "loss, nats"}
 GAINS = {"val_accuracy": "gain, points", "val_loss": "gain, nats"}
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things."""
+    """A number with its noun, as in 2 networks."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -31,7 +31,7 @@ def difference(value: float, metric: str) -> str:
 
 
 def plus_minus(value: float, error: float, metric: str) -> str:
-    """A number in the unit of a table (percent or nats) and its error where that is known."""
+    """A number in the unit of a table (percent or nats), with its error where that is known."""
     if math.isnan(value):
         return "–"
     scale, digits = (100, 2) if metric == "val_accuracy" else (1, 4)
@@ -39,8 +39,8 @@ def plus_minus(value: float, error: float, metric: str) -> str:
     return text if math.isnan(error) else f"{text} ± {scale * error:.{digits}f}"
 
 
-def coefficient_columns(objective: str) -> dict[str, Cell]:
-    """The coefficient table in full."""
+def coefficient_columns(objective: str) -> dict[str, Formatter]:
+    """All columns of the coefficient table."""
     return {
         "order": _order,
         "network": lambda row: f"{row['candidate']}",
@@ -56,8 +56,8 @@ def coefficient_columns(objective: str) -> dict[str, Cell]:
     }
 
 
-def terminal_columns(objective: str) -> dict[str, Cell]:
-    """As much of it as a terminal holds."""
+def terminal_columns(objective: str) -> dict[str, Formatter]:
+    """The columns of the coefficient table that fit a terminal."""
     return {
         "order": _order,
         "network": lambda row: f"{row['candidate']}",
@@ -71,8 +71,8 @@ def terminal_columns(objective: str) -> dict[str, Cell]:
     }
 
 
-def family_columns() -> dict[str, Cell]:
-    """The members of families."""
+def family_columns() -> dict[str, Formatter]:
+    """Columns of the table of families' members."""
     return {
         "family": lambda row: f"{row['family']}",
         "phi": lambda row: f"{row['phi']:g}",
@@ -90,18 +90,18 @@ def family_columns() -> dict[str, Cell]:
     }
 
 
-def _trainings() -> dict[str, Cell]:
+def _trainings() -> dict[str, Formatter]:
     return {
         "seeds": lambda row: f"{row['num_seeds']}",
         "failed": lambda row: f"{row['num_failed']}",
     }
 
 
-def _mean(metric: str) -> Cell:
+def _mean(metric: str) -> Formatter:
     return lambda row: plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
 
 
-def _gain(metric: str) -> Cell:
+def _gain(metric: str) -> Formatter:
     return lambda row: plus_minus(row[f"{metric}_gain"], row[f"{metric}_gain_se"], metric)
 
 
@@ -111,8 +111,8 @@ def _order(row: "pd.Series[Any]") -> str:
     return "–" if pd.isna(row["order"]) else f"{row['order']}"
 
 
-def coefficient(name: str) -> Cell:
-    """One of alpha, beta, gamma with the cell of values that round to the same network."""
+def coefficient(name: str) -> Formatter:
+    """One of alpha, beta, gamma with the range of values that round to the same network."""
 
     def cell(row: "pd.Series[Any]") -> str:
         low, high = (f"{row[f'{name}_{end}']:.3f}" for end in ("low", "high"))

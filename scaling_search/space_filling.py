@@ -1,4 +1,4 @@
-"""Points on the triangle of shares: which to keep, how well they cover it, what they leave out."""
+"""Space-filling subsets of points on the triangle of shares, and the largest gaps of points."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from scaling_search.scaling import REFERENCES, Shares
 
 Points = NDArray[np.float64]
-"""Shares, one row a point: (points, 3) for depth, width, resolution."""
-
+"""Shares of depth, width and resolution, (points, 3)."""
 
 LARGEST_HOLE = 0.25
-"""A hole that is larger, as `largest_hole` says, leaves a part of the triangle unknown."""
+"""Largest distance from `largest_hole` at which the whole triangle still counts as searched."""
 
 AT_ONCE = 10_000
-"""Points whose distances are held in memory at a time."""
+"""Number of points whose distances are in memory at a time."""
 
 
 def triangle(step: float = 0.05) -> Points:
@@ -57,21 +56,25 @@ def scheffe(points: Points) -> NDArray[np.float64]:
 
 
 def largest_hole(shares: Sequence[Shares] | Points) -> tuple[float, Shares]:
-    """How far the triangle's loneliest point is from the nearest of ``shares``, and that point."""
+    """Return the fill distance of points, and the point of the triangle at that distance.
+
+    The fill distance is the largest distance from a point of the triangle to the nearest of
+    ``shares``. Source: Wendland 2004.
+    """
     grid, points = triangle(), as_points(shares)
     blocks = np.array_split(points, len(points) // AT_ONCE + 1)
     nearest = np.min([distances(grid, block).min(axis=1) for block in blocks], axis=0)
-    loneliest = int(nearest.argmax())
-    return float(nearest[loneliest]), Shares(*grid[loneliest].tolist())
+    farthest = int(nearest.argmax())
+    return float(nearest[farthest]), Shares(*grid[farthest].tolist())
 
 
-def spread_subset(shares: Sequence[Shares] | Points, size: int) -> list[int]:
-    """Indices of at most ``size`` of the points, in the order in which they are taken.
+def space_filling_subset(shares: Sequence[Shares] | Points, size: int) -> list[int]:
+    """Indices of at most ``size`` points that fill the triangle, in the order of their choice.
 
-    First the nearest to each reference; up to half of them always the point farthest from those
-    taken; the rest where a quadratic surface through those taken is least certain. Ties go to the
-    first, so that the subset is always the same. Distances alone leave the worst variance of the
-    surface about twice as large.
+    First come the nearest points to each reference; then, up to half of ``size``, always the point
+    farthest from those chosen (maximin); then the point where a quadratic surface has the largest
+    variance. Ties go to the first point, so the subset is always the same. Distances alone would
+    leave the largest variance of the surface about twice as large.
     """
     points = as_points(shares)
     size = min(size, len(points))

@@ -1,4 +1,4 @@
-"""Processes that leave with the process that started them."""
+"""Worker processes that end with the process that started them."""
 
 import ctypes
 import multiprocessing
@@ -8,8 +8,8 @@ import sys
 import threading
 
 
-def leave_with_parent() -> None:
-    """Ends this process as soon as the one that spawned it is gone, however it went."""
+def exit_with_parent() -> None:
+    """Ends this process as soon as the one that spawned it has ended, for whatever reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from scaling_search import hold
 from scaling_search.commands.search import search
-from scaling_search.hold import NAME, Hold
+from scaling_search.lock import NAME, RunLock
 from scaling_search.run import Run
 from tests.in_process import printed
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from scaling_search.hold import Hold
-with Hold(Path(sys.argv[1])):
+from scaling_search.lock import RunLock
+with RunLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -57,19 +56,19 @@ def age(path: Path, seconds: float) -> None:
 def test_a_second_process_is_refused_by_the_name_of_the_first(tmp_path: Path) -> None:
     first = holder(tmp_path)
     try:
-        with pytest.raises(RuntimeError) as refused, Hold(tmp_path):
+        with pytest.raises(RuntimeError) as refused, RunLock(tmp_path):
             pass
     finally:
         first.communicate()
     assert f"process {first.pid} on {socket.gethostname()}" in str(refused.value)
     assert str(tmp_path) in str(refused.value)
     assert "\n" not in str(refused.value)
-    with Hold(tmp_path):
+    with RunLock(tmp_path):
         pass
 
 
 def test_a_folder_is_free_again_and_empty_after_it_was_held(tmp_path: Path) -> None:
-    with Hold(tmp_path):
+    with RunLock(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [NAME]
     assert list(tmp_path.iterdir()) == []
 
@@ -79,13 +78,13 @@ def test_a_killed_holder_is_dead_at_once(tmp_path: Path) -> None:
     first.kill()
     first.communicate()
     assert (tmp_path / NAME).is_file()
-    with Hold(tmp_path):
+    with RunLock(tmp_path):
         pass
 
 
 def test_a_number_that_another_process_has_by_now_is_no_holder(tmp_path: Path) -> None:
     written(tmp_path, process=os.getppid(), born="1")
-    with Hold(tmp_path):
+    with RunLock(tmp_path):
         pass
 
 
@@ -95,28 +94,28 @@ def test_a_holder_on_another_host_is_stale_by_its_age_alone(
 ) -> None:
     age(written(tmp_path, host="another", process=1), seconds)
     if is_free:
-        with Hold(tmp_path):
+        with RunLock(tmp_path):
             pass
     else:
-        with pytest.raises(RuntimeError, match="on another has held since then"), Hold(tmp_path):
+        with pytest.raises(RuntimeError, match="on another has held since then"), RunLock(tmp_path):
             pass
 
 
 def test_what_nobody_can_read_is_stale_by_its_age_alone(tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_text("{", encoding="utf-8")
-    with pytest.raises(RuntimeError, match="must be held by one command"), Hold(tmp_path):
+    with pytest.raises(RuntimeError, match="must be held by one command"), RunLock(tmp_path):
         pass
     age(path, 70)
-    with Hold(tmp_path):
+    with RunLock(tmp_path):
         pass
 
 
 def test_a_hold_is_renewed_and_notices_that_another_took_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hold, "RENEW_SECONDS", 0.01)
-    with Hold(tmp_path) as mine:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.01)
+    with RunLock(tmp_path) as mine:
         age(mine.path, 1000)
         before = mine.path.stat().st_mtime
         while mine.path.stat().st_mtime == before:
@@ -128,10 +127,10 @@ def test_a_hold_is_renewed_and_notices_that_another_took_over(
 
 
 def test_of_many_that_see_a_dead_holder_one_takes_over(tmp_path: Path) -> None:
-    def take(_: int) -> Hold | None:
+    def take(_: int) -> RunLock | None:
         begin.wait()
         with contextlib.suppress(RuntimeError):
-            return Hold(tmp_path).__enter__()
+            return RunLock(tmp_path).__enter__()
         return None
 
     begin = threading.Barrier(8)
@@ -144,7 +143,7 @@ def test_of_many_that_see_a_dead_holder_one_takes_over(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="out must be a folder that can be written"):
-        Hold(tmp_path / "absent").__enter__()
+        RunLock(tmp_path / "absent").__enter__()
 
 
 def test_a_second_search_of_a_folder_is_refused_and_trains_nothing(mine: Run) -> None:

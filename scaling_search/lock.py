@@ -13,17 +13,17 @@ from typing import Self
 
 from scaling_search.files import wait_for_lock
 
-NAME = "hold.json"
+NAME = "lock.json"
 
 RENEW_SECONDS = 10.0
-"""Time between two renewals of a hold."""
+"""Time between two renewals of a lock."""
 
 STALE_SECONDS = 60.0
-"""Age at which a hold that was not renewed is stale."""
+"""Age at which a lock that was not renewed is stale."""
 
 
-class Hold:
-    """Holds a folder while it is entered; a second one is refused by the name of the first.
+class RunLock:
+    """A lock of a folder; a second command is refused by the name of the first.
 
     A thread renews the file. It is stale after `STALE_SECONDS`, or at once if its process has ended
     on this host. Ages are by the file system's clock: clocks of hosts may differ or be set back.
@@ -37,7 +37,7 @@ class Hold:
         self.lost = threading.Event()
         self._token = uuid.uuid4().hex
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._renew, daemon=True, name="hold")
+        self._thread = threading.Thread(target=self._renew, daemon=True, name="run-lock")
 
     def __enter__(self) -> Self:
         """Takes the folder.
@@ -115,7 +115,7 @@ class Hold:
 
 
 def _read(path: Path) -> dict[str, object]:
-    """The content of a hold's file; empty where it is not one."""
+    """The content of a lock's file; empty where it is not one."""
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

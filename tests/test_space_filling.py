@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
-from scaling_search.spread import (
+from scaling_search.space_filling import (
     as_points,
     distances,
     largest_hole,
     scheffe,
-    spread_subset,
+    space_filling_subset,
     triangle,
 )
 
@@ -78,36 +78,36 @@ def test_largest_hole_of_one_corner_is_the_opposite_edge() -> None:
 def test_subset_is_distinct_as_large_as_asked_and_always_the_same(
     points: list[Shares], size: int
 ) -> None:
-    kept = spread_subset(points, size)
+    kept = space_filling_subset(points, size)
     assert len(kept) == len(set(kept)) == min(size, len(points))
     assert all(0 <= index < len(points) for index in kept)
-    assert kept == spread_subset(points, size)
+    assert kept == space_filling_subset(points, size)
 
 
 @pytest.mark.parametrize("size", [6, 16, 32])
 def test_subset_has_the_nearest_point_to_every_reference(size: int) -> None:
     points = random_shares(500, seed=0)
-    kept = [points[i] for i in spread_subset(points, size)]
+    kept = [points[i] for i in space_filling_subset(points, size)]
     for reference in REFERENCES.values():
         assert min(map(reference.distance, kept)) == min(map(reference.distance, points))
 
 
 def test_subset_copes_with_points_on_a_line_and_with_repeated_ones() -> None:
     line = [Shares(i / 20, 1 - i / 20, 0.0) for i in range(21)]
-    assert len(set(spread_subset(line, 12))) == 12
-    assert len(set(spread_subset([Shares(0.2, 0.3, 0.5)] * 9, 7))) == 7
+    assert len(set(space_filling_subset(line, 12))) == 12
+    assert len(set(space_filling_subset([Shares(0.2, 0.3, 0.5)] * 9, 7))) == 7
 
 
 def test_subset_of_all_is_all() -> None:
     points = random_shares(20, seed=1)
-    assert sorted(spread_subset(points, 20)) == list(range(20))
-    assert sorted(spread_subset(points, 99)) == list(range(20))
+    assert sorted(space_filling_subset(points, 20)) == list(range(20))
+    assert sorted(space_filling_subset(points, 99)) == list(range(20))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_subset_leaves_small_holes_and_small_variance(seed: int) -> None:
     points = random_shares(2000, seed=seed)
-    kept = [points[i] for i in spread_subset(points, 32)]
+    kept = [points[i] for i in space_filling_subset(points, 32)]
     hole, _ = largest_hole(kept)
     at_random = [
         [points[i] for i in np.random.default_rng(s).choice(len(points), 32, replace=False)]
@@ -121,7 +121,7 @@ def test_subset_leaves_small_holes_and_small_variance(seed: int) -> None:
 def test_distances_alone_would_leave_twice_the_variance() -> None:
     # Source: design, decision 2: worst variance about twice as large by distance alone.
     points = random_shares(2000, seed=0)
-    kept = spread_subset(points, 32)
+    kept = space_filling_subset(points, 32)
     farthest = kept[:16]
     table = distances(as_points(points), as_points(points))
     while len(farthest) < 32:
