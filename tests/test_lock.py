@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from scaling_search import lock
 from scaling_search.commands.search import search
 from scaling_search.lock import NAME, RunLock
 from scaling_search.run import Run

@@ -21,6 +21,7 @@ from scaling_search.follow_ups.interactions import (
     true_spread,
 )
 from scaling_search.follow_ups.layouts import FACTORS, Layout, layout
+from scaling_search.formatting import difference
 from scaling_search.options import Fairness
 from scaling_search.planning.candidates import Candidate
 from scaling_search.record.results import noise, results_table
