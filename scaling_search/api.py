@@ -49,8 +49,8 @@ def search(
     run = Run(
         experiment,
         str(out or Path("runs") / experiment.name),
-        storage,
-        executor=executor or Processes(),
+        executor or Processes(),
+        storage=storage,
         limits=limits,
         keep_weights=keep_weights,
         console=console or Console(),
@@ -97,8 +97,8 @@ def load(
     return Run(
         experiment if decide is None else replace(experiment, decide=decide),
         options.out,
-        options.storage,
-        executor=executor or options.executor,
+        executor or options.executor,
+        storage=options.storage,
         limits=limits,
         keep_weights=keep_weights,
         console=console or Console(),

@@ -288,8 +288,8 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     run = Run(
         options.experiment,
         options.out,
-        options.storage,
-        executor=options.executor,
+        options.executor,
+        storage=options.storage,
         limits=options.limits,
         keep_weights=options.keep_weights,
         console=Console(width=None if sys.stdout.isatty() else WIDTH, emoji=False),

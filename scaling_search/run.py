@@ -48,12 +48,6 @@ NETWORKS = {"scale": "families.csv", "transfer": "transfer.csv"}
 """Tables of the networks of such commands."""
 
 
-def _processes() -> Executor:
-    from scaling_search.executors import Processes  # noqa: PLC0415  # takes torch
-
-    return Processes()
-
-
 @dataclass(frozen=True, eq=False)
 class Run:
     """An experiment in a folder, how it trains, and what it has given so far.
@@ -64,8 +58,8 @@ class Run:
     Attributes:
         experiment: The choices that decide outcomes.
         out: The run's folder.
-        storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
         executor: Runs trainings.
+        storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
         limits: When a command stops early.
         keep_weights: True if a training leaves its weights in the folder.
         console: Prints what commands say; ``rich.console.Console(quiet=True)`` for nothing.
@@ -75,8 +69,8 @@ class Run:
 
     experiment: Experiment
     out: str
+    executor: Executor
     storage: str | None = None
-    executor: Executor = field(default_factory=_processes)
     limits: Limits = Limits()
     keep_weights: bool = False
     console: Console = field(default_factory=Console)
