@@ -17,23 +17,23 @@ import torch
 from pydantic import AfterValidator, Field
 
 from scaling_search.cores import usable_cores
-from scaling_search.executors.ray_workers import Nodes, Workers, living_nodes, ray
+from scaling_search.executors.ray_workers import Dispatcher, Nodes, living_nodes, ray
 from scaling_search.protocols import Argument, T, part
 from scaling_search.training.engine import train_trial
 from scaling_search.training.trial import Trial, TrialResult
 
 UNITS = 10_000
-"""Ray counts in ten-thousandths of a CPU or GPU."""
+"""Number of units in which Ray counts one CPU or GPU."""
 
 REACH_SECONDS = 10.0
-"""So long a cluster may take to answer at all."""
+"""Time that a cluster may take to accept a connection."""
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what will be Ray's way, without its FutureWarning
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # no words of the cluster's between those of the command
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default, without its FutureWarning
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # keeps the cluster's log out of the command's output
 }
-"""Environment that Ray reads while it is imported."""
+"""Environment variables that Ray reads while it is imported."""
 
 
 def _divisible(cpus: float) -> float:
@@ -49,20 +49,20 @@ def _divisible(cpus: float) -> float:
 class Ray:
     """Runs trainings in workers of a Ray cluster, each with its share of a node.
 
-    A worker keeps its imports, context and data. One that is lost on a living node ends its own
-    training only and is replaced; the training of a lost node goes elsewhere by itself. Images
-    travel: each node gets them once for each size, whatever files it has.
+    A worker keeps its imports, CUDA context and data. If it is lost on a living node, its training
+    fails and a new worker replaces it; trainings of a lost node are trained on others. Each node
+    receives the images once for each size and needs no files.
 
     Attributes:
         address: ``auto`` or ``host:port`` of a running cluster that this machine is part of; None
-            for a Ray of the command's own, on this machine and within its reach alone.
-        device: ``cuda``, ``cpu``, or ``auto`` for CUDA where a node has a GPU.
-        cpus_per_training: CPUs that one takes: a part of one, or whole ones.
-        gpus_per_training: The part of a GPU that one takes, such as 0.25 for four at a time on
-            each; None for a whole one. Their memory is theirs to share. On CPUs it means nothing.
-        retries: How often a training that failed is tried again; not one that diverged.
-        timeout_minutes: A training that takes longer is ended, and its worker replaced; None for
-            no limit.
+            starts a Ray that only this machine can reach and that ends with the command.
+        device: ``cuda``, ``cpu``, or ``auto`` for CUDA if a node has a GPU.
+        cpus_per_training: CPUs of a training: a part of one, or whole ones.
+        gpus_per_training: Part of a GPU that a training takes, such as 0.25 for four at a time on
+            each; None for a whole one. Ray does not divide the memory. Ignored on CPUs.
+        retries: Number of times that a failed training is tried again, unless it diverged.
+        timeout_minutes: A training that takes longer is ended and its worker replaced; None for no
+            limit.
     """
 
     address: Annotated[str, Field(pattern=r"^(auto|[^\s/]+:\d+)$")] | None = None
@@ -74,17 +74,17 @@ class Ray:
 
     @property
     def slots(self) -> int:
-        """Trainings that living nodes have room for; none before `check`."""
+        """Number of trainings that the living nodes have room for; 0 before `check`."""
         return sum(self._rooms())
 
     @property
     def device_share(self) -> float:
-        """The part of a GPU that a training takes; on CPUs that of a node, in the mean."""
+        """Part of a GPU that a training takes; on CPUs the mean part of a node."""
         rooms = [number for number in self._rooms() if number]
         return self._state.gpus or (len(rooms) / sum(rooms) if rooms else 1.0)
 
     def check(self) -> None:
-        """Looks at the cluster, or at this machine where that will be the cluster.
+        """Looks at the cluster's nodes, or at this machine if it will be the only node.
 
         Raises:
             ValueError: Ray is not installed, or no node has room for a training.
@@ -95,10 +95,10 @@ class Ray:
                 "executor=ray must find Ray, got an installation without it; "
                 "pip install 'scaling-search[ray]'"
             )
-        if self._state.workers is None:
+        if self._state.dispatcher is None:
             self._look()
         if not self.slots:
-            nodes = self._nodes().values()
+            nodes = self._state.nodes.values()
             there = [f"{n.get('CPU', 0):g} CPUs and {n.get('GPU', 0):g} GPUs" for n in nodes]
             raise ValueError(
                 f"executor must find a node with {self.cpus_per_training:g} CPUs and "
@@ -107,36 +107,36 @@ class Ray:
             )
 
     def prepare(self, trials: Sequence[Trial]) -> None:
-        """Has nothing to settle: how many trainings share a GPU is an option here."""
+        """Does nothing: the number of trainings that share a GPU is an option here."""
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Hands the training to the next free worker."""
         seconds = None if self.timeout_minutes is None else 60 * self.timeout_minutes
-        return self._workers.submit(train_trial, trial, seconds)
+        return self._dispatcher.submit(train_trial, trial, seconds)
 
     def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
-        """Hands a function to the next free worker; with a trial, its data too."""
-        return self._workers.submit(function, argument, None)
+        """Hands a function to the next free worker, and the data of its argument if a trial."""
+        return self._dispatcher.submit(function, argument, None)
 
     def __enter__(self) -> Self:
-        """Connects, or starts Ray; workers start with their first training."""
+        """Connects to the cluster, or starts Ray; workers start with the first trainings."""
         if not self._state.nodes:
             self._look()
         with contextlib.ExitStack() as stack:
             stack.enter_context(_connected(self.address))
-            asked = {"num_cpus": self.cpus_per_training, "num_gpus": self._state.gpus}
-            workers = Workers(asked, lambda: self.slots, per_gpu(self._state.gpus))
-            self._state.workers = stack.enter_context(workers)
+            share = {"num_cpus": self.cpus_per_training, "num_gpus": self._state.gpus}
+            dispatcher = Dispatcher(share, lambda: self.slots, per_gpu(self._state.gpus))
+            self._state.dispatcher = stack.enter_context(dispatcher)
             self._state.stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Ends all workers, whatever they do, and leaves the cluster or ends Ray."""
+        """Kills all workers, then leaves the cluster or ends Ray."""
         self._state.stack.close()
-        self._state.workers = None
+        self._state.dispatcher = None
 
     def _look(self) -> None:
-        """Sees the nodes, and settles whether trainings run on GPUs, whatever joins later."""
+        """Reads the nodes and decides, for nodes that join later too, if trainings use GPUs."""
         if self.address is None:
             self._state.nodes = {"own": _own()}
         else:
@@ -151,84 +151,90 @@ class Ray:
         return _State()
 
     @property
-    def _workers(self) -> Workers:
-        assert self._state.workers is not None, "entered first"
-        return self._state.workers
-
-    def _nodes(self) -> Nodes:
-        if self._state.workers is not None:
-            self._state.nodes = self._state.workers.nodes()
-        return self._state.nodes
+    def _dispatcher(self) -> Dispatcher:
+        assert self._state.dispatcher is not None, "entered first"
+        return self._state.dispatcher
 
     def _rooms(self) -> list[int]:
-        nodes = self._nodes().values()
+        if self._state.dispatcher is not None:
+            self._state.nodes = self._state.dispatcher.nodes()
+        nodes = self._state.nodes.values()
         return [room(node, self.cpus_per_training, self._state.gpus) for node in nodes]
 
 
 @dataclass
 class _State:
-    """What is known: the nodes seen last, GPUs of a training; and what is there while entered."""
+    """State of an executor.
+
+    Attributes:
+        nodes: The cluster's nodes, as seen last.
+        gpus: GPUs of a training; 0 on CPUs.
+        dispatcher: Runs the trainings; None unless entered.
+        stack: Ends what `Ray.__enter__` started.
+    """
 
     nodes: Nodes = field(default_factory=dict)
     gpus: float = 0.0
-    workers: Workers | None = None
+    dispatcher: Dispatcher | None = None
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
 
 def room(node: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """How many trainings fit on a node.
+    """Number of trainings that fit on a node.
 
     Args:
-        node: What it has, ``CPU`` and ``GPU`` among it.
-        cpus: Of a training.
-        gpus: Of a training, at most one; 0 for trainings on CPUs.
+        node: The node's resources, ``CPU`` and ``GPU`` among them.
+        cpus: CPUs of a training.
+        gpus: GPUs of a training, at most one; 0 for trainings on CPUs.
     """
     fit = round(node.get("CPU", 0) * UNITS) // round(cpus * UNITS)
     if not gpus:
         return fit
-    # A training lies on one GPU: three of them have room for three times 0.6, not for five.
+    # A training uses one GPU: three GPUs have room for three trainings of 0.6, not for five.
     return min(fit, int(node.get("GPU", 0)) * per_gpu(gpus))
 
 
 def per_gpu(gpus: float) -> int:
-    """Number of trainings that fit on a GPU if each takes this part of it; 1 for a part of 0."""
+    """Number of trainings that share a GPU if each takes this part of it; 1 on CPUs."""
     return UNITS // round(gpus * UNITS) if gpus else 1
 
 
 @contextlib.contextmanager
 def _connected(address: str | None) -> Iterator[None]:
-    """Ray for as long as it is entered: a cluster's, or with None one of this process's own."""
-    with _environment(is_own=address is None):
+    """Connect this process to a cluster while entered; None starts a Ray on this machine."""
+    with _environment(is_own=address is None), contextlib.ExitStack() as stack:
         options: dict[str, object] = {"address": address}
         if address is None:
             own = _own()
             options = {"address": "local", "num_cpus": own["CPU"], "num_gpus": own["GPU"]}
             options["include_dashboard"] = False
-        elif address != "auto":
-            _reach(address)
         handler = signal.getsignal(signal.SIGTERM)
         try:
+            if address not in (None, "auto"):  # Ray itself tries for minutes where nothing answers
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+            stack.callback(ray().shutdown)
             ray().init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:
-            ray().shutdown()
-            raise _no_answer(address, error) from error
+            name = "a Ray on this machine" if address is None else f"executor.address={address}"
+            raise RuntimeError(
+                f"{name} must answer, got {type(error).__name__} ({error}); "
+                "docs/cluster.md starts one"
+            ) from error
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)  # Ray takes it over
-        try:
-            yield
-        finally:
-            ray().shutdown()
+        yield
 
 
 @contextlib.contextmanager
 def _environment(*, is_own: bool) -> Iterator[None]:
-    """What Ray reads in the environment; afterwards all is as before, for processes to come."""
+    """Set Ray's environment variables while entered, and restore them for later processes."""
     before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     os.environ.update(SETTINGS)
     if is_own:
-        # All of it then listens on loopback, as it does by itself where the name says; Ray reads
-        # this when it is imported, so that a process that was in a cluster cannot have it any more.
+        # Then all of Ray listens on loopback only, the default on those systems. Ray reads this
+        # when it is imported, so a process that was in a cluster before cannot change it any more.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         yield
@@ -238,22 +244,6 @@ def _environment(*, is_own: bool) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _reach(address: str) -> None:
-    """Connects and leaves: Ray itself would try for minutes where nobody is."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
-    except OSError as error:
-        raise _no_answer(address, error) from error
-
-
-def _no_answer(address: str | None, error: Exception) -> RuntimeError:
-    what = "a Ray of its own" if address is None else f"executor.address={address}"
-    return RuntimeError(
-        f"{what} must answer, got {type(error).__name__} ({error}); docs/cluster.md starts one"
-    )
-
-
 def _own() -> dict[str, float]:
-    """What this machine has for trainings."""
+    """CPUs and GPUs of this machine that trainings may use."""
     return {"CPU": usable_cores(), "GPU": torch.cuda.device_count()}

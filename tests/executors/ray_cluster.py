@@ -1,8 +1,8 @@
-"""A Ray cluster on loopback that is told what to do by lines; `test_ray` starts it.
+"""A Ray cluster on loopback that reads commands from its input; `test_ray` starts it.
 
-``add CPUS GPUS`` starts a node, ``kill NUMBER`` ends one as if its power had failed; the answer to
-both is the node's number and the cluster's address. ``actors`` answers how many live. When no line
-can come any more it ends, and all nodes with it.
+``add CPUS GPUS`` starts a node and ``kill NUMBER`` ends one as if its power had failed; both answer
+the node's number and the cluster's address. ``actors`` answers how many live. At the end of its
+input it ends all nodes.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ from typing import Any
 from ray.cluster_utils import Cluster
 
 MOST_TRIES = 3
-"""Ray gives up a node that does not start in 15 s, which on a busy machine happens."""
+"""Tries to start a node: Ray gives up after 15 s, which are too few on a busy machine."""
 
 
 def added(cluster: Cluster, cpus: int, gpus: int) -> Any:
-    """A new node; the GPUs need not be there, since only a training would look."""
+    """Start a node. Its GPUs need not exist, since only a training would use them."""
     options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "include_dashboard": False}
     for _ in range(MOST_TRIES - 1):
         with contextlib.suppress(Exception):

@@ -1,4 +1,4 @@
-"""The Ray executor on a Ray of its own, and whole searches in a cluster of three nodes."""
+"""The Ray executor on a Ray that it starts, and whole searches in a cluster of three nodes."""
 
 import contextlib
 import importlib.util
@@ -23,10 +23,9 @@ from pydantic import ValidationError
 
 from scaling_search.cores import usable_cores
 from scaling_search.data import cache as data_cache
-from scaling_search.executors.ray import Ray, per_gpu, room
-from scaling_search.executors.ray_workers import Actor
+from scaling_search.executors.ray import Ray, room
+from scaling_search.executors.ray_workers import Worker
 from scaling_search.interruption import EXIT_CODE
-from scaling_search.protocols import Dataset
 from scaling_search.record.results import VOLATILE, curves_table, results_table
 from scaling_search.record.study import Record
 from scaling_search.training.engine import train_trial
@@ -39,13 +38,13 @@ from tests.tiny import tiny_trial
 pytestmark = pytest.mark.alone
 
 PATIENCE_SECONDS = 60
-"""For a process to start or to end; they take a few seconds, on a machine that is busy more."""
+"""Limit for a process to start or to end, which takes seconds, and longer on a busy machine."""
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 
 
 def executor(**changes: Any) -> Ray:
-    """On CPUs of this machine, two trainings at a time where there are as many cores."""
+    """An executor on this machine's CPUs, of two trainings at a time if it has two cores."""
     cores = usable_cores()
     cpus = float(cores // 2) if cores > 1 else 0.5
     options: dict[str, Any] = {"device": "cpu", "cpus_per_training": cpus}
@@ -78,11 +77,6 @@ def test_a_node_has_room_for_whole_shares(
     assert room(node, cpus, gpus) == number
 
 
-@pytest.mark.parametrize(("gpus", "number"), [(0.0, 1), (1.0, 1), (0.6, 1), (0.25, 4), (1 / 3, 3)])
-def test_trainings_share_a_gpu_where_each_takes_a_part(gpus: float, number: int) -> None:
-    assert per_gpu(gpus) == number
-
-
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -96,7 +90,7 @@ def test_trainings_share_a_gpu_where_each_takes_a_part(gpus: float, number: int)
         ("retries", -1),
     ],
 )
-def test_what_ray_could_not_do_is_refused_at_once(option: str, value: object) -> None:
+def test_options_that_ray_cannot_meet_are_refused(option: str, value: object) -> None:
     with pytest.raises(ValidationError, match=option):
         executor(**{option: value})
 
@@ -109,7 +103,7 @@ def test_without_the_package_the_command_that_installs_it_is_named(
         executor().check()
 
 
-def test_the_slots_of_a_ray_of_its_own_are_known_before_it_starts() -> None:
+def test_the_slots_of_this_machine_are_known_before_ray_starts() -> None:
     share = executor(cpus_per_training=0.5)
     assert share.slots == 0
     share.check()
@@ -122,17 +116,17 @@ def test_more_than_there_is_is_refused_by_a_check() -> None:
         executor(cpus_per_training=10_000.0).check()
 
 
-def test_an_address_where_nobody_is_is_named() -> None:
+def test_an_address_that_does_not_answer_is_named() -> None:
     with pytest.raises(RuntimeError, match=r"^executor.address=127.0.0.1:1 must answer, got Conn"):
         executor(address="127.0.0.1:1").check()
 
 
 def test_a_node_with_another_version_of_this_package_trains_nothing() -> None:
     with pytest.raises(RuntimeError, match="must have the coordinator's version"):
-        Actor([], "of another version")
+        Worker([], "of another version")
 
 
-# A Ray of its own, in this process.
+# A Ray that this process starts.
 
 
 def divided(number: int, device: str) -> tuple[float, str]:
@@ -150,33 +144,30 @@ def killed(number: signal.Signals, device: str) -> None:
 
 
 def opened(pipe: str, device: str) -> str:
-    """What somebody writes into a named pipe, for as long as that takes."""
+    """Read a named pipe, which lasts until something is written into it."""
     del device
     return Path(pipe).read_text(encoding="utf-8")
 
 
 def mappings_of_images(trial: Trial, device: str) -> list[tuple[str, bool]]:
-    """Which mapping of this process holds a trial's images, and whether they are the right ones.
+    """The mapping of this process that holds a trial's images, and True if they are the right ones.
 
-    At the size that its network sees, and at the data's own, of which crops are taken.
+    Once at the size that its network sees, and once at the data's own, of which crops are taken.
     """
     del device
-    network, own = trial.candidate.architecture.resolution, data_cache.native_size(trial.dataset)
-    return [mapping_of_images(trial.dataset, size) for size in (network, own)]
-
-
-def mapping_of_images(dataset: Dataset, size: int) -> tuple[str, bool]:
-    images = data_cache.mapped(dataset, size).train.images
-    expected = dataset.load(size, "cpu").train.images
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-        first, last = (int(part, 16) for part in line.split()[0].split("-"))
-        if first <= images.data_ptr() < last:
-            return line.split(maxsplit=5)[-1], bool((images == expected).all())
-    raise AssertionError
+    found = []
+    for size in (trial.candidate.architecture.resolution, data_cache.native_size(trial.dataset)):
+        images = data_cache.mapped(trial.dataset, size).train.images
+        is_right = bool((images == trial.dataset.load(size, "cpu").train.images).all())
+        for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+            first, last = (int(part, 16) for part in line.split()[0].split("-"))
+            if first <= images.data_ptr() < last:
+                found.append((line.split(maxsplit=5)[-1], is_right))
+    return found
 
 
 def listening(pids: set[int]) -> set[str]:
-    """Addresses, as the kernel writes them, at which processes listen for TCP."""
+    """Addresses at which processes listen for TCP, in the kernel's notation."""
     sockets = {
         str(link.readlink())
         for pid in pids
@@ -191,7 +182,7 @@ def listening(pids: set[int]) -> set[str]:
 
 
 def descendants(pid: int) -> set[int]:
-    """All processes that one has started, and those that they have."""
+    """All children of a process, their children included."""
     parents = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal() and (folder / "stat").is_file():
@@ -205,7 +196,7 @@ def descendants(pid: int) -> set[int]:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ray]:
-    """A Ray of this process, with a worker that is warm; in the end they are busy."""
+    """A Ray of this process with a warm worker; it is left with all workers busy."""
     handler = signal.getsignal(signal.SIGTERM)
     before = descendants(os.getpid())
     pipe = tmp_path_factory.mktemp("own") / "pipe"
@@ -245,6 +236,13 @@ def test_a_killed_worker_ends_its_own_call_only_and_is_replaced(own: Ray, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_worker_that_dies_idle_fails_no_call(own: Ray) -> None:
+    lost = own.call(process, 0).result(PATIENCE_SECONDS)
+    os.kill(lost, signal.SIGKILL)
+    assert own.call(process, 0).result(PATIENCE_SECONDS) != lost
+
+
+@pytest.mark.slow
 def test_a_worker_whose_device_fails_is_replaced(own: Ray) -> None:
     broken = own.submit(replace(tiny_trial(), dataset=Faulty("break"))).result(PATIENCE_SECONDS)
     assert (broken.state, broken.needs_new_process) == ("FAIL", True)
@@ -262,7 +260,7 @@ def test_an_overdue_training_is_ended_and_its_worker_replaced(own: Ray) -> None:
 
 
 def shared_device(argument: object, device: str) -> tuple[int, str]:
-    """Number of workers that share a worker's device, and the file that a training locks."""
+    """Number of workers of this one's device, and the file that a training locks."""
     del argument, device
     with Turn():
         held = [
@@ -287,7 +285,7 @@ if __name__ == "__main__":
         for future in [entered.call(shared_device, 0) for _ in range(2)]:
             print(*future.result(2 * PATIENCE_SECONDS))
 """
-"""Trainings for a quarter of a GPU, as if this machine had one; only a training would look."""
+"""Calls for a quarter of a GPU, which this machine need not have: only a training would use it."""
 
 
 @pytest.mark.slow
@@ -330,13 +328,13 @@ def test_an_interrupt_of_the_terminal_loses_nothing_that_ended(tmp_path: Path) -
     assert set(results["state"]) == {"COMPLETE"}
 
 
-# In a cluster of this machine's, in a network of its own that has nothing but loopback.
+# A cluster on this machine, in a network namespace that has nothing but loopback.
 
 NAMESPACE = ["--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's, without what is meant for a Ray of its own."""
+    """This process's environment without what `own` set for its Ray."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return kept | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(CONF.parent)} | more
 
@@ -354,7 +352,7 @@ needs_a_namespace = pytest.mark.skipif(
 
 
 def within_patience(is_so: Callable[[], bool]) -> bool:
-    """Whether something comes true, at the latest in a while."""
+    """True if a condition comes true in time."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not is_so():
         if time.monotonic() > end:
@@ -363,35 +361,40 @@ def within_patience(is_so: Callable[[], bool]) -> bool:
     return True
 
 
+def asked(process: "subprocess.Popen[str]", line: str = "") -> list[str]:
+    """The words of a process's answer to a line."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(line, file=process.stdin, flush=True)
+    answer = process.stdout.readline().split()
+    assert answer, f"the process ended with {process.wait(PATIENCE_SECONDS)}"
+    return answer
+
+
 @dataclass
 class Cluster:
-    """The process of `ray_cluster` and what is said to it.
+    """A process of `ray_cluster`, which starts and ends nodes.
 
     Attributes:
-        folder: Of this cluster's nodes alone: where they would keep data that they read.
+        folder: Cache of this cluster's nodes, where they would keep data that they read.
     """
 
     process: "subprocess.Popen[str]"
     folder: Path
     address: str = ""
 
-    def tell(self, line: str) -> list[str]:
-        """The words of its answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(line, file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline().split()
-        assert answer, f"the cluster ended with {self.process.wait(PATIENCE_SECONDS)}"
-        return answer
+    def kill(self, number: int) -> None:
+        """End a node as if its power had failed."""
+        asked(self.process, f"kill {number}")
 
     def add(self, cpus: int, gpus: int = 0) -> int:
-        """The number of a new node."""
-        number, self.address = self.tell(f"add {cpus} {gpus}")
+        """Start a node and return its number."""
+        number, self.address = asked(self.process, f"add {cpus} {gpus}")
         return int(number)
 
     @contextlib.contextmanager
     def run(self, *command: str) -> Iterator["subprocess.Popen[str]"]:
-        """A process in the cluster's network, for as long as it is looked at."""
+        """A process in the cluster's network, killed at the end."""
         entered = ["nsenter", "--net", f"--target={self.process.pid}"]
         if os.geteuid() != 0:
             entered += ["--user", "--preserve-credentials"]
@@ -412,12 +415,12 @@ class Cluster:
         return self.run(*searching(out), "executor=ray", f"executor.address={self.address}")
 
     def comes_to(self, num_actors: int) -> bool:
-        """Whether so many actors live, at the latest in a while."""
-        return within_patience(lambda: self.tell("actors") == [str(num_actors)])
+        """True if so many actors live in time."""
+        return within_patience(lambda: asked(self.process, "actors") == [str(num_actors)])
 
 
 def searching(out: Path) -> list[str]:
-    """The command of a search of twelve trainings on a hundred real images."""
+    """Command of a search of twelve trainings on a hundred real images."""
     return [
         *(PROGRAM, "search", f"out={out}", "num_seeds=4", "candidates.max_networks=2"),
         *("dataset.num_train=100", "dataset.num_val=50", "recipe.epochs=2", "recipe.batch_size=20"),
@@ -425,13 +428,13 @@ def searching(out: Path) -> list[str]:
 
 
 def tables(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Results with all their columns, and curves."""
+    """A search's results with all columns, and its curves."""
     rows = Record(f"sqlite:///{out / 'study.db'}", "default", "val_loss").rows()
     return results_table(rows), curves_table(rows)
 
 
 def assert_as_if_alone(out: Path, alone: Path) -> None:
-    """That a search has the trainings of another, each once, and the same numbers."""
+    """Check that two searches have the same trainings, each once, with the same numbers."""
     (results, curves), (expected, expected_curves) = tables(out), tables(alone)
     pd.testing.assert_frame_equal(
         results.drop(columns=list(VOLATILE)), expected.drop(columns=list(VOLATILE))
@@ -440,7 +443,7 @@ def assert_as_if_alone(out: Path, alone: Path) -> None:
 
 
 def lines_until(process: "subprocess.Popen[str]", number: int) -> None:
-    """Reads what a search prints until so many trainings have ended."""
+    """Read a search's output until so many trainings have ended."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith(f"{number}/12 "):
@@ -448,16 +451,8 @@ def lines_until(process: "subprocess.Popen[str]", number: int) -> None:
     raise AssertionError(f"ended with {process.wait(PATIENCE_SECONDS)}")
 
 
-def slots_of(coordinator: "subprocess.Popen[str]") -> int:
-    """What the script says that it can train at a time."""
-    assert coordinator.stdin is not None
-    assert coordinator.stdout is not None
-    print(file=coordinator.stdin, flush=True)
-    return int(coordinator.stdout.readline())
-
-
 def succeeds(process: "subprocess.Popen[str]") -> str:
-    """What a process still prints, which ends well."""
+    """The rest of the output of a process that must succeed."""
     out, _ = process.communicate(timeout=2 * PATIENCE_SECONDS)
     assert process.returncode == 0, out
     return out
@@ -465,7 +460,7 @@ def succeeds(process: "subprocess.Popen[str]") -> str:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three nodes of a CPU each."""
+    """A cluster of three nodes with one CPU each."""
     folder = tmp_path_factory.mktemp("nodes")
     command = ["unshare", *NAMESPACE, "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     process = subprocess.Popen(
@@ -490,7 +485,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a search by one process."""
+    """Folder of the same search by one process."""
     out = tmp_path_factory.mktemp("alone") / "out"
     command = [*searching(out), "executor=inline", "executor.device=cpu"]
     subprocess.run(command, env=environment(), check=True, capture_output=True)
@@ -525,12 +520,12 @@ def test_a_node_that_dies_loses_nothing(cluster: Cluster, alone: Path, tmp_path:
     out = tmp_path / "out"
     with cluster.search(out) as search:
         lines_until(search, 2)
-        cluster.tell("kill 1")
+        cluster.kill(1)
         succeeds(search)
     assert_as_if_alone(out, alone)
     results, _ = tables(out)
     assert set(results["attempts"]) == {1}  # a node's death is no failure of a training
-    # Whether it notices the death depends on whether the node was just training.
+    # Lost workers are logged only if the node was training when it died.
     assert "the cluster has 3 nodes" in (out / "search.log").read_text(encoding="utf-8")
 
 
@@ -555,8 +550,8 @@ if __name__ == "__main__":
     quarters.check()
     print(quarters.slots, quarters.device_share)
 """
-"""Keeps all slots busy and two trainings more, and says its slots, until it is told to leave; then
-looks for GPUs."""
+"""A coordinator with calls for all slots and two more, which answers each line with its number of
+slots; told to leave, it looks for GPUs."""
 
 
 @pytest.mark.slow
@@ -566,15 +561,19 @@ def test_slots_follow_the_nodes(cluster: Cluster, tmp_path: Path) -> None:
     script.write_text(COORDINATOR, encoding="utf-8")
     os.mkfifo(pipe)
     with cluster.run(sys.executable, str(script), cluster.address, str(pipe)) as coordinator:
-        slots = slots_of(coordinator)
+
+        def slots_now() -> int:
+            return int(asked(coordinator)[0])
+
+        slots = slots_now()
         assert cluster.comes_to(slots)
         joined = cluster.add(2, gpus=3)
         assert cluster.comes_to(slots + 2)
-        assert slots_of(coordinator) == slots + 2
-        cluster.tell(f"kill {joined}")
-        assert within_patience(lambda: slots_of(coordinator) == slots)
+        assert slots_now() == slots + 2
+        cluster.kill(joined)
+        assert within_patience(lambda: slots_now() == slots)
         cluster.add(2, gpus=3)
-        assert within_patience(lambda: slots_of(coordinator) == slots + 2)
+        assert within_patience(lambda: slots_now() == slots + 2)
         assert cluster.comes_to(slots + 2)
         out, _ = coordinator.communicate("leave\n", timeout=PATIENCE_SECONDS)
     assert out.split() == ["2", "0.25"]
