@@ -79,7 +79,7 @@ def test_price_only_of_a_search_that_has_begun_counts_what_is_left(mine: Path) -
     assert "6 trainings (3 more are done): about " in priced.out
     other = ran("search", "out=mine", "price_only=true", *TINY, "recipe.epochs=2")
     assert other.code == 2
-    assert "recipe.epochs must be 1 as in this folder's record" in other.err
+    assert "recipe.epochs must be 1.0 as in this folder's record" in other.err
     assert contents(mine) == before
 
 

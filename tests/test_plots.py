@@ -28,7 +28,11 @@ from scaling_search.sections import Section
 from tests.tables import Tables, every_training, families, tables
 
 PUBLISHED = pd.read_csv(
-    Path(__file__).parent.parent / "scaling_search" / "reference" / "efficientnet_family.csv"
+    Path(__file__).parent.parent
+    / "scaling_search"
+    / "published"
+    / "reference"
+    / "efficientnet_family.csv"
 )
 SEARCHES = {
     "nothing trained": tables(9, 0),

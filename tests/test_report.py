@@ -48,6 +48,7 @@ def written(folder: Path, search: Tables, **changes: object) -> list[Path]:
         "curves": search.curves,
         "coefficients": search.coefficients,
         "families": None,
+        "families_results": pd.DataFrame(),
         "objective": "val_accuracy",
         "equal": "epochs",
         "facts": FACTS,
@@ -281,7 +282,7 @@ def test_equal_tables_give_equal_bytes_and_all_files_are_named(
     again = tables(33, 3, failed=[(4, 1)], untrained=[33])
     paths = written(tmp_path, again, families=families())
     assert sorted(paths) == sorted(p for p in tmp_path.rglob("*") if p.is_file())
-    assert len(paths) == 5 + 2 * 4 + 1
+    assert len(paths) == 6 + 2 * 4 + 1
     for path in paths:
         assert (report / path.relative_to(tmp_path)).read_bytes() == path.read_bytes()
 

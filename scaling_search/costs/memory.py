@@ -11,6 +11,8 @@ from scaling_search.costs.building import built, image_of
 from scaling_search.costs.flops import Flops
 from scaling_search.protocols import Architecture, Checked, Sample, part
 from scaling_search.training.engine import device_name, devices
+from scaling_search.training.optimizer import make_optimizer
+from scaling_search.training.recipe import Recipe
 from scaling_search.training.recorded import aside
 
 
@@ -18,9 +20,10 @@ from scaling_search.training.recorded import aside
 class Memory:
     """Bytes of a GPU at the peak of a training step: weights, momentum, activations, gradients.
 
-    In float32 with SGD and momentum. Bytes are those that tensors ask for, without what torch's
-    allocator rounds up or keeps, over those that were taken before; the network has taken its steps
-    once already then, so that workspaces of libraries, which a process keeps, do not count.
+    In float32 with the optimizer of a training and its default momentum. Bytes are those that
+    tensors ask for, without what torch's allocator rounds up or keeps, over those that were taken
+    before; the network has taken its steps once already then, so that workspaces of libraries,
+    which a process keeps, do not count.
 
     Attributes:
         device: ``auto`` or ``cuda:0``; only CUDA tells its peak.
@@ -80,7 +83,7 @@ def _take_two_steps(architecture: Architecture, batch_size: int, device: str) ->
     network = built(architecture).to(device).train()
     images = image_of(architecture, batch_size).to(device)
     labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
+    optimizer = make_optimizer(network, Recipe(), torch.zeros((), device=device))
     for _ in range(2):  # the first makes the optimizer's state
         torch.cuda.reset_peak_memory_stats(device)
         functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 
 from scaling_search.files import replace_file
+from scaling_search.training.optimizer import kind
 from scaling_search.training.steps import Steps
 from scaling_search.training.trial import Epoch, Trial
 
 log = logging.getLogger(__name__)
 
-LAYOUT = 2
+LAYOUT = 3
 """Changes with the names of tensors in a checkpoint; training does not go on from an older one."""
 
 
@@ -91,14 +92,15 @@ class Progress:
                     log.info("%s is of a training under other conditions", path.name)
                     return
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            self._steps.restore(state, facts["taken"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s cannot be read, the training begins anew: %s", path.name, error)
             return
-        self._steps.restore(state, facts["taken"])
         self.curve = [Epoch(**epoch) for epoch in facts["curve"]]
         self._train_seconds, self.seconds_before = facts["train_seconds"], facts["seconds"]
 
     def _identity(self) -> str:
         trial = self._trial
         recipe = replace(trial.recipe, checkpoint_minutes=None)
-        return f"{LAYOUT} {trial.key} {recipe} {trial.dataset.fingerprint()} {self._where}"
+        how = f"{kind(self._steps.optimizer)} {recipe}"
+        return f"{LAYOUT} {trial.key} {how} {trial.dataset.fingerprint()} {self._where}"

@@ -10,8 +10,12 @@ from torch.nn import functional
 
 from scaling_search.training.batches import Draws, Loaded, augmented, drawn, padded_by
 from scaling_search.training.feed import Feed
+from scaling_search.training.optimizer import make_optimizer, make_state, named_state
 from scaling_search.training.recipe import Recipe, learning_rate
 from scaling_search.training.recorded import Recorded
+
+OPTIMIZER = "optimizer."
+"""Beginning of the names of an optimizer's tensors in a checkpoint."""
 
 
 class Steps:
@@ -24,7 +28,7 @@ class Steps:
 
     Attributes:
         network: The network that is trained, on the device.
-        optimizer: SGD over its weights.
+        optimizer: Changes its weights.
         averaged: The average of its weights, where the recipe wants one.
         batch_size: Images in a step.
         per_epoch: Steps in a whole epoch.
@@ -79,15 +83,7 @@ class Steps:
         kind = torch.float64 if self._device.type == "cpu" else torch.float32
         self._rates = torch.tensor(rates, dtype=kind, device=self._device)
         self._rate = self._rates[0].clone()
-        self.optimizer = torch.optim.SGD(
-            _parameter_groups(network, recipe.weight_decay),
-            lr=self._rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.momentum > 0,
-            fused=self._device.type != "mps",
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate  # this very tensor, whatever the optimiser made of it
+        self.optimizer = make_optimizer(network, recipe, self._rate)
         self._recorded = Recorded(
             self._device,
             is_wanted=recipe.cuda_graph,
@@ -143,10 +139,12 @@ class Steps:
         Args:
             state: As `state` gave it.
             taken: Steps that it had taken.
+
+        Raises:
+            ValueError: The state is another kind of optimizer's.
         """
-        for number, parameter in enumerate(self._parameters()):
-            if f"momentum.{number}" in state:  # the first step would have made it
-                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        held = {name: tensor for name, tensor in state.items() if name.startswith(OPTIMIZER)}
+        make_state(self.optimizer, {name.removeprefix(OPTIMIZER): t for name, t in held.items()})
         with torch.no_grad():
             for name, tensor in self._tensors():
                 tensor.copy_(state[name])
@@ -169,15 +167,9 @@ class Steps:
         if self.averaged is not None:
             for name, tensor in self.averaged.state_dict().items():
                 yield f"averaged.{name}", tensor
-        for number, parameter in enumerate(self._parameters()):
-            buffer = self.optimizer.state[parameter].get("momentum_buffer")
-            if buffer is not None:
-                yield f"momentum.{number}", buffer
+        for name, tensor in named_state(self.optimizer):
+            yield f"{OPTIMIZER}{name}", tensor
         yield "losses", self._losses
-
-    def _parameters(self) -> Iterator[Tensor]:
-        for group in self.optimizer.param_groups:
-            yield from group["params"]
 
     def advance(self) -> None:
         """Takes one step.
@@ -260,12 +252,3 @@ def autocast(recipe: Recipe, kind: str) -> torch.autocast:
     enabled = recipe.mixed_precision and kind == "cuda"
     # A forward pass casts each weight once; what a cache kept would outlive a recorded step.
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weights of more than one axis decay; norms and biases do not."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scaling_search.base_networks.custom_network import custom
-from scaling_search.commands import plan, search
+from scaling_search.commands.plan import plan
+from scaling_search.commands.search import search
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.memory import Memory

@@ -37,7 +37,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-FAMILY = rows(PACKAGE / "reference" / "efficientnet_family.csv")
+FAMILY = rows(PACKAGE / "published" / "reference" / "efficientnet_family.csv")
 MEASURED_FAMILY = rows(TESTS / "reference" / "measured_family_macs.csv")
 ROUNDING_EFFECTS = rows(TESTS / "reference" / "measured_rounding_effects.csv")
 

@@ -62,7 +62,7 @@ def test_other_options_or_another_function_are_another_json() -> None:
     ]
     assert all(to_json(other) != to_json(network) for other in others)
     assert to_json(network)["function"] == {
-        "class": "scaling_search.base_networks.own_function.Function",
+        "class": "scaling_search.base_networks.user_function.Function",
         "name": "tests.base_networks.own.build",
         "options": '{"blocks": [1, 2, 2]}',
     }
@@ -108,6 +108,5 @@ def test_what_is_no_architecture_is_refused_by_name() -> None:
         from_json({"class": "scaling_search.gone.Net"})
     for network in (tiny_network(), part("base_network", "resnet_small")):  # also a pydantic one
         data = to_json(network)
-        for other in (data | {"unknown": 1}, {k: data[k] for k in data if k != "in_channels"}):
-            with pytest.raises(ValueError, match=r"architecture must have the fields of .*Net, "):
-                from_json(other)
+        with pytest.raises(ValueError, match=r"architecture must have the fields of .*Net, "):
+            from_json(data | {"unknown": 1})

@@ -16,7 +16,7 @@ from tests.commands import ran
 from tests.in_process import Executing, printed
 from tests.tiny import changed, tiny_run
 
-RUNS = Path(__file__).parent / "runs"
+RUNS = Path(__file__).parent / "released"
 CHOICES = {
     "recipe": {"epochs": 4, "flip": True},
     "base_network": {"class": "Small", "channels": [4, 8], "stages": [{"layers": 1}]},

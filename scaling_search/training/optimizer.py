@@ -1,0 +1,67 @@
+"""The optimizer of a training: its kind, its options, and its state by name."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from scaling_search.training.recipe import Recipe
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe, rate: Tensor) -> Optimizer:
+    """Nesterov SGD over a network's weights; those of more than one axis decay.
+
+    Args:
+        network: On the device.
+        recipe: Momentum and weight decay.
+        rate: The learning rate, on the device; each step reads this very tensor.
+    """
+    parameters = list(network.parameters())
+    optimizer = torch.optim.SGD(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        fused=rate.device.type != "mps",
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = rate  # whatever the optimizer made of it
+    return optimizer
+
+
+def kind(optimizer: Optimizer) -> str:
+    """The name of an optimizer's class."""
+    return type(optimizer).__name__
+
+
+def named_state(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of an optimizer's state, named by its kind, the parameter's number and the key."""
+    for number, parameter in enumerate(_parameters(optimizer)):
+        for key, value in optimizer.state[parameter].items():
+            if isinstance(value, Tensor):
+                yield f"{kind(optimizer)}.{number}.{key}", value
+
+
+def make_state(optimizer: Optimizer, state: Mapping[str, Tensor]) -> None:
+    """Makes room for the tensors of a state that `named_state` named, as a first step would.
+
+    Raises:
+        ValueError: The state is another kind of optimizer's.
+    """
+    parameters = list(_parameters(optimizer))
+    for name, tensor in state.items():
+        of, number, key = name.split(".")
+        if of != kind(optimizer):
+            raise ValueError(f"checkpoint must be of {kind(optimizer)}, got {of}; delete it")
+        parameter = parameters[int(number)]
+        like = torch.zeros_like(parameter) if tensor.shape == parameter.shape else tensor.clone()
+        optimizer.state[parameter][key] = like.to(parameter.device)
+
+
+def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:
+    for group in optimizer.param_groups:
+        yield from group["params"]
