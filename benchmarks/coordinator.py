@@ -23,17 +23,16 @@ from typing import Self
 from composed import experiment_of
 from rich.console import Console
 from rows import write_rows
-from scaling_search.search import Search
 
-from scaling_search.answer.stopping import Stopping
-from scaling_search.experiment import Limits
+from scaling_search.answer.stopping import Limits, Stopping
 from scaling_search.progress import View
 from scaling_search.protocols import Argument, T
 from scaling_search.record.study import Record
 from scaling_search.training.trial import Epoch, Trial, TrialResult
+from scaling_search.training_loop import TrainingLoop
 
 STORAGES = {"journal": "study.log", "sqlite": "study.db"}
-NO_LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=None, failed_share=1.0)
+NO_LIMITS = Limits(failed_share=1.0)
 
 
 @dataclass
@@ -94,11 +93,11 @@ def searched(num_trainings: int, slots: int, storage: str) -> dict[str, object]:
         path = f"{folder}/{STORAGES[storage]}"
         url = path if storage == "journal" else f"sqlite:///{path}"
         record = Record(url, "coordinator", experiment.objective)
-        search = Search(trials, record, provenance={"version": "0", "commit": "0"})
+        loop = TrainingLoop(trials, record, provenance={"version": "0", "commit": "0"})
         view = View(Console(file=nowhere, width=100), experiment.objective)
         started = time.perf_counter()
         stopping = Stopping(NO_LIMITS, record, 2.0)
-        search.run(experiment.sampler, executor, view, stopping=stopping)
+        loop.run(experiment.sampler, executor, view, stopping=stopping)
         seconds = time.perf_counter() - started
         assert len(record.rows()) == len(trials)
     tenth = len(trials) // 10

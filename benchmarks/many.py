@@ -25,13 +25,13 @@ from typing import Self
 from composed import experiment_of
 from coordinator import NO_LIMITS, STORAGES, Instant
 from rich.console import Console
-from scaling_search.search import Search
 
 from scaling_search.answer.stopping import Stopping
 from scaling_search.progress import View
 from scaling_search.protocols import Argument, T
 from scaling_search.record.study import Record
 from scaling_search.training.trial import Epoch, Trial, TrialResult
+from scaling_search.training_loop import TrainingLoop
 
 HUNDRED = "candidates.max_networks=99"  # and the base network
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")
@@ -116,10 +116,10 @@ def at_once(num_trainings: int, slots: int, storage: str) -> dict[str, object]:
         url = path if storage == "journal" else f"sqlite:///{path}"
         record = Record(url, "threads", experiment.objective)
         provenance = {"version": "0", "commit": "0"}
-        search = Search(trials, record, provenance=provenance, retries=threads.retries)
+        loop = TrainingLoop(trials, record, provenance=provenance, retries=threads.retries)
         view = View(Console(file=nowhere, width=100), experiment.objective)
         began = time.perf_counter()
-        search.run(
+        loop.run(
             experiment.sampler, threads, view, stopping=Stopping(NO_LIMITS, record, target=2.0)
         )
         seconds = time.perf_counter() - began

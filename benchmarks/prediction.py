@@ -12,7 +12,7 @@ import argparse
 import time
 from pathlib import Path
 
-from composed import experiment_of
+from composed import options_of
 from rows import write_rows
 from workers import about
 
@@ -40,9 +40,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="as on the command line of scaling-search")
     options = parser.parse_args()
     overrides = options.overrides or DEFAULT
-    experiment = experiment_of(*overrides)
+    composed = options_of(*overrides)
+    experiment, executor = composed.experiment, composed.executor
     everything = experiment.trials(experiment.plan())
-    executor = experiment.executor
     executor.check()
     experiment.ready_dataset()
     with executor:

@@ -7,22 +7,19 @@ trainings, then times ``scaling-search report`` on it as a whole process.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from composed import experiment_of, options_of
+from composed import experiment_of
 from coordinator import Instant
-from omegaconf import OmegaConf
 from rich.console import Console
-from scaling_search.commands.run_folder import Call
 
-from scaling_search.commands import search
+from scaling_search.api import search
 from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 
@@ -47,16 +44,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        chosen = [
-            f"out={folder}/run",
-            f"candidates.max_networks={options.networks - 1}",
-            f"num_seeds={options.seeds}",
-        ]
-        plain = options_of(*chosen)
-        text = OmegaConf.to_yaml(OmegaConf.create(plain))
-        experiment = replace(experiment_of(*chosen), executor=Surface(slots=1))
-        with Path(os.devnull).open("w") as nowhere:
-            search.run(Call(experiment, plain, text, Console(file=nowhere)))
+        experiment = experiment_of(
+            f"candidates.max_networks={options.networks - 1}", f"num_seeds={options.seeds}"
+        )
+        search(experiment, f"{folder}/run", executor=Surface(slots=1), console=Console(quiet=True))
         started = time.perf_counter()
         command = [str(Path(sys.executable).parent / "scaling-search"), "report"]
         subprocess.run([*command, f"out={folder}/run"], check=True, stdout=subprocess.DEVNULL)

@@ -49,9 +49,8 @@ from scaling_search.answer.design import Design
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import Indices, Observations, Values, of_results
 from scaling_search.answer.region import GRID, Searched, best_point, find_region, in_region
-from scaling_search.answer.stopping import Stopping
+from scaling_search.answer.stopping import Limits, Stopping
 from scaling_search.answer.verdicts import answer
-from scaling_search.experiment import Limits
 from scaling_search.protocols import Sampler
 from scaling_search.record.study import Look
 from scaling_search.samplers import focus
@@ -62,7 +61,7 @@ SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")
 SEEDLESS = "seedless"
 """Focus without seed offsets in its model, for a flat truth with half-shared seeds."""
 NUM_SEEDS, REGION, SPREAD, NEAR, OBJECTIVE = 3, 0.15, 0.02, 0.002, "val_loss"
-LIMITS = Limits(trainings=None, hours=None, gpu_hours=None, region=REGION, failed_share=1.0)
+LIMITS = Limits(region=REGION, failed_share=1.0)
 
 
 class Looks:
