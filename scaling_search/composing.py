@@ -109,12 +109,14 @@ def _left_open(options: Mapping[str, Any]) -> dict[str, int]:
     base = options["base_network"]
     if base.get("resolution", 0) is None and not _has_own_size(base["_target_"]):
         candidates = part_of("candidates", options["candidates"])
+        divisor = base.get("resolution_divisor", 1)
         limits = [native, getattr(candidates, "max_resolution", None)]
         found["base_network.resolution"] = fitted_resolution(
             min((limit for limit in limits if limit is not None), default=None),
             target=candidates.target,
             tolerance=candidates.tolerance,
-            divisor=base.get("resolution_divisor", 1),
+            # One that is none is refused when the base network is built.
+            divisor=divisor if isinstance(divisor, int) and divisor > 0 else 1,
         )
     return found
 
