@@ -1,4 +1,4 @@
-"""Commands and options as text that can be shell_command into a shell."""
+"""Commands and options as text that can be pasted into a shell."""
 
 import re
 import shlex

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from scaling_search.command_line import as_override, shell_command
 from scaling_search.data.gathering import Described
-from scaling_search.experiment import CHOICES, Experiment
+from scaling_search.experiment import CHOICES, FREE, Experiment
 from scaling_search.files import conf
 from scaling_search.options import Options
 from scaling_search.passwords import is_hidden, without_password
@@ -20,6 +20,7 @@ from scaling_search.protocols import Executor
 from scaling_search.record.architectures import from_json, to_json
 from scaling_search.record.schema import CROP_KEY, current, nested
 from scaling_search.texts import check_texts
+from scaling_search.training import batches
 from scaling_search.trust import Trusted, check_file, check_folder, check_overrides
 
 
@@ -186,13 +187,22 @@ def saved(folder: Path) -> DictConfig:
     return DictConfig(current(OmegaConf.to_container(read)))
 
 
+def choices(experiment: Experiment, fingerprint: str) -> dict[str, object]:
+    """The choices that decide outcomes as plain values; the dataset's is its fingerprint."""
+    decide = [key for key in CHOICES if key not in (*FREE, "dataset")]
+    chosen = {key: _plain(getattr(experiment, key)) for key in decide} | {"dataset": fingerprint}
+    if experiment.recipe.crop:
+        chosen[CROP_KEY] = batches.CROPS_ARE_OF
+    return chosen
+
+
 def earlier_choices(held: Mapping[str, object], trusted: Trusted) -> dict[str, Any]:
-    """The choices of a record of version 1, composed options, as the parts that they make."""
+    """The choices of a record of version 1, composed options, as those of today."""
     options: dict[str, Any] = current(
         nested({key: value for key, value in held.items() if key != CROP_KEY})
     )
     trusted.check(options)
-    parts = {key: part_of(key, one) for key, one in options.items() if _has_target(one)}
+    parts = {key: to_json(part_of(key, one)) for key, one in options.items() if _has_target(one)}
     return options | parts | {key: held[key] for key in (CROP_KEY,) if key in held}
 
 

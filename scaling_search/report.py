@@ -283,7 +283,7 @@ def _html(**content: object) -> bytes:
 
 
 def _cost(experiment: Experiment, record: Record) -> str:
-    """What is held equal, and where it was measured if it was."""
+    """The cost that is held equal, and where it was measured if it was."""
     said = str(experiment.cost)
     samples = record.costs.get(said, {}).get("samples", {}).values()
     devices = ", ".join(sorted({sample["device"] for sample in samples}))

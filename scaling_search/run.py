@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
@@ -16,14 +16,14 @@ from scaling_search.answer.region import GRID
 from scaling_search.answer.stopping import Limits
 from scaling_search.answer.verdicts import Answer
 from scaling_search.command_line import as_override, shell_command
-from scaling_search.composing import earlier_choices
+from scaling_search.composing import choices, earlier_choices
 from scaling_search.data.section import data_section
-from scaling_search.experiment import CHOICES, FREE, Experiment
+from scaling_search.experiment import Experiment
 from scaling_search.follow_ups import confirmation, fairness, transfer
 from scaling_search.passwords import is_hidden
 from scaling_search.planning.candidates import Candidate
 from scaling_search.protocols import Architecture, Executor
-from scaling_search.record.architectures import completed, to_json
+from scaling_search.record.architectures import completed
 from scaling_search.record.networks import candidate_of, earlier_rows, network_row, networks_table
 from scaling_search.record.results import (
     coefficient_table,
@@ -31,13 +31,12 @@ from scaling_search.record.results import (
     results_table,
     with_means,
 )
-from scaling_search.record.schema import CROP_KEY, check_choices, current
+from scaling_search.record.schema import check_choices, current
 from scaling_search.record.studies import Studies
 from scaling_search.record.study import Record, Row
 from scaling_search.record.tables import read_table
 from scaling_search.sections import Section
 from scaling_search.terminal import comparison_table, say, show
-from scaling_search.training import batches
 from scaling_search.training.trial import Trial, TrialResult
 from scaling_search.trust import Trusted
 
@@ -83,7 +82,7 @@ class Run:
         return Path(self.out)
 
     def next(self, command: str, *options: str) -> str:
-        """Another command on this folder, to be shell_command into a shell."""
+        """Another command on this folder, to be pasted into a shell."""
         flags = [flag for flag in self.flags if not is_hidden(flag)]
         said = shell_command(command, as_override("out", self.out), *options, *flags)
         if len(flags) == len(self.flags):
@@ -132,7 +131,7 @@ class Run:
         if not held:
             return
         if self.record.schema == 1:
-            held = _plain(earlier_choices(held, self.trusted))
+            held = earlier_choices(held, self.trusted)
         else:
             held = {key: completed(current(value)) for key, value in held.items()}
         check_choices(choices(self.experiment, fingerprint or str(held["dataset"])), held)
@@ -158,10 +157,6 @@ class Run:
             return record.networks
         table = read_table(path)
         return earlier_rows(table, self.experiment.base_network, self.experiment.candidates.target)
-
-    def trial(self, candidate: Candidate, seed: int, target: float | None = None) -> Trial:
-        """One training in this run's folder, on none but the record's data."""
-        return self.placed([self.experiment.trial(candidate, seed, target)])[0]
 
     def placed(self, trials: Iterable[Trial]) -> list[Trial]:
         """Trainings with the places of their checkpoints and weights, and the record's data."""
@@ -277,7 +272,7 @@ class Run:
         return Figures(self)
 
     def sections(self, conclusion: Conclusion) -> "Iterator[tuple[Section, Figure | None]]":
-        """What trainings beyond the search said, each with its figure if it has one."""
+        """Answers of trainings beyond the search, each with its figure if it has one."""
         from scaling_search.plots.drift import best_by_size  # noqa: PLC0415  # takes matplotlib
         from scaling_search.plots.fairness import section_figure  # noqa: PLC0415  # as above
 
@@ -424,22 +419,6 @@ class Figures:
                 f"{self.run.next('scale')} trains them"
             )
         return family_curves(families, equal=self.run.experiment.recipe.equal)
-
-
-def choices(experiment: Experiment, fingerprint: str) -> dict[str, object]:
-    """The choices that decide outcomes as plain values; the dataset's is its fingerprint."""
-    decide = [key for key in CHOICES if key not in (*FREE, "dataset")]
-    chosen = _plain({key: getattr(experiment, key) for key in decide} | {"dataset": fingerprint})
-    if experiment.recipe.crop:
-        chosen[CROP_KEY] = batches.CROPS_ARE_OF
-    return chosen
-
-
-def _plain(options: dict[str, object]) -> dict[str, Any]:
-    return {
-        key: one if isinstance(one, str | int | float | None) else to_json(one)
-        for key, one in options.items()
-    }
 
 
 def by_candidate(result: TrialResult) -> tuple[int, int]:

@@ -226,7 +226,7 @@ def _shares(shares: Shares | None) -> str:
 
 
 def tell(console: Console, line: str) -> None:
-    """Prints a line that is never broken, so that a command in it can be shell_command."""
+    """Prints a line that is never broken, so that a command in it can be pasted."""
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

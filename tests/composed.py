@@ -40,7 +40,7 @@ def composed(*overrides: str) -> dict[str, Any]:
 
 
 def options(*overrides: str) -> Options:
-    """What the same options make."""
+    """The values that the same options make."""
     return built(composed(*overrides), TRUSTED)
 
 

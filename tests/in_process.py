@@ -15,7 +15,7 @@ from scaling_search.training.trial import Trial, TrialResult
 
 
 def printed(command: Callable[..., object], run: Run, *options: Any, **more: Any) -> str:
-    """What a command prints, 100 characters wide."""
+    """The output of a command, 100 characters wide."""
     out = io.StringIO()
     command(replace(run, console=Console(file=out, width=100)), *options, **more)
     return out.getvalue()

@@ -68,7 +68,7 @@ class OwnImages:
         return gathering.parts(self, resolution)
 
     def sentences(self: Source, resolutions: Iterable[int]) -> Iterator[str]:
-        """What reading the images takes, and how much room they need at these sizes."""
+        """Sentences on the cost of reading the images and on their room at these sizes."""
         return gathering.sentences(self, resolutions)
 
     def numbers(self: Source) -> Mapping[str, int]:

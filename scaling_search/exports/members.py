@@ -111,7 +111,7 @@ class Training:
         return self.folder / file_name(self.member.network, self.seed)
 
     def facts(self) -> Facts | None:
-        """What the file says of itself; None where there is none of this very training."""
+        """The facts that its file holds; None where there is none of this very training."""
         facts = facts_of(self.path)
         if facts is None:
             return None

@@ -41,7 +41,7 @@ def from_json(data: object, allowed: Collection[str] = ()) -> Architecture:
 
 
 def completed(data: object) -> object:
-    """What `to_json` wrote with the defaults that this package's classes have got since."""
+    """The output of `to_json` with defaults that this package's classes have got since."""
     is_own = isinstance(data, Mapping) and str(data.get("class")).startswith(f"{OWN}.")
     return to_json(_read(data, {OWN})) if is_own else data
 

@@ -39,7 +39,7 @@ class Coordinates:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """What a study searches."""
+        """The distributions of a study."""
         return {name: FloatDistribution(0.0, 1.0) for name in self.names}
 
 
@@ -178,7 +178,7 @@ def suggestion(
     finished: Sequence[TrialResult],
     coordinates: Coordinates,
 ) -> Shares:
-    """Where a sampler would look next.
+    """The point at which a sampler would look next.
 
     The study that it sees is made anew from the results, so that nothing is lost between two
     commands; trainings in flight are under way in it, and those that failed are left out.

@@ -67,7 +67,7 @@ def test_gp_says_nothing_about_libraries_that_would_make_it_faster(
 
 
 def chosen(sampler: Qmc, remaining: list[Trial], number: int) -> list[Trial]:
-    """What a sampler chooses, all of it in flight."""
+    """The choices of a sampler, all of them in flight."""
     running: list[Trial] = []
     for _ in range(number):
         rest = [trial for trial in remaining if trial not in running]
