@@ -1,17 +1,19 @@
 """The two functions that give a run: by training, and from its folder."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from scaling_search.answer.stopping import Limits
 from scaling_search.commands.search import search as train
-from scaling_search.composing import built, saved, settled
+from scaling_search.composing import built, saved, settled, trusted_packages
 from scaling_search.executors import Processes
 from scaling_search.experiment import CHOICES, Decide, Experiment
+from scaling_search.passwords import HIDDEN, without_password
 from scaling_search.protocols import Executor
+from scaling_search.record.architectures import packages_of
 from scaling_search.run import Run
 from scaling_search.trust import Trusted
 
@@ -45,16 +47,20 @@ def search(
         ValueError: A choice does not fit, or the folder belongs to another experiment.
         RuntimeError: Data, storage or folder cannot be used, or all trainings failed.
     """
-    kinds = {type(getattr(experiment, key)).__module__.partition(".")[0] for key in CHOICES}
+    place = str(Path(out or Path("runs") / experiment.name).absolute())
+    parts = [getattr(experiment, key) for key in CHOICES]
+    named = set().union(*(packages_of(part) for part in parts if is_dataclass(part)))
+    trusted = Trusted(tuple(sorted(named)))  # they are here
     run = Run(
-        experiment,
-        str(out or Path("runs") / experiment.name),
-        executor or Processes(),
+        experiment=experiment,
+        out=place,
+        executor=executor or Processes(),
         storage=storage,
         limits=limits,
         keep_weights=keep_weights,
         console=console or Console(),
-        trusted=Trusted(tuple(sorted(kinds - {"builtins", "scaling_search"}))),  # they are here
+        trusted=trusted,
+        flags=_flags(trusted, storage),
     )
     train(run, price_only=price_only)
     return run
@@ -87,21 +93,27 @@ def load(
         ValueError: The folder is none, is damaged, or names code that is not allowed.
         RuntimeError: The data cannot be read where an option was left open.
     """
-    trusted = Trusted(tuple(allow))
+    trusted = trusted_packages(allow)
     config = saved(Path(out))
-    config.out = str(out)
+    config.out = str(Path(out).absolute())
     if storage is not None:
         config.storage = storage
     options = built(settled(config, trusted), trusted)
     experiment = options.experiment
     return Run(
-        experiment if decide is None else replace(experiment, decide=decide),
-        options.out,
-        executor or options.executor,
+        experiment=experiment if decide is None else replace(experiment, decide=decide),
+        out=options.out,
+        executor=executor or options.executor or Processes(),
         storage=options.storage,
         limits=limits,
         keep_weights=keep_weights,
         console=console or Console(),
         trusted=trusted,
-        flags=trusted.flags,
+        flags=_flags(trusted, options.storage),
     )
+
+
+def _flags(trusted: Trusted, storage: str | None) -> tuple[str, ...]:
+    """Options that a further command needs; of storage with a password that it has one."""
+    has_password = isinstance(storage, str) and without_password(storage) != storage
+    return trusted.flags + ((f"storage={HIDDEN}",) if has_password else ())

@@ -285,6 +285,7 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
             raw = OmegaConf.to_container(config, resolve=False)
             raise UsageError(_refused(str(error), cause, raw)) from error
         raise
+    assert options.executor is not None  # conf/ names one
     run = Run(
         options.experiment,
         options.out,

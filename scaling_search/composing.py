@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from scaling_search.command_line import as_override, shell_command
 from scaling_search.data.gathering import Described
@@ -19,9 +22,9 @@ from scaling_search.planning.room import fitted_resolution
 from scaling_search.protocols import Executor
 from scaling_search.record.architectures import from_json, to_json
 from scaling_search.record.schema import CROP_KEY, current, nested
-from scaling_search.texts import check_texts
+from scaling_search.texts import check_texts, options_of
 from scaling_search.training import batches
-from scaling_search.trust import Trusted, check_file, check_folder, check_overrides
+from scaling_search.trust import Trusted, allowed, check_file, check_folder, check_overrides
 
 
 def compose(
@@ -49,8 +52,25 @@ def compose(
                 f"{override!r}; give it to the function that trains"
             )
     own = None if config_dir is None else Path(config_dir).absolute()
-    trusted = Trusted(tuple(allow), own)
-    return built(composed(*overrides, trusted=trusted), trusted).experiment
+    trusted = trusted_packages(allow, own)
+    try:
+        return built(composed(*overrides, trusted=trusted), trusted).experiment
+    except HydraException as error:
+        raise ValueError(" ".join(str(error.__cause__ or error).split())) from error
+
+
+def trusted_packages(allow: Sequence[str], config_dir: Path | None = None) -> Trusted:
+    """The packages of the user's own that configurations may name, as ``allow=`` checks them.
+
+    Raises:
+        ValueError: They are no list of packages.
+    """
+    if isinstance(allow, str):
+        raise ValueError(  # noqa: TRY004  # as of an option
+            f"allow must be a list of packages, got {allow!r}; write [{allow!r}]"
+        )
+    packages = allowed([f"allow={','.join(allow)}"] if allow else [])[0]
+    return Trusted(packages, config_dir)
 
 
 def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
@@ -62,8 +82,8 @@ def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
     """
     from hydra import compose as composed_by_hydra  # noqa: PLC0415  # takes a while
     from hydra import initialize_config_dir  # noqa: PLC0415  # as above
-    from hydra.errors import HydraException  # noqa: PLC0415  # as above
-    from omegaconf.errors import OmegaConfBaseException  # noqa: PLC0415  # as above
+    from hydra.core.global_hydra import GlobalHydra  # noqa: PLC0415  # as above
+    from hydra.core.singleton import Singleton  # noqa: PLC0415  # as above
 
     own = None if trusted is None else trusted.config_dir
     check_overrides(overrides, [conf(), *([] if own is None else [own])])
@@ -71,12 +91,16 @@ def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
     if own is not None:
         check_folder(own)
         searched.append(f"hydra.searchpath=[file://{own}]")
+    before = Singleton.get_state()  # of a Hydra application that this is called from
     try:
+        GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf()), version_base="1.3"):
             config = composed_by_hydra("config", overrides=[*searched, *overrides])
         return settled(config, trusted or Trusted())
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"overrides must compose, got {' '.join(str(error).split())}") from error
+    finally:
+        Singleton.set_state(before)
 
 
 def settled(config: DictConfig, trusted: Trusted) -> dict[str, Any]:
@@ -108,7 +132,11 @@ def _left_open(options: Mapping[str, Any]) -> dict[str, int]:
             found = {f"dataset.{key}": value for key, value in dataset.numbers().items()}
         native = found.get("dataset.resolution", dataset.resolution)
     base = options["base_network"]
-    if base.get("resolution", 0) is None and not _has_own_size(base["_target_"]):
+    if (
+        "_target_" in base
+        and base.get("resolution", 0) is None
+        and not _has_own_size(base["_target_"])
+    ):
         candidates = part_of("candidates", options["candidates"])
         divisor = base.get("resolution_divisor", 1)
         limits = [native, getattr(candidates, "max_resolution", None)]
@@ -178,10 +206,16 @@ def saved(folder: Path) -> DictConfig:
             f"out must be a folder that a search has made, got {str(folder)!r} without a "
             f"config.yaml; {shell_command('search', as_override('out', str(folder)))} makes one"
         )
-    read: Any = OmegaConf.load(path)
-    if not isinstance(read, DictConfig):
-        raise ValueError(  # noqa: TRY004  # of a file, not of a type
-            f"{path} must hold options by their keys; the same search makes it anew"
+    try:
+        read: Any = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} must be YAML, got {' '.join(str(error).split())[:200]}; the same search makes "
+            "it anew"
+        ) from error
+    if not isinstance(read, DictConfig) or not {"base_network", "dataset"} <= set(read):
+        raise ValueError(
+            f"{path} must hold the options of a search by their keys; the same search makes it anew"
         )
     check_file(path, read)
     return DictConfig(current(OmegaConf.to_container(read)))
@@ -218,6 +252,9 @@ def as_config(experiment: Experiment, executor: Executor, **others: object) -> s
     kept = {key: _as_target(_plain(value)) for key, value in (choices | others).items()}
     with contextlib.suppress(ValueError):  # another one may train what remains
         kept["executor"] = _as_target(_plain(executor))
+    for key, value in options_of(kept):
+        if isinstance(value, str) and ("${" in value or value == "???"):
+            raise ValueError(f"{key} must be plain text, got {value!r}; write it without ${{")
     # Its class may take no lists for tuples, as options are.
     kept["base_network"] = to_json(experiment.base_network)
     return OmegaConf.to_yaml(OmegaConf.create(without_passwords(kept)))

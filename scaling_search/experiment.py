@@ -108,11 +108,6 @@ class Experiment:
     sampler: Sampler = Field(default_factory=_grid)
     decide: Decide = Decide()
 
-    @property
-    def samples_costs(self) -> bool:
-        """True if networks must run before their cost is known."""
-        return isinstance(self.cost, SampledCost) or bool(self.caps.sampled)
-
     def budget(self, state: Mapping[str, Any] | None = None, track: Track = untracked) -> Budget:
         """What is scaled and what it may cost, with what is known of it from an earlier one."""
         return Budget(self.base_network, self.cost, self.caps, state=state, track=track)

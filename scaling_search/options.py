@@ -140,7 +140,7 @@ class Options:
         experiment: The choices that decide outcomes.
         out: The run's folder.
         storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
-        executor: Runs trainings.
+        executor: Runs trainings; None where a search from Python could not keep its own.
         limits: When to stop early.
         scale: Options of ``scale``; the others likewise.
         keep_weights: True if a training leaves its weights in the run's folder.
@@ -150,7 +150,7 @@ class Options:
 
     experiment: Experiment
     out: Annotated[str, Field(min_length=1)]
-    executor: Executor
+    executor: Executor | None = None
     storage: str | None = None
     limits: Limits = Limits()
     scale: Scale = Scale()

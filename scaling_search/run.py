@@ -22,7 +22,7 @@ from scaling_search.experiment import Experiment
 from scaling_search.follow_ups import confirmation, fairness, transfer
 from scaling_search.passwords import is_hidden
 from scaling_search.planning.candidates import Candidate
-from scaling_search.protocols import Architecture, Executor
+from scaling_search.protocols import Architecture, Executor, part
 from scaling_search.record.architectures import completed
 from scaling_search.record.networks import candidate_of, earlier_rows, network_row, networks_table
 from scaling_search.record.results import (
@@ -31,7 +31,7 @@ from scaling_search.record.results import (
     results_table,
     with_means,
 )
-from scaling_search.record.schema import check_choices, current
+from scaling_search.record.schema import CROP_KEY, check_choices, current
 from scaling_search.record.studies import Studies
 from scaling_search.record.study import Record, Row
 from scaling_search.record.tables import read_table
@@ -47,7 +47,7 @@ NETWORKS = {"scale": "families.csv", "transfer": "transfer.csv"}
 """Tables of the networks of such commands."""
 
 
-@dataclass(frozen=True, eq=False)
+@part
 class Run:
     """An experiment in a folder, how it trains, and what it has given so far.
 
@@ -122,7 +122,7 @@ class Run:
         """Checks that the experiment is the one that the record was made with.
 
         Args:
-            fingerprint: Of the dataset; None not to look at the data.
+            fingerprint: Of the dataset; None if nothing is to be trained, which needs no data.
 
         Raises:
             ValueError: It is not; names the first choice that differs.
@@ -134,7 +134,11 @@ class Run:
             held = earlier_choices(held, self.trusted)
         else:
             held = {key: completed(current(value)) for key, value in held.items()}
-        check_choices(choices(self.experiment, fingerprint or str(held["dataset"])), held)
+        mine = choices(self.experiment, fingerprint or str(held["dataset"]))
+        if fingerprint is None:  # nothing is trained that crops could differ in
+            mine.pop(CROP_KEY, None)
+            held.pop(CROP_KEY, None)
+        check_choices(mine, held)
 
     # Networks and trainings.
 
@@ -313,6 +317,7 @@ class Run:
         from scaling_search import report  # noqa: PLC0415  # takes matplotlib
 
         experiment, console, objective = self.experiment, self.console, self.experiment.objective
+        self.check_choices()
         results, conclusion = self.results, self.conclusion
         coefficients = self.coefficients
         about = data_sheet.kept(self.folder)
@@ -361,7 +366,7 @@ class Run:
             known[f"{row['family']}-{row['phi']}"] = candidate_of(row, self.trusted.packages)
         return known
 
-    def network(self, name: str) -> Architecture:
+    def network(self, name: str | int) -> Architecture:
         """An architecture by its name; ``.build()`` makes the network.
 
         Args:
@@ -371,9 +376,9 @@ class Run:
             ValueError: There is none of that name.
         """
         known = self.members() | {str(one.number): one for one in self.networks}
-        if name not in known:
+        if str(name) not in known:
             raise ValueError(f"name must be one of {', '.join(known)}, got {name!r}")
-        return known[name].architecture
+        return known[str(name)].architecture
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def test_a_run_folder_is_checked_like_any_file() -> None:
         (f"{text}hydra:\n  callbacks: {{}}\n", "hydra is not an option of a file"),
         (f"{text}allow: os\n", "allow is not an option"),
         (f"{text}evil: !!python/object/apply:os.getcwd []\n", "python/object/apply"),
-        ("- a list\n", "options by their keys"),
+        ("- a list\n", "a search by their keys"),
         ("name: [unclosed\n", "expected"),
     ):
         config.write_text(changed, encoding="utf-8")

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from scaling_search.record.architectures import IMPORTED
 from scaling_search.scaling import DIMENSIONS
 
 KEY = "base_network.network"
@@ -37,7 +38,7 @@ class Function:
         options: JSON of its own keyword arguments.
     """
 
-    name: str
+    name: str = field(metadata={IMPORTED: True})
     options: str
 
     @classmethod

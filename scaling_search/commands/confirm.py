@@ -15,7 +15,7 @@ from scaling_search.options import Confirm
 from scaling_search.planning.candidates import Candidate
 from scaling_search.record.results import METRICS, noise
 from scaling_search.record.studies import FOLLOW_UPS
-from scaling_search.record.study import LookAtTest
+from scaling_search.record.study import LookAtTest, Record
 from scaling_search.record.tables import write_table
 from scaling_search.run import Run
 from scaling_search.scaling import REFERENCES
@@ -48,11 +48,14 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
             f"at on {looks[-1].when[:10]}; confirm.force=true looks again and is counted"
         )
     look = looks[-1] if is_begun else _new_look(run, networks, options)
-    if not is_begun and not price_only:
-        run.studies.begun("confirm").begin_test_look(look)
     say(console, [_intention(look, is_begun=is_begun)])
     trials = _trials(run.experiment, networks, look)
-    if train_more(run, trials, "confirm", price_only=price_only) is None:
+
+    def begin(record: Record) -> None:
+        if not is_begun:
+            record.begin_test_look(look)
+
+    if train_more(run, trials, "confirm", price_only=price_only, begin=begin) is None:
         return
     record = run.studies.begun("confirm")
     record.end_test_look(_now())

@@ -10,7 +10,7 @@ from scaling_search.run import Run
 from scaling_search.terminal import say, show
 
 
-def fairness(run: Run, options: Fairness, *, price_only: bool = False) -> None:
+def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = False) -> None:
     """Says whether the learning rate or the length of training favours some networks.
 
     Args:

@@ -6,6 +6,7 @@ from scaling_search.planning.candidates import measure
 from scaling_search.planning.ladder import family_shares, members
 from scaling_search.progress import Tracked, describe
 from scaling_search.record.networks import network_row, networks_table
+from scaling_search.record.study import Record
 from scaling_search.record.tables import write_table
 from scaling_search.run import Run
 from scaling_search.scaling import Shares
@@ -40,10 +41,6 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
     candidates = {member.candidate.number: member.candidate for member in found}
     track = Tracked(console, "measuring networks")
     measure(list(candidates.values()), experiment.cost, track)
-    if not price_only:
-        rows = [network_row(member) for member in found]
-        run.studies.begun("scale").keep_networks(rows)
-        write_table(networks_table(rows), run.folder / "families.csv")
     console.print(ladder_table(found))
     phis = {member.candidate.number: member.phi for member in found}
     trials = [
@@ -51,7 +48,13 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
         for number in sorted(candidates)
         for seed in range(options.num_seeds or experiment.num_seeds)
     ]
-    train_more(run, trials, "scale", price_only=price_only)
+
+    def begin(record: Record) -> None:
+        rows = [network_row(member) for member in found]
+        record.keep_networks(rows)
+        write_table(networks_table(rows), run.folder / "families.csv")
+
+    train_more(run, trials, "scale", price_only=price_only, begin=begin)
 
 
 def _families(run: Run, options: Scale) -> dict[str, Shares]:

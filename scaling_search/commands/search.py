@@ -17,6 +17,7 @@ from scaling_search.planning.candidates import Plan
 from scaling_search.progress import Tracked
 from scaling_search.protocols import Dataset
 from scaling_search.record.networks import network_row, networks_table
+from scaling_search.record.study import Record
 from scaling_search.record.tables import write_table
 from scaling_search.run import Run
 from scaling_search.terminal import say
@@ -93,6 +94,7 @@ def _train(
     if record.costs and record.costs != budget.state:  # its folder was lost, or has just begun
         budget, planned = _plan(run, record.costs)
     record.keep_costs(budget.state)
+    _check_networks(planned, record)
     rows = [network_row(network) for network in planned]
     record.keep_networks(rows)
     replace_file(run.folder / "config.yaml", config.encode())
@@ -100,6 +102,22 @@ def _train(
     trials = run.placed(run.experiment.trials(planned))
     loop = TrainingLoop(trials, record, provenance=provenance(), retries=run.executor.retries)
     train(run, loop, run.experiment.sampler, hold)
+
+
+def _check_networks(planned: Plan, record: Record) -> None:
+    """Checks that what was trained is what is planned now.
+
+    Raises:
+        ValueError: It is not: the code that plans or builds has changed since.
+    """
+    networks = {network.number: network.network for network in planned}
+    for row in record.rows():
+        number, trained = int(str(row["candidate"])), row["network"]
+        if networks.get(number) != trained:
+            raise ValueError(
+                f"candidates must plan network {number} as {trained!r}, which was trained, got "
+                f"{networks.get(number)!r}; take the version that began, or another out="
+            )
 
 
 def check_writable(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from scaling_search.passwords import without_password
 from scaling_search.planning.candidates import Candidate
 from scaling_search.progress import View
 from scaling_search.protocols import Sampler
+from scaling_search.record.study import Record
 from scaling_search.run import Run, by_candidate
 from scaling_search.terminal import price_sentence, say, tell
 from scaling_search.training.price import price
@@ -92,7 +93,12 @@ def searched(run: Run) -> list[Candidate]:
 
 
 def train_more(
-    run: Run, trials: Sequence[Trial], command: str, *, price_only: bool
+    run: Run,
+    trials: Sequence[Trial],
+    command: str,
+    *,
+    price_only: bool,
+    begin: Callable[[Record], None] = lambda _: None,
 ) -> list[TrialResult] | None:
     """Says what trainings beyond the search cost and does those not known from it, seed by seed.
 
@@ -101,6 +107,7 @@ def train_more(
         trials: All of them, those that the search has done too.
         command: Its name; the others are kept in a study of its own.
         price_only: True to say the price and end.
+        begin: Writes what comes before the trainings, once the folder is held.
 
     Returns:
         The results of all trials, by candidate and seed; None where only the price was asked or a
@@ -123,18 +130,16 @@ def train_more(
     if price_only:
         return None
     record = run.studies.begun(command)
-
-    def loop() -> TrainingLoop:
-        return TrainingLoop(
+    with RunLock(run.folder) as lock:
+        begin(record)
+        # What another command has trained since the price was said is not trained again.
+        last = TrainingLoop(
             trials, record, provenance=provenance(), known=known, retries=executor.retries
         )
-
-    if (last := loop()).remaining:
-        with RunLock(run.folder) as hold:
-            # What another command has trained since the price was said is not trained again.
-            train(run, last := loop(), None, hold)
-    else:
-        say_failures(run.console, last)
+        if last.remaining:
+            train(run, last, None, lock)
+        else:
+            say_failures(run.console, last)
     if last.remaining:
         return None
     return sorted(last.finished.values(), key=by_candidate)

@@ -12,6 +12,7 @@ from scaling_search.plots.drawing import save
 from scaling_search.plots.drift import best_by_size
 from scaling_search.progress import Tracked
 from scaling_search.record.networks import network_row, networks_table
+from scaling_search.record.study import Record
 from scaling_search.record.tables import write_table
 from scaling_search.run import Run
 from scaling_search.terminal import say, show
@@ -55,10 +56,12 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
         for one in chosen
         for seed in range(options.num_seeds)
     ]
-    if not price_only:
-        run.studies.begun("transfer").keep_networks(rows)
+
+    def begin(record: Record) -> None:
+        record.keep_networks(rows)
         write_table(table, run.folder / "transfer.csv")
-    if train_more(run, trials, "transfer", price_only=price_only) is None:
+
+    if train_more(run, trials, "transfer", price_only=price_only, begin=begin) is None:
         return
     told = stored(conclusion, table, run.results_of("transfer"))
     assert told is not None

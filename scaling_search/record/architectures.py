@@ -3,13 +3,16 @@
 import dataclasses
 import math
 import pkgutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import cast
 
 from scaling_search.protocols import Architecture
 
 OWN = __name__.partition(".")[0]
+
+IMPORTED = "imported"
+"""Mark, in a field's metadata, of the name of a function that is imported and called."""
 
 
 def to_json(part: object) -> dict[str, object]:
@@ -27,8 +30,8 @@ def to_json(part: object) -> dict[str, object]:
 def from_json(data: object, allowed: Collection[str] = ()) -> Architecture:
     """The architecture that `to_json` wrote.
 
-    Only modules of this package and of the allowed ones are imported. A function that a field
-    names is imported by ``build``.
+    Only modules of this package and of the allowed ones are imported. A function of the user's own,
+    which a field marked `IMPORTED` names, must lie in an allowed package.
 
     Args:
         data: Of `to_json`, also read from text.
@@ -43,7 +46,27 @@ def from_json(data: object, allowed: Collection[str] = ()) -> Architecture:
 def completed(data: object) -> object:
     """The output of `to_json` with defaults that this package's classes have got since."""
     is_own = isinstance(data, Mapping) and str(data.get("class")).startswith(f"{OWN}.")
-    return to_json(_read(data, {OWN})) if is_own else data
+    return to_json(_read(data, {OWN}, names_code=True)) if is_own else data
+
+
+def packages_of(part: object) -> set[str]:
+    """The packages, besides this one, that `from_json` must be allowed for a part."""
+    return {name.partition(".")[0] for name in _code(to_json(part))} - {OWN}
+
+
+def _code(data: object) -> Iterator[str]:
+    if isinstance(data, list):
+        for one in data:
+            yield from _code(one)
+    elif isinstance(data, Mapping):
+        if "class" in data:
+            yield str(data["class"])
+            kind = _dataclass(str(data["class"]))
+            yield from (
+                str(data[f.name]) for f in dataclasses.fields(kind) if IMPORTED in f.metadata
+            )
+        for one in data.values():
+            yield from _code(one)
 
 
 def _object(value: object) -> dict[str, object]:
@@ -74,21 +97,30 @@ def _plain(value: object, field: str) -> object:
     return value
 
 
-def _read(data: object, allowed: Collection[str]) -> object:
+def _read(data: object, allowed: Collection[str], *, names_code: bool = False) -> object:
+    """A value from JSON; with ``names_code`` functions may have any name, for none is called."""
     if isinstance(data, list | tuple):
-        return tuple(_read(one, allowed) for one in data)
+        return tuple(_read(one, allowed, names_code=names_code) for one in data)
     if not isinstance(data, Mapping):
         return data
     if "class" not in data:
-        return {key: _read(one, allowed) for key, one in data.items()}
+        return {key: _read(one, allowed, names_code=names_code) for key, one in data.items()}
     name = str(data.get("class"))
-    if (package := name.partition(".")[0]) not in allowed:
+    if not _lies_in(name, allowed):
         raise ValueError(
             f"architecture must be of a class of {', '.join(sorted(allowed))}, got {name}; allow "
-            f"{package} if you trust it"
+            f"{name.partition('.')[0]} if you trust it"
         )
-    fields = {key: _read(one, allowed) for key, one in data.items() if key != "class"}
+    given = {key: one for key, one in data.items() if key != "class"}
+    fields = {key: _read(one, allowed, names_code=names_code) for key, one in given.items()}
     made = _dataclass(name)
+    for field in dataclasses.fields(made):
+        code = str(fields.get(field.name))
+        if IMPORTED in field.metadata and not (names_code or _lies_in(code, {*allowed} - {OWN})):
+            raise ValueError(
+                f"{field.name} must be a function of an allowed package, got {code!r}; allow "
+                f"{code.partition('.')[0]} if you trust it"
+            )
     try:
         return made(**fields)
     except (TypeError, ValueError) as error:  # pydantic's are values'
@@ -96,6 +128,10 @@ def _read(data: object, allowed: Collection[str]) -> object:
             f"architecture must have the fields of {name}, got {', '.join(fields)}; take the "
             "version that wrote it"
         ) from error
+
+
+def _lies_in(name: str, packages: Collection[str]) -> bool:
+    return any(name.startswith(f"{package}.") for package in packages)
 
 
 @cache
@@ -107,6 +143,7 @@ def _dataclass(name: str) -> type:
             f"architecture must be of a class that can be imported, got {name}; put it at the top "
             "of a module"
         ) from error
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+    is_there = isinstance(kind, type) and f"{kind.__module__}.{kind.__qualname__}" == name
+    if not (is_there and isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise ValueError(f"architecture must be of a dataclass, got {name}; make it a frozen one")
     return kind

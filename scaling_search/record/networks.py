@@ -34,7 +34,13 @@ def candidate_of(row: Mapping[str, Any], allowed: Sequence[str] = ()) -> Candida
     Raises:
         ValueError: The row's architecture is not that of its name, or may not be built.
     """
-    architecture: Architecture = from_json(row["architecture"], allowed=allowed)
+    try:
+        architecture: Architecture = from_json(row["architecture"], allowed=allowed)
+    except KeyError as error:
+        raise ValueError(
+            f"storage must hold networks with their architectures, got one without {error}; take "
+            "the run's own record"
+        ) from error
     if architecture.name != row["network"]:
         raise ValueError(
             f"base_network must build {row['network']!r} as when it was recorded, got "

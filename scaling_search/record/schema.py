@@ -93,7 +93,7 @@ def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> 
     Raises:
         ValueError: They differ; names the first choice that does.
     """
-    mine, theirs, missing = dict(_flat(choices)), dict(_flat(held)), "nothing"
+    mine, theirs, missing = _used(choices), _used(held), "nothing"
     for key in sorted({*mine, *theirs} - {NO_CHOICE}):
         wanted, found = mine.get(key, missing), theirs.get(key, BEFORE.get(key, missing))
         if wanted != found:
@@ -101,6 +101,15 @@ def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> 
                 f"{key} must be {found!r} as in this folder's record, got {wanted!r}; "
                 "take another out= for another experiment"
             )
+
+
+def _used(options: Mapping[str, object]) -> dict[str, object]:
+    """The choices by their full keys, without those on measuring a cost that is not capped."""
+    every = dict(_flat(options))
+    for how, limit in (("caps.latency", "caps.latency_ms"), ("caps.memory", "caps.memory_bytes")):
+        if every.get(limit) is None:
+            every = {k: v for k, v in every.items() if k != how and not k.startswith(f"{how}.")}
+    return every
 
 
 def _flat(options: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -92,10 +92,10 @@ class Progress:
                     log.info("%s is of a training under other conditions", path.name)
                     return
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            self._steps.restore(state, facts["taken"])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s cannot be read, the training begins anew: %s", path.name, error)
             return
+        self._steps.restore(state, facts["taken"])
         self.curve = [Epoch(**epoch) for epoch in facts["curve"]]
         self._train_seconds, self.seconds_before = facts["train_seconds"], facts["seconds"]
 

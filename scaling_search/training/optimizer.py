@@ -39,24 +39,18 @@ def kind(optimizer: Optimizer) -> str:
 
 
 def named_state(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """Tensors of an optimizer's state, named by its kind, the parameter's number and the key."""
+    """Tensors of an optimizer's state, named by the parameter's number and the key."""
     for number, parameter in enumerate(_parameters(optimizer)):
         for key, value in optimizer.state[parameter].items():
             if isinstance(value, Tensor):
-                yield f"{kind(optimizer)}.{number}.{key}", value
+                yield f"{number}.{key}", value
 
 
 def make_state(optimizer: Optimizer, state: Mapping[str, Tensor]) -> None:
-    """Makes room for the tensors of a state that `named_state` named, as a first step would.
-
-    Raises:
-        ValueError: The state is another kind of optimizer's.
-    """
+    """Makes room for the tensors of a state that `named_state` named, as a first step would."""
     parameters = list(_parameters(optimizer))
     for name, tensor in state.items():
-        of, number, key = name.split(".")
-        if of != kind(optimizer):
-            raise ValueError(f"checkpoint must be of {kind(optimizer)}, got {of}; delete it")
+        number, key = name.split(".")
         parameter = parameters[int(number)]
         like = torch.zeros_like(parameter) if tensor.shape == parameter.shape else tensor.clone()
         optimizer.state[parameter][key] = like.to(parameter.device)

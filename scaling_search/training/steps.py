@@ -139,9 +139,6 @@ class Steps:
         Args:
             state: As `state` gave it.
             taken: Steps that it had taken.
-
-        Raises:
-            ValueError: The state is another kind of optimizer's.
         """
         held = {name: tensor for name, tensor in state.items() if name.startswith(OPTIMIZER)}
         make_state(self.optimizer, {name.removeprefix(OPTIMIZER): t for name, t in held.items()})

@@ -42,7 +42,7 @@ def test_base_and_scaled_networks_come_back_equal_and_are_equal_exactly_when_the
     networks = [base, *(base.scaled(Multipliers(*size)) for size in sizes)]
     texts = [json.dumps(to_json(network), sort_keys=True, allow_nan=False) for network in networks]
     for network, text in zip(networks, texts, strict=True):
-        again = from_json(json.loads(text))
+        again = from_json(json.loads(text), allowed=("tests",))
         assert type(again) is type(network)
         assert again == network
         assert hash(again) == hash(network)
@@ -110,3 +110,19 @@ def test_what_is_no_architecture_is_refused_by_name() -> None:
         data = to_json(network)
         with pytest.raises(ValueError, match=r"architecture must have the fields of .*Net, "):
             from_json(data | {"unknown": 1})
+
+
+@pytest.mark.parametrize("name", ["torch.hub.load", "scaling_search.cli.main", "os.system"])
+def test_a_function_that_is_not_of_an_allowed_package_is_never_named(name: str) -> None:
+    data: Any = to_json(base_network("custom"))
+    data["function"]["name"] = name
+    with pytest.raises(ValueError, match=rf"function of an allowed package, got '{name}'; allow"):
+        from_json(data, allowed=("tests",))
+    with pytest.raises(ValueError, match="function of an allowed package"):
+        from_json(to_json(base_network("custom")))
+
+
+def test_a_class_is_named_where_it_is_defined() -> None:
+    for name in ("scaling_search.record.networks.Candidate", "scaling_search.run.pd.DataFrame"):
+        with pytest.raises(ValueError, match="architecture must be of a dataclass"):
+            from_json({"class": name})

@@ -1,0 +1,107 @@
+"""Searches from Python: they share folders with the command line, and refuse what is wrong."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+import scaling_search as ss
+from tests.commands import TINY, ran
+from tests.in_process import Executing
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to search in."""
+    monkeypatch.chdir(tmp_path)
+
+
+def experiment(**changes: object) -> ss.Experiment:
+    """The experiment that `TINY` makes on the command line."""
+    options: dict[str, object] = {
+        "recipe": ss.Recipe(epochs=1, batch_size=20),
+        "dataset": ss.datasets.FashionMnistSmall(num_train=100, num_val=50),
+        "candidates": ss.spaces.Buildable(max_networks=2),
+    }
+    return ss.Experiment(**options | changes)  # type: ignore[arg-type]  # each has its own type
+
+
+def test_python_goes_on_where_the_command_line_stopped_and_the_other_way_round() -> None:
+    assert ran("search", "out=mine", "limits.trainings=1", *TINY).code == 0
+    ss.search(experiment(), "mine", executor=(executor := Executing()), console=QUIET)
+    assert len(executor.submitted) == 2
+    ss.search(experiment(), "other", executor=Executing(), console=QUIET)
+    again = ran("search", "out=other", *TINY)
+    assert (again.code, again.err) == (0, "")
+    assert "all trainings are done" in again.out
+    columns = ["network", "seed", "val_loss", "val_accuracy"]
+    tables = [ss.load(folder).results[columns] for folder in ("mine", "other")]
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    assert ran("report", "out=other").code == 0
+    refused = ran("search", "out=other", *TINY, "recipe.momentum=0.8")
+    assert "recipe.momentum must be 0.9 as in this folder's record, got 0.8" in refused.err
+
+
+def test_a_run_stays_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ss.search(experiment(), "mine", executor=Executing(), console=QUIET)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(run.results) == 3
+    assert run.report() == tmp_path / "mine" / "report.html"
+    with pytest.raises(ValueError, match=r"recipe\.epochs must be 1\.0 as in"):
+        ss.search(experiment(recipe=ss.Recipe(epochs=2, batch_size=20)), run.out, console=QUIET)
+
+
+def test_a_folder_whose_choices_were_changed_is_not_reported() -> None:
+    run = ss.search(experiment(), "mine", executor=Executing(), console=QUIET)
+    config = run.folder / "config.yaml"
+    text = config.read_text("utf-8")
+    config.write_text(text.replace("target: 2.0", "target: 4.0"), "utf-8")
+    with pytest.raises(ValueError, match=r"candidates\.target must be 2\.0 as in"):
+        ss.load("mine").report()
+    config.write_text("", "utf-8")
+    with pytest.raises(ValueError, match="must hold the options of a search"):
+        ss.load("mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"limits": 5}, "limits"),
+        ({"executor": "inline"}, "executor"),
+        ({"storage": 3}, "storage"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_written(
+    changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        ss.search(experiment(), "mine", **changes)  # type: ignore[arg-type]  # which is the point
+    with pytest.raises(ValueError, match="name must be plain text"):
+        ss.search(experiment(name="${out}"), "mine", executor=Executing(), console=QUIET)
+    assert not Path("mine").exists()
+
+
+def test_overrides_compose_an_experiment_and_nothing_else() -> None:
+    composed = ss.compose("experiment=default", "recipe.epochs=5")
+    assert (composed.recipe.epochs, composed.candidates.target) == (5, 2.0)
+    with pytest.raises(ValueError, match="overrides must set an experiment's choices"):
+        ss.compose("executor=ray")
+    with pytest.raises(ValueError, match="epochs"):
+        ss.compose("recipe.epochs=-1")
+    with pytest.raises(ValueError, match="allow must be"):
+        ss.load("mine", allow=["os"])
+
+
+def test_the_plan_is_a_table() -> None:
+    table = experiment().plan().to_frame()
+    assert table["candidate"].tolist() == [0, 1, 2]
+    assert table["cost_ratio"].between(0.99, 2.1).all()
+
+
+def test_public_names_are_there() -> None:
+    assert {name for name in ss.__all__ if not hasattr(ss, name)} == set()
+    assert ss.__version__
