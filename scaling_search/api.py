@@ -40,7 +40,7 @@ def search(
         executor: Runs trainings; processes on this machine's devices if None.
         limits: When to stop early.
         keep_weights: True if trainings leave their weights in the folder.
-        price_only: True to print what it would take and train nothing.
+        price_only: True to print the price and train nothing.
         console: Prints progress; ``rich.console.Console(quiet=True)`` for nothing.
 
     Raises:
@@ -81,16 +81,16 @@ def load(
 
     Args:
         out: The run's folder.
-        storage: URL with its password, which is not kept; None for the folder's own.
+        storage: SQLAlchemy URL with its password, which no folder keeps; None for the folder's own.
         executor: Runs further trainings; the folder's own if None.
-        limits: When these stop early.
-        keep_weights: True if these leave their weights in the folder.
+        limits: When further trainings stop early.
+        keep_weights: True if further trainings leave their weights in the folder.
         decide: The difference that matters; the folder's own if None.
         console: Prints what further commands say.
         allow: Packages of your own whose classes the folder may name.
 
     Raises:
-        ValueError: The folder is none, is damaged, or names code that is not allowed.
+        ValueError: No search made the folder, it is damaged, or it names code that is not allowed.
         RuntimeError: The data cannot be read where an option was left open.
     """
     trusted = trusted_packages(allow)

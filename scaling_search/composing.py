@@ -30,7 +30,7 @@ from scaling_search.trust import Trusted, allowed, check_file, check_folder, che
 def compose(
     *overrides: str, config_dir: str | Path | None = None, allow: Sequence[str] = ()
 ) -> Experiment:
-    """The experiment that overrides, as on the command line, make of ``conf/``.
+    """An experiment from ``conf/`` and overrides, which are written as on the command line.
 
     Options of a command, such as ``executor`` or ``limits``, are arguments of `search` and the
     other functions.

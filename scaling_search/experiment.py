@@ -87,7 +87,7 @@ class Experiment:
         objective: The metric that decides: mean validation cross-entropy or accuracy.
         num_seeds: Trainings of each network; seeds are 0, 1, 2, ...
         base_network: The network whose multipliers are 1.
-        candidates: How networks of the target's cost are found.
+        candidates: A way to find networks of the target's cost.
         cost: The quantity that is held equal.
         caps: Limits that no network of the search may exceed.
         dataset: Training data; None where there is only to plan.
@@ -109,14 +109,14 @@ class Experiment:
     decide: Decide = Decide()
 
     def budget(self, state: Mapping[str, Any] | None = None, track: Track = untracked) -> Budget:
-        """What is scaled and what it may cost, with what is known of it from an earlier one."""
+        """The base network, its cost and caps; ``state`` is what an earlier one has measured."""
         return Budget(self.base_network, self.cost, self.caps, state=state, track=track)
 
     def plan(self, budget: Budget | None = None) -> Plan:
-        """The networks to train, their costs in closed form or, where they must be, measured.
+        """The networks to train, with their costs in closed form where there is one.
 
-        What is measured for a first plan teaches what other networks cost, by which the second
-        one finds more of them in the band. `Plan.measure` builds and measures each.
+        Else a first plan measures some networks, and a second one predicts from them which others
+        lie in the band. `Plan.measure` builds and measures each.
 
         Raises:
             ValueError: No network lies in the band, or the base network's images are larger than
@@ -144,10 +144,10 @@ class Experiment:
         )
 
     def ready_dataset(self) -> Dataset:
-        """The dataset, there and fitting the base network.
+        """The dataset, after a check that it is there and fits the base network.
 
         Raises:
-            ValueError: There is none, or it does not fit.
+            ValueError: The experiment has none, or it does not fit.
             RuntimeError: Its files are missing or damaged.
         """
         if self.dataset is None:

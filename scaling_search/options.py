@@ -41,7 +41,7 @@ class Scale:
 
 @part
 class Confirm:
-    """New trainings of the winner, which are tested.
+    """New trainings of the winner and of two others, and their test.
 
     Attributes:
         num_seeds: New trainings of each network; None for as many as `Decide.delta` needs.
@@ -54,7 +54,7 @@ class Confirm:
 
 @part
 class Fairness:
-    """Choices, equal for all networks, that are checked for favouring some.
+    """Choices of training that are the same for all networks but may favour some.
 
     Attributes:
         learning_rate: True to train at half and at twice the rate.
@@ -144,7 +144,7 @@ class Options:
         limits: When to stop early.
         scale: Options of ``scale``; the others likewise.
         keep_weights: True if a training leaves its weights in the run's folder.
-        price_only: True if commands that train only say what it would take.
+        price_only: True if commands that train only print the price.
         timed: True if a plan and a search's price time a few steps while nothing has been trained.
     """
 

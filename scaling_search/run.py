@@ -51,8 +51,8 @@ NETWORKS = {"scale": "families.csv", "transfer": "transfer.csv"}
 class Run:
     """An experiment in a folder, how it trains, and what it has given so far.
 
-    Tables and conclusions are read from the record whenever they are asked for, so that they are
-    those of now while a search goes on.
+    Tables and conclusions are read from the record each time, so they follow a search that goes
+    on.
 
     Attributes:
         experiment: The choices that decide outcomes.
@@ -108,7 +108,7 @@ class Run:
         """Binds the record to the experiment's choices, or checks that they are its own.
 
         Args:
-            fingerprint: Of the dataset.
+            fingerprint: The dataset's.
 
         Raises:
             ValueError: The record belongs to other choices; names the first that differs.
@@ -122,7 +122,7 @@ class Run:
         """Checks that the experiment is the one that the record was made with.
 
         Args:
-            fingerprint: Of the dataset; None if nothing is to be trained, which needs no data.
+            fingerprint: The dataset's; None to leave the data unread, where nothing is trained.
 
         Raises:
             ValueError: It is not; names the first choice that differs.

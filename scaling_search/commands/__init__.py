@@ -1,1 +1,1 @@
-"""What each command does with an experiment, one file each."""
+"""The commands on a run, one file each."""

@@ -52,7 +52,7 @@ def audit(run: Run, options: Audit = Audit()) -> None:
 def sentences(
     what: Asked, audited: pd.DataFrame, rule: pd.DataFrame | None, held: str
 ) -> Iterator[str]:
-    """How to read the tables, whose costs are so called, and what they say."""
+    """Sentences on how to read the tables and what they say; ``held`` is the cost's column."""
     yield from _reading(what, held)
     if what.source == "own":
         yield from _distances(what, audited)
@@ -66,7 +66,7 @@ def sentences(
 
 
 def _reading(what: Asked, held: str) -> Iterator[str]:
-    """What the columns are."""
+    """The meaning of the columns."""
     rows = {
         "family": "depth, width, px: as published.",
         "multipliers": "depth, width: those published for B0 to B7, here of this base network.",
@@ -96,7 +96,7 @@ def _reading(what: Asked, held: str) -> Iterator[str]:
 
 
 def _distances(what: Asked, audited: pd.DataFrame) -> Iterator[str]:
-    """Which rule the rows are held against, and how near they are."""
+    """The rule that the rows are compared with, and their distances from it."""
     if what.rule is None:
         yield (
             "There is no rule to hold the rows against: add a column phi, or "
@@ -140,7 +140,7 @@ def _rule_as_built(what: Asked, as_built: "pd.Series[Any]") -> str:
 
 
 def _published(name: str, audited: pd.DataFrame) -> Iterator[str]:
-    """How far counts are from the published ones."""
+    """The distance of counts from the published ones."""
     known = audited[audited[f"published_{name}"].notna()].to_dict("records")
     off = {row["variant"]: row[name] / row[f"published_{name}"] - 1 for row in known}
     if off and not any(off.values()):

@@ -24,14 +24,15 @@ from scaling_search.training.trial import Trial
 
 
 def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False) -> None:
-    """Trains found, paper and base anew, seed by seed, then says how they do on the test split.
+    """Trains three networks with fresh seeds, then compares them on the test split, once.
 
-    Nothing of the test split is told before all trainings have ended.
+    They are the one found, the one nearest to the paper's split and the base network. The test
+    split is not used before all trainings have ended.
 
     Args:
         run: A search.
         options: Number of seeds, and whether to look again.
-        price_only: True to say what it would take and end.
+        price_only: True to print the price and train nothing.
 
     Raises:
         ValueError: The test split was looked at before, or the number of seeds is not known.
@@ -67,7 +68,7 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
 
 
 def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> LookAtTest:
-    """What to train: arms by the search as it is now, seeds that nothing in the record has used."""
+    """The networks to train, by the search as it is now, and seeds that no training has used."""
     experiment, conclusion = run.experiment, run.conclusion
     found, why = run.found(conclusion)
     arms = {"found": found.number, "paper": _paper(networks).number, "base": 0}
@@ -102,7 +103,7 @@ def _paper(networks: Sequence[Candidate]) -> Candidate:
 
 
 def _num_seeds(run: Run, conclusion: Conclusion, delta: float | None) -> int:
-    """As many as the difference that matters needs.
+    """The number of seeds that the difference that matters needs.
 
     Raises:
         ValueError: That difference or the luck of a seed is not known.
@@ -156,7 +157,7 @@ def _trials(experiment: Experiment, networks: Sequence[Candidate], look: LookAtT
 
 
 def _intention(look: LookAtTest, *, is_begun: bool) -> str:
-    """What is trained, before it is."""
+    """A sentence on what will be trained."""
     arms = look.arms
     against = f"network {arms['paper']} (nearest to the paper's split) and the base network"
     if arms["paper"] == arms["found"]:

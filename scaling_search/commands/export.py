@@ -28,8 +28,8 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
 
     Args:
         run: A search.
-        options: Which files to write, and whether to train again for missing weights.
-        price_only: True to say what that training would take and end.
+        options: The files to write; True in ``train`` trains again for missing weights.
+        price_only: True to print the price of that training and write nothing.
 
     Raises:
         ValueError: The search has no finished training, or what is asked is not installed.

@@ -15,8 +15,8 @@ def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = Fal
 
     Args:
         run: A search.
-        options: Which of the two to check, and with how many seeds.
-        price_only: True to say what it would take and end.
+        options: The checks and their number of seeds.
+        price_only: True to print the price and train nothing.
 
     Raises:
         ValueError: Nothing is asked, or the search has no finished training.

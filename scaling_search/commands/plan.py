@@ -1,4 +1,4 @@
-"""Which networks a search would train, what it would find, and what it would take."""
+"""Prints the networks that a search would train, what it would find, and its price."""
 
 import contextlib
 import math

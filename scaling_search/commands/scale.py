@@ -14,12 +14,12 @@ from scaling_search.terminal import ladder_table
 
 
 def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> None:
-    """Trains families over phi from a run's folder and records them.
+    """Trains families of networks over phi and records them.
 
     Args:
         run: A search.
-        options: Which families, and how far.
-        price_only: True to say what it would take and end.
+        options: The families and their sizes.
+        price_only: True to print the price and train nothing.
 
     Raises:
         ValueError: The search has no finished training, or its choices are not the record's.

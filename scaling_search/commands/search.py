@@ -33,14 +33,14 @@ def search(
     timed: bool = True,
     fairness: Fairness = Fairness(),
 ) -> None:
-    """Trains what is not trained yet and records it, or says what that would take.
+    """Trains what is not trained yet and records it, or prints the price of that.
 
     Everything that can be wrong is checked before the first file is written.
 
     Args:
         run: Where to, and how.
         config: Text of the folder's ``config.yaml``; None for what the run is made of.
-        price_only: True to say what it would take and end.
+        price_only: True to print the price and train nothing.
         timed: True to time a few steps for that while nothing has been trained.
         fairness: Checks of fairness whose price is said too.
     """

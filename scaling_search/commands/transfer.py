@@ -19,12 +19,14 @@ from scaling_search.terminal import say, show
 
 
 def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = False) -> None:
-    """Says what trainings at larger sizes would find and cost, does them, says what they found.
+    """Trains networks of larger sizes and says whether the best split holds there.
+
+    Before that it says the price, and how large a change it would find.
 
     Args:
         run: A search with a fitted surface.
         options: The sizes, and how many seeds.
-        price_only: True to say what it would take and end.
+        price_only: True to print the price and train nothing.
 
     Raises:
         ValueError: A size is not above the search's, or the search has no fitted surface.
@@ -69,7 +71,7 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
 
 
 def _check_sizes(options: Transfer, target: float) -> None:
-    """Says in one line that a size is none to go on to."""
+    """Refuses sizes that are not above the search's."""
     if min(2.0**phi for phi in options.phis) <= target:
         raise ValueError(
             f"transfer.phis must be sizes above the search's {target:g}x, got "
