@@ -9,6 +9,7 @@ from rich.console import Console
 from scaling_search.answer.stopping import Limits
 from scaling_search.commands.search import search as train
 from scaling_search.composing import built, saved, settled, trusted_packages
+from scaling_search.data.gathering import Described
 from scaling_search.executors import Processes
 from scaling_search.experiment import CHOICES, Decide, Experiment
 from scaling_search.passwords import HIDDEN, without_password
@@ -47,6 +48,9 @@ def search(
         ValueError: A choice does not fit, or the folder belongs to another experiment.
         RuntimeError: Data, storage or folder cannot be used, or all trainings failed.
     """
+    if isinstance(dataset := experiment.dataset, Described):  # what it leaves open is read
+        ready = replace(dataset, **dataset.numbers())
+        experiment = replace(experiment, dataset=ready)
     place = str(Path(out or Path("runs") / experiment.name).absolute())
     parts = [getattr(experiment, key) for key in CHOICES]
     named = set().union(*(packages_of(part) for part in parts if is_dataclass(part)))

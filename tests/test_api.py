@@ -8,6 +8,7 @@ from rich.console import Console
 
 import scaling_search as ss
 from tests.commands import TINY, ran
+from tests.datasets.pictures_of import write_tree
 from tests.in_process import Executing
 
 QUIET = Console(quiet=True)
@@ -105,3 +106,26 @@ def test_the_plan_is_a_table() -> None:
 def test_public_names_are_there() -> None:
     assert {name for name in ss.__all__ if not hasattr(ss, name)} == set()
     assert ss.__version__
+
+
+def test_what_own_images_leave_open_is_read_from_them(tmp_path: Path) -> None:
+    images = ss.datasets.ImageFolder(path=str(write_tree(tmp_path / "tree", num_classes=3)))
+    network = ss.base_networks.small_efficientnet(num_classes=3, in_channels=3)
+    executor = Executing()
+    with pytest.raises(ValueError, match=r"base_network\.num_classes must be the dataset's 3, got"):
+        ss.search(experiment(dataset=images), "other", executor=executor, console=QUIET)
+    mine = experiment(dataset=images, base_network=network)
+    run = ss.search(mine, "mine", executor=executor, console=QUIET)
+    dataset = run.experiment.dataset
+    assert dataset is not None
+    assert (dataset.num_classes, dataset.resolution) == (3, 28)
+    assert len(run.results) == 3
+    assert ss.load("mine").experiment.dataset == dataset
+
+
+def test_figures_show_themselves() -> None:
+    run = ss.search(experiment(), "mine", executor=Executing(), console=QUIET)
+    for figure in (run.plot.accuracy(), run.plot.triangle(), run.plot.curves()):
+        assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]  # IPython's
+    with pytest.raises(RuntimeError, match="out must hold families"):
+        run.plot.families()

@@ -85,6 +85,13 @@ def styled() -> Iterator[None]:
         yield
 
 
+class Sheet(Figure):
+    """A figure that Jupyter shows by itself; others need pyplot's backend for notebooks."""
+
+    def _repr_png_(self) -> bytes:
+        return rendered(self, suffixes=(".png",))[".png"]
+
+
 def sheet(
     width: float, height: float, *, title: str, caption: str, equal: str | None = None
 ) -> Figure:
@@ -95,7 +102,7 @@ def sheet(
     """
     if equal is not None:
         caption = f"Trained at {EQUAL_NAMES[equal]}. {caption}".strip()
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Sheet(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.012, ha="left")
     lines = textwrap.wrap(caption, width=round(width * 15))
     figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8.5, color="#555555")
