@@ -12,7 +12,7 @@ from scaling_search.composing import built, saved, settled, trusted_packages
 from scaling_search.data.gathering import Described
 from scaling_search.executors import Processes
 from scaling_search.experiment import CHOICES, Decide, Experiment
-from scaling_search.passwords import HIDDEN, without_password
+from scaling_search.passwords import storage_flag
 from scaling_search.protocols import Executor
 from scaling_search.record.architectures import packages_of
 from scaling_search.run import Run
@@ -64,7 +64,7 @@ def search(
         keep_weights=keep_weights,
         console=console or Console(),
         trusted=trusted,
-        flags=_flags(trusted, storage),
+        flags=trusted.flags + storage_flag(storage),
     )
     train(run, price_only=price_only)
     return run
@@ -113,11 +113,5 @@ def load(
         keep_weights=keep_weights,
         console=console or Console(),
         trusted=trusted,
-        flags=_flags(trusted, options.storage),
+        flags=trusted.flags + storage_flag(options.storage),
     )
-
-
-def _flags(trusted: Trusted, storage: str | None) -> tuple[str, ...]:
-    """Options that a further command needs; of storage with a password that it has one."""
-    has_password = isinstance(storage, str) and without_password(storage) != storage
-    return trusted.flags + ((f"storage={HIDDEN}",) if has_password else ())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from scaling_search.command_line import as_override
 from scaling_search.files import conf
 from scaling_search.interruption import EXIT_CODE as INTERRUPTED
-from scaling_search.passwords import HIDDEN, without_password
+from scaling_search.passwords import storage_flag, without_password
 from scaling_search.texts import as_text, options_of
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         keep_weights=options.keep_weights,
         console=Console(width=None if sys.stdout.isatty() else WIDTH, emoji=False),
         trusted=trusted,
-        flags=trusted.flags + _storage_flag(options.storage, overrides),
+        flags=trusted.flags + storage_flag(options.storage, overrides),
     )
     text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(plain)))
     _call(command, run, options, text)
@@ -331,14 +331,6 @@ def _folder_name(text: str) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     cut = name.encode()[: MOST_BYTES - len(digest) - 1].decode(errors="ignore")
     return f"{cut}-{digest}"
-
-
-def _storage_flag(storage: Any, overrides: Sequence[str]) -> tuple[str, ...]:
-    """Options that a further command needs to find storage whose password is not kept."""
-    if storage is None or without_password(storage) == storage:
-        return ()
-    typed = [o for o in overrides if o.startswith("storage=") and without_password(o) == o]
-    return (typed[-1] if typed else f"storage={HIDDEN}",)
 
 
 def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
