@@ -211,8 +211,11 @@ class Run:
 
         Where a surface is fitted, ``in_region`` says which of them can be the best.
         """
-        table = coefficient_table(self.candidates, self.results, self.experiment.objective)
-        if (answer := self.answer) is not None:
+        return self._coefficients(self.results, self.answer)
+
+    def _coefficients(self, results: pd.DataFrame, answer: Answer | None) -> pd.DataFrame:
+        table = coefficient_table(self.candidates, results, self.experiment.objective)
+        if answer is not None:
             possible = table["candidate"].isin(answer.possible)
             table["in_region"] = possible.where(table["candidate"] != 0)
         return table
@@ -319,7 +322,7 @@ class Run:
         experiment, console, objective = self.experiment, self.console, self.experiment.objective
         self.check_choices()
         results, conclusion = self.results, self.conclusion
-        coefficients = self.coefficients
+        coefficients = self._coefficients(results, conclusion.answer)
         about = data_sheet.kept(self.folder)
         sections = list(self.sections(conclusion))
         written = report.write_report(
