@@ -1,9 +1,9 @@
 """What benchmarks run, composed from conf/ as the command line does it."""
 
-from scaling_search.composing import built, composed
-from scaling_search.experiment import Experiment
-from scaling_search.options import Options
-from scaling_search.trust import Trusted
+from scaling_search.experiment.composing import built, composed
+from scaling_search.experiment.experiment import Experiment
+from scaling_search.experiment.options import Options
+from scaling_search.experiment.trust import Trusted
 
 
 def options_of(*overrides: str) -> Options:

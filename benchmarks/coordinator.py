@@ -25,11 +25,11 @@ from rich.console import Console
 from rows import write_rows
 
 from scaling_search.answer.stopping import Limits, Stopping
-from scaling_search.progress import View
-from scaling_search.protocols import Argument, T
+from scaling_search.commands.training_loop import TrainingLoop
+from scaling_search.core.protocols import Argument, T
+from scaling_search.core.trial import Epoch, Trial, TrialResult
+from scaling_search.display.progress import View
 from scaling_search.record.study import Record
-from scaling_search.training.trial import Epoch, Trial, TrialResult
-from scaling_search.training_loop import TrainingLoop
 
 STORAGES = {"journal": "study.log", "sqlite": "study.db"}
 NO_LIMITS = Limits(failed_share=1.0)

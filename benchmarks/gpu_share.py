@@ -24,10 +24,10 @@ from rows import machine, today, write_rows
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from scaling_search.experiment import Experiment
+from scaling_search.core.recipe import Recipe
+from scaling_search.experiment.experiment import Experiment
 from scaling_search.training.batches import load
 from scaling_search.training.engine import settings
-from scaling_search.training.recipe import Recipe
 from scaling_search.training.steps import Steps
 
 REPEATS = 30

@@ -27,11 +27,11 @@ from coordinator import NO_LIMITS, STORAGES, Instant
 from rich.console import Console
 
 from scaling_search.answer.stopping import Stopping
-from scaling_search.progress import View
-from scaling_search.protocols import Argument, T
+from scaling_search.commands.training_loop import TrainingLoop
+from scaling_search.core.protocols import Argument, T
+from scaling_search.core.trial import Epoch, Trial, TrialResult
+from scaling_search.display.progress import View
 from scaling_search.record.study import Record
-from scaling_search.training.trial import Epoch, Trial, TrialResult
-from scaling_search.training_loop import TrainingLoop
 
 HUNDRED = "candidates.max_networks=99"  # and the base network
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")

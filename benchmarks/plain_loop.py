@@ -35,10 +35,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from scaling_search.core.dataset import Dataset, Split, Splits
+from scaling_search.core.recipe import learning_rate
+from scaling_search.core.trial import Trial
 from scaling_search.executors.processes import Processes
-from scaling_search.protocols import Dataset, Split, Splits
-from scaling_search.training.recipe import learning_rate
-from scaling_search.training.trial import Trial
 
 LOADER_WORKERS = 2
 COLUMNS = ("arm", "pair", "seed", "networks", "seconds", "accuracy")

@@ -16,9 +16,9 @@ from composed import options_of
 from rows import write_rows
 from workers import about
 
+from scaling_search.core.trial import Trial
 from scaling_search.training.price import price, timed_seconds, work
 from scaling_search.training.timing import time_networks
-from scaling_search.training.trial import Trial
 
 DEFAULT = ["experiment=fashion_mnist_small"]
 

@@ -23,11 +23,12 @@ from fvcore.nn import FlopCountAnalysis
 from rows import machine, today, write_rows
 
 from scaling_search.base_networks import efficientnet
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.network import Architecture
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Candidate, Found, Plan
+from scaling_search.planning.candidates import Found, Plan
 from scaling_search.planning.measuring import measured
-from scaling_search.protocols import Architecture
 from scaling_search.spaces.buildable import Buildable
 from scaling_search.spaces.paper_grid import PaperGrid
 

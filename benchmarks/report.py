@@ -19,8 +19,8 @@ from composed import experiment_of
 from coordinator import Instant
 from rich.console import Console
 
-from scaling_search.api import search
-from scaling_search.training.trial import Epoch, Trial, TrialResult
+from scaling_search.commands.api import search
+from scaling_search.core.trial import Epoch, Trial, TrialResult
 
 
 @dataclass

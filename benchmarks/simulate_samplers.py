@@ -51,11 +51,11 @@ from scaling_search.answer.observations import Indices, Observations, Values, of
 from scaling_search.answer.region import GRID, Searched, best_point, find_region, in_region
 from scaling_search.answer.stopping import Limits, Stopping
 from scaling_search.answer.verdicts import answer
-from scaling_search.protocols import Sampler
+from scaling_search.core.protocols import Sampler
+from scaling_search.core.space_filling import as_points
+from scaling_search.core.trial import Epoch, Trial, TrialResult
 from scaling_search.record.study import Look
 from scaling_search.samplers import focus
-from scaling_search.space_filling import as_points
-from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")
 SEEDLESS = "seedless"

@@ -27,10 +27,10 @@ from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Observations, Values
 from scaling_search.answer.region import GRID, Searched, best_point, find_region, in_region
 from scaling_search.answer.verdicts import answer
-from scaling_search.experiment import Experiment
-from scaling_search.planning.candidates import Candidate
-from scaling_search.scaling import REFERENCES
-from scaling_search.space_filling import Points, as_points, distances, triangle
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.scaling import REFERENCES
+from scaling_search.core.space_filling import Points, as_points, distances, triangle
+from scaling_search.experiment.experiment import Experiment
 
 PLANS = {
     "small": ["base_network=efficientnet_small"],

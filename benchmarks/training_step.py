@@ -26,10 +26,10 @@ from torch import nn
 from torch.nn import functional
 
 from scaling_search.base_networks.efficientnets import EfficientNet
-from scaling_search.experiment import Experiment
+from scaling_search.core.recipe import Recipe
+from scaling_search.experiment.experiment import Experiment
 from scaling_search.training.batches import Loaded, load, padded_by
 from scaling_search.training.engine import settings
-from scaling_search.training.recipe import Recipe
 from scaling_search.training.steps import Steps
 
 WARM_UP = 5

@@ -18,10 +18,10 @@ import torch
 from composed import experiment_of
 from rows import machine, today, write_rows
 
+from scaling_search.core.trial import Trial
 from scaling_search.executors.processes import Processes
 from scaling_search.training.engine import device_name, devices
 from scaling_search.training.timing import spread
-from scaling_search.training.trial import Trial
 
 DEFAULT = ["experiment=fashion_mnist_small", "recipe.epochs=0.5"]
 

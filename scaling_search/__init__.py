@@ -6,25 +6,25 @@ The names that this package lists are the public API; ``docs/python.md`` says wh
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
-from scaling_search.lazy import lazy_names
+from scaling_search.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from scaling_search import base_networks, costs, datasets, executors, samplers, spaces
     from scaling_search.answer.stopping import Limits
-    from scaling_search.api import load, search
+    from scaling_search.commands.api import load, search
     from scaling_search.commands.audit import audit
     from scaling_search.commands.confirm import confirm
     from scaling_search.commands.export import export
     from scaling_search.commands.fairness import fairness
     from scaling_search.commands.plan import plan
+    from scaling_search.commands.run import Run
     from scaling_search.commands.scale import scale
     from scaling_search.commands.transfer import transfer
-    from scaling_search.composing import compose
-    from scaling_search.experiment import Decide, Experiment
-    from scaling_search.options import Audit, Confirm, Export, Fairness, Scale, Transfer
+    from scaling_search.core.recipe import Recipe
+    from scaling_search.experiment.composing import compose
+    from scaling_search.experiment.experiment import Decide, Experiment
+    from scaling_search.experiment.options import Audit, Confirm, Export, Fairness, Scale, Transfer
     from scaling_search.planning.budget import Caps
-    from scaling_search.run import Run
-    from scaling_search.training.recipe import Recipe
 
 __version__ = _version("scaling-search")
 

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from unittest import mock
 
-from scaling_search.cli import main
+from scaling_search.commands.cli import main
 
 TINY = (
     "dataset.num_train=100",

@@ -6,9 +6,9 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from scaling_search.composing import built, part_of, settled
-from scaling_search.options import Options
-from scaling_search.trust import Trusted
+from scaling_search.experiment.composing import built, part_of, settled
+from scaling_search.experiment.options import Options
+from scaling_search.experiment.trust import Trusted
 
 CONF = Path(__file__).parent.parent / "conf"
 PARTS = sorted(

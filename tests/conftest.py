@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from scaling_search.experiment import Experiment
-from scaling_search.run import Run
+from scaling_search.commands.run import Run
+from scaling_search.experiment.experiment import Experiment
 from tests.tiny import tiny_experiment, tiny_run
 
 # More threads than cores, with other tests beside, make the small networks here ten times slower.

@@ -12,8 +12,9 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from scaling_search.protocols import Layer, Splits
-from scaling_search.scaling import Multipliers
+from scaling_search.core.dataset import Splits
+from scaling_search.core.network import Layer
+from scaling_search.core.scaling import Multipliers
 from scaling_search.training.recorded import RecordingError
 from tests.tiny import tiny_dataset
 

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from scaling_search.protocols import Argument, T
-from scaling_search.run import Run
+from scaling_search.commands.run import Run
+from scaling_search.core.protocols import Argument, T
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.training.engine import train_trial
-from scaling_search.training.trial import Trial, TrialResult
 
 
 def printed(command: Callable[..., object], run: Run, *options: Any, **more: Any) -> str:

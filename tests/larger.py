@@ -6,11 +6,11 @@ from functools import cache
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Observations
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.core.scaling import Shares
+from scaling_search.core.space_filling import Points, as_points
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.ladder import Placed, placed, ten_points
-from scaling_search.scaling import Shares
-from scaling_search.space_filling import Points, as_points
 from tests.surfaces import Luck, Truth, around, plan_shares, trainings
 
 NOISY = Luck(seed_sd=0.0065, shared=0.5, network_sd=0.004)

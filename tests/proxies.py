@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from scaling_search.base_networks.efficientnets import EfficientNet
-from scaling_search.protocols import Layer
-from scaling_search.scaling import Multipliers
+from scaling_search.core.network import Layer
+from scaling_search.core.scaling import Multipliers
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ import functools
 import numpy as np
 
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.protocols import Sampler
+from scaling_search.core.scaling import Shares
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Candidate, Plan
-from scaling_search.protocols import Sampler
-from scaling_search.scaling import Shares
+from scaling_search.planning.candidates import Plan
 from scaling_search.spaces import Buildable
-from scaling_search.training.trial import Trial, TrialResult
 from tests.tiny import ended, tiny_dataset, tiny_recipe
 
 BESTS = [Shares(0.2, 0.3, 0.5), Shares(0.7, 0.2, 0.1), Shares(0.1, 0.8, 0.1)]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
 from scaling_search.record.results import coefficient_table, curves_table, results_table
-from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
 
 BASE_FLOPS = 31_200_000
 REASON = "FloatingPointError: the training loss must be finite, got nan in epoch 2"

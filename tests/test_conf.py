@@ -12,13 +12,15 @@ import pytest
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
+from scaling_search.core.dataset import Dataset
+from scaling_search.core.network import Architecture
+from scaling_search.core.protocols import Cost, Executor, SampledCost, Sampler
+from scaling_search.core.recipe import Recipe
 from scaling_search.executors import Processes
-from scaling_search.experiment import CHOICES, Experiment
-from scaling_search.options import Options
+from scaling_search.experiment.experiment import CHOICES, Experiment
+from scaling_search.experiment.options import Options
 from scaling_search.planning.budget import Caps
-from scaling_search.protocols import Architecture, Cost, Dataset, Executor, SampledCost, Sampler
 from scaling_search.record.schema import MOVED, current
-from scaling_search.training.recipe import Recipe
 from tests.composed import CONF, EXPERIMENTS, PARTS, composed, options, part
 
 KINDS: dict[str, Any] = {

@@ -17,7 +17,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from scaling_search.cli import main
+from scaling_search.commands.cli import main
 from tests.composed import composed
 
 

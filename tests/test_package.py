@@ -26,7 +26,7 @@ def test_the_wheel_works_in_another_folder(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     script = (
-        "import sys, scaling_search.cli as cli\n"
+        "import sys, scaling_search.commands.cli as cli\n"
         f"assert cli.__file__.startswith({str(site)!r}), cli.__file__\n"
         "sys.argv[0] = 'scaling-search'\n"
         "cli.main()\n"

@@ -7,18 +7,19 @@ from typing import Any
 
 from scaling_search.answer.stopping import Limits
 from scaling_search.base_networks.efficientnets import EfficientNet, small_efficientnet
+from scaling_search.commands.run import Run
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.recipe import Recipe
+from scaling_search.core.trial import Epoch, Trial, TrialResult
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.latency import Latency
 from scaling_search.costs.memory import Memory
 from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
 from scaling_search.executors.inline import Inline
-from scaling_search.experiment import Experiment
+from scaling_search.experiment.experiment import Experiment
 from scaling_search.planning.budget import Budget, Caps
-from scaling_search.planning.candidates import Candidate, Plan
-from scaling_search.run import Run
+from scaling_search.planning.candidates import Plan
 from scaling_search.spaces.buildable import Buildable
-from scaling_search.training.recipe import Recipe
-from scaling_search.training.trial import Epoch, Trial, TrialResult
 
 
 def tiny_network(**changes: Any) -> EfficientNet:

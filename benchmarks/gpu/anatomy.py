@@ -34,12 +34,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.composed import experiment_of
 from benchmarks.rows import machine, today
-from scaling_search.experiment import Experiment
+from scaling_search.core.recipe import Recipe
+from scaling_search.experiment.experiment import Experiment
 from scaling_search.training.batches import Loaded, load
 from scaling_search.training.engine import settings, train_trial
 from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.neighbours import give_back_memory
-from scaling_search.training.recipe import Recipe
 from scaling_search.training.recorded import NUM_WARM_UP
 from scaling_search.training.steps import Steps
 from scaling_search.training.timing import wait_for

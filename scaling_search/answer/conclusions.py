@@ -10,8 +10,8 @@ from scaling_search.answer.fit import FTest, fit_surface
 from scaling_search.answer.observations import observations
 from scaling_search.answer.region import LEVEL
 from scaling_search.answer.verdicts import MOST_TRAININGS, Answer, Comparison, answer
-from scaling_search.formatting import coefficient, difference, level
-from scaling_search.scaling import DIMENSIONS, Shares
+from scaling_search.core.formatting import coefficient, difference, level
+from scaling_search.core.scaling import DIMENSIONS, Shares
 
 SAME = 0.01
 """A reference so near to the best split is the same and not compared with it."""

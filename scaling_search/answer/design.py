@@ -10,7 +10,7 @@ import numpy as np
 from scaling_search.answer.fit import NUM_TERMS, least_squares
 from scaling_search.answer.observations import Indices, Values
 from scaling_search.answer.region import GRID, Region, circle
-from scaling_search.space_filling import Points, as_points, scheffe
+from scaling_search.core.space_filling import Points, as_points, scheffe
 
 NEAREST = 0.02
 """Points of the region closer than this to the best are the best itself."""

@@ -11,8 +11,8 @@ from scaling_search.answer.design import Design
 from scaling_search.answer.fit import NUM_TERMS, is_singular
 from scaling_search.answer.power import smallest_difference
 from scaling_search.answer.region import design_thresholds
-from scaling_search.scaling import REFERENCES, Shares
-from scaling_search.space_filling import as_points, scheffe
+from scaling_search.core.scaling import REFERENCES, Shares
+from scaling_search.core.space_filling import as_points, scheffe
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from scaling_search.answer.fit import FTest, Surface, is_singular, least_squares
 from scaling_search.answer.observations import Values
-from scaling_search.space_filling import scheffe
+from scaling_search.core.space_filling import scheffe
 
 
 @dataclass(frozen=True)

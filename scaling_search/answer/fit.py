@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from scaling_search.answer.observations import Indices, Observations, Values
-from scaling_search.space_filling import LARGEST_HOLE, Points, largest_hole, scheffe
+from scaling_search.core.space_filling import LARGEST_HOLE, Points, largest_hole, scheffe
 
 NUM_TERMS = 6
 """Coefficients of the surface."""

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.core.space_filling import Points
+from scaling_search.core.trial import TrialResult
 from scaling_search.record.study import Objective
-from scaling_search.scaling import DIMENSIONS
-from scaling_search.space_filling import Points
-from scaling_search.training.trial import TrialResult
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]

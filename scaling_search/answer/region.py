@@ -9,8 +9,8 @@ from scipy.spatial import ConvexHull
 
 from scaling_search.answer.fit import CONTRASTS, Surface, flatness
 from scaling_search.answer.observations import Values
-from scaling_search.scaling import REFERENCES, Shares
-from scaling_search.space_filling import Points, as_points, scheffe, triangle
+from scaling_search.core.scaling import REFERENCES, Shares
+from scaling_search.core.space_filling import Points, as_points, scheffe, triangle
 
 Mask = NDArray[np.bool_]
 

@@ -10,10 +10,10 @@ from pydantic import Field
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import of_results
 from scaling_search.answer.region import find_region
-from scaling_search.formatting import count
-from scaling_search.protocols import part
+from scaling_search.core.formatting import count
+from scaling_search.core.part import part
+from scaling_search.core.trial import TrialResult
 from scaling_search.record.study import Look, Record
-from scaling_search.training.trial import TrialResult
 
 FIRST_LOOK = 20
 """Networks with a finished training before the region is looked at."""

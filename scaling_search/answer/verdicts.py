@@ -9,8 +9,8 @@ from scipy import stats
 
 from scaling_search.answer.fit import CONTRASTS, FTest, Surface, flatness
 from scaling_search.answer.region import LEVEL, Region, find_region, in_region, thresholds
-from scaling_search.scaling import REFERENCES, Shares
-from scaling_search.space_filling import as_points, distances, scheffe
+from scaling_search.core.scaling import REFERENCES, Shares
+from scaling_search.core.space_filling import as_points, distances, scheffe
 
 Verdict = Literal["better", "as good", "cannot tell"]
 

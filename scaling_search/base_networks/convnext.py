@@ -9,15 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from scaling_search.base_networks.blocks import StochasticDepth
-from scaling_search.base_networks.options import (
-    Count,
-    Counts,
-    Positive,
-    Probability,
-    check_length,
-)
+from scaling_search.base_networks.options import Count, Counts, Positive, Probability, check_length
 from scaling_search.base_networks.staged import InStages
-from scaling_search.protocols import Layer, part
+from scaling_search.core.network import Layer
+from scaling_search.core.part import part
 
 KERNEL_SIZE, EXPAND_RATIO, EPSILON = 7, 4, 1e-6
 

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from scaling_search.protocols import Layer
+from scaling_search.core.network import Layer
 
 
 @lru_cache(maxsize=100_000)

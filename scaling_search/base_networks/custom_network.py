@@ -21,11 +21,12 @@ from scaling_search.base_networks.rounding import (
 from scaling_search.base_networks.traced import layers_of, traced_logits
 from scaling_search.base_networks.tried import is_of, shown, try_step
 from scaling_search.base_networks.user_function import KEY, Function, random_state_kept, told
+from scaling_search.core.network import Layer
+from scaling_search.core.part import CHECKED
+from scaling_search.core.scaling import DIMENSIONS, Multipliers
 from scaling_search.operators.products import UncountedError
 from scaling_search.operators.trace import Trace
 from scaling_search.operators.witness import confirm
-from scaling_search.protocols import CHECKED, Layer
-from scaling_search.scaling import DIMENSIONS, Multipliers
 
 
 @dataclass(frozen=True)

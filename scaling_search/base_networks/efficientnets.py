@@ -21,8 +21,9 @@ from scaling_search.base_networks.mbconv import MBConv, Pointwise
 from scaling_search.base_networks.options import Count, Counts, Positive, Probability
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
-from scaling_search.protocols import CHECKED, Architecture, Layer
-from scaling_search.scaling import Multipliers
+from scaling_search.core.network import Architecture, Layer
+from scaling_search.core.part import CHECKED
+from scaling_search.core.scaling import Multipliers
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,11 @@ from torch import Tensor, nn
 
 from scaling_search.base_networks.blocks import Conv, Norm, draw_weights
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
-from scaling_search.base_networks.options import (
-    Count,
-    Counts,
-    Positive,
-    Probability,
-    check_length,
-)
-from scaling_search.base_networks.staged import (
-    InStages,
-    Staged,
-    scaled_sizes,
-    scaled_widths,
-    steps,
-)
-from scaling_search.protocols import Layer, part
-from scaling_search.scaling import Multipliers
+from scaling_search.base_networks.options import Count, Counts, Positive, Probability, check_length
+from scaling_search.base_networks.staged import InStages, Staged, scaled_sizes, scaled_widths, steps
+from scaling_search.core.network import Layer
+from scaling_search.core.part import part
+from scaling_search.core.scaling import Multipliers
 
 
 @lru_cache(maxsize=100_000)

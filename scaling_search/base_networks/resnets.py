@@ -16,7 +16,8 @@ from scaling_search.base_networks.counting import conv_layer, linear_layer, stri
 from scaling_search.base_networks.options import Count, Counts, Positive, check_length
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.base_networks.staged import InStages
-from scaling_search.protocols import CHECKED, Layer, part
+from scaling_search.core.network import Layer
+from scaling_search.core.part import CHECKED, part
 
 Block = Literal["basic", "bottleneck"]
 Stem = Literal["7x7", "3x3"]

@@ -14,8 +14,8 @@ from scaling_search.base_networks.rounding import (
     round_resolution,
     round_width,
 )
-from scaling_search.protocols import part
-from scaling_search.scaling import Multipliers
+from scaling_search.core.part import part
+from scaling_search.core.scaling import Multipliers
 
 
 class Staged(Protocol):

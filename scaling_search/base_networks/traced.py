@@ -5,8 +5,8 @@ from collections.abc import Set
 
 from torch import Tensor, nn
 
+from scaling_search.core.network import Layer
 from scaling_search.operators.trace import Trace, traced
-from scaling_search.protocols import Layer
 
 
 def traced_layers(network: nn.Module, image: Tensor) -> tuple[list[Layer], object]:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_search.options import Audit, triple
-from scaling_search.protocols import Cost
-from scaling_search.published.audit import Asked, asked, audited_table, rule_as_built
+from scaling_search.commands.run import Run
+from scaling_search.core.protocols import Cost
+from scaling_search.core.scaling import DIMENSIONS, Coefficients
+from scaling_search.display.terminal import audit_tables, say
+from scaling_search.experiment.options import Audit, triple
+from scaling_search.planning.published import Asked, asked, audited_table, rule_as_built
 from scaling_search.record.tables import write_table
-from scaling_search.run import Run
-from scaling_search.scaling import DIMENSIONS, Coefficients
-from scaling_search.terminal import audit_tables, say
 
 
 def audit(run: Run, options: Audit = Audit()) -> None:
@@ -39,8 +39,8 @@ def audit(run: Run, options: Audit = Audit()) -> None:
         console.print()
     say(console, sentences(what, audited, rule, cost.column))
     if options.write:
-        from scaling_search.plots.audited import triangle_of_variants  # noqa: PLC0415  # matplotlib
-        from scaling_search.plots.drawing import save  # noqa: PLC0415  # as above
+        from scaling_search.display.plots.audited import triangle_of_variants  # noqa: PLC0415  # matplotlib
+        from scaling_search.display.plots.drawing import save  # noqa: PLC0415  # as above
 
         folder = run.folder
         write_table(audited, folder / "audit.csv")

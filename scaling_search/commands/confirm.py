@@ -6,21 +6,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from scaling_search.answer.conclusions import Conclusion
+from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
-from scaling_search.experiment import Experiment
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.formatting import count, difference
+from scaling_search.core.scaling import REFERENCES
+from scaling_search.core.trial import Trial
+from scaling_search.display.terminal import say, show
+from scaling_search.experiment.experiment import Experiment
+from scaling_search.experiment.options import Confirm
 from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.follow_ups.tested import num_seeds_needed
-from scaling_search.formatting import count, difference
-from scaling_search.options import Confirm
-from scaling_search.planning.candidates import Candidate
 from scaling_search.record.results import METRICS, noise
 from scaling_search.record.studies import FOLLOW_UPS
 from scaling_search.record.study import LookAtTest, Record
 from scaling_search.record.tables import write_table
-from scaling_search.run import Run
-from scaling_search.scaling import REFERENCES
-from scaling_search.terminal import say, show
-from scaling_search.training.trial import Trial
 
 
 def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False) -> None:

@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from scaling_search.commands.retraining import train_again
+from scaling_search.commands.run import Run
+from scaling_search.display.terminal import say, tell
+from scaling_search.experiment.options import Export
 from scaling_search.exports.card import example, loading, members_cells
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.files import write_export
@@ -14,10 +17,7 @@ from scaling_search.exports.members import named, rows_of, trainings
 from scaling_search.exports.programs import check_packages
 from scaling_search.follow_ups import confirmation
 from scaling_search.follow_ups.tested import Tested
-from scaling_search.options import Export
 from scaling_search.record.results import results_table, with_means
-from scaling_search.run import Run
-from scaling_search.terminal import say, tell
 
 LEFT_OUT = ("measured cost", "failed")
 """Columns of the card for which a terminal has no room."""

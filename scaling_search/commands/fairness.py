@@ -1,13 +1,13 @@
 """Trains some networks at other rates and lengths than the search."""
 
+from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
+from scaling_search.display.plots.drawing import save
+from scaling_search.display.plots.fairness import section_figure
+from scaling_search.display.terminal import say, show
+from scaling_search.experiment.options import Fairness
 from scaling_search.follow_ups.fairness import stored_sections, trials
-from scaling_search.options import Fairness
-from scaling_search.plots.drawing import save
-from scaling_search.plots.fairness import section_figure
 from scaling_search.record.tables import write_table
-from scaling_search.run import Run
-from scaling_search.terminal import say, show
 
 
 def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = False) -> None:

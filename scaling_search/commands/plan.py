@@ -5,21 +5,16 @@ import math
 from collections.abc import Iterator
 
 from scaling_search.answer.detectable import detectable
+from scaling_search.commands.data_sheet import outlined, show_data
 from scaling_search.commands.prices import search_prices
+from scaling_search.commands.run import Run
+from scaling_search.core.formatting import count, difference
 from scaling_search.data.gathering import Described
-from scaling_search.data_sheet import outlined, show_data
-from scaling_search.formatting import count, difference
-from scaling_search.options import Fairness
+from scaling_search.display.progress import Tracked
+from scaling_search.display.terminal import plan_table, say, scalings_sentences, scalings_table
+from scaling_search.experiment.options import Fairness
 from scaling_search.planning.candidates import Plan
-from scaling_search.progress import Tracked
-from scaling_search.published.audit import published_scalings
-from scaling_search.run import Run
-from scaling_search.terminal import (
-    plan_table,
-    say,
-    scalings_sentences,
-    scalings_table,
-)
+from scaling_search.planning.published import published_scalings
 
 
 def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Plan:

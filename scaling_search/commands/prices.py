@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from scaling_search.answer.stopping import Limits
+from scaling_search.commands.run import Run
+from scaling_search.core.formatting import count
+from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.display.terminal import price_sentence
+from scaling_search.experiment.options import Fairness
 from scaling_search.follow_ups.fairness import learning_rate_trials, length_trials
-from scaling_search.formatting import count
-from scaling_search.options import Fairness
 from scaling_search.planning.candidates import Plan
-from scaling_search.run import Run
-from scaling_search.terminal import price_sentence
 from scaling_search.training.price import price
 from scaling_search.training.timing import Timing, time_networks
-from scaling_search.training.trial import Trial, TrialResult
 
 
 def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -> Iterator[str]:

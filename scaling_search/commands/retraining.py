@@ -5,19 +5,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from scaling_search.answer.stopping import told_failures
+from scaling_search.commands.run import Run
+from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import logged, provenance
-from scaling_search.experiment import Experiment
+from scaling_search.core.formatting import count
+from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.display.progress import View
+from scaling_search.display.terminal import price_sentence, say
+from scaling_search.experiment.experiment import Experiment
 from scaling_search.exports.members import Training
-from scaling_search.formatting import count
-from scaling_search.lock import RunLock
-from scaling_search.progress import View
 from scaling_search.record.study import Record
-from scaling_search.run import Run
-from scaling_search.terminal import price_sentence, say
+from scaling_search.runtime.lock import RunLock
 from scaling_search.training.price import price
-from scaling_search.training.trial import Trial, TrialResult
 from scaling_search.training.weights import check_keepable
-from scaling_search.training_loop import TrainingLoop
 
 
 def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> bool:

@@ -1,16 +1,16 @@
 """Trains whole families over phi."""
 
+from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
-from scaling_search.options import Scale, triple
+from scaling_search.core.scaling import Shares
+from scaling_search.display.progress import Tracked, describe
+from scaling_search.display.terminal import ladder_table
+from scaling_search.experiment.options import Scale, triple
 from scaling_search.planning.candidates import measure
 from scaling_search.planning.ladder import family_shares, members
-from scaling_search.progress import Tracked, describe
 from scaling_search.record.networks import network_row, networks_table
 from scaling_search.record.study import Record
 from scaling_search.record.tables import write_table
-from scaling_search.run import Run
-from scaling_search.scaling import Shares
-from scaling_search.terminal import ladder_table
 
 
 def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> None:

@@ -5,24 +5,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaling_search.commands.data_sheet import described, keep, show_data
 from scaling_search.commands.prices import search_prices
+from scaling_search.commands.run import Run
+from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import provenance, train
-from scaling_search.composing import as_config
-from scaling_search.data_sheet import described, keep, show_data
-from scaling_search.files import replace_file
-from scaling_search.lock import RunLock
-from scaling_search.options import Fairness
+from scaling_search.core.dataset import Dataset
+from scaling_search.display.progress import Tracked
+from scaling_search.display.terminal import say
+from scaling_search.experiment.composing import as_config
+from scaling_search.experiment.options import Fairness
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
-from scaling_search.progress import Tracked
-from scaling_search.protocols import Dataset
 from scaling_search.record.networks import network_row, networks_table
 from scaling_search.record.study import Record
 from scaling_search.record.tables import write_table
-from scaling_search.run import Run
-from scaling_search.terminal import say
+from scaling_search.runtime.files import replace_file
+from scaling_search.runtime.lock import RunLock
 from scaling_search.training.weights import check_keepable
-from scaling_search.training_loop import TrainingLoop
 
 
 def search(

@@ -10,19 +10,19 @@ from pathlib import Path
 from rich.console import Console
 
 from scaling_search.answer.stopping import Stopping, told_failures
-from scaling_search.formatting import count
-from scaling_search.lock import RunLock
-from scaling_search.passwords import without_password
-from scaling_search.planning.candidates import Candidate
-from scaling_search.progress import View
-from scaling_search.protocols import Sampler
+from scaling_search.commands.run import Run, by_candidate
+from scaling_search.commands.training_loop import TrainingLoop
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.formatting import count
+from scaling_search.core.protocols import Sampler
+from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.display.progress import View
+from scaling_search.display.terminal import price_sentence, say, tell
 from scaling_search.record.study import Record
-from scaling_search.run import Run, by_candidate
-from scaling_search.terminal import price_sentence, say, tell
+from scaling_search.runtime.lock import RunLock
+from scaling_search.runtime.passwords import without_password
 from scaling_search.training.price import price
-from scaling_search.training.trial import Trial, TrialResult
 from scaling_search.training.weights import check_keepable, lacks_weights
-from scaling_search.training_loop import TrainingLoop
 
 
 def train(run: Run, loop: TrainingLoop, sampler: Sampler | None, hold: RunLock) -> None:

@@ -3,19 +3,20 @@
 import pandas as pd
 
 from scaling_search.answer.conclusions import Conclusion
+from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
+from scaling_search.core.candidate import Candidate
+from scaling_search.display.plots.drawing import save
+from scaling_search.display.plots.drift import best_by_size
+from scaling_search.display.progress import Tracked
+from scaling_search.display.terminal import say, show
+from scaling_search.experiment.options import Transfer
 from scaling_search.follow_ups.transfer import Transferred, sentences_before, stored
-from scaling_search.options import Transfer
-from scaling_search.planning.candidates import Candidate, measure
+from scaling_search.planning.candidates import measure
 from scaling_search.planning.ladder import placed, ten_points
-from scaling_search.plots.drawing import save
-from scaling_search.plots.drift import best_by_size
-from scaling_search.progress import Tracked
 from scaling_search.record.networks import network_row, networks_table
 from scaling_search.record.study import Record
 from scaling_search.record.tables import write_table
-from scaling_search.run import Run
-from scaling_search.terminal import say, show
 
 
 def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = False) -> None:

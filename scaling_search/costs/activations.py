@@ -1,8 +1,9 @@
 """Outputs of products: counted on paper, and by the trace of the built network."""
 
+from scaling_search.core.network import Architecture
+from scaling_search.core.part import part
 from scaling_search.costs.building import built, checked, image_of
 from scaling_search.operators.trace import traced
-from scaling_search.protocols import Architecture, part
 
 
 @part

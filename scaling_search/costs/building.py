@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from scaling_search.protocols import Architecture
+from scaling_search.core.network import Architecture
 
 
 def built(architecture: Architecture) -> nn.Module:

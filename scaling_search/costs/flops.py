@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling_search.core.network import Architecture, CountsMany
+from scaling_search.core.part import part
 from scaling_search.costs.building import built, checked, image_of
 from scaling_search.operators.trace import traced
-from scaling_search.protocols import Architecture, CountsMany, part
 
 
 @part

@@ -8,10 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from scaling_search.core.network import Architecture
+from scaling_search.core.part import part
+from scaling_search.core.protocols import Sample
 from scaling_search.costs.building import built, image_of
 from scaling_search.costs.flops import Flops
-from scaling_search.protocols import Architecture, Sample, part
-from scaling_search.threads import threads
+from scaling_search.runtime.threads import threads
 from scaling_search.training.engine import device_name, devices
 from scaling_search.training.recorded import Recorded, aside
 from scaling_search.training.timing import wait_for

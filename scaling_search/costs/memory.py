@@ -7,12 +7,14 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
+from scaling_search.core.network import Architecture, Checked
+from scaling_search.core.part import part
+from scaling_search.core.protocols import Sample
+from scaling_search.core.recipe import Recipe
 from scaling_search.costs.building import built, image_of
 from scaling_search.costs.flops import Flops
-from scaling_search.protocols import Architecture, Checked, Sample, part
 from scaling_search.training.engine import device_name, devices
 from scaling_search.training.optimizer import make_optimizer
-from scaling_search.training.recipe import Recipe
 from scaling_search.training.recorded import aside
 
 

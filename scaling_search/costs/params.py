@@ -1,7 +1,8 @@
 """Trainable parameters: counted on paper and in the built network."""
 
+from scaling_search.core.network import Architecture
+from scaling_search.core.part import part
 from scaling_search.costs.building import built, checked
-from scaling_search.protocols import Architecture, part
 
 
 @part

@@ -1,9 +1,10 @@
 """Multiply-adds of a training step, forward and backward, by torch's own count."""
 
+from scaling_search.core.network import Architecture, training_flops
+from scaling_search.core.part import part
 from scaling_search.costs.building import built, checked, image_of
 from scaling_search.operators.trace import traced
 from scaling_search.operators.witness import step_flops
-from scaling_search.protocols import Architecture, part, training_flops
 
 
 @part

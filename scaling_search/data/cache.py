@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
+from scaling_search.core.dataset import Dataset, Splits
 from scaling_search.data.maps import NAMES, SUMS, Maps, Sums, as_file, building, opened, sums_of
-from scaling_search.files import replace_file
-from scaling_search.protocols import Dataset, Splits
+from scaling_search.runtime.files import replace_file
 
 log = logging.getLogger(__name__)
 

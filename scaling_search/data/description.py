@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from scaling_search.core.dataset import Split, Splits
+from scaling_search.core.formatting import count
 from scaling_search.data.maps import NAMES, sums_of
-from scaling_search.formatting import count
-from scaling_search.protocols import Split, Splits
 
 FLAT_SD = 1.5
 """An image is nearly constant if no channel's standard deviation, of 0 to 255, is larger."""

@@ -16,24 +16,18 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from scaling_search.cores import usable_cores
+from scaling_search.core.dataset import Dataset, Splits
 from scaling_search.data import cache as data_cache
 from scaling_search.data import images, pictures, splitting
 from scaling_search.data.cache import Part
-from scaling_search.data.description import (
-    Description,
-    imbalance,
-    shapes_of,
-    survey,
-    warnings_of,
-)
+from scaling_search.data.description import Description, imbalance, shapes_of, survey, warnings_of
 from scaling_search.data.maps import NAMES, building, opened
 from scaling_search.data.pictures import Way
 from scaling_search.data.reading import NUM_NAMED, free_bytes, named, read
 from scaling_search.data.sources import Broken, Filled, Source, in_order
 from scaling_search.data.splitting import NUM_LOOKED_AT, described, notes_of, way_of
-from scaling_search.files import replace_file
-from scaling_search.protocols import Dataset, Splits
+from scaling_search.runtime.cores import usable_cores
+from scaling_search.runtime.files import replace_file
 
 NUM_SAMPLED = 64
 """Images that are decoded to tell how long all of them take."""

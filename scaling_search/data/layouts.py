@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling_search.command_line import as_override
 from scaling_search.data.left_out import UNREAD, LeftOut, ending
 from scaling_search.data.maps import NAMES
 from scaling_search.data.split_names import OPTION, Found, counted, quoted, split_of
@@ -20,6 +19,7 @@ from scaling_search.data.trees import (
     is_picture,
     leads_nowhere,
 )
+from scaling_search.runtime.command_line import as_override
 
 ARCHIVERS = "__MACOSX"
 """A folder that macOS puts into archives; it holds no pictures."""

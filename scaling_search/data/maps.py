@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scaling_search.files import wait_for_lock
-from scaling_search.protocols import Split, Splits
+from scaling_search.core.dataset import Split, Splits
+from scaling_search.runtime.files import wait_for_lock
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from scaling_search.core.formatting import count
+from scaling_search.core.sections import Section
 from scaling_search.data.description import Description
 from scaling_search.data.maps import NAMES
-from scaling_search.formatting import count
-from scaling_search.sections import Section
 
 LONGEST_NAME = 40
 """Letters of a class's name that the table shows."""

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scaling_search.cores import usable_cores
+from scaling_search.core.dataset import Dataset
 from scaling_search.data import pictures
 from scaling_search.data.pictures import Head, Way
-from scaling_search.protocols import Dataset
+from scaling_search.runtime.cores import usable_cores
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scaling_search.core.dataset import Splits
 from scaling_search.data import images
 from scaling_search.data.description import Description, shapes_of
 from scaling_search.data.maps import NAMES
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Filled, Listing, Source, refused
-from scaling_search.protocols import Splits
 
 NUM_LOOKED_AT = 256
 """Images whose heads are read before all others: how large they are, whether they are grey."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scaling_search.core.part import part
 from scaling_search.data import images, listings, pictures, sources
 from scaling_search.data.labels import Column
 from scaling_search.data.left_out import LeftOut
@@ -19,7 +20,6 @@ from scaling_search.data.sources import Listing, Row, Rows
 from scaling_search.data.split_names import Found, counted, plain, quoted, split_of
 from scaling_search.data.trees import files_in, state_of
 from scaling_search.datasets.own_images import OwnImages
-from scaling_search.protocols import part
 
 CHANNELS = (1, 3)
 WORDS = {

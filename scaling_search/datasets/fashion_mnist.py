@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from torch import Tensor
 
+from scaling_search.core.dataset import Split, Splits
+from scaling_search.core.part import part
 from scaling_search.data import images
-from scaling_search.protocols import Split, Splits, part
 
 NUM_OFFICIAL_TRAIN = 60_000
 NUM_OFFICIAL_TEST = 10_000

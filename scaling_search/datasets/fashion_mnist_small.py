@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
+from scaling_search.core.dataset import Split, Splits
+from scaling_search.core.part import part
 from scaling_search.data import images
-from scaling_search.protocols import Split, Splits, part
 
 FOLDER = Path(__file__).parent / "fashion_mnist_small_data"
 NUM_IMAGES = {"train": 10_000, "val": 5_000, "test": 5_000}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scaling_search.core.part import part
 from scaling_search.data import listings, pictures, sources, tables
 from scaling_search.data.labels import Column
 from scaling_search.data.left_out import LeftOut
@@ -18,7 +19,6 @@ from scaling_search.data.split_names import Found, counted, split_of, split_word
 from scaling_search.data.tables import SUFFIXES, Arrow, Table
 from scaling_search.data.trees import files_in, is_picture
 from scaling_search.datasets.own_images import OwnPictures
-from scaling_search.protocols import part
 
 SAVED = ("dataset_dict.json", "state.json")
 """Files that ``save_to_disk`` leaves in its folder."""

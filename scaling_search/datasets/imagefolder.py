@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from scaling_search.core.part import part
 from scaling_search.data import layouts, pictures, sources, trees
 from scaling_search.data.labels import alike, check_classes
 from scaling_search.data.left_out import LeftOut
 from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
 from scaling_search.datasets.own_images import OwnPictures
-from scaling_search.protocols import part
 
 REMEDY = "give a folder that holds a folder of pictures for each class"
 

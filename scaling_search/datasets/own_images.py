@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from scaling_search.core.dataset import Splits
+from scaling_search.core.part import part
 from scaling_search.data import gathering, sources
 from scaling_search.data.cache import Part
 from scaling_search.data.description import Description
 from scaling_search.data.sources import Source
 from scaling_search.data.split_names import OPTION
-from scaling_search.protocols import Splits, part
 
 
 @part

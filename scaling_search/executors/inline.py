@@ -6,10 +6,11 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from scaling_search.interruption import interruptible
-from scaling_search.protocols import Argument, T, part
+from scaling_search.core.part import part
+from scaling_search.core.protocols import Argument, T
+from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.runtime.interruption import interruptible
 from scaling_search.training.engine import devices, train_trial
-from scaling_search.training.trial import Trial, TrialResult
 
 
 @part

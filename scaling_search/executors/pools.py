@@ -16,9 +16,9 @@ from typing import Any
 
 import pebble
 
-from scaling_search.files import replace_file
-from scaling_search.parent_death import exit_with_parent
-from scaling_search.protocols import T
+from scaling_search.core.protocols import T
+from scaling_search.runtime.files import replace_file
+from scaling_search.runtime.parent_death import exit_with_parent
 from scaling_search.training.neighbours import share_device
 
 POLL_SECONDS = 0.5

@@ -11,16 +11,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from scaling_search import interruption
-from scaling_search.cores import usable_cores
+from scaling_search.core.part import part
+from scaling_search.core.protocols import Argument, T
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.executors.pools import Pool, Watch
-from scaling_search.protocols import Argument, T, part
+from scaling_search.runtime import interruption
+from scaling_search.runtime.cores import usable_cores
 from scaling_search.training.batches import load
 from scaling_search.training.engine import devices, train_trial
 from scaling_search.training.neighbours import share_device
 from scaling_search.training.price import timed_seconds, work
 from scaling_search.training.timing import Timing, time_training
-from scaling_search.training.trial import Trial, TrialResult
 
 log = logging.getLogger(__name__)
 

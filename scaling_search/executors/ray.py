@@ -16,11 +16,12 @@ from typing import Annotated, Literal, Self
 import torch
 from pydantic import AfterValidator, Field
 
-from scaling_search.cores import usable_cores
+from scaling_search.core.part import part
+from scaling_search.core.protocols import Argument, T
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.executors.ray_workers import Dispatcher, Nodes, living_nodes, ray
-from scaling_search.protocols import Argument, T, part
+from scaling_search.runtime.cores import usable_cores
 from scaling_search.training.engine import train_trial
-from scaling_search.training.trial import Trial, TrialResult
 
 UNITS = 10_000
 """Number of units in which Ray counts one CPU or GPU."""

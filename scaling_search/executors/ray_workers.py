@@ -26,10 +26,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scaling_search.core.dataset import Dataset, Split, Splits
+from scaling_search.core.protocols import Argument, T
+from scaling_search.core.trial import Trial
 from scaling_search.data import cache as data_cache
-from scaling_search.protocols import Argument, Dataset, Split, Splits, T
 from scaling_search.training.neighbours import share_device
-from scaling_search.training.trial import Trial
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ import jinja2
 import pandas as pd
 import yaml
 
+from scaling_search.core.formatting import HEADERS, coefficient, count, difference, plus_minus
+from scaling_search.core.scaling import Shares
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.members import NamedNetwork
-from scaling_search.formatting import HEADERS, coefficient, count, difference, plus_minus
 from scaling_search.planning.ladder import ON_RAY
 from scaling_search.record.networks import COEFFICIENTS
-from scaling_search.scaling import Shares
 
 
 def members_cells(known: CardData) -> list[list[str]]:

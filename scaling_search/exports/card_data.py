@@ -11,15 +11,15 @@ import pandas as pd
 import yaml
 
 from scaling_search.answer.conclusions import Conclusion
-from scaling_search.experiment import Experiment
+from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.core.sections import Section
+from scaling_search.experiment.experiment import Experiment
+from scaling_search.experiment.options import Export
 from scaling_search.exports.members import NamedNetwork, Training
 from scaling_search.follow_ups.tested import Contrast, over_seeds
-from scaling_search.options import Export
-from scaling_search.passwords import without_password
 from scaling_search.record.networks import COEFFICIENTS
 from scaling_search.record.results import METRICS
-from scaling_search.scaling import DIMENSIONS
-from scaling_search.sections import Section
+from scaling_search.runtime.passwords import without_password
 from scaling_search.training.weights import Facts
 
 PLACES = ("path", "root", "url")

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from scaling_search.planning.candidates import Candidate
-from scaling_search.scaling import phi_of
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.scaling import phi_of
 from scaling_search.training.weights import Facts, facts_of, file_name
 
 Row = Mapping[str, object]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from scaling_search.protocols import Architecture
+from scaling_search.core.network import Architecture
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from scaling_search.core.formatting import count, difference, level
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
+from scaling_search.core.sections import Section
 from scaling_search.follow_ups.tested import Contrast, Tested
-from scaling_search.formatting import count, difference, level
 from scaling_search.record.study import Objective, Record, scores_on_test
-from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
-from scaling_search.sections import Section
 
 
 def stored_section(record: Record, objective: Objective) -> Section | None:

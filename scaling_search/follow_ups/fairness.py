@@ -9,7 +9,14 @@ import pandas as pd
 from scaling_search.answer.fit import FTest, Surface, fit_surface, flatness
 from scaling_search.answer.observations import observations
 from scaling_search.answer.region import LEVEL, find_region
-from scaling_search.experiment import Experiment
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.formatting import difference
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES
+from scaling_search.core.sections import Section
+from scaling_search.core.space_filling import space_filling_subset
+from scaling_search.core.trial import Trial
+from scaling_search.experiment.experiment import Experiment
+from scaling_search.experiment.options import Fairness
 from scaling_search.follow_ups.interactions import (
     PROBABILITY,
     Cells,
@@ -21,15 +28,8 @@ from scaling_search.follow_ups.interactions import (
     true_spread,
 )
 from scaling_search.follow_ups.layouts import FACTORS, Layout, layout
-from scaling_search.formatting import difference
-from scaling_search.options import Fairness
-from scaling_search.planning.candidates import Candidate
 from scaling_search.record.results import noise, results_table
 from scaling_search.record.study import KEY
-from scaling_search.scaling import DIMENSIONS, REFERENCES
-from scaling_search.sections import Section
-from scaling_search.space_filling import space_filling_subset
-from scaling_search.training.trial import Trial
 
 CORNERS = ("depth", "width", "resolution", "thirds")
 """References whose nearest networks are trained at three rates, beside the one that was found."""

@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from scaling_search.answer.fit import CONTRASTS, NUM_TERMS, FTest, is_singular
 from scaling_search.answer.observations import Indices, Values
 from scaling_search.answer.region import LEVEL
-from scaling_search.space_filling import Points, scheffe
+from scaling_search.core.space_filling import Points, scheffe
 
 PROBABILITY = 0.8
 """How often a test finds what is called large enough to be found."""

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from scaling_search.answer.verdicts import FARTHEST
+from scaling_search.core.formatting import count, difference, level
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES
+from scaling_search.core.space_filling import Points, as_points, distances
 from scaling_search.follow_ups.interactions import Cells, fit_cells
-from scaling_search.formatting import count, difference, level
-from scaling_search.scaling import DIMENSIONS, REFERENCES
-from scaling_search.space_filling import Points, as_points, distances
 
 FACTORS = (0.5, 1.0, 2.0)
 """What the search's own setting is multiplied by."""

@@ -26,8 +26,8 @@ from scaling_search.answer.region import (
     find_region,
     in_region,
 )
-from scaling_search.scaling import Shares
-from scaling_search.space_filling import Points, as_points, scheffe, triangle
+from scaling_search.core.scaling import Shares
+from scaling_search.core.space_filling import Points, as_points, scheffe, triangle
 
 CHANGING = np.eye(NUM_TERMS)[[0, 1, 3, 4, 5]]
 """The five of the six terms that may change with the size; a level for each size is the sixth."""

@@ -10,13 +10,13 @@ from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.answer.fit import FTest, Surface
 from scaling_search.answer.observations import Observations, observations
 from scaling_search.answer.region import LEVEL, Region, Searched
+from scaling_search.core.formatting import count, difference, plus_minus
+from scaling_search.core.scaling import DIMENSIONS, Shares
+from scaling_search.core.sections import Section
+from scaling_search.core.space_filling import as_points
 from scaling_search.follow_ups.sizes import Drift, Sizes, find_drift, fit_sizes, smallest_changes
-from scaling_search.formatting import count, difference, plus_minus
 from scaling_search.planning.ladder import ON_RAY
 from scaling_search.record.results import with_means
-from scaling_search.scaling import DIMENSIONS, Shares
-from scaling_search.sections import Section
-from scaling_search.space_filling import as_points
 
 NUM_POINTS = 10
 """Points of the triangle for which each size has a network."""

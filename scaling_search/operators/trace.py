@@ -11,12 +11,7 @@ from fvcore.nn.jit_analysis import _get_scoped_trace_graph
 from torch import Tensor, nn
 
 from scaling_search.operators.given import given_count
-from scaling_search.operators.products import (
-    COUNTED,
-    Product,
-    UncountedError,
-    Value,
-)
+from scaling_search.operators.products import COUNTED, Product, UncountedError, Value
 from scaling_search.operators.without_products import (
     READS_NO_VALUE,
     VIEWS,
@@ -24,7 +19,7 @@ from scaling_search.operators.without_products import (
     is_without_products,
 )
 from scaling_search.operators.written_out import WrittenOut
-from scaling_search.threads import threads
+from scaling_search.runtime.threads import threads
 
 
 class Operation(NamedTuple):

@@ -10,17 +10,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.optimize import nnls
 
-from scaling_search.protocols import (
-    Architecture,
-    Cost,
-    EstimatesMany,
-    Layer,
-    Sample,
-    SampledCost,
-    part,
-    training_flops,
-)
-from scaling_search.scaling import REFERENCES, Multipliers
+from scaling_search.core.network import Architecture, Layer, training_flops
+from scaling_search.core.part import part
+from scaling_search.core.protocols import Cost, EstimatesMany, Sample, SampledCost
+from scaling_search.core.scaling import REFERENCES, Multipliers
 
 Ratios = NDArray[np.float64]
 """Costs over the base network's."""

@@ -1,8 +1,7 @@
 """A base network, a cost and a target become distinct networks of that cost, ready to train."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import median
 from typing import overload
 
@@ -10,80 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.protocols import Cost, SampledCost
+from scaling_search.core.scaling import REFERENCES
+from scaling_search.core.space_filling import LARGEST_HOLE, Points, largest_hole
 from scaling_search.planning.budget import Ratios, Track, untracked
 from scaling_search.planning.measuring import measured
-from scaling_search.protocols import Architecture, Cost, SampledCost
-from scaling_search.scaling import DIMENSIONS, REFERENCES, Coefficients, Shares
-from scaling_search.space_filling import LARGEST_HOLE, Points, largest_hole
 
 Places = NDArray[np.int64]
 """Which depth, width and resolution of three lists each network has, (networks, 3)."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A network to train: what it is, what it costs, and the coefficients that round to it.
-
-    Attributes:
-        number: Place in the plan; the base network is 0.
-        coefficients: A triple that builds it; of a buildable network its cell's corner of
-            smallest multipliers.
-        lowest: The smallest coefficients of the cell.
-        highest: The largest coefficients of the cell.
-        shares: The log of its cost split over the dimensions, as built; None for the base network.
-        share_gap: By how much the three logs miss the log of the whole, as a fraction of it.
-        shares_of: The cost that the shares are of: what is held equal, or flops where its three
-            logs miss the whole.
-        nominal_flops_ratio: The multipliers' product, nothing rounded.
-        cost: What is held equal, in its unit.
-        cost_ratio: The same over the base network's.
-        cost_spread: Of a measured ratio, over its runs; 0 where it is counted.
-        flops_ratio: Multiply-adds over the base network's.
-        flops: Multiply-adds for one image, forward.
-        params: Trainable parameters.
-        activations: Elements that products put out for one image.
-    """
-
-    number: int
-    architecture: Architecture
-    coefficients: Coefficients
-    lowest: Coefficients
-    highest: Coefficients
-    shares: Shares | None
-    share_gap: float
-    shares_of: str
-    nominal_flops_ratio: float
-    cost: float
-    cost_ratio: float
-    cost_spread: float
-    flops_ratio: float
-    flops: int
-    params: int
-    activations: int
-
-    @cached_property
-    def network(self) -> str:
-        """A name that only equal networks of one base share."""
-        return self.architecture.name
-
-    def row(self) -> dict[str, object]:
-        """The candidate as columns of a table, in their order."""
-        shares = self.shares or (None, None, None)
-        row: dict[str, object] = {"candidate": self.number, "network": self.network}
-        for name in ("alpha", "beta", "gamma"):
-            row[name] = getattr(self.coefficients, name)
-        for name in ("alpha", "beta", "gamma"):
-            row[f"{name}_low"] = getattr(self.lowest, name)
-            row[f"{name}_high"] = getattr(self.highest, name)
-        row |= {f"{d}_share": s for d, s in zip(DIMENSIONS, shares, strict=True)}
-        for name in ("share_gap", "shares_of", "nominal_flops_ratio", "cost", "cost_ratio"):
-            row[name] = getattr(self, name)
-        for name in ("cost_spread", "flops_ratio", "flops", "params", "activations"):
-            row[name] = getattr(self, name)
-        row["layers"] = _joined(self.architecture.num_layers)
-        row["channels"] = _joined(self.architecture.channels)
-        row["resolution"] = self.architecture.resolution
-        return row
 
 
 class Found(Sequence[Candidate]):
@@ -298,7 +232,3 @@ def is_in_band(candidate: Candidate, target: float, tolerance: float) -> bool:
     """Whether a candidate costs what the target says; no band is narrower than a measurement."""
     width = max(tolerance, candidate.cost_spread / candidate.cost_ratio)
     return abs(candidate.cost_ratio / target - 1) <= width + 1e-12
-
-
-def _joined(numbers: Iterable[int]) -> str:
-    return "-".join(str(number) for number in numbers)

@@ -7,11 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.network import Architecture
+from scaling_search.core.scaling import DIMENSIONS, Coefficients, Multipliers, Shares
+from scaling_search.core.space_filling import Points, space_filling_subset
 from scaling_search.planning.budget import COUNTS, REACH, Budget, Ratios
-from scaling_search.planning.candidates import LARGEST_GAP, Candidate, Found, Places, is_in_band
-from scaling_search.protocols import Architecture
-from scaling_search.scaling import DIMENSIONS, Coefficients, Multipliers, Shares
-from scaling_search.space_filling import Points, space_filling_subset
+from scaling_search.planning.candidates import LARGEST_GAP, Found, Places, is_in_band
 
 SPARE = 1.5
 """Where costs are measured, so many times the networks that are wanted are."""

@@ -7,11 +7,12 @@ from itertools import combinations
 
 import pandas as pd
 
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Candidate, is_in_band
+from scaling_search.planning.candidates import is_in_band
 from scaling_search.planning.costed import Costed
 from scaling_search.planning.reachable import Ranges, networks_in_band
-from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
 
 ON_RAY = 0.05
 """A member whose shares are farther than this from its family's is marked."""

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from scaling_search.cores import usable_cores
-from scaling_search.parent_death import exit_with_parent
-from scaling_search.protocols import Architecture, Checked, Cost, SampledCost
+from scaling_search.core.network import Architecture, Checked
+from scaling_search.core.protocols import Cost, SampledCost
+from scaling_search.runtime.cores import usable_cores
+from scaling_search.runtime.parent_death import exit_with_parent
 
 START_SECONDS = 3.0
 """What a process takes before its first network: 1.7 s of imports, 5 s beside other work."""

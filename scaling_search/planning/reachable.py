@@ -9,11 +9,12 @@ from typing import Annotated
 import numpy as np
 from pydantic import Strict
 
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.network import Architecture
+from scaling_search.core.scaling import DIMENSIONS, Multipliers
 from scaling_search.planning.budget import Ratios
-from scaling_search.planning.candidates import Candidate, Found, Places
+from scaling_search.planning.candidates import Found, Places
 from scaling_search.planning.costed import Costed
-from scaling_search.protocols import Architecture
-from scaling_search.scaling import DIMENSIONS, Multipliers
 
 Range = Annotated[tuple[float, float], Strict(strict=False)]
 """Two limits, given as any sequence."""

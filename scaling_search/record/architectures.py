@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import cast
 
-from scaling_search.protocols import Architecture
+from scaling_search.core.network import Architecture
 
 OWN = __name__.partition(".")[0]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_search.planning.candidates import Candidate
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.network import Architecture
+from scaling_search.core.scaling import DIMENSIONS, Coefficients, Shares
 from scaling_search.planning.ladder import Member, Placed
-from scaling_search.protocols import Architecture
 from scaling_search.record.architectures import from_json, to_json
-from scaling_search.scaling import DIMENSIONS, Coefficients, Shares
 
 Row = dict[str, object]
 

@@ -30,9 +30,6 @@ An option whose default in code does the same need not be here.
 COMMANDS = ("Audit", "Confirm", "Export", "Fairness", "Report", "Scale", "Transfer")
 
 MOVED = {
-    "scaling_search.experiment.Limits": "scaling_search.answer.stopping.Limits",
-    **{f"scaling_search.experiment.{one}": f"scaling_search.options.{one}" for one in COMMANDS},
-} | {
     f"scaling_search.{old}": f"scaling_search.{new}"
     for old, new in (
         ("base_networks.custom.custom", "base_networks.custom_network.custom"),
@@ -43,9 +40,14 @@ MOVED = {
         ),
         ("base_networks.resnet.ResNet", "base_networks.resnets.ResNet"),
         ("base_networks.resnet.resnet", "base_networks.resnets.resnet"),
+        ("experiment.Decide", "experiment.experiment.Decide"),
+        ("experiment.Limits", "answer.stopping.Limits"),
         ("samplers.gp.Gp", "samplers.optuna.Gp"),
         ("samplers.qmc.Qmc", "samplers.optuna.Qmc"),
         ("samplers.tpe.Tpe", "samplers.optuna.Tpe"),
+        ("training.recipe.Recipe", "core.recipe.Recipe"),
+        *((f"experiment.{one}", f"experiment.options.{one}") for one in COMMANDS),
+        *((f"options.{one}", f"experiment.options.{one}") for one in COMMANDS),
     )
 }
 """New names of parts by the names that older runs have."""

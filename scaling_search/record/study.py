@@ -19,9 +19,9 @@ from optuna.trial import TrialState
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
-from scaling_search.passwords import without_password
+from scaling_search.core.trial import Epoch, Key, TestScores, Trial, TrialResult
 from scaling_search.record.schema import VERSION, check_version
-from scaling_search.training.trial import Epoch, Key, TestScores, Trial, TrialResult
+from scaling_search.runtime.passwords import without_password
 
 Objective = Literal["val_loss", "val_accuracy"]
 Row = dict[str, object]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from scaling_search.files import replace_file
+from scaling_search.runtime.files import replace_file
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

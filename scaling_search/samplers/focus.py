@@ -10,11 +10,11 @@ from scaling_search.answer.design import Design, differences_from_best
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Values, of_results
 from scaling_search.answer.region import find_region
-from scaling_search.protocols import part
+from scaling_search.core.part import part
+from scaling_search.core.space_filling import as_points
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.record.study import Objective
-from scaling_search.space_filling import as_points
 from scaling_search.training.price import predicted_seconds
-from scaling_search.training.trial import Trial, TrialResult
 
 
 @part

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from scaling_search.protocols import part
+from scaling_search.core.part import part
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.training.price import longest_of_round
-from scaling_search.training.trial import Trial, TrialResult
 
 
 @part

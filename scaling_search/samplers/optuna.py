@@ -14,10 +14,10 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import Field
 
-from scaling_search.protocols import part
+from scaling_search.core.part import part
+from scaling_search.core.scaling import Shares
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.record.study import Objective, direction
-from scaling_search.scaling import Shares
-from scaling_search.training.trial import Trial, TrialResult
 
 # Without greenlet it fits its starts one after the other, and says so into the live view.
 logging.getLogger("optuna._gp.batched_lbfgsb").setLevel(logging.ERROR)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from scaling_search.lazy import lazy_names
+from scaling_search.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from scaling_search.spaces.buildable import Buildable

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
+from scaling_search.core.part import part
+from scaling_search.core.scaling import phi_of
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.costed import Costed, kept
 from scaling_search.planning.reachable import Range, Ranges, networks_in_band
-from scaling_search.protocols import part
-from scaling_search.scaling import phi_of
 
 
 @part

@@ -8,12 +8,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.network import Architecture
+from scaling_search.core.part import part
+from scaling_search.core.scaling import DIMENSIONS, Coefficients, phi_of
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Candidate, Found, Places, Plan
+from scaling_search.planning.candidates import Found, Places, Plan
 from scaling_search.planning.costed import Costed, kept
 from scaling_search.planning.reachable import Range, Ranges, empty_band
-from scaling_search.protocols import Architecture, part
-from scaling_search.scaling import DIMENSIONS, Coefficients, phi_of
 
 
 @part

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scaling_search.core.dataset import Dataset, Split, Splits
 from scaling_search.data import cache as data_cache
-from scaling_search.protocols import Dataset, Split, Splits
 from scaling_search.training import neighbours
 
 log = logging.getLogger(__name__)

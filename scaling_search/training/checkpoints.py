@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 
-from scaling_search.files import replace_file
+from scaling_search.core.trial import Epoch, Trial
+from scaling_search.runtime.files import replace_file
 from scaling_search.training.optimizer import kind
 from scaling_search.training.steps import Steps
-from scaling_search.training.trial import Epoch, Trial
 
 log = logging.getLogger(__name__)
 

@@ -17,16 +17,16 @@ from typing import Any
 import torch
 from torch.torch_version import TorchVersion
 
-from scaling_search.threads import threads
+from scaling_search.core.recipe import Recipe
+from scaling_search.core.trial import Epoch, Trial, TrialResult
+from scaling_search.runtime.threads import threads
 from scaling_search.training.batches import CROPS_ARE_OF, Loaded, load
 from scaling_search.training.checkpoints import Progress
 from scaling_search.training.device_errors import is_out_of_memory, needs_new_process
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
 from scaling_search.training.neighbours import Turn, give_back_memory
-from scaling_search.training.recipe import Recipe
 from scaling_search.training.recorded import aside
 from scaling_search.training.steps import Steps
-from scaling_search.training.trial import Epoch, Trial, TrialResult
 from scaling_search.training.weights import keep_weights
 
 VERSIONS = f"python {platform.python_version()}, torch {torch.__version__}"

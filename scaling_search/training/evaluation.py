@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scaling_search.protocols import Split
+from scaling_search.core.dataset import Split
+from scaling_search.core.recipe import Recipe
+from scaling_search.core.trial import TestScores
 from scaling_search.training.batches import Loaded
 from scaling_search.training.feed import Feed
-from scaling_search.training.recipe import Recipe
 from scaling_search.training.recorded import Recorded
 from scaling_search.training.steps import autocast
-from scaling_search.training.trial import TestScores
 
 EVALUATED_AT_ONCE = 500
 """Images in a batch of evaluation: enough to fill a device, few enough for its memory."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from scaling_search.training.recipe import Recipe
+from scaling_search.core.recipe import Recipe
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe, rate: Tensor) -> Optimizer:

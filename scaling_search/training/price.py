@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from scaling_search.planning.candidates import Candidate
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.training.timing import Timing
-from scaling_search.training.trial import Trial, TrialResult
 
 Seconds = Callable[[Trial], float]
 """How long a training takes."""

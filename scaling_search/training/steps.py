@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scaling_search.core.recipe import Recipe, learning_rate
 from scaling_search.training.batches import Draws, Loaded, augmented, drawn, padded_by
 from scaling_search.training.feed import Feed
 from scaling_search.training.optimizer import make_optimizer, make_state, named_state
-from scaling_search.training.recipe import Recipe, learning_rate
 from scaling_search.training.recorded import Recorded
 
 OPTIMIZER = "optimizer."

@@ -11,14 +11,15 @@ from functools import partial
 
 import torch
 
-from scaling_search.protocols import Executor, Split
+from scaling_search.core.dataset import Split
+from scaling_search.core.protocols import Executor
+from scaling_search.core.trial import Trial
 from scaling_search.training.batches import Loaded, load
 from scaling_search.training.engine import device_name, settings
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
 from scaling_search.training.neighbours import give_back_memory
 from scaling_search.training.recorded import NUM_WARM_UP
 from scaling_search.training.steps import Steps
-from scaling_search.training.trial import Trial
 
 NUM_NETWORKS = 6
 """Networks that are timed at least, where there are so many: three times what is fitted."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from scaling_search.files import replace_file
-from scaling_search.protocols import Architecture
+from scaling_search.core.network import Architecture
+from scaling_search.core.trial import Epoch, Trial
+from scaling_search.runtime.files import replace_file
 from scaling_search.training.batches import Loaded
-from scaling_search.training.trial import Epoch, Trial
 
 log = logging.getLogger(__name__)
 

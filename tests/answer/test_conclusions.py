@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from scaling_search.answer.conclusions import Conclusion, comparison_cells, conclude
-from scaling_search.scaling import DIMENSIONS
+from scaling_search.core.scaling import DIMENSIONS
 from tests.surfaces import Truth, around, flat, plan_shares
 
 TRIPLE = ("alpha", "beta", "gamma")

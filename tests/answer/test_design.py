@@ -9,8 +9,8 @@ from scaling_search.answer.design import Design, differences_from_best
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import Indices, Values
 from scaling_search.answer.region import GRID, Region, find_region
-from scaling_search.scaling import Shares
-from scaling_search.space_filling import as_points, scheffe
+from scaling_search.core.scaling import Shares
+from scaling_search.core.space_filling import as_points, scheffe
 from tests.surfaces import Luck, around, fitted, spread_points, trainings
 
 NUMBER = 12

@@ -6,8 +6,8 @@ import pytest
 from scaling_search.answer.detectable import detectable
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.region import thresholds
-from scaling_search.scaling import REFERENCES, Shares
-from scaling_search.space_filling import as_points, scheffe
+from scaling_search.core.scaling import REFERENCES, Shares
+from scaling_search.core.space_filling import as_points, scheffe
 from tests.surfaces import Luck, Truth, plan_shares, trainings
 
 THIRDS = as_points([REFERENCES["thirds"]])

@@ -9,8 +9,8 @@ from statsmodels.regression.linear_model import OLS
 from scaling_search.answer.diagnosis import diagnose
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import Values
+from scaling_search.core.space_filling import Points, scheffe
 from scaling_search.record.results import noise
-from scaling_search.space_filling import Points, scheffe
 from tests.surfaces import (
     Luck,
     Truth,

@@ -13,7 +13,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM
 
 from scaling_search.answer.fit import CONTRASTS, FTest, Surface, fit_surface, flatness
 from scaling_search.answer.observations import Observations, Values
-from scaling_search.space_filling import scheffe, triangle
+from scaling_search.core.space_filling import scheffe, triangle
 from tests.surfaces import Luck, around, fitted, flat, spread_points, subset, trainings
 
 always_the_same = settings(derandomize=True, deadline=None, max_examples=20)

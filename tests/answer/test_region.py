@@ -20,8 +20,8 @@ from scaling_search.answer.region import (
     leads,
     thresholds,
 )
-from scaling_search.scaling import REFERENCES, Shares
-from scaling_search.space_filling import Points, as_points, scheffe
+from scaling_search.core.scaling import REFERENCES, Shares
+from scaling_search.core.space_filling import Points, as_points, scheffe
 from tests.surfaces import Luck, around, fitted, flat, plan_shares, spread_points, trainings
 
 QUIET = Luck(seed_sd=0.0001)

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from scaling_search.answer.stopping import FIRST_LOOK, GROWTH, Limits, Stopping
-from scaling_search.planning.candidates import Candidate
-from scaling_search.progress import View
+from scaling_search.commands.training_loop import TrainingLoop
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.scaling import Shares
+from scaling_search.core.trial import Key, Trial, TrialResult
+from scaling_search.display.progress import View
 from scaling_search.record.study import Look, Record
 from scaling_search.samplers.grid import Grid
-from scaling_search.scaling import Shares
-from scaling_search.training.trial import Key, Trial, TrialResult
-from scaling_search.training_loop import TrainingLoop
 from tests.in_process import InProcess
 from tests.searches import plan, trial_of
 from tests.tiny import ended, failed

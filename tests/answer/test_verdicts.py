@@ -16,7 +16,7 @@ from scaling_search.answer.verdicts import (
     verdict,
     worth,
 )
-from scaling_search.scaling import REFERENCES
+from scaling_search.core.scaling import REFERENCES
 from tests.surfaces import Luck, around, fitted, flat, plan_shares, spread_points, trainings
 
 

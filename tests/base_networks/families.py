@@ -9,9 +9,9 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
-from scaling_search.composing import part_of
-from scaling_search.protocols import Architecture
-from scaling_search.scaling import DIMENSIONS, Multipliers
+from scaling_search.core.network import Architecture
+from scaling_search.core.scaling import DIMENSIONS, Multipliers
+from scaling_search.experiment.composing import part_of
 from tests.composed import PARTS, composed
 
 NAMES = [name for group, name in PARTS if group == "base_network"]

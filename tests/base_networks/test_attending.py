@@ -12,11 +12,11 @@ import pytest
 from torch import nn
 
 from scaling_search.base_networks import custom
+from scaling_search.core.protocols import Cost
+from scaling_search.core.scaling import Multipliers
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.train_flops import TrainFlops
-from scaling_search.protocols import Cost
-from scaling_search.scaling import Multipliers
 from tests.base_networks import attending
 from tests.base_networks.attending import hybrid_flops, transformer_flops
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from scaling_search.core.network import Architecture
+from scaling_search.core.scaling import DIMENSIONS, Multipliers
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.costed import Costed
-from scaling_search.protocols import Architecture
-from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.base_networks.families import NAMES, SMALL, STAGED, family, num_flops, num_params, only
 
 PIXELS = 40

@@ -23,9 +23,9 @@ from scaling_search.base_networks.efficientnets import (
 )
 from scaling_search.base_networks.mbconv import MBConv
 from scaling_search.base_networks.rounding import DepthRounding
+from scaling_search.core.network import Architecture
+from scaling_search.core.scaling import DIMENSIONS, Multipliers
 from scaling_search.costs.flops import Flops
-from scaling_search.protocols import Architecture
-from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.base_networks.families import drawn_state
 
 TESTS = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-FAMILY = rows(PACKAGE / "published" / "reference" / "efficientnet_family.csv")
+FAMILY = rows(PACKAGE / "planning" / "reference" / "efficientnet_family.csv")
 MEASURED_FAMILY = rows(TESTS / "reference" / "measured_family_macs.csv")
 ROUNDING_EFFECTS = rows(TESTS / "reference" / "measured_rounding_effects.csv")
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+from scaling_search.core.network import Architecture
 from scaling_search.costs.flops import Flops
-from scaling_search.protocols import Architecture
 from tests.base_networks.families import drawn_state, family, num_flops, num_params
 
 PUBLISHED = {

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scaling_search.cli import main
+from scaling_search.commands.cli import main
+from scaling_search.core.space_filling import largest_hole
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.space_filling import largest_hole
 from scaling_search.spaces import Buildable
 from tests.base_networks.families import SMALL, family
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scaling_search.cli import main
-from scaling_search.published.audit import published_scalings
-from scaling_search.terminal import scalings_sentences
+from scaling_search.commands.cli import main
+from scaling_search.display.terminal import scalings_sentences
+from scaling_search.planning.published import published_scalings
 from tests.base_networks.families import NAMES, family
 
 

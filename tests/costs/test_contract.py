@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.core.protocols import Cost, SampledCost
+from scaling_search.core.scaling import Multipliers
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.latency import Latency
@@ -16,8 +18,6 @@ from scaling_search.costs.memory import Memory
 from scaling_search.costs.params import Params
 from scaling_search.costs.train_flops import TrainFlops
 from scaling_search.planning.budget import COUNTS, Budget
-from scaling_search.protocols import Cost, SampledCost
-from scaling_search.scaling import Multipliers
 from tests.base_networks.families import SMALL, family
 from tests.composed import PARTS, part
 from tests.proxies import Lying

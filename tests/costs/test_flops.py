@@ -11,9 +11,9 @@ from scaling_search.base_networks.efficientnets import (
     efficientnet,
     small_efficientnet,
 )
+from scaling_search.core.protocols import Cost, EstimatesMany
+from scaling_search.core.scaling import DIMENSIONS, Multipliers
 from scaling_search.costs.flops import Flops
-from scaling_search.protocols import Cost, EstimatesMany
-from scaling_search.scaling import DIMENSIONS, Multipliers
 from tests.base_networks.families import fvcore_flops
 from tests.proxies import Lying
 

@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling_search.core.dataset import Splits
 from scaling_search.data import cache as data_cache
 from scaling_search.data import maps
 from scaling_search.data.maps import NAMES, SUMS, sums_of
-from scaling_search.protocols import Splits
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
 from tests.tiny import tiny_dataset, tiny_trial

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling_search.core.dataset import Split, Splits
 from scaling_search.data.description import (
     Description,
     Survey,
@@ -14,7 +15,6 @@ from scaling_search.data.description import (
     survey,
     warnings_of,
 )
-from scaling_search.protocols import Split, Splits
 
 CLASSES = ("cat", "dog")
 

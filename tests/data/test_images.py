@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from scaling_search.core.dataset import Split, Splits
 from scaling_search.data import images
 from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
-from scaling_search.protocols import Split, Splits
 
 # A busy machine's first call into torch is slow; nothing here is about time.
 quick = settings(deadline=None, max_examples=40)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling_search.cli import main
+from scaling_search.commands.cli import main
 from scaling_search.data import gathering
 from scaling_search.training.batches import load
 

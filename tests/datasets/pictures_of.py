@@ -7,11 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
+from scaling_search.core.dataset import Split, Splits
 from scaling_search.datasets.arrays import Arrays
 from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
 from scaling_search.datasets.huggingface import HuggingFace
 from scaling_search.datasets.imagefolder import ImageFolder
-from scaling_search.protocols import Split, Splits
 
 SUFFIXES = ("png", "jpg", "webp")
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from scaling_search.data_sheet import kept
+from scaling_search.commands.data_sheet import kept
 from tests.datasets.conftest import Cli
 from tests.datasets.pictures_of import write_tree
 

@@ -16,9 +16,9 @@ import pydantic
 import pytest
 import torch
 
+from scaling_search.core.dataset import Dataset
 from scaling_search.datasets import fashion_mnist
 from scaling_search.datasets.fashion_mnist import DEBIAN_FOLDER, FILES, FashionMnist
-from scaling_search.protocols import Dataset
 
 OPTIONS: dict[str, Any] = {
     "root": None,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from scaling_search.core.dataset import Dataset
 from scaling_search.datasets import fashion_mnist_small
 from scaling_search.datasets.fashion_mnist import DEBIAN_FOLDER, FashionMnist
 from scaling_search.datasets.fashion_mnist_small import FOLDER, FashionMnistSmall
-from scaling_search.protocols import Dataset
 
 FINGERPRINT = "406db154d0a6167c5a5eb8650d031bbb9fe778fad4a26ebca8490684943ae847"
 """Of the subset as it was first drawn: what is trained on it stays comparable."""

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from scaling_search.core.dataset import Dataset
 from scaling_search.data import gathering, images
 from scaling_search.data.cache import InParts
 from scaling_search.data.gathering import Described
 from scaling_search.data.maps import NAMES
 from scaling_search.datasets import arrays, huggingface, imagefolder
-from scaling_search.protocols import Dataset
 from tests.datasets.pictures_of import (
     arrays_in,
     arrays_of,

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from scaling_search.composing import part_of
+from scaling_search.experiment.composing import part_of
 from scaling_search.record.results import VOLATILE
 from tests.composed import composed
 from tests.datasets.conftest import Cli

@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 
 import scaling_search
+from scaling_search.core.dataset import Dataset
+from scaling_search.core.trial import TrialResult
 from scaling_search.data import cache as data_cache
 from scaling_search.data import gathering, reading
 from scaling_search.data.maps import NOTES, SAVED, Maps
 from scaling_search.data.pictures import Way
 from scaling_search.data.sources import Broken, Row
 from scaling_search.datasets import imagefolder
-from scaling_search.protocols import Dataset
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
-from scaling_search.training.trial import TrialResult
 from tests.datasets.pictures_of import folder_of, write_tree
 from tests.reliability.searches import SEARCH, done, rows_of, started
 from tests.tiny import tiny_trial

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from scaling_search.cores import usable_cores
+from scaling_search.core.protocols import Executor
+from scaling_search.core.trial import Trial
 from scaling_search.executors.inline import Inline
 from scaling_search.executors.processes import (
     TRIED,
@@ -27,10 +28,9 @@ from scaling_search.executors.processes import (
     trainings_an_hour,
 )
 from scaling_search.executors.ray import Ray
-from scaling_search.protocols import Executor
+from scaling_search.runtime.cores import usable_cores
 from scaling_search.training.engine import train_trial
 from scaling_search.training.timing import Timing
-from scaling_search.training.trial import Trial
 from tests.composed import CONF, part
 from tests.faults import Faulty, Hungry
 from tests.tiny import tiny_trial

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from scaling_search.core.trial import Trial
 from scaling_search.executors.processes import Processes
 from scaling_search.training.engine import train_trial
-from scaling_search.training.trial import Trial
 from tests.faults import Crowded, Staying
 from tests.tiny import tiny_trial
 

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from scaling_search.answer.stopping import Limits
-from scaling_search.cli import main
+from scaling_search.commands.cli import main
 from scaling_search.commands.confirm import confirm
+from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
-from scaling_search.experiment import Decide
+from scaling_search.experiment.experiment import Decide
+from scaling_search.experiment.options import Confirm
 from scaling_search.follow_ups.confirmation import stored_section
-from scaling_search.options import Confirm
 from scaling_search.record.study import Record
-from scaling_search.run import Run
 from scaling_search.spaces import Buildable
 from scaling_search.training.engine import train_trial
 from tests.in_process import Executing, printed

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from scaling_search.core import trial as values
+from scaling_search.core.scaling import REFERENCES
+from scaling_search.core.sections import Section
+from scaling_search.core.trial import TrialResult
+from scaling_search.display.terminal import show
 from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.record.results import results_table
 from scaling_search.record.study import LookAtTest, Record
-from scaling_search.scaling import REFERENCES
-from scaling_search.sections import Section
-from scaling_search.terminal import show
-from scaling_search.training import trial as values
-from scaling_search.training.trial import TrialResult
 from tests.tiny import candidate_of, ended, failed, tiny_plan, tiny_trial
 
 IMAGES = 1 + np.random.default_rng(1).random(60)

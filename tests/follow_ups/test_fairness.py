@@ -11,7 +11,13 @@ import pytest
 
 from scaling_search.answer.fit import is_singular
 from scaling_search.base_networks import small_efficientnet
-from scaling_search.experiment import Experiment
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.scaling import REFERENCES
+from scaling_search.core.sections import Section
+from scaling_search.core.space_filling import as_points, scheffe
+from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.experiment.experiment import Experiment
+from scaling_search.experiment.options import Fairness
 from scaling_search.follow_ups.fairness import (
     about_order,
     about_rates,
@@ -23,15 +29,10 @@ from scaling_search.follow_ups.fairness import (
     trials,
 )
 from scaling_search.follow_ups.interactions import Chance, fit_cells, fit_trend
-from scaling_search.options import Fairness
-from scaling_search.planning.candidates import Candidate, Plan
+from scaling_search.planning.candidates import Plan
 from scaling_search.record.study import Record
-from scaling_search.scaling import REFERENCES
-from scaling_search.sections import Section
-from scaling_search.space_filling import as_points, scheffe
 from scaling_search.spaces import Buildable
 from scaling_search.training.engine import train_trial
-from scaling_search.training.trial import Trial, TrialResult
 from tests.surfaces import Luck, around, fitted, flat, spread_points
 from tests.tiny import ended, failed, tiny_experiment, tiny_recipe
 

@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from scaling_search.cli import main
+from scaling_search.commands.cli import main
 
 TINY = (
     "dataset.num_train=100",

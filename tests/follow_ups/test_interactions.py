@@ -8,6 +8,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from scaling_search.answer.observations import Indices, Values
+from scaling_search.core.space_filling import scheffe
 from scaling_search.follow_ups.interactions import (
     Cells,
     chance_rank_correlation,
@@ -16,7 +17,6 @@ from scaling_search.follow_ups.interactions import (
     rank_correlation,
     true_spread,
 )
-from scaling_search.space_filling import scheffe
 from tests.surfaces import spread_points
 
 Grid = tuple[Indices, Indices, Indices]

@@ -9,9 +9,9 @@ from statsmodels.regression.linear_model import GLS
 from scaling_search.answer.fit import CONTRASTS, Surface, least_squares
 from scaling_search.answer.observations import Observations
 from scaling_search.answer.region import GRID, Searched, in_region
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
+from scaling_search.core.space_filling import Points, as_points, scheffe
 from scaling_search.follow_ups.sizes import Pool, find_drift, fit_sizes, smallest_changes
-from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
-from scaling_search.space_filling import Points, as_points, scheffe
 from tests.larger import NOISY, at_size, best_at, drawn
 from tests.surfaces import Luck, around
 

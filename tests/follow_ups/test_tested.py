@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from scaling_search.core.dataset import Splits
 from scaling_search.follow_ups.tested import (
     Estimate,
     Verdict,
@@ -13,7 +14,6 @@ from scaling_search.follow_ups.tested import (
     over_seeds_and_images,
     verdict,
 )
-from scaling_search.protocols import Splits
 from scaling_search.training.engine import train_trial
 from tests.faults import Faulty
 from tests.tiny import tiny_dataset, tiny_trial

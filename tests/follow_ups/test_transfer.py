@@ -10,13 +10,13 @@ import pytest
 from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.answer.fit import FTest, fit_surface
 from scaling_search.answer.region import find_region
+from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.core.space_filling import Points
+from scaling_search.display.plots.drawing import rendered
+from scaling_search.display.plots.drift import best_by_size
 from scaling_search.follow_ups.sizes import Drift, fit_sizes
 from scaling_search.follow_ups.transfer import sentences_before, stored, verdict
 from scaling_search.planning.ladder import members_table
-from scaling_search.plots.drawing import rendered
-from scaling_search.plots.drift import best_by_size
-from scaling_search.scaling import DIMENSIONS
-from scaling_search.space_filling import Points
 from tests.larger import NOISY, at_size, best_at, chosen, drawn
 from tests.surfaces import Luck, Truth, around, plan_shares, results_of, trainings
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from scaling_search.answer.stopping import Limits
+from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
 from scaling_search.commands.transfer import transfer
+from scaling_search.experiment.options import Transfer
 from scaling_search.follow_ups.transfer import stored
-from scaling_search.options import Transfer
 from scaling_search.record.results import VOLATILE
 from scaling_search.record.tables import read_table
-from scaling_search.run import Run
 from scaling_search.spaces import Buildable
 from tests.in_process import Executing, printed
 from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_run

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling_search.base_networks.traced import traced_layers
+from scaling_search.core.network import training_flops
 from scaling_search.operators.einsum import contractions
 from scaling_search.operators.trace import traced
 from scaling_search.operators.witness import confirm, step_flops
-from scaling_search.protocols import training_flops
 from tests.base_networks.families import SMALL, family
 from tests.operators.blocks import CASES, HEAD, STEM, D, T, image, recurrent, self_attention
 

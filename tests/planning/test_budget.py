@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.core.network import Architecture
+from scaling_search.core.protocols import Sample
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import COUNTS, Budget, Caps, Gauge, untracked
 from scaling_search.planning.candidates import LARGEST_GAP, Plan
 from scaling_search.planning.costed import Costed
 from scaling_search.planning.ladder import family_shares, members, placed, ten_points
-from scaling_search.protocols import Architecture, Sample
-from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
 from scaling_search.spaces import Buildable
 from tests.tiny import caps, tiny_experiment
 

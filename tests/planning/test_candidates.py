@@ -12,11 +12,12 @@ import torch
 
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.scaling import DIMENSIONS, Coefficients, Multipliers, phi_of
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Candidate, Plan
+from scaling_search.planning.candidates import Plan
 from scaling_search.planning.reachable import Ranges
-from scaling_search.scaling import DIMENSIONS, Coefficients, Multipliers, phi_of
 from scaling_search.spaces import Buildable
 from scaling_search.spaces.paper_grid import PaperGrid
 from tests.base_networks.families import fvcore_flops

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.costed import Costed
@@ -20,7 +21,6 @@ from scaling_search.planning.ladder import (
     ten_points,
 )
 from scaling_search.planning.reachable import networks_in_band
-from scaling_search.scaling import DIMENSIONS, REFERENCES, Shares
 
 COMPOUND = Shares(0.3, 0.4, 0.3)
 FAMILIES = family_shares(COMPOUND)

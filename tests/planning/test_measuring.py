@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.core.network import Architecture
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.measuring import START_SECONDS, measured, num_workers
-from scaling_search.protocols import Architecture
 from tests.proxies import Lying
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from scaling_search.base_networks.custom_network import custom
+from scaling_search.core.scaling import Multipliers
 from scaling_search.record.architectures import from_json, to_json
-from scaling_search.scaling import Multipliers
 from tests.base_networks import own
 from tests.composed import PARTS, part
 from tests.tiny import tiny_network
@@ -103,7 +103,7 @@ def test_what_is_no_architecture_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"of scaling_search, got os\.system; allow os if"):
         from_json({"class": "os.system", "command": "true"})
     with pytest.raises(ValueError, match=r"must be of a dataclass, got scaling_search\.cli\.main"):
-        from_json({"class": "scaling_search.cli.main"})
+        from_json({"class": "scaling_search.commands.cli.main"})
     with pytest.raises(ValueError, match=r"can be imported, got scaling_search\.gone\.Net"):
         from_json({"class": "scaling_search.gone.Net"})
     for network in (tiny_network(), part("base_network", "resnet_small")):  # also a pydantic one
@@ -112,7 +112,9 @@ def test_what_is_no_architecture_is_refused_by_name() -> None:
             from_json(data | {"unknown": 1})
 
 
-@pytest.mark.parametrize("name", ["torch.hub.load", "scaling_search.cli.main", "os.system"])
+@pytest.mark.parametrize(
+    "name", ["torch.hub.load", "scaling_search.commands.cli.main", "os.system"]
+)
 def test_a_function_that_is_not_of_an_allowed_package_is_never_named(name: str) -> None:
     data: Any = to_json(base_network("custom"))
     data["function"]["name"] = name
@@ -123,6 +125,9 @@ def test_a_function_that_is_not_of_an_allowed_package_is_never_named(name: str) 
 
 
 def test_a_class_is_named_where_it_is_defined() -> None:
-    for name in ("scaling_search.record.networks.Candidate", "scaling_search.run.pd.DataFrame"):
+    for name in (
+        "scaling_search.record.networks.Candidate",
+        "scaling_search.commands.run.pd.DataFrame",
+    ):
         with pytest.raises(ValueError, match="architecture must be of a dataclass"):
             from_json({"class": name})

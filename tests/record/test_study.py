@@ -13,10 +13,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from scaling_search.core.trial import Epoch
 from scaling_search.record import study
 from scaling_search.record.study import Objective, Record, direction, names
 from scaling_search.training.engine import train_trial
-from scaling_search.training.trial import Epoch
 from tests.tiny import ended, failed, tiny_trial
 
 STORAGES: dict[str, Callable[[Path], str]] = {

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from scaling_search.base_networks.efficientnets import EfficientNet
-from scaling_search.protocols import Layer
-from scaling_search.scaling import Multipliers
+from scaling_search.core.network import Layer
+from scaling_search.core.scaling import Multipliers
 from tests.tiny import tiny_network
 
 EXBIBYTE = 1 << 60

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from safetensors import SafetensorError, safe_open
 
-from scaling_search.lock import NAME as LOCK
+from scaling_search.runtime.lock import NAME as LOCK
 from tests.reliability.searches import (
     LEAVES_SECONDS,
     LEFT,

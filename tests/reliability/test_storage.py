@@ -39,7 +39,7 @@ IMPATIENT = (
     "-c",
     (
         "import scaling_search.record.study; scaling_search.record.study.PATIENCE_SECONDS = 4.0; "
-        "from scaling_search.cli import main; main()"
+        "from scaling_search.commands.cli import main; main()"
     ),
 )
 """The command line, with less patience for storage than a minute and a half."""

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_search.protocols import Sampler
+from scaling_search.core.protocols import Sampler
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.samplers.grid import Grid
-from scaling_search.training.trial import Trial, TrialResult
 from tests.composed import CONF, part
 from tests.tiny import candidate_of, ended, failed, tiny_dataset, tiny_plan, tiny_recipe
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from scaling_search.core.trial import Trial
 from scaling_search.samplers.grid import Grid
-from scaling_search.training.trial import Trial
 from tests.tiny import ended, tiny_trial
 
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from scaling_search.core.scaling import Shares
+from scaling_search.core.space_filling import as_points, distances, triangle
+from scaling_search.core.trial import Trial
 from scaling_search.samplers import Gp, Qmc, Tpe
 from scaling_search.samplers.optuna import SQUARE, TRIANGLE, Coordinates, Model, nearest, suggestion
-from scaling_search.scaling import Shares
-from scaling_search.space_filling import as_points, distances, triangle
-from scaling_search.training.trial import Trial
 from tests.searches import BESTS, loss, means_by_chance, plan, searched, trial_of
 from tests.tiny import ended, failed, tiny_trial
 

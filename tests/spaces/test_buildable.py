@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.network import CountsMany, Layer
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
+from scaling_search.core.space_filling import largest_hole
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Candidate, Found, Plan
-from scaling_search.protocols import CountsMany, Layer
-from scaling_search.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
-from scaling_search.space_filling import largest_hole
+from scaling_search.planning.candidates import Found, Plan
 from scaling_search.spaces.buildable import Buildable
 from tests.proxies import Lying
 

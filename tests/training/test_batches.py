@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from scaling_search.core.dataset import Split, Splits
 from scaling_search.data import images as data_images
-from scaling_search.protocols import Split, Splits
 from scaling_search.training.batches import (
     Draws,
     Loaded,

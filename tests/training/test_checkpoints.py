@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.training.engine import train_trial
 from scaling_search.training.steps import Steps
-from scaling_search.training.trial import Trial, TrialResult
 from tests.faults import Hungry
 from tests.tiny import tiny_trial
 

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from scaling_search.base_networks.efficientnets import Network
-from scaling_search.threads import threads
+from scaling_search.core.recipe import Recipe, learning_rate
+from scaling_search.core.trial import Trial
+from scaling_search.runtime.threads import threads
 from scaling_search.training.batches import augmented_batches, load
 from scaling_search.training.engine import devices, kernels, train_trial
 from scaling_search.training.evaluation import Evaluation
-from scaling_search.training.recipe import Recipe, learning_rate
-from scaling_search.training.trial import Trial
 from tests.composed import part
 from tests.faults import Faulty, Hungry, HungryNetwork
 from tests.tiny import tiny_recipe, tiny_trial, with_network

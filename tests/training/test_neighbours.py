@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from scaling_search.core.trial import Trial
 from scaling_search.training import neighbours
 from scaling_search.training.engine import train_trial
 from scaling_search.training.neighbours import Turn, num_workers, share_device
-from scaling_search.training.trial import Trial
 from tests.faults import Crowded
 from tests.tiny import tiny_trial
 

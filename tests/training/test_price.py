@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling_search.planning.candidates import Candidate
-from scaling_search.terminal import price_sentence
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.display.terminal import price_sentence
 from scaling_search.training.price import Price, fitted, predicted_seconds, price, timed_seconds
 from scaling_search.training.timing import Timing
-from scaling_search.training.trial import Trial, TrialResult
 from tests.tiny import ended, failed, tiny_trial
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from scaling_search.protocols import Split
+from scaling_search.core.dataset import Split
 from scaling_search.training.batches import Loaded, load
 from scaling_search.training.engine import kernels, train_trial
 from scaling_search.training.recorded import NUM_WARM_UP

@@ -5,11 +5,11 @@ from multiprocessing import active_children
 
 import pytest
 
+from scaling_search.core.trial import Trial
 from scaling_search.executors.inline import Inline
 from scaling_search.executors.processes import Processes
 from scaling_search.training import timing
 from scaling_search.training.timing import NUM_NETWORKS, spread, time_networks, time_training
-from scaling_search.training.trial import Trial
 from tests.faults import Faulty
 from tests.searches import plan, trial_of
 from tests.tiny import tiny_plan, tiny_trial

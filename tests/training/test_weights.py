@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file, load_model
 from torch import Tensor, nn
 
-from scaling_search.protocols import Layer
-from scaling_search.scaling import Multipliers
+from scaling_search.core.network import Layer
+from scaling_search.core.scaling import Multipliers
+from scaling_search.core.trial import Trial
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
 from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.steps import Steps
-from scaling_search.training.trial import Trial
 from scaling_search.training.weights import Facts, check_keepable, facts_of, file_name
 from tests.tiny import tiny_trial
 

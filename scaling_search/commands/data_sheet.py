@@ -1,0 +1,148 @@
+"""The data in words, a table and a contact sheet, before anything is trained and in the report."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from scaling_search.core.dataset import Dataset
+from scaling_search.data.description import Description
+from scaling_search.data.gathering import Described, describe
+from scaling_search.data.section import data_section
+from scaling_search.display.terminal import say, show
+from scaling_search.experiment.experiment import Experiment
+from scaling_search.runtime.files import replace_file
+from scaling_search.training.batches import augmented_batches, load
+
+FILE = "data.json"
+"""File of a run's folder that describes its data."""
+
+SHEET = "contact_sheet"
+"""Its figure."""
+
+LATIN_END = 0x250
+"""The first letter behind those of Latin alphabets, which each font of a figure has."""
+
+
+def outlined(experiment: Experiment, *, timed: bool) -> Description | None:
+    """The data of a plan, all read where steps are timed on them; None where nothing is known.
+
+    Raises:
+        ValueError: They are not what the options say.
+        RuntimeError: They are missing or damaged.
+    """
+    if experiment.dataset is None:
+        return None
+    if timed:
+        return described(experiment, experiment.ready_dataset())
+    if not isinstance(experiment.dataset, Described):
+        return None
+    about = experiment.dataset.outline()
+    few = _too_few(experiment, about)
+    return replace(about, warnings=(*about.warnings, f"{few}.")) if few else about
+
+
+def described(experiment: Experiment, dataset: Dataset) -> Description:
+    """The data of a search, all read.
+
+    Raises:
+        ValueError: They are fewer than a batch.
+        RuntimeError: They are missing or damaged.
+    """
+    about = describe(dataset)
+    if few := _too_few(experiment, about):
+        raise ValueError(few)
+    return about
+
+
+def _too_few(experiment: Experiment, about: Description) -> str:
+    """The sentence on a batch that is never full, empty if it is."""
+    num_train, size = sum(about.counts["train"]), experiment.recipe.batch_size
+    if num_train >= size:
+        return ""
+    return (
+        f"recipe.batch_size must be at most the {num_train} images of train, got {size}: no batch "
+        f"would be full; add recipe.batch_size={min(num_train, max(2, num_train // 4))}"
+    )
+
+
+def show_data(experiment: Experiment, about: Description, console: Console) -> None:
+    """Prints the data, and how many of their pixels the base network sees."""
+    show(console, data_section(about))
+    base = experiment.base_network.resolution
+    said = f"The base network sees {base} x {base} px of them"
+    if base < about.resolution:
+        said = f"{said}, so that resolution can grow {about.resolution / base:.2f} times."
+    elif base == about.resolution:
+        said = f"{said}, so that no network can scale resolution and see more."
+    else:
+        said = f"Warning: {said[0].lower()}{said[1:]}, which only blows them up."
+    say(console, [said])
+    console.print()
+
+
+def keep(experiment: Experiment, about: Description, folder: Path) -> None:
+    """Writes the description and the contact sheet into a run's folder, unless they are there.
+
+    Raises:
+        RuntimeError: They cannot be written.
+    """
+    text = json.dumps(about.row(), indent=1)
+    place, sheet = folder / FILE, folder / "figures" / f"{SHEET}.png"
+    if place.is_file() and sheet.is_file() and place.read_text(encoding="utf-8") == text:
+        return
+    replace_file(sheet, _sheet(experiment, about))
+    replace_file(place, text.encode())
+
+
+def kept(folder: Path) -> tuple[Description, bytes] | None:
+    """The description and the contact sheet of a run's folder; None where it has none.
+
+    Raises:
+        RuntimeError: They are damaged.
+    """
+    place = folder / FILE
+    try:
+        about = Description.of_row(json.loads(place.read_text(encoding="utf-8")))
+        return about, (folder / "figures" / f"{SHEET}.png").read_bytes()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RuntimeError(
+            f"{place} must be what the search has written, got {type(error).__name__}; remove it"
+        ) from error
+
+
+def _sheet(experiment: Experiment, about: Description) -> bytes:
+    """The first images of the first training's first batch, as they enter the base network."""
+    # A search that goes on draws nothing.
+    from scaling_search.display.plots.contact_sheet import COLUMNS, ROWS, contact_sheet  # noqa: PLC0415
+    from scaling_search.display.plots.drawing import rendered  # noqa: PLC0415
+
+    assert experiment.dataset is not None
+    resolution = experiment.base_network.resolution
+    data = load(experiment.dataset, resolution, "cpu")
+    recipe = experiment.recipe
+    batches = augmented_batches(
+        data,
+        seed=0,
+        epoch=0,
+        batch_size=min(ROWS * COLUMNS, len(data.splits.train.labels)),
+        crop=recipe.crop,
+        flip=recipe.flip,
+    )
+    images, labels = next(iter(batches))
+    pixels = (images * data.std + data.mean).round().clamp(0, 255).permute(0, 2, 3, 1)
+    figure = contact_sheet(
+        pixels.numpy().astype(np.uint8),
+        [_drawable(label, about.classes[label]) for label in labels.tolist()],
+        title=f"Images of train as they enter the base network, {resolution} x {resolution} px",
+    )
+    return rendered(figure, suffixes=(".png",))[".png"]
+
+
+def _drawable(label: int, name: str) -> str:
+    """A class's name, or its number where the figure's font may lack the letters."""
+    return name if all(ord(letter) < LATIN_END for letter in name) else str(label)

@@ -1,0 +1,431 @@
+"""A run: an experiment in a folder, and all that the folder holds."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.console import Console
+
+from scaling_search.answer.conclusions import Conclusion, conclude
+from scaling_search.answer.region import GRID
+from scaling_search.answer.stopping import Limits
+from scaling_search.answer.verdicts import Answer
+from scaling_search.commands import data_sheet
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.network import Architecture
+from scaling_search.core.part import part
+from scaling_search.core.protocols import Executor
+from scaling_search.core.sections import Section
+from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.data.section import data_section
+from scaling_search.display.terminal import comparison_table, say, show
+from scaling_search.experiment.composing import choices, earlier_choices
+from scaling_search.experiment.experiment import Experiment
+from scaling_search.experiment.trust import Trusted
+from scaling_search.follow_ups import confirmation, fairness, transfer
+from scaling_search.record.architectures import completed
+from scaling_search.record.networks import candidate_of, earlier_rows, network_row, networks_table
+from scaling_search.record.results import coefficient_table, curves_table, results_table, with_means
+from scaling_search.record.schema import CROP_KEY, check_choices, current
+from scaling_search.record.studies import Studies
+from scaling_search.record.study import Record, Row
+from scaling_search.record.tables import read_table
+from scaling_search.runtime.command_line import as_override, shell_command
+from scaling_search.runtime.passwords import is_hidden
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NETWORKS = {"scale": "families.csv", "transfer": "transfer.csv"}
+"""Tables of the networks of such commands."""
+
+
+@part
+class Run:
+    """An experiment in a folder, how it trains, and what it has given so far.
+
+    Tables and conclusions are read from the record each time, so they follow a search that goes
+    on.
+
+    Attributes:
+        experiment: The choices that decide outcomes.
+        out: The run's folder.
+        executor: Runs trainings.
+        storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
+        limits: When a command stops early.
+        keep_weights: True if a training leaves its weights in the folder.
+        console: Prints what commands say; ``rich.console.Console(quiet=True)`` for nothing.
+        trusted: Code of the user's own that the folder may name.
+        flags: Options that further commands on this folder need; `HIDDEN` stands for a password.
+    """
+
+    experiment: Experiment
+    out: str
+    executor: Executor
+    storage: str | None = None
+    limits: Limits = Limits()
+    keep_weights: bool = False
+    console: Console = field(default_factory=Console)
+    trusted: Trusted = Trusted()
+    flags: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.out)
+
+    def next(self, command: str, *options: str) -> str:
+        """Another command on this folder, to be pasted into a shell."""
+        flags = [flag for flag in self.flags if not is_hidden(flag)]
+        said = shell_command(command, as_override("out", self.out), *options, *flags)
+        if len(flags) == len(self.flags):
+            return said
+        return f"{said}, with storage= and its password again"
+
+    @cached_property
+    def studies(self) -> Studies:
+        """The records of the search and of what was trained beyond it."""
+        experiment = self.experiment
+        return Studies(self.folder, self.storage, experiment.name, experiment.objective)
+
+    @property
+    def record(self) -> Record:
+        """The record of the search.
+
+        Raises:
+            RuntimeError: There is none yet.
+        """
+        return self.studies.search
+
+    def claim(self, fingerprint: str) -> None:
+        """Binds the record to the experiment's choices, or checks that they are its own.
+
+        Args:
+            fingerprint: The dataset's.
+
+        Raises:
+            ValueError: The record belongs to other choices; names the first that differs.
+        """
+        self.check_choices(fingerprint)
+        record = self.studies.begun()
+        if not record.choices or record.schema == 1:
+            record.claim(choices(self.experiment, fingerprint))
+
+    def check_choices(self, fingerprint: str | None = None) -> None:
+        """Checks that the experiment is the one that the record was made with.
+
+        Args:
+            fingerprint: The dataset's; None to leave the data unread, where nothing is trained.
+
+        Raises:
+            ValueError: It is not; names the first choice that differs.
+        """
+        held = self.record.choices if self.studies.is_begun else {}
+        if not held:
+            return
+        if self.record.schema == 1:
+            held = earlier_choices(held, self.trusted)
+        else:
+            held = {key: completed(current(value)) for key, value in held.items()}
+        mine = choices(self.experiment, fingerprint or str(held["dataset"]))
+        if fingerprint is None:  # nothing is trained that crops could differ in
+            mine.pop(CROP_KEY, None)
+            held.pop(CROP_KEY, None)
+        check_choices(mine, held)
+
+    # Networks and trainings.
+
+    @property
+    def networks(self) -> list[Candidate]:
+        """The networks of the search, the base network first, as its record has them."""
+        rows = self.record.networks
+        if not rows:  # version 1
+            budget = self.experiment.budget(self.record.costs)
+            return list(self.experiment.plan(budget))
+        return [candidate_of(row, self.trusted.packages) for row in rows]
+
+    def networks_of(self, command: str) -> list[Row]:
+        """Rows of the networks of a command beyond the search; empty before it has begun."""
+        record = self.studies.beyond(command)
+        if record is None:
+            return []
+        path = self.folder / NETWORKS[command]
+        if record.networks or not path.is_file():
+            return record.networks
+        table = read_table(path)
+        return earlier_rows(table, self.experiment.base_network, self.experiment.candidates.target)
+
+    def placed(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Trainings with the places of their checkpoints and weights, and the record's data."""
+        here = self.folder.resolve()
+        is_kept = self.experiment.recipe.checkpoint_minutes is not None
+        return [
+            dataclasses.replace(
+                trial,
+                checkpoints=here / "checkpoints" if is_kept else None,
+                weights=here / "weights" if self.keep_weights else None,
+                fingerprint=self.record.fingerprint if self.studies.is_begun else "",
+            )
+            for trial in trials
+        ]
+
+    @property
+    def finished(self) -> list[TrialResult]:
+        """The search's trainings that have ended, by candidate and seed."""
+        found = self.record.results_of(self.experiment.trials(self.networks)).values()
+        return sorted(found, key=by_candidate)
+
+    # Tables.
+
+    @property
+    def candidates(self) -> pd.DataFrame:
+        """A row for each network of the search, the base network first."""
+        rows = self.record.networks or [network_row(network) for network in self.networks]
+        return networks_table(rows)
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """A row for each training of the search, by candidate and seed; failed ones too."""
+        return results_table(self.record.rows())
+
+    def results_of(self, command: str) -> pd.DataFrame:
+        """A row for each training of a command beyond the search; empty before there is one."""
+        beyond = self.studies.beyond(command)
+        return results_table([] if beyond is None else beyond.rows())
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """A row for each epoch of each training of the search."""
+        return curves_table(self.record.rows())
+
+    @property
+    def coefficients(self) -> pd.DataFrame:
+        """The scaling coefficient table: the base network, then the networks from best to worst.
+
+        Where a surface is fitted, ``in_region`` says which of them can be the best.
+        """
+        return self._coefficients(self.results, self.answer)
+
+    def _coefficients(self, results: pd.DataFrame, answer: Answer | None) -> pd.DataFrame:
+        table = coefficient_table(self.candidates, results, self.experiment.objective)
+        if answer is not None:
+            possible = table["candidate"].isin(answer.possible)
+            table["in_region"] = possible.where(table["candidate"] != 0)
+        return table
+
+    @property
+    def families(self) -> pd.DataFrame | None:
+        """The members of each family with what their trainings gave; None before `scale`."""
+        members = networks_table(self.networks_of("scale"))
+        if members.empty:
+            return None
+        # What a report of version 1 has added is worked out anew.
+        members = members.loc[:, :"ends_at_native_resolution"]
+        return with_means(members, pd.concat([self.results, self.results_of("scale")]))
+
+    # Answers.
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """The answer, the kinds of noise, and both in sentences."""
+        return conclude(
+            self.results,
+            objective=self.experiment.objective,
+            target=self.experiment.candidates.target,
+            delta=self.experiment.decide.delta,
+        )
+
+    @property
+    def answer(self) -> Answer | None:
+        """The best split, its region, and its comparison with each reference, as values.
+
+        None where there are too few trainings for a fit; `conclusion` says what is missing.
+        """
+        return self.conclusion.answer
+
+    def found(self, conclusion: Conclusion | None = None) -> tuple[Candidate, str]:
+        """The network to go on with, and why: the surface's, else that of the best mean.
+
+        Raises:
+            ValueError: No scaled network has a finished training.
+        """
+        answer = (conclusion or self.conclusion).answer
+        if answer is not None:
+            guess = ", a guess" if answer.region.is_everything else ""
+            number, why = answer.found, f"nearest to the surface's best{guess}"
+        else:
+            table = coefficient_table(self.candidates, self.results, self.experiment.objective)
+            best = table[table["order"] == 1]
+            if best.empty:
+                raise ValueError(
+                    "out must hold a finished training of a scaled network, got none in "
+                    f"{self.out!r}; search first, or give scale.coefficients"
+                )
+            number, why = int(best["candidate"].iloc[0]), "the best mean, for want of a surface"
+        return next(one for one in self.networks if one.number == number), why
+
+    # Words and figures.
+
+    @property
+    def plot(self) -> "Figures":
+        """The figures: ``plot.accuracy()``, ``triangle()``, ``curves()`` and ``families()``."""
+        return Figures(self)
+
+    def sections(self, conclusion: Conclusion) -> "Iterator[tuple[Section, Figure | None]]":
+        """Answers of trainings beyond the search, each with its figure if it has one."""
+        from scaling_search.display.plots.drift import best_by_size  # noqa: PLC0415  # takes matplotlib
+        from scaling_search.display.plots.fairness import section_figure  # noqa: PLC0415  # as above
+
+        objective, equal = self.experiment.objective, self.experiment.recipe.equal
+        if (tested := self.studies.beyond("confirm")) is not None:
+            confirmed = confirmation.stored_section(tested, objective)
+            if confirmed is not None:
+                yield confirmed, None
+        larger, networks = self.studies.beyond("transfer"), self.networks_of("transfer")
+        if larger is not None and networks:
+            placed = networks_table(networks)
+            told = transfer.stored(conclusion, placed, results_table(larger.rows()))
+            if told is not None:
+                figure = best_by_size(told.regions, placed, equal=equal) if told.regions else None
+                yield told.section, figure
+        if (checked := self.studies.beyond("fairness")) is not None:
+            for section in fairness.stored_sections(
+                self.record.rows(),
+                checked.rows(),
+                experiment=self.experiment,
+                found=None if conclusion.answer is None else conclusion.answer.found,
+            ):
+                yield section, section_figure(section, objective, equal=equal)
+
+    def report(self, *, most: int = 10, published: bool = False) -> Path:
+        """Prints the answer and writes tables, figures and ``report.html`` into the folder.
+
+        Args:
+            most: Rows of the printed table.
+            published: True to draw EfficientNet-B0 to B7's published ImageNet accuracies too.
+
+        Returns:
+            The path of ``report.html``.
+
+        Raises:
+            RuntimeError: There is no record yet, or a file cannot be written.
+        """
+        from scaling_search.display import report  # noqa: PLC0415  # takes matplotlib
+
+        experiment, console, objective = self.experiment, self.console, self.experiment.objective
+        self.check_choices()
+        results, conclusion = self.results, self.conclusion
+        coefficients = self._coefficients(results, conclusion.answer)
+        about = data_sheet.kept(self.folder)
+        sections = list(self.sections(conclusion))
+        written = report.write_report(
+            self.folder,
+            candidates=self.candidates,
+            results=results,
+            curves=self.curves,
+            coefficients=coefficients,
+            families=self.families,
+            families_results=self.results_of("scale"),
+            conclusion=conclusion,
+            objective=objective,
+            equal=experiment.recipe.equal,
+            facts=report.facts(experiment, self.record, results),
+            answers=sections,
+            data=None if about is None else (data_section(about[0]), about[1]),
+            published=published,
+        )
+        console.print(report.terminal_table(coefficients, objective, most=most))
+        if conclusion.answer is not None:
+            console.print()
+            console.print(comparison_table(conclusion.answer))
+        console.print()
+        say(console, conclusion.sentences)
+        say(console, report.sentences(coefficients, results, objective))
+        for section, _ in sections:
+            console.print()
+            show(console, section)
+        console.print()
+        shown = [path for path in written if path.suffix in {".csv", ".html"}]
+        say(console, [f"  {path}" for path in (*shown, self.folder / "figures")])
+        return self.folder / "report.html"
+
+    def members(self) -> dict[str, Candidate]:
+        """Networks by name: ``base``, ``found``, then each family's as in ``compound-2``.
+
+        Raises:
+            ValueError: No scaled network has a finished training.
+        """
+        known = {"base": self.networks[0], "found": self.found()[0]}
+        scaled = [row for row in self.networks_of("scale") if row["phi"] != 0]
+        families = list(dict.fromkeys(row["family"] for row in scaled))
+        for row in sorted(scaled, key=lambda row: (families.index(row["family"]), row["phi"])):
+            known[f"{row['family']}-{row['phi']}"] = candidate_of(row, self.trusted.packages)
+        return known
+
+    def network(self, name: str | int) -> Architecture:
+        """An architecture by its name; ``.build()`` makes the network.
+
+        Args:
+            name: One of `members`, or the number of a candidate.
+
+        Raises:
+            ValueError: There is none of that name.
+        """
+        known = self.members() | {str(one.number): one for one in self.networks}
+        if str(name) not in known:
+            raise ValueError(f"name must be one of {', '.join(known)}, got {name!r}")
+        return known[str(name)].architecture
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of a run, as matplotlib's, which a notebook shows."""
+
+    run: Run
+
+    def accuracy(self) -> "Figure":
+        """Accuracy over FLOPs of the search's networks."""
+        from scaling_search.display.plots.accuracy import accuracy_over_flops  # noqa: PLC0415  # late: slow
+
+        return accuracy_over_flops(self.run.coefficients, equal=self.run.experiment.recipe.equal)
+
+    def triangle(self) -> "Figure":
+        """The search's networks in the triangle of shares, with the region of the best split."""
+        from scaling_search.display.plots.triangle import triangle_of_shares  # noqa: PLC0415  # late: slow
+
+        run, answer = self.run, self.run.answer
+        region = None if answer is None else GRID[answer.region.mask]
+        return triangle_of_shares(
+            run.coefficients, run.experiment.objective, region, equal=run.experiment.recipe.equal
+        )
+
+    def curves(self) -> "Figure":
+        """Loss and accuracy over epochs."""
+        from scaling_search.display.plots.curves import training_curves  # noqa: PLC0415  # late: slow
+
+        experiment = self.run.experiment
+        return training_curves(self.run.curves, experiment.objective, equal=experiment.recipe.equal)
+
+    def families(self) -> "Figure":
+        """Accuracy over FLOPs of families over phi.
+
+        Raises:
+            RuntimeError: None was trained yet.
+        """
+        from scaling_search.display.plots.families import family_curves  # noqa: PLC0415  # late: slow
+
+        if (families := self.run.families) is None:
+            raise RuntimeError(
+                f"out must hold families, got {self.run.out!r} without; "
+                f"{self.run.next('scale')} trains them"
+            )
+        return family_curves(families, equal=self.run.experiment.recipe.equal)
+
+
+def by_candidate(result: TrialResult) -> tuple[int, int]:
+    """The order of tables: candidate, then seed."""
+    return result.trial.candidate.number, result.trial.seed

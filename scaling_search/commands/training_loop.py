@@ -1,0 +1,284 @@
+"""The loop of a search: choose, submit, record, until nothing remains."""
+
+import bisect
+import logging
+import re
+import signal
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from scaling_search.answer.stopping import Stopping
+from scaling_search.core.protocols import Executor, Sampler
+from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.display.progress import View, describe
+from scaling_search.record.study import Record
+from scaling_search.runtime import interruption
+from scaling_search.runtime.files import remove_file
+from scaling_search.runtime.interruption import POLL_SECONDS, Interruption
+from scaling_search.training.price import longest_of_round
+
+log = logging.getLogger(__name__)
+
+Running = dict[Future[TrialResult], Trial]
+
+
+class TrainingLoop:
+    """Trainings to be done, what was done of them, and where results go.
+
+    Attributes:
+        trials: All trainings, by candidate and seed.
+        finished: Results by the trial's key, those of earlier commands too.
+        stopped: Why it ended, once it has.
+    """
+
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        record: Record,
+        *,
+        provenance: Mapping[str, object],
+        known: Sequence[TrialResult] = (),
+        retries: int = 0,
+    ) -> None:
+        """Reads what was done before.
+
+        Args:
+            trials: All trainings.
+            record: Where results go.
+            provenance: What made them, for every row.
+            known: Results from elsewhere that count as done.
+            retries: How often a training that failed is tried again, those that failed under
+                earlier commands too; not one that diverged, for it would again, nor one whose
+                last two tries failed the same way.
+        """
+        self.trials = trials
+        self.record = record
+        self.provenance = provenance
+        self.retries = retries
+        before = record.results_of(trials)
+        self._tried = {key: result for key, result in before.items() if self._may_pass(result)}
+        done = {key: result for key, result in before.items() if key not in self._tried}
+        self.finished = {r.trial.key: r for r in known} | done
+        self._elsewhere = {r.trial.key for r in known} - set(done)
+        self.stopped = ""
+        self._again: list[Trial] = []
+        self._reasons = Counter(r.kind for r in self.finished.values() if r.state == "FAIL")
+        # Kept in order as trainings come and go: sorting all of them anew for each would take the
+        # longer the more there are.
+        self._ended = sorted(self.finished.values(), key=_order_of_result)
+        self._left = sorted((t for t in trials if t.key not in self.finished), key=_order)
+
+    @property
+    def recorded(self) -> list[TrialResult]:
+        """Results that the record holds, those of earlier commands too."""
+        return [result for key, result in self.finished.items() if key not in self._elsewhere]
+
+    @property
+    def remaining(self) -> list[Trial]:
+        """Trainings without a result, in the canonical order."""
+        return [trial for trial in self.trials if trial.key not in self.finished]
+
+    def run(
+        self,
+        sampler: Sampler | None,
+        executor: Executor,
+        view: View,
+        stopping: Stopping | None = None,
+    ) -> None:
+        """Trains until nothing remains, the sampler ends it or a limit is reached.
+
+        Without a sampler all trainings are done, seed by seed, the longest of a seed first. At a
+        limit nothing more is handed out; what is in flight ends. A training that failed is tried
+        again where that can help. On KeyboardInterrupt, and on SIGTERM, which raises it too, what
+        has ended is recorded before it goes on its way.
+        """
+        running: Running = {}
+        with Interruption(), executor:
+            if self._left:
+                executor.prepare(self._left)
+            with view:
+                view.begin(self.trials, self.finished.values(), executor.slots)
+                dispatcher = _Dispatcher(executor, view)
+                try:
+                    while self._fill(running, sampler, dispatcher, stopping):
+                        self._collect(running, dispatcher.ended(running), dispatcher)
+                except KeyboardInterrupt:
+                    if not dispatcher.is_stuck:
+                        self._collect(running, {f for f in running if f.done()}, dispatcher)
+                        self.record.stop("interrupted", pause=dispatcher.pause)
+                    raise
+            self.record.stop(self.stopped, pause=dispatcher.pause)
+        log.info("ended: %s", self.stopped)
+
+    def _fill(
+        self,
+        running: Running,
+        sampler: Sampler | None,
+        dispatcher: "_Dispatcher",
+        stopping: Stopping | None,
+    ) -> bool:
+        """Hands out trainings while there are slots; False when there is nothing to wait for."""
+        while True:
+            if not self._left and not self._again:
+                self.stopped = "all trainings are done"
+                return bool(running)
+            if stopping is not None and (
+                reached := stopping.reached(self._ended, len(running), self._reasons)
+            ):
+                self.stopped = reached
+                return bool(running)
+            if len(running) >= dispatcher.executor.slots:
+                return True
+            trial = self._again.pop(0) if self._again else self._chosen(running, sampler)
+            if trial is None:
+                self.stopped = "the sampler wants no more"
+                return bool(running)
+            running[dispatcher.submit(trial)] = trial
+
+    def _chosen(self, running: Running, sampler: Sampler | None) -> Trial | None:
+        """The next of those that are left, taken from them."""
+        if sampler is None:
+            trial: Trial | None = longest_of_round(self._left)
+        else:
+            in_flight = sorted(running.values(), key=_order)
+            trial = sampler.choose(self._left, in_flight, self._ended)
+        if trial is not None:
+            del self._left[bisect.bisect_left(self._left, _order(trial), key=_order)]
+        return trial
+
+    def _collect(
+        self, running: Running, done: set[Future[TrialResult]], dispatcher: "_Dispatcher"
+    ) -> None:
+        for future in sorted(done, key=lambda f: _order(running[f])):
+            trial = running.pop(future)
+            last = self._tried.pop(trial.key, None)
+            result = replace(
+                _result_of(future, trial),
+                device_share=dispatcher.executor.device_share,
+                attempts=1 if last is None else last.attempts + 1,
+            )
+            _log(result)
+            if self._may_pass(result, last):
+                self._tried[trial.key] = result
+                self._again.append(trial)
+                dispatcher.view.again(result)
+                continue
+            finished = datetime.now(UTC).isoformat(timespec="seconds")
+            self.record.add(result, pause=dispatcher.pause, finished=finished, **self.provenance)
+            self.finished[trial.key] = result
+            self._reasons.update([result.kind] if result.state == "FAIL" else [])
+            bisect.insort(self._ended, result, key=_order_of_result)
+            if trial.checkpoint is not None:
+                remove_file(trial.checkpoint)
+            dispatcher.view.ended(result)
+
+    def _may_pass(self, result: TrialResult, last: TrialResult | None = None) -> bool:
+        """True if a training failed that is to be tried again.
+
+        Args:
+            result: What came of it.
+            last: What came of the try before, which gave the same where it would again.
+        """
+        is_worth_it = result.state == "FAIL" and not result.is_divergent
+        if last is not None and not _FROM_OUTSIDE.match(result.reason):
+            is_worth_it &= _NUMBER.sub("", result.reason) != _NUMBER.sub("", last.reason)
+        return is_worth_it and result.attempts <= self.retries
+
+
+class _Dispatcher:
+    """Where a search gives trainings to, and what it waits with.
+
+    Attributes:
+        executor: Runs them.
+        view: Shows them.
+        is_stuck: Whether the storage cannot be written now.
+    """
+
+    def __init__(self, executor: Executor, view: View) -> None:
+        self.executor = executor
+        self.view = view
+        self.is_stuck = False
+
+    def submit(self, trial: Trial) -> Future[TrialResult]:
+        """Starts a training; where it runs in this process, until it has ended."""
+        interruption.check()
+        self.view.started(trial)
+        return self.executor.submit(trial)
+
+    def ended(self, running: Running) -> set[Future[TrialResult]]:
+        """Those that have ended, after a wait for the next, or a moment for slots to come."""
+        self.is_stuck = False
+        self.view.slots = self.executor.slots
+        if not running:
+            interruption.sleep(POLL_SECONDS)
+            return set()
+        interruption.check()
+        done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        return done
+
+    def pause(self, reason: str, seconds: float) -> None:
+        """Waits until the storage is tried again."""
+        self.is_stuck = True
+        log.warning("%s; trying again in %.0f s", reason, seconds)
+        self.view.note(f"{reason}; trying again in {seconds:.0f} s")
+        interruption.sleep(seconds)
+
+
+def _result_of(future: Future[TrialResult], trial: Trial) -> TrialResult:
+    """What came of a training, be it only why nothing did."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, TimeoutError):
+        return TrialResult(trial, "FAIL", reason="overdue: longer than executor.timeout_minutes")
+    said = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if code := getattr(error, "exitcode", None):
+        said += f" (exit code {code}{_BY_SIGNAL.get(-code, '')})"
+    return TrialResult(trial, "FAIL", reason=f"worker lost: {said}")
+
+
+_BY_SIGNAL = {
+    signal.SIGKILL: ", SIGKILL: by someone, or by the system for want of memory",
+    signal.SIGBUS: ", SIGBUS: a file of the data became shorter while it was read",
+}
+"""What ends a process from outside."""
+
+_OUTSIDE = "|".join(str(int(blow)) for blow in (*_BY_SIGNAL, signal.SIGTERM))
+_FROM_OUTSIDE = re.compile(rf"overdue|worker lost(?!.*\(exit code (?!-({_OUTSIDE})\b))")
+"""Reasons that are not the training's own, so that the same can pass the next time."""
+
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
+"""Numbers that may differ between two equal errors: addresses, process ids, bytes."""
+
+
+def _order(trial: Trial) -> tuple[int, int, float, float]:
+    """The canonical order; trainings of one network and seed by how they are trained."""
+    return *trial.order, trial.recipe.epochs, trial.recipe.learning_rate
+
+
+def _order_of_result(result: TrialResult) -> tuple[int, int, float, float]:
+    return _order(result.trial)
+
+
+def _log(result: TrialResult) -> None:
+    what = f"{describe(result.trial.candidate)} seed {result.trial.seed}"
+    if result.had_to_be_alone:
+        log.warning("%s: did not fit beside others on its device, trained again alone", what)
+    if result.micro_batches > 1:
+        told = "%s: a batch did not fit and was taken in %d parts, which changes batch norm"
+        log.warning(told, what, result.micro_batches)
+    if result.state == "COMPLETE":
+        last = result.curve[-1]
+        log.info(
+            "%s: accuracy %.4f, loss %.4f, %.1f s on %s",
+            what,
+            last.val_accuracy,
+            last.val_loss,
+            result.total_seconds,
+            result.device,
+        )
+    else:
+        log.error("%s: failed: %s\n%s", what, result.reason, result.traceback)

@@ -1,0 +1,1 @@
+"""Values: what the other packages speak in; no file, device or process."""

@@ -1,0 +1,159 @@
+"""What is trained and what came of it: the values that travel between processes."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.dataset import Dataset
+from scaling_search.core.recipe import Recipe
+
+Key = tuple[str, int, float, float]
+"""What makes a training the same within an experiment: network, seed, epochs, learning rate."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of one candidate with one seed; small, whole, and able to travel.
+
+    Attributes:
+        on_test: Whether the trained network is evaluated on the test split too, once.
+        checkpoints: The folder of checkpoints, where the recipe wants them; each machine that
+            trains must see it for another to go on.
+        fingerprint: Of the data as the record has it; whoever finds others does not train. Empty
+            where any will do.
+        weights: The folder where the trained network's weights are kept; None to keep none.
+    """
+
+    candidate: Candidate
+    seed: int
+    recipe: Recipe
+    dataset: Dataset
+    on_test: bool = False
+    checkpoints: Path | None = None
+    weights: Path | None = None
+    fingerprint: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What makes it the same as another."""
+        return self.candidate.network, self.seed, self.recipe.epochs, self.recipe.learning_rate
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file of its checkpoint; None where the recipe wants none."""
+        if self.checkpoints is None or self.recipe.checkpoint_minutes is None:
+            return None
+        name = hashlib.sha256(repr((self.key, self.on_test)).encode()).hexdigest()[:32]
+        return self.checkpoints / f"{name}.safetensors"
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Place in the canonical order: seed by seed, then by candidate."""
+        return self.seed, self.candidate.number
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One point of a training curve; losses are mean cross-entropies in nats.
+
+    Attributes:
+        train_loss: Over the epoch's steps, with label smoothing and augmentation.
+        val_loss: On the validation split, without smoothing.
+        val_accuracy: Top-1 on the validation split, a fraction.
+    """
+
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """What a trained network gave on the test split.
+
+    Attributes:
+        loss: Mean cross-entropy in nats, without smoothing.
+        accuracy: Top-1, a fraction.
+        packed_losses: Each image's cross-entropy as float16, lowest byte first.
+        packed_hits: Whether each image was recognised, eight to a byte.
+    """
+
+    loss: float
+    accuracy: float
+    packed_losses: bytes
+    packed_hits: bytes
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Each image's cross-entropy, to three digits."""
+        return np.frombuffer(self.packed_losses, "<f2").astype(np.float64)
+
+    @property
+    def hits(self) -> NDArray[np.float64]:
+        """For each image 1 if it was recognised, else 0."""
+        bits = np.frombuffer(self.packed_hits, np.uint8)
+        return np.unpackbits(bits, count=len(self.packed_losses) // 2).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial gave. Metrics are those of the last epoch, None if it failed.
+
+    Attributes:
+        trial: The trial.
+        state: COMPLETE or FAIL.
+        reason: Why it failed, in one line, else empty.
+        curve: One point for each epoch that ended.
+        train_seconds: Wall time of the training steps.
+        total_seconds: Wall time of all, data and evaluation included.
+        images_per_second: Training images over `train_seconds`.
+        attempts: How often it was begun to be ended at all, this time included.
+        device_share: Part of the device that it took, as its executor says.
+        peak_memory_bytes: Most memory held: allocated on CUDA, else resident in the process.
+        micro_batches: Parts of a batch whose gradients were summed because memory was short; batch
+            norm then has the statistics of a part.
+        device: Where it ran, by the device's own name.
+        host: Name of the machine.
+        versions: Of Python and torch.
+        traceback: For the log.
+        test: Of the last epoch's network on the test split, where the trial asked for it.
+        had_to_be_alone: Whether it did not fit beside others on its device, and was trained again
+            alone; for the log.
+        needs_new_process: Whether the process that trained it can use its device no more; for the
+            executor.
+    """
+
+    trial: Trial
+    state: Literal["COMPLETE", "FAIL"]
+    reason: str = ""
+    curve: tuple[Epoch, ...] = ()
+    train_seconds: float = math.nan
+    total_seconds: float = math.nan
+    images_per_second: float = math.nan
+    attempts: int = 1
+    device_share: float = 1.0
+    peak_memory_bytes: int = 0
+    micro_batches: int = 1
+    device: str = ""
+    host: str = ""
+    versions: str = ""
+    traceback: str = ""
+    test: TestScores | None = None
+    had_to_be_alone: bool = False
+    needs_new_process: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The kind of its reason, without what may differ from training to training."""
+        return self.reason.partition(":")[0]
+
+    @property
+    def is_divergent(self) -> bool:
+        """Whether it failed because its loss was not finite, as it would again."""
+        return self.kind == FloatingPointError.__name__

@@ -1,0 +1,1 @@
+"""Words, tables, figures and pages, in the terminal and in files."""

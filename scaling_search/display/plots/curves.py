@@ -1,0 +1,92 @@
+"""Training curves: accuracy and losses over epochs."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from scaling_search.display.plots.drawing import (
+    COLOURS,
+    GREY,
+    INK,
+    METRIC_NAMES,
+    Look,
+    empty,
+    fence,
+    percent_axis,
+    sheet,
+    styled,
+)
+
+
+@styled()
+def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy", *, equal: str) -> Figure:
+    """Validation accuracy, validation loss and training loss over epochs, a line a network.
+
+    Lines are means over seeds; the base network and the best network have a thin line for each
+    seed too.
+
+    Args:
+        curves: As `results.curves_table` gives it.
+        objective: By which the best is the best: ``val_accuracy`` or ``val_loss``.
+        equal: What the trainings have in common, as `Recipe.equal` has it.
+    """
+    figure = sheet(
+        9.2,
+        3.9,
+        title="Training curves",
+        caption="Lines: means over a network's seeds; thin lines: its single seeds. The first "
+        "epochs, and networks far off, may lie outside the axes.",
+        equal=equal,
+    )
+    panels = figure.subplots(1, len(METRIC_NAMES))
+    best = _best_at_end(curves, objective)
+    for axes, (metric, name) in zip(panels, METRIC_NAMES.items(), strict=True):
+        axes.set_title(name, fontsize=10, fontweight="normal")
+        axes.set_xlabel("Epoch")
+        if curves.empty:
+            empty(axes, "no finished training")
+        else:
+            _panel(axes, curves, metric, best)
+    if not curves.empty:
+        percent_axis(panels[0])
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=3)
+    return figure
+
+
+def _panel(axes: Axes, curves: pd.DataFrame, metric: str, best: int | None) -> None:
+    means = curves.pivot_table(index="epoch", columns="candidate", values=metric)
+    dots: Look = {"marker": "o", "markersize": 4} if len(means) < 3 else {}
+    named = {0: (INK, "base network")}
+    if best is not None:
+        named[best] = (COLOURS["best"], f"network {best}, best mean at the end")
+    others = means[[number for number in means if number not in named]]
+    for i, number in enumerate(others):
+        label = f"other networks ({others.shape[1]})" if i == 0 else None
+        axes.plot(others[number], color=GREY, alpha=0.35, linewidth=0.9, label=label, **dots)
+    shown = [number for number in named if number in means]
+    for number in shown:
+        colour, label = named[number]
+        for _, seed in curves[curves["candidate"] == number].groupby("seed"):
+            axes.plot(seed["epoch"], seed[metric], color=colour, alpha=0.6, linewidth=0.7)
+        axes.plot(means[number], color=colour, linewidth=1.7, label=label, zorder=3, **dots)
+    # The axes' height goes to what differs, not to the first epochs or to networks far off.
+    late = means[means.index > means.index.max() / 4]
+    values = pd.Series(late.to_numpy().ravel()).dropna()
+    low, high = fence(values)
+    inside = [*values[values.between(low, high)], *late[shown].to_numpy().ravel()]
+    margin = 0.05 * (max(inside) - min(inside)) or 0.01
+    axes.set_ylim(min(inside) - margin, max(inside) + margin)
+    axes.set_xlim(left=max(1, late.index.min() - 1))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _best_at_end(curves: pd.DataFrame, objective: str) -> int | None:
+    scaled = curves[curves["candidate"] != 0]
+    if scaled.empty:
+        return None
+    # At equal training FLOPs some end earlier than others.
+    ends = scaled.sort_values("epoch").groupby(["candidate", "seed"], as_index=False).last()
+    means = ends.groupby("candidate")[objective].mean()
+    return int(str(means.idxmin() if objective == "val_loss" else means.idxmax()))

@@ -1,0 +1,124 @@
+"""Means at half, once and twice a setting of the search: does it favour some networks?"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
+
+from scaling_search.core.sections import Section
+from scaling_search.display.plots.accuracy import dominating
+from scaling_search.display.plots.drawing import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    METRIC_NAMES,
+    Look,
+    empty,
+    percent_axis,
+    rail,
+    sheet,
+    styled,
+)
+
+STYLES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)))
+"""Lines of networks of one colour, so that they can be told apart."""
+
+
+def learning_rate_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure:
+    """Means over the learning rate, a line for each network.
+
+    Args:
+        table: Of the section on the learning rate, as `fairness.stored_sections` gives it.
+        objective: ``val_accuracy`` or ``val_loss``.
+        equal: What the trainings of one rate have in common, as `Recipe.equal` has it.
+    """
+    name = "Learning rate over the search's own"
+    return _curves(table, "rate", objective, name, "at other learning rates", equal)
+
+
+def length_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure:
+    """Means over the length of training, a line for each network.
+
+    Args:
+        table: Of the section on the length, as `fairness.stored_sections` gives it.
+        objective: ``val_accuracy`` or ``val_loss``.
+        equal: What the trainings of one length have in common, as `Recipe.equal` has it.
+    """
+    name = "Length of training over the search's own"
+    return _curves(table, "length", objective, name, "after shorter and longer training", equal)
+
+
+def section_figure(section: Section, objective: str, *, equal: str) -> Figure:
+    """The figure of one of the sections that `fairness.stored_sections` gives."""
+    draw = learning_rate_curves if "rate" in section.table else length_curves
+    return draw(section.table, objective, equal=equal)
+
+
+@styled()
+def _curves(
+    table: pd.DataFrame, setting: str, objective: str, name: str, when: str, equal: str
+) -> Figure:
+    metric = METRIC_NAMES[objective]
+    means = table.pivot_table(index=setting, columns="name", values=f"{objective}_mean", sort=False)
+    errors = table.pivot_table(index=setting, columns="name", values=f"{objective}_se", sort=False)
+    means, errors = means.sort_index(), errors.reindex_like(means).fillna(0.0)
+    num_networks = table["name"].nunique()
+    missing = num_networks - means.shape[1]
+    figure = sheet(
+        10.4,
+        4.8,
+        title=f"{metric} {when}",
+        caption="Means over seeds; bars: one standard error, from what network, setting and seed "
+        "leave of all trainings. On the right the mean of all networks is taken off: were no "
+        "network favoured, all lines would be level. Colour: what takes over half of the growth "
+        "in cost." + (f" Not drawn: {missing} of {num_networks} networks." if missing else ""),
+        equal=equal,
+    )
+    if means.empty:
+        axes = figure.subplots()
+        empty(axes, "no network has all three")
+        axes.set(xlabel=name, ylabel=metric)
+        return figure
+    panels = figure.subplots(1, 2)
+    kinds = dict(zip(table["name"], dominating(table), strict=True))
+    relative = means.sub(means.mean(axis=1), axis=0)
+    for axes, values, title in (
+        (panels[0], means, "Means"),
+        (panels[1], relative, "Less the mean of all networks"),
+    ):
+        axes.set_title(title, fontsize=10, fontweight="normal")
+        _lines(axes, values, errors, kinds)
+        axes.set_xlabel(name)
+        if objective == "val_accuracy":
+            percent_axis(axes)
+    panels[0].set_ylabel(metric)
+    panels[1].axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    panels[1].set_ylim(*panels[1].get_ylim())
+    places = relative.index[-1] * _sides(relative)
+    names = [str(name) for name in means]
+    rail(panels[1], list(zip(places, relative.iloc[-1], names, strict=True)), header="network")
+    return figure
+
+
+def _lines(axes: Axes, values: pd.DataFrame, errors: pd.DataFrame, kinds: dict[str, str]) -> None:
+    drawn: dict[str, int] = {}
+    for side, label in zip(_sides(values), values, strict=True):
+        kind = kinds[str(label)]
+        style = STYLES[drawn.get(kind, 0) % len(STYLES)]
+        drawn[kind] = drawn.get(kind, 0) + 1
+        look: Look = {"color": COLOURS[kind], "marker": MARKERS[kind], "markersize": 5.5}
+        look |= {"linewidth": 1.4, "elinewidth": 1, "capsize": 2.5, "linestyle": style}
+        axes.errorbar(values.index * side, values[label], yerr=errors[label], **look)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(values.index), [f"{factor:g}" for factor in values.index])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(values.index.min() / 1.15, values.index.max() * 1.15)
+
+
+def _sides(values: pd.DataFrame) -> NDArray[np.float64]:
+    """Factors that put networks side by side, so that no bar hides another."""
+    reach = min(0.1, 0.02 * (values.shape[1] - 1))
+    sides: NDArray[np.float64] = np.exp2(np.linspace(-reach, reach, values.shape[1]))
+    return sides

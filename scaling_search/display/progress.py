@@ -1,0 +1,204 @@
+"""The live view of a search: how far it is, what is best, how long it takes yet."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, track
+from rich.table import Table
+
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.trial import Key, Trial, TrialResult
+from scaling_search.record.study import Objective
+from scaling_search.training.price import work
+
+
+class Tracked:
+    """A bar over candidates that take a while; silent where there is no terminal."""
+
+    def __init__(self, console: Console, what: str) -> None:
+        self.console, self.what = console, what
+
+    def __call__(self, candidates: Iterable[Candidate], total: int) -> Iterable[Candidate]:
+        """The candidates, one after the other, and how far they are on the screen."""
+        return track(
+            candidates,
+            description=self.what,
+            total=total,
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+
+class View:
+    """A live view on a terminal, a plain line for each training elsewhere.
+
+    Attributes:
+        console: Where to.
+        objective: Which metric the best is chosen by.
+        slots: Trainings that may be in flight now.
+    """
+
+    def __init__(self, console: Console, objective: Objective) -> None:
+        self.console = console
+        self.objective = objective
+        self._live: Live | None = None
+        self._running: dict[Key, tuple[Trial, float]] = {}
+        self.slots = 1
+        self._num_trials = self._num_finished = self._num_failed = 0
+        self._best: TrialResult | None = None
+        # Sums instead of lists, so that a line takes as long for the last training as for the
+        # first: work that is left, and work and seconds of what has ended, before and now.
+        self._work_left = 0.0
+        self._before, self._now = _Pace(), _Pace()
+
+    def __enter__(self) -> Self:
+        """Starts drawing, on a terminal."""
+        if self.console.is_terminal:
+            self._live = Live(
+                get_renderable=self._table, console=self.console, refresh_per_second=4
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Leaves the last state on the screen."""
+        if self._live is not None:
+            self._live.stop()
+
+    def begin(self, trials: Sequence[Trial], finished: Iterable[TrialResult], slots: int) -> None:
+        """What there is to do and what was done before."""
+        self.slots, self._num_trials = slots, len(trials)
+        self._work_left = sum(map(work, trials))
+        for result in finished:
+            self._count(result, self._before)
+
+    def started(self, trial: Trial) -> None:
+        """A training was handed out."""
+        self._running[trial.key] = (trial, time.monotonic())
+
+    def ended(self, result: TrialResult) -> None:
+        """A training ended."""
+        self._running.pop(result.trial.key, None)
+        self._count(result, self._now)
+        if self._live is None:
+            self.note(self._line(result))
+
+    def again(self, result: TrialResult) -> None:
+        """A training failed and will be tried again."""
+        self._running.pop(result.trial.key, None)
+        what = f"{describe(result.trial.candidate)} seed {result.trial.seed}"
+        self.note(f"{what}  failed and is tried again: {result.reason}")
+
+    def note(self, line: str) -> None:
+        """Says something besides."""
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def _count(self, result: TrialResult, pace: "_Pace") -> None:
+        self._num_finished += 1
+        self._num_failed += result.state == "FAIL"
+        self._work_left -= work(result.trial)
+        if result.state == "COMPLETE" and math.isfinite(result.total_seconds):
+            pace.work += work(result.trial)
+            pace.seconds += result.total_seconds
+        if result.state == "COMPLETE" and result.trial.candidate.number != 0:
+            best = self._best
+            if best is None or self._value(result) < self._value(best):
+                self._best = result
+
+    def _value(self, result: TrialResult) -> float:
+        """What should be small."""
+        value = float(getattr(result.curve[-1], self.objective))
+        return value if self.objective == "val_loss" else -value
+
+    def left(self) -> float:
+        """Seconds until all is done, from the speed of this command's trainings; NaN unknown."""
+        pace = self._now if self._now.work else self._before
+        if not pace.work:
+            return math.nan
+        rate, now = pace.seconds / pace.work, time.monotonic()
+        done = sum(min(now - since, rate * work(trial)) for trial, since in self._running.values())
+        return max(0.0, rate * self._work_left - done) / max(1, self.slots)
+
+    def _line(self, result: TrialResult) -> str:
+        trial = result.trial
+        what = f"{describe(trial.candidate)} seed {trial.seed}"
+        if result.state == "COMPLETE":
+            last = result.curve[-1]
+            how = (
+                f"accuracy {last.val_accuracy:.4f}  loss {last.val_loss:.4f}  "
+                f"{result.total_seconds:.0f} s"
+            )
+        else:
+            how = f"failed: {result.reason}"
+        return (
+            f"{self._num_finished}/{self._num_trials}  {what}  {how}  left {duration(self.left())}"
+        )
+
+    def _table(self) -> Table:
+        bar = Progress(
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(bar_width=40),
+            TextColumn("[bold]{task.fields[left]}[/] left"),
+            console=self.console,
+        )
+        bar.add_task(
+            "", total=self._num_trials, completed=self._num_finished, left=duration(self.left())
+        )
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", justify="right")
+        table.add_column()
+        table.add_row("trainings", bar)
+        failed = f"[red]{self._num_failed} failed[/]" if self._num_failed else "0 failed"
+        num_done = self._num_finished - self._num_failed
+        table.add_row("", f"{num_done} done   {len(self._running)} running   {failed}")
+        table.add_row("best", self._best_line())
+        now = time.monotonic()
+        for trial, since in self._running.values():
+            table.add_row(
+                "running",
+                f"{describe(trial.candidate)}  seed {trial.seed}  {duration(now - since)}",
+            )
+        return table
+
+    def _best_line(self) -> str:
+        if self._best is None:
+            return "none yet"
+        last = self._best.curve[-1]
+        return (
+            f"{describe(self._best.trial.candidate)}  accuracy {last.val_accuracy:.4f}  "
+            f"loss {last.val_loss:.4f}  [dim](one training)[/]"
+        )
+
+
+@dataclass
+class _Pace:
+    """Work that was done, in multiply-adds of one image times epochs, and its seconds."""
+
+    work: float = 0.0
+    seconds: float = 0.0
+
+
+def describe(candidate: Candidate) -> str:
+    """A candidate in a few words."""
+    if candidate.number == 0:
+        return "base network"
+    c = candidate.coefficients
+    return f"alpha {c.alpha:.3f} beta {c.beta:.3f} gamma {c.gamma:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if not math.isfinite(seconds):
+        return "unknown time"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

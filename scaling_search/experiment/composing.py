@@ -1,0 +1,285 @@
+"""Experiments from ``conf/`` and overrides, and from a run's ``config.yaml``; Hydra's home."""
+
+import contextlib
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from scaling_search.core.protocols import Executor
+from scaling_search.data.gathering import Described
+from scaling_search.experiment.experiment import CHOICES, FREE, Experiment
+from scaling_search.experiment.options import Options
+from scaling_search.experiment.texts import check_texts, options_of
+from scaling_search.experiment.trust import (
+    Trusted,
+    allowed,
+    check_file,
+    check_folder,
+    check_overrides,
+)
+from scaling_search.planning.room import fitted_resolution
+from scaling_search.record.architectures import from_json, to_json
+from scaling_search.record.schema import CROP_KEY, current, nested
+from scaling_search.runtime.command_line import as_override, shell_command
+from scaling_search.runtime.files import conf
+from scaling_search.runtime.passwords import is_hidden, without_password
+from scaling_search.training import batches
+
+
+def compose(
+    *overrides: str, config_dir: str | Path | None = None, allow: Sequence[str] = ()
+) -> Experiment:
+    """An experiment from ``conf/`` and overrides, which are written as on the command line.
+
+    Options of a command, such as ``executor`` or ``limits``, are arguments of `search` and the
+    other functions.
+
+    Args:
+        overrides: For instance ``experiment=default`` or ``recipe.epochs=5``.
+        config_dir: A folder of YAML files of your own.
+        allow: Packages of your own whose classes these may name.
+
+    Raises:
+        ValueError: An override is not an experiment's, or has a value that it must not have.
+        RuntimeError: The data cannot be read.
+    """
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key.partition(".")[0].partition("@")[0] not in (*CHOICES, "experiment"):
+            raise ValueError(
+                f"overrides must set an experiment's choices, {', '.join(CHOICES)}, got "
+                f"{override!r}; give it to the function that trains"
+            )
+    own = None if config_dir is None else Path(config_dir).absolute()
+    trusted = trusted_packages(allow, own)
+    try:
+        return built(composed(*overrides, trusted=trusted), trusted).experiment
+    except HydraException as error:
+        raise ValueError(" ".join(str(error.__cause__ or error).split())) from error
+
+
+def trusted_packages(allow: Sequence[str], config_dir: Path | None = None) -> Trusted:
+    """The packages of the user's own that configurations may name, as ``allow=`` checks them.
+
+    Raises:
+        ValueError: They are no list of packages.
+    """
+    if isinstance(allow, str):
+        raise ValueError(  # noqa: TRY004  # as of an option
+            f"allow must be a list of packages, got {allow!r}; write [{allow!r}]"
+        )
+    packages = allowed([f"allow={','.join(allow)}"] if allow else [])[0]
+    return Trusted(packages, config_dir)
+
+
+def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
+    """The plain options of all parts and commands: interpolations resolved, null ones settled.
+
+    Raises:
+        ValueError: As `compose`.
+        RuntimeError: As `compose`.
+    """
+    from hydra import compose as composed_by_hydra  # noqa: PLC0415  # takes a while
+    from hydra import initialize_config_dir  # noqa: PLC0415  # as above
+    from hydra.core.global_hydra import GlobalHydra  # noqa: PLC0415  # as above
+    from hydra.core.singleton import Singleton  # noqa: PLC0415  # as above
+
+    own = None if trusted is None else trusted.config_dir
+    check_overrides(overrides, [conf(), *([] if own is None else [own])])
+    searched = []
+    if own is not None:
+        check_folder(own)
+        searched.append(f"hydra.searchpath=[file://{own}]")
+    before = Singleton.get_state()  # of a Hydra application that this is called from
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(conf()), version_base="1.3"):
+            config = composed_by_hydra("config", overrides=[*searched, *overrides])
+        return settled(config, trusted or Trusted())
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"overrides must compose, got {' '.join(str(error).split())}") from error
+    finally:
+        Singleton.set_state(before)
+
+
+def settled(config: DictConfig, trusted: Trusted) -> dict[str, Any]:
+    """Plain options of a composed configuration, with values for those that were left open.
+
+    Null options of the dataset are read from its data; a base network without a size of its own
+    gets the resolution that leaves room for the target.
+
+    Raises:
+        ValueError: An option is not what the data say, names code that is not trusted, or is
+            settled by nothing.
+        RuntimeError: The data cannot be read.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    trusted.check(plain)
+    check_texts(plain)
+    for key, value in _left_open(plain).items():
+        OmegaConf.update(config, key, value)
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _left_open(options: Mapping[str, Any]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    native = None
+    if options["dataset"] is not None:
+        dataset = part_of("dataset", options["dataset"])
+        if isinstance(dataset, Described):
+            found = {f"dataset.{key}": value for key, value in dataset.numbers().items()}
+        native = found.get("dataset.resolution", dataset.resolution)
+    base = options["base_network"]
+    if (
+        "_target_" in base
+        and base.get("resolution", 0) is None
+        and not _has_own_size(base["_target_"])
+    ):
+        candidates = part_of("candidates", options["candidates"])
+        divisor = base.get("resolution_divisor", 1)
+        limits = [native, getattr(candidates, "max_resolution", None)]
+        found["base_network.resolution"] = fitted_resolution(
+            min((limit for limit in limits if limit is not None), default=None),
+            target=candidates.target,
+            tolerance=candidates.tolerance,
+            # One that is none is refused when the base network is built.
+            divisor=divisor if isinstance(divisor, int) and divisor > 0 else 1,
+        )
+    return found
+
+
+def _has_own_size(target: str) -> bool:
+    """True if a base network's function takes None for its resolution, as a published one does."""
+    module, _, name = target.rpartition(".")
+    function = getattr(importlib.import_module(module), name)
+    resolution = inspect.signature(function).parameters["resolution"]
+    return type(None) in get_args(resolution.annotation)
+
+
+def part_of(key: str, options: Any) -> Any:
+    """The part of a key, built from its plain options."""
+    from hydra.utils import instantiate  # noqa: PLC0415  # takes a while
+
+    whole = OmegaConf.create({key: options})  # Hydra names a part by its key where one errs
+    return instantiate(whole, _convert_="all")[key]
+
+
+def built(options: Mapping[str, Any], trusted: Trusted) -> Options:
+    """Plain options as values, everything that a command line sets.
+
+    Raises:
+        hydra.errors.InstantiationException: An option of a part has a value that it must not have.
+        pydantic.ValidationError: Another option has.
+    """
+    from hydra.utils import instantiate  # noqa: PLC0415  # takes a while
+
+    values = {key: value for key, value in options.items() if key != "_target_"}
+    groups = {key: value for key, value in values.items() if _has_target(value)}
+    if is_hidden(str(values.get("storage"))):
+        raise ValueError(
+            f"storage must be given with its password, got {values['storage']!r}; passwords are "
+            "not kept, so add storage=... to the command"
+        )
+    values |= instantiate(OmegaConf.create(groups), _convert_="all")
+    if isinstance(base := values["base_network"], dict):
+        # The architecture's fields, as a search from Python keeps it.
+        values["base_network"] = from_json(base, allowed=trusted.packages)
+    experiment = Experiment(**{key: values.pop(key) for key in CHOICES if key in values})
+    return Options(experiment=experiment, **values)
+
+
+def _has_target(value: object) -> bool:
+    return isinstance(value, dict) and "_target_" in value
+
+
+def saved(folder: Path) -> DictConfig:
+    """The options of a run's ``config.yaml``, brought up to date.
+
+    Raises:
+        ValueError: There is none, or it is damaged.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ValueError(
+            f"out must be a folder that a search has made, got {str(folder)!r} without a "
+            f"config.yaml; {shell_command('search', as_override('out', str(folder)))} makes one"
+        )
+    try:
+        read: Any = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} must be YAML, got {' '.join(str(error).split())[:200]}; the same search makes "
+            "it anew"
+        ) from error
+    if not isinstance(read, DictConfig) or not {"base_network", "dataset"} <= set(read):
+        raise ValueError(
+            f"{path} must hold the options of a search by their keys; the same search makes it anew"
+        )
+    check_file(path, read)
+    return DictConfig(current(OmegaConf.to_container(read)))
+
+
+def choices(experiment: Experiment, fingerprint: str) -> dict[str, object]:
+    """The choices that decide outcomes as plain values; the dataset's is its fingerprint."""
+    decide = [key for key in CHOICES if key not in (*FREE, "dataset")]
+    chosen = {key: _plain(getattr(experiment, key)) for key in decide} | {"dataset": fingerprint}
+    if experiment.recipe.crop:
+        chosen[CROP_KEY] = batches.CROPS_ARE_OF
+    return chosen
+
+
+def earlier_choices(held: Mapping[str, object], trusted: Trusted) -> dict[str, Any]:
+    """The choices of a record of version 1, composed options, as those of today."""
+    options: dict[str, Any] = current(
+        nested({key: value for key, value in held.items() if key != CROP_KEY})
+    )
+    trusted.check(options)
+    parts = {key: to_json(part_of(key, one)) for key, one in options.items() if _has_target(one)}
+    return options | parts | {key: held[key] for key in (CROP_KEY,) if key in held}
+
+
+def as_config(experiment: Experiment, executor: Executor, **others: object) -> str:
+    """An experiment and options beside it as the text of a run's ``config.yaml``.
+
+    An executor that is no dataclass of plain values is left out.
+
+    Raises:
+        ValueError: A part is no dataclass of plain values.
+    """
+    choices = {key: getattr(experiment, key) for key in CHOICES}
+    kept = {key: _as_target(_plain(value)) for key, value in (choices | others).items()}
+    with contextlib.suppress(ValueError):  # another one may train what remains
+        kept["executor"] = _as_target(_plain(executor))
+    for key, value in options_of(kept):
+        if isinstance(value, str) and ("${" in value or value == "???"):
+            raise ValueError(f"{key} must be plain text, got {value!r}; write it without ${{")
+    # Its class may take no lists for tuples, as options are.
+    kept["base_network"] = to_json(experiment.base_network)
+    return OmegaConf.to_yaml(OmegaConf.create(without_passwords(kept)))
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float | str) else to_json(value)
+
+
+def _as_target(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {"_target_" if k == "class" else k: _as_target(v) for k, v in value.items()}
+
+
+def without_passwords(options: Any) -> Any:
+    """Plain options as they are kept."""
+    if isinstance(options, dict):
+        return {key: without_passwords(value) for key, value in options.items()}
+    if isinstance(options, list):
+        return [without_passwords(value) for value in options]
+    return without_password(options) if isinstance(options, str) else options

@@ -1,0 +1,197 @@
+"""Every choice that decides an outcome, as one value."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from typing import Annotated, Any, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from scaling_search.core.candidate import Candidate
+from scaling_search.core.dataset import Dataset
+from scaling_search.core.network import Architecture
+from scaling_search.core.part import part
+from scaling_search.core.protocols import Cost, SampledCost, Sampler
+from scaling_search.core.recipe import Recipe
+from scaling_search.core.scaling import phi_of
+from scaling_search.core.trial import Trial
+from scaling_search.planning.budget import Budget, Caps, Track, untracked
+from scaling_search.planning.candidates import Plan
+from scaling_search.planning.room import check_sizes
+from scaling_search.record.study import Objective
+
+
+@runtime_checkable
+class Candidates(Protocol):
+    """A way to find networks of the target's cost."""
+
+    @property
+    def target(self) -> float:
+        """Cost over the base network's."""
+
+    @property
+    def tolerance(self) -> float:
+        """Half the width of the band around the target, a fraction of it."""
+
+    def plan(self, budget: Budget) -> Plan:
+        """The networks to train."""
+
+
+@part
+class Decide:
+    """The difference that matters.
+
+    Attributes:
+        delta: The smallest difference of the objective that matters; None for what 20 % more
+            compute is worth by the fit.
+        seed_sd: Standard deviation of the objective over seeds, for plans; None for what the
+            run's folder has measured.
+    """
+
+    delta: Annotated[float, Field(gt=0)] | None = None
+    seed_sd: Annotated[float, Field(gt=0)] | None = None
+
+
+def _small_efficientnet() -> Architecture:
+    from scaling_search.base_networks import small_efficientnet  # noqa: PLC0415  # takes torch
+
+    return small_efficientnet()
+
+
+def _buildable() -> Candidates:
+    from scaling_search.spaces import Buildable  # noqa: PLC0415  # as above
+
+    return Buildable()
+
+
+def _flops() -> Cost:
+    from scaling_search.costs import Flops  # noqa: PLC0415  # as above
+
+    return Flops()
+
+
+def _fashion_mnist_small() -> Dataset:
+    from scaling_search.datasets import FashionMnistSmall  # noqa: PLC0415  # as above
+
+    return FashionMnistSmall()
+
+
+def _grid() -> Sampler:
+    from scaling_search.samplers import Grid  # noqa: PLC0415  # as above
+
+    return Grid()
+
+
+@part
+class Experiment:
+    """One search: a base network, data, a cost, a recipe, and how candidates are chosen.
+
+    Attributes:
+        name: Name of the experiment and of its study.
+        objective: The metric that decides: mean validation cross-entropy or accuracy.
+        num_seeds: Trainings of each network; seeds are 0, 1, 2, ...
+        base_network: The network whose multipliers are 1.
+        candidates: A way to find networks of the target's cost.
+        cost: The quantity that is held equal.
+        caps: Limits that no network of the search may exceed.
+        dataset: Training data; None where there is only to plan.
+        recipe: Training hyperparameters.
+        sampler: Chooses the next training.
+        decide: The difference that matters.
+    """
+
+    name: Annotated[str, Field(min_length=1)] = "default"
+    objective: Objective = "val_loss"
+    num_seeds: Annotated[int, Field(ge=1)] = 1
+    base_network: Architecture = Field(default_factory=_small_efficientnet)
+    candidates: Candidates = Field(default_factory=_buildable)
+    cost: Cost | SampledCost = Field(default_factory=_flops)
+    caps: Caps = Field(default_factory=Caps)
+    dataset: Dataset | None = Field(default_factory=_fashion_mnist_small)
+    recipe: Recipe = Field(default_factory=Recipe)
+    sampler: Sampler = Field(default_factory=_grid)
+    decide: Decide = Decide()
+
+    def budget(self, state: Mapping[str, Any] | None = None, track: Track = untracked) -> Budget:
+        """The base network, its cost and caps; ``state`` is what an earlier one has measured."""
+        return Budget(self.base_network, self.cost, self.caps, state=state, track=track)
+
+    def plan(self, budget: Budget | None = None) -> Plan:
+        """The networks to train, with their costs in closed form where there is one.
+
+        Else a first plan measures some networks, and a second one predicts from them which others
+        lie in the band. `Plan.measure` builds and measures each.
+
+        Raises:
+            ValueError: No network lies in the band, or the base network's images are larger than
+                the data's.
+        """
+        self._check_sizes()
+        budget = self.budget() if budget is None else budget
+        phi = phi_of(self.candidates.target)
+        if budget.held is None or budget.is_learned(phi):
+            return self.candidates.plan(budget)
+        with suppress(ValueError):  # by a poor prediction none may be left
+            self.candidates.plan(budget)
+        budget.held.learn(phi)
+        return self.candidates.plan(budget)
+
+    def _check_sizes(self) -> None:
+        check_sizes(
+            None if self.dataset is None else self.dataset.resolution,
+            self.base_network.resolution,
+            getattr(self.candidates, "max_resolution", None),
+            least=getattr(self.base_network, "least_resolution", 1),
+            target=self.candidates.target,
+            tolerance=self.candidates.tolerance,
+            divisor=getattr(self.base_network, "resolution_divisor", 1),
+        )
+
+    def ready_dataset(self) -> Dataset:
+        """The dataset, after a check that it is there and fits the base network.
+
+        Raises:
+            ValueError: The experiment has none, or it does not fit.
+            RuntimeError: Its files are missing or damaged.
+        """
+        if self.dataset is None:
+            raise ValueError(
+                "dataset must be named to train, got null; add for instance dataset=fashion_mnist"
+            )
+        for key in ("num_classes", "in_channels"):
+            wanted, got = getattr(self.dataset, key), getattr(self.base_network, key)
+            if wanted != got:
+                raise ValueError(
+                    f"base_network.{key} must be the dataset's {wanted}, got {got}; "
+                    f"add base_network.{key}={wanted}"
+                )
+        self.dataset.check()
+        return self.dataset
+
+    def trials(self, networks: Iterable[Candidate]) -> list[Trial]:
+        """All trainings of a plan's networks, seed by seed."""
+        wanted = list(networks)
+        return [self.trial(one, seed) for seed in range(self.num_seeds) for one in wanted]
+
+    def trial(self, candidate: Candidate, seed: int, target: float | None = None) -> Trial:
+        """One training by this experiment's recipe on its data.
+
+        At equal training FLOPs a network trains for as many epochs as make up for what its cost
+        is off the target, the search's own if no other is given.
+        """
+        assert self.dataset is not None
+        recipe = self.recipe
+        if recipe.equal == "training_flops" and candidate.number:
+            target = self.candidates.target if target is None else target
+            recipe = recipe.stretched(target / candidate.flops_ratio)
+        return Trial(candidate, seed, recipe, self.dataset)
+
+
+CHOICES = tuple(field.name for field in fields(Experiment))
+"""Keys of an experiment."""
+
+FREE = ("num_seeds", "sampler", "decide")
+"""Those of them that may change between two commands on a run's folder.
+
+Of the dataset only its fingerprint decides, not where it lies.
+"""

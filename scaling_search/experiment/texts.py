@@ -1,0 +1,93 @@
+"""Options whose value is text: taken as typed, and looked at before anything is written."""
+
+import shlex
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+from scaling_search.runtime.command_line import as_override
+from scaling_search.runtime.passwords import without_password
+
+PATHS = ("out", "audit.table", "dataset.path", "dataset.root")
+"""Options that name a file or folder."""
+
+TEXTS = (
+    *("name", "storage", *PATHS, "dataset.url", "dataset.config", "dataset.revision"),
+    *("dataset.image", "dataset.label", "cost.device", "executor.address", "executor.device"),
+)
+"""Options whose value is text, which needs no quotes of Hydra's: `as_text`."""
+
+
+def as_text(override: str, *, is_multirun: bool) -> str:
+    """An option of `TEXTS` with its value quoted where Hydra would not take it for that text.
+
+    Raises:
+        ValueError: It is another option that Hydra cannot read, or spaces would be lost.
+    """
+    from hydra.core.override_parser.overrides_parser import (  # noqa: PLC0415  # takes a while
+        OverridesParser,
+    )
+    from hydra.errors import HydraException  # noqa: PLC0415  # as above
+
+    key, equals, value = override.partition("=")
+    if not equals:
+        return override
+    quoted = as_override(key, value)
+    is_text = key.lstrip("+") in TEXTS
+    parser = OverridesParser.create()
+    try:
+        parsed = parser.parse_override(override)
+    except HydraException as error:
+        if is_text:
+            return quoted
+        try:
+            parser.parse_override(quoted)
+        except HydraException:
+            return override  # it is the key, as Hydra will say
+        raise ValueError(
+            f"{key} must be a value that Hydra can read, got {override!r}; if text is meant, "
+            f"write {shlex.quote(quoted)}"
+        ) from error
+    if not is_text or (parsed.is_sweep_override() and is_multirun):
+        return override
+    read = parsed.value()
+    if read is None or (isinstance(read, str) and value == value.strip(" \t")):
+        return override
+    if isinstance(read, str):
+        raise ValueError(  # noqa: TRY004  # of a value, not of a type
+            f"{key} must not begin or end with a space, got {value!r}; if it does, write "
+            f"{shlex.quote(quoted)}"
+        )
+    return quoted
+
+
+def check_texts(options: Any) -> None:
+    """Looks at what no file's name can hold, or a run's config.yaml not keep.
+
+    Raises:
+        ValueError: A text has it.
+    """
+    for key, value in options_of(options):
+        if not isinstance(value, str):
+            continue
+        bad = {"Cs", "Cc"} if key in TEXTS else {"Cs"}  # half characters, control characters
+        if any(unicodedata.category(sign) in bad for sign in value):
+            raise ValueError(
+                f"{key} must be text of whole, visible characters, got {value!r}; rename what is "
+                "called so"
+            )
+        if key in PATHS and without_password(value) != value:
+            raise ValueError(
+                f"{key} must not look like a password in a URL, which is not kept, got "
+                f"{without_password(value)!r}; rename it"
+            )
+
+
+def options_of(options: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every option by its full key, groups of options too, with its value."""
+    for key, value in options.items():
+        if key == "_target_":
+            continue
+        yield f"{prefix}{key}", value
+        if isinstance(value, dict):
+            yield from options_of(value, f"{prefix}{key}.")

@@ -1,1 +1,0 @@
-"""Scaled networks that were published: what they cost, and what rule they follow."""

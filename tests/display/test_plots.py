@@ -1,0 +1,412 @@
+"""Figures: what they show, that nothing in them is cut off, and that equal tables look equal."""
+
+from collections.abc import Callable, Collection
+from itertools import combinations
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES
+from scaling_search.core.sections import Section
+from scaling_search.display.plots.accuracy import accuracy_over_flops, dominating, pareto_front
+from scaling_search.display.plots.curves import training_curves
+from scaling_search.display.plots.drawing import fence, save
+from scaling_search.display.plots.fairness import (
+    learning_rate_curves,
+    length_curves,
+    section_figure,
+)
+from scaling_search.display.plots.families import family_curves, published_family
+from scaling_search.display.plots.triangle import place, triangle_of_shares
+from scaling_search.runtime.files import replace_file
+from tests.tables import Tables, every_training, families, tables
+
+PUBLISHED = pd.read_csv(
+    Path(__file__).parents[2]
+    / "scaling_search"
+    / "planning"
+    / "reference"
+    / "efficientnet_family.csv"
+)
+SEARCHES = {
+    "nothing trained": tables(9, 0),
+    "all failed": tables(9, 2, failed=every_training(9, 2)),
+    "base alone": tables(0, 1),
+    "one network": tables(1, 3),
+    "nine networks, one seed": tables(9, 1),
+    "failures": tables(33, 3, failed=[(0, 1), (4, 0), (4, 1), (4, 2), (9, 1)], untrained=[33]),
+    "base failed": tables(9, 2, failed=[(0, 0), (0, 1)]),
+    "a network far off": tables(12, 2, lead=-0.7),
+    "many networks": tables(114, 3),
+}
+SHARES = [f"{dimension}_share" for dimension in DIMENSIONS]
+FIGURES: dict[str, Callable[[Tables], Figure]] = {
+    "accuracy": lambda t: accuracy_over_flops(t.coefficients, equal="epochs"),
+    "accuracy over params": lambda t: accuracy_over_flops(t.coefficients, "params", equal="epochs"),
+    "triangle of accuracy": lambda t: triangle_of_shares(
+        t.coefficients, "val_accuracy", equal="epochs"
+    ),
+    "triangle of loss": lambda t: triangle_of_shares(t.coefficients, "val_loss", equal="epochs"),
+    "curves": lambda t: training_curves(t.curves, equal="epochs"),
+}
+EQUAL_FIGURES: dict[str, Callable[[str], Figure]] = {
+    "accuracy": lambda e: accuracy_over_flops(SEARCHES["failures"].coefficients, equal=e),
+    "triangle": lambda e: triangle_of_shares(
+        SEARCHES["failures"].coefficients, "val_loss", equal=e
+    ),
+    "curves": lambda e: training_curves(SEARCHES["failures"].curves, equal=e),
+    "families": lambda e: family_curves(families(), equal=e),
+    "rates": lambda e: learning_rate_curves(settings("rate", 5), "val_loss", equal=e),
+    "lengths": lambda e: length_curves(settings("length", 10), "val_loss", equal=e),
+}
+OTHER_FIGURES: dict[str, Callable[[], Figure]] = {
+    "families": lambda: family_curves(families(), equal="epochs"),
+    "families, one seed, and the published": lambda: family_curves(
+        families(1), PUBLISHED, equal="epochs"
+    ),
+    "families without trainings": lambda: family_curves(
+        families().assign(num_seeds=0), equal="epochs"
+    ),
+    "published": lambda: published_family(PUBLISHED),
+    "rates": lambda: learning_rate_curves(settings("rate", 5), "val_loss", equal="epochs"),
+    "rates of one network": lambda: learning_rate_curves(
+        settings("rate", 1), "val_accuracy", equal="epochs"
+    ),
+    "rates, one left out": lambda: learning_rate_curves(
+        settings("rate", 5, left_out=[2]), "val_loss", equal="training_flops"
+    ),
+    "rates, all left out": lambda: learning_rate_curves(
+        settings("rate", 2, left_out=[1, 2]), "val_loss", equal="epochs"
+    ),
+    "lengths": lambda: length_curves(settings("length", 10), "val_accuracy", equal="epochs"),
+}
+
+
+def settings(setting: str, num_networks: int, left_out: Collection[int] = ()) -> pd.DataFrame:
+    """The table of a section of fairness: a row for each network at each factor."""
+    stream = np.random.default_rng(0)
+    networks = tables(num_networks, 0).candidates.query("candidate > 0")
+    names = ["depth (1)", "width (2)", "resolution/found (3)", "thirds (4)"]
+    rows = []
+    for number, (_, network) in enumerate(networks.iterrows(), start=1):
+        for factor in (0.5, 1.0, 2.0):
+            mean = 0.4 + 0.01 * number - 0.02 * factor + stream.normal(0, 0.004)
+            mean = np.nan if number in left_out else mean
+            row = {name: network[name] for name in (*SHARES, "candidate", "network")}
+            row |= {"name": [*names, *"56789", "10"][number - 1], setting: factor}
+            for metric in ("val_loss", "val_accuracy"):
+                row |= {f"{metric}_mean": mean, f"{metric}_se": 0.003 + 0 * mean}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def texts(figure: Figure) -> list[Text]:
+    """All texts that are drawn: labels of ticks outside the axes are not."""
+    found = figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_visible())
+    hidden = [
+        label
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for tick in axis.get_major_ticks()
+        for label in (tick.label1, tick.label2)
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+        or not axes.axison
+    ]
+    drawn = [t for t in found if isinstance(t, Text) and t not in hidden]
+    return [t for t in drawn if t.get_text().strip()]
+
+
+def said(figure: Figure) -> str:
+    return " ".join(" ".join(t.get_text() for t in texts(figure)).split())
+
+
+def assert_readable(figure: Figure) -> None:
+    """No text is cut off by the figure's edge, none lies on another."""
+    figure.draw_without_rendering()
+    # An annotation's own extent has its arrow in it.
+    boxes = [(t.get_text(), Text.get_window_extent(t)) for t in texts(figure)]
+    edge = figure.bbox
+    for text, box in boxes:
+        assert box.x0 >= edge.x0 - 1, text
+        assert box.y0 >= edge.y0 - 1, text
+        assert box.x1 <= edge.x1 + 1, text
+        assert box.y1 <= edge.y1 + 1, text
+    for (text, box), (other_text, other) in combinations(boxes, 2):
+        width = min(box.x1, other.x1) - max(box.x0, other.x0)
+        height = min(box.y1, other.y1) - max(box.y0, other.y0)
+        assert min(width, height) <= 3, (text, other_text)  # pixels, of 16 a line
+
+
+def scattered(figure: Figure) -> list[PathCollection]:
+    return [c for axes in figure.axes for c in axes.collections if isinstance(c, PathCollection)]
+
+
+def points(figure: Figure, *, without: tuple[str, ...] = ()) -> np.ndarray:
+    """Places of all scattered markers (markers, 2), but for those of some labels."""
+    drawn = [
+        np.asarray(collection.get_offsets(), dtype=float)
+        for collection in scattered(figure)
+        if not str(collection.get_label()).startswith(without or ("never",))
+    ]
+    return np.concatenate([np.zeros((0, 2)), *drawn])
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_search_gives_figures_whose_texts_can_be_read(search: str, figure: str) -> None:
+    assert_readable(FIGURES[figure](SEARCHES[search]))
+
+
+@pytest.mark.parametrize("figure", OTHER_FIGURES)
+def test_families_give_figures_whose_texts_can_be_read(figure: str) -> None:
+    assert_readable(OTHER_FIGURES[figure]())
+
+
+@pytest.mark.parametrize("figure", EQUAL_FIGURES)
+def test_every_figure_of_trainings_names_what_was_equal(figure: str) -> None:
+    assert "Trained at equal epochs." in said(EQUAL_FIGURES[figure]("epochs"))
+    assert "Trained at equal training FLOPs." in said(EQUAL_FIGURES[figure]("training_flops"))
+
+
+def test_what_others_trained_is_not_called_equal() -> None:
+    assert "Trained at" not in said(published_family(PUBLISHED))
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_each_trained_network_is_one_point_over_its_cost(search: str) -> None:
+    table = SEARCHES[search].coefficients
+    trained = table[table["num_seeds"] > 0]
+    drawn = points(accuracy_over_flops(table, equal="epochs"))
+    assert sorted(drawn[:, 0]) == sorted(trained["flops"])
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_each_scaled_network_is_one_point_of_the_triangle(search: str) -> None:
+    table = SEARCHES[search].coefficients
+    drawn = points(
+        triangle_of_shares(table, "val_loss", equal="epochs"), without=("best", "reference")
+    )
+    scaled = table[table["candidate"] != 0]
+    expected = place(scaled[[f"{d}_share" for d in DIMENSIONS]].to_numpy(dtype=float)).T
+    assert sorted(map(tuple, drawn.round(9))) == sorted(map(tuple, expected.round(9)))
+
+
+@pytest.mark.parametrize(("objective", "best"), [("val_accuracy", "max"), ("val_loss", "min")])
+def test_the_triangle_rings_the_best_mean(objective: str, best: str) -> None:
+    table = SEARCHES["failures"].coefficients.sort_values("candidate", ignore_index=True)
+    scaled = table[table["candidate"] != 0]
+    means = scaled[f"{objective}_mean"]
+    row = scaled[means == getattr(means, best)()]
+    figure = triangle_of_shares(table, objective, equal="epochs")
+    ring = points(figure, without=("_child", "no finished", "reference"))
+    expected = place(row[[f"{d}_share" for d in DIMENSIONS]].to_numpy(dtype=float)).T
+    np.testing.assert_allclose(ring, expected)
+    assert f"best mean: {row['alpha'].iloc[0]:.2f}" in said(figure)
+
+
+def test_corners_of_the_triangle_are_one_dimension_alone() -> None:
+    corners = place(REFERENCES[dimension] for dimension in DIMENSIONS).T
+    np.testing.assert_allclose(corners, [(0, 0), (1, 0), (0.5, np.sqrt(3) / 2)])
+    np.testing.assert_allclose(place([REFERENCES["thirds"]]).T[0], corners.mean(axis=0))
+
+
+def test_there_is_a_line_for_each_network_in_each_panel_of_the_curves() -> None:
+    curves = SEARCHES["failures"].curves
+    num_networks = curves["candidate"].nunique()
+    best_and_base_seeds = 3 + 2
+    for panel in training_curves(curves, equal="epochs").axes:
+        assert len(panel.lines) == num_networks + best_and_base_seeds
+
+
+def test_the_best_at_the_end_need_not_be_the_longest() -> None:
+    # At equal training FLOPs networks end after different epochs.
+    curves = tables(3, 2, num_epochs=4).curves
+    shorter = curves[(curves["candidate"] != 2) | (curves["epoch"] < 4)]
+    best = shorter.assign(val_loss=shorter["val_loss"].where(shorter["candidate"] != 2, 0.1))
+    assert "network 2, best mean at the end" in said(
+        training_curves(best, "val_loss", equal="training_flops")
+    )
+
+
+def heights(axes: Axes) -> np.ndarray:
+    """Of the lines with error bars, (lines, points)."""
+    bars = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
+    return np.stack([np.asarray(bar.lines[0].get_ydata(), dtype=float) for bar in bars])
+
+
+def test_each_network_is_a_line_over_the_setting_with_its_means() -> None:
+    table = settings("rate", 5, left_out=[2])
+    figure = learning_rate_curves(table, "val_loss", equal="epochs")
+    drawn, level = (heights(axes) for axes in figure.axes)
+    wanted = table["val_loss_mean"].to_numpy().reshape(5, 3)[[0, 2, 3, 4]]
+    np.testing.assert_allclose(drawn, wanted)
+    np.testing.assert_allclose(level, wanted - wanted.mean(axis=0))
+    assert "Not drawn: 1 of 5 networks." in said(figure)
+    assert "Not drawn" not in said(
+        learning_rate_curves(settings("rate", 5), "val_loss", equal="epochs")
+    )
+
+
+def test_a_section_has_the_figure_of_its_setting() -> None:
+    for setting, axis in (("rate", "Learning rate over"), ("length", "Length of training over")):
+        section = Section("name", "title", (), [], settings(setting, 3))
+        assert axis in said(section_figure(section, "val_loss", equal="epochs"))
+
+
+def test_a_training_of_one_epoch_is_visible() -> None:
+    figure = training_curves(tables(4, 2, num_epochs=1).curves, equal="epochs")
+    assert [line.get_marker() for line in figure.axes[0].lines].count("o") == 5
+
+
+def test_error_bars_are_standard_errors_over_seeds() -> None:
+    table = SEARCHES["one network"].coefficients
+    figure = accuracy_over_flops(table, equal="epochs")
+    bars = [
+        segment
+        for axes in figure.axes
+        for collection in axes.collections
+        if isinstance(collection, LineCollection)
+        for segment in collection.get_segments()
+    ]
+    lengths = sorted(segment[1][1] - segment[0][1] for segment in bars)
+    np.testing.assert_allclose(lengths, sorted(2 * table["val_accuracy_sd"] / np.sqrt(3)))
+    assert "bars: one standard error" in said(figure)
+
+
+def test_one_seed_has_no_error_bars_and_says_so() -> None:
+    assert "One seed: no error bars." in said(
+        FIGURES["accuracy"](SEARCHES["nine networks, one seed"])
+    )
+    assert "One seed: no error bars." in said(family_curves(families(1), equal="epochs"))
+
+
+def test_the_axis_is_broken_between_the_base_and_a_band_of_one_cost() -> None:
+    left, right = accuracy_over_flops(SEARCHES["many networks"].coefficients, equal="epochs").axes
+    assert left.get_xlim()[1] < right.get_xlim()[0]
+    assert left.get_ylim() == right.get_ylim()
+    assert len(accuracy_over_flops(SEARCHES["base failed"].coefficients, equal="epochs").axes) == 1
+
+
+def test_costs_of_more_than_threefold_range_are_on_a_logarithmic_axis() -> None:
+    table = SEARCHES["nine networks, one seed"].coefficients
+    spread = table.assign(flops=table["flops"] * np.linspace(1, 2, len(table)))
+    assert accuracy_over_flops(spread, equal="epochs").axes[0].get_xscale() == "log"
+    assert (
+        accuracy_over_flops(table.assign(flops=100 + table.index), equal="epochs")
+        .axes[0]
+        .get_xscale()
+        == "linear"
+    )
+
+
+def test_a_network_far_off_does_not_squeeze_the_others() -> None:
+    figure = accuracy_over_flops(SEARCHES["a network far off"].coefficients, equal="epochs")
+    assert figure.axes[0].get_ylim()[0] > 0.8
+    assert "Arrows: 1 far below, down to 1" in said(figure)
+
+
+def test_untrained_networks_are_counted() -> None:
+    figure = accuracy_over_flops(SEARCHES["failures"].coefficients, equal="epochs")
+    assert "Without a finished training: 2 of 34 networks." in said(figure)
+
+
+def test_a_network_is_named_after_the_dimension_with_more_than_half() -> None:
+    table = SEARCHES["failures"].coefficients.sort_values("candidate")
+    first = dominating(table[table["candidate"].between(1, 6)])
+    assert list(first) == ["depth", "width", "resolution", "mixed", "mixed", "width"]
+
+
+def test_members_off_their_ray_are_hollow_and_an_early_end_is_said() -> None:
+    figure = family_curves(families(), equal="epochs")
+    white = [
+        len(np.asarray(collection.get_offsets()))
+        for collection in scattered(figure)
+        if np.asarray(collection.get_facecolor()).min() == 1
+    ]
+    assert sum(white) == 1
+    assert "The resolution family ends at phi = 1: the data have no more pixels." in said(figure)
+    goes_on = families().assign(ends_at_native_resolution=False, is_on_ray=True)
+    assert "pixels" not in said(family_curves(goes_on, equal="epochs"))
+    assert "off its ray" not in said(family_curves(goes_on, equal="epochs"))
+
+
+def test_the_published_family_is_drawn_as_published() -> None:
+    figure = published_family(PUBLISHED)
+    v5, icml = (np.asarray(line.get_xydata())[[0, -1]] for line in figure.axes[0].lines)
+    # Tan & Le, Table 2: B0 and B7 in arXiv v5 and at ICML 2019.
+    np.testing.assert_allclose(v5, np.array([(0.39e9, 0.771), (37e9, 0.843)]))
+    np.testing.assert_allclose(icml, np.array([(0.39e9, 0.763), (37e9, 0.844)]))
+    assert "arXiv:1905.11946v5" in said(figure)
+
+
+POINTS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), max_size=30)
+
+
+@given(POINTS)
+def test_the_pareto_front_is_what_no_point_beats(pairs: list[tuple[int, int]]) -> None:
+    costs, values = [c for c, _ in pairs], [v for _, v in pairs]
+    front = pareto_front(costs, values)
+
+    def beaten(i: int) -> bool:
+        return any(c <= costs[i] and v >= values[i] and (c, v) != pairs[i] for c, v in pairs)
+
+    assert sorted(front) == [i for i in range(len(pairs)) if not beaten(i)]
+    assert [costs[i] for i in front] == sorted(costs[i] for i in front)
+    assert [values[i] for i in front] == sorted(values[i] for i in front)
+
+
+@given(st.lists(st.floats(0.8, 0.9), min_size=8, max_size=40))
+def test_the_fence_leaves_the_middle_half_inside(values: list[float]) -> None:
+    low, high = fence(pd.Series(values))
+    assert low <= np.quantile(values, 0.25)
+    assert high >= np.quantile(values, 0.75)
+
+
+def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        again = tables(33, 3, failed=[(4, 1)])
+        save(accuracy_over_flops(again.coefficients, equal="epochs"), tmp_path / folder, "accuracy")
+        save(
+            triangle_of_shares(again.coefficients, "val_loss", equal="epochs"),
+            tmp_path / folder,
+            "triangle",
+        )
+    names = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert names == ["accuracy.png", "accuracy.svg", "triangle.png", "triangle.svg"]
+    for name in names:
+        first, second = (tmp_path / folder / name for folder in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    save(training_curves(SEARCHES["one network"].curves, equal="epochs"), tmp_path, "curves")
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    replace_file(tmp_path / "new" / "table.csv", b"old")
+    replace_file(tmp_path / "new" / "table.csv", b"new")
+    assert [(p.name, p.read_bytes()) for p in (tmp_path / "new").iterdir()] == [
+        ("table.csv", b"new")
+    ]
+
+
+def test_a_file_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    with pytest.raises(RuntimeError, match=r"table\.csv must be writable, got 'File exists'"):
+        replace_file(tmp_path / "taken" / "table.csv", b"")
+    (tmp_path / "table.csv").mkdir()
+    with pytest.raises(RuntimeError, match=r"table\.csv must be writable"):
+        replace_file(tmp_path / "table.csv", b"")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["table.csv", "taken"]

@@ -1,0 +1,544 @@
+"""Files from others are data: what a configuration may name, and what it may not say."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pandas as pd
+import pytest
+
+from scaling_search.commands.cli import main
+from scaling_search.runtime.files import replace_file
+from scaling_search.runtime.passwords import is_hidden, without_password
+
+PROGRAM = str(Path(sys.executable).parent / "scaling-search")
+TINY = (
+    "dataset.num_train=100",
+    "dataset.num_val=50",
+    "recipe.epochs=1",
+    "recipe.batch_size=20",
+    "candidates.max_networks=2",
+)
+"""A whole search on a hundred real images."""
+QUICK = ("candidates.max_networks=2", "timed=false")
+"""A plan of no time."""
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["scaling-search", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    return int(ended.value.code or 0), out.getvalue(), err.getvalue()
+
+
+def refused(*arguments: str) -> str:
+    """The line by which a command line is refused."""
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, ""), err
+    assert err.startswith("scaling-search: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, and the import path as it was."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_parts"]:
+        del sys.modules[name]
+
+
+def written(path: str, text: str) -> Path:
+    place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text, encoding="utf-8")
+    return place
+
+
+# What a _target_ may name.
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("os.system", ["must lie in scaling_search", "allow="]),
+        ("builtins.eval", ["must lie in scaling_search", "allow="]),
+        ("scaling_searching.Part", ["must lie in scaling_search"]),
+        ("scaling_search.runtime.files.replace_file", ["must be a part"]),
+        ("scaling_search.training.engine.train_trial", ["must be a part"]),
+        ("scaling_search.core.candidate.Candidate", ["must be a part"]),
+        (
+            "scaling_search.commands.cli.os.system",
+            ["commands.cli' is not a package"],
+        ),
+        ("scaling_search.commands.cli.os", ["a class or function of a module"]),
+        ("scaling_search.runtime.files", ["a class or function of a module"]),
+        ("scaling_search.runtime.files.Path", ["must be defined in scaling_search", "pathlib"]),
+        ("scaling_search.samplers.optuna.Tpe.choose", ["is not a package"]),
+        ("scaling_search.nowhere.Part", ["No module named 'scaling_search.nowhere'"]),
+        ("scaling_search..cli.main", ["package.module.Name"]),
+        ("'scaling_search; import os'", ["package.module.Name"]),
+        ("7", ["package.module.Name", "got 7"]),
+        ("null", ["package.module.Name", "None"]),
+    ],
+)
+def test_a_target_that_is_no_part_is_refused_by_its_key(target: str, said: list[str]) -> None:
+    line = refused("plan", f"sampler._target_={target}")
+    assert "sampler._target_ must" in line
+    for part in said:
+        assert part in line
+
+
+def test_a_target_is_found_at_any_depth_and_behind_references() -> None:
+    evil = "{_target_: os.system, command: 'touch evil'}"
+    for option in (f"+sampler.deep.deeper=[1,{{x: [{evil}]}}]", f"recipe.epochs={evil}"):
+        assert "_target_ must lie in" in refused("plan", option)
+    line = refused("plan", "sampler._target_=${name}", "name=os.system")
+    assert "sampler._target_ must lie in scaling_search, got 'os.system'" in line
+    made = "+sampler.made='${oc.create:{_target_: os.system, command: touch evil}}'"
+    assert "sampler.made._target_" in refused("plan", made)
+    assert not Path("evil").exists()
+
+
+@pytest.mark.parametrize("key", ["_partial_", "_args_", "_recursive_", "_convert_"])
+def test_no_part_says_how_hydra_builds_it(key: str) -> None:
+    assert f"sampler.{key} is not an option" in refused("plan", f"+sampler.{key}=true")
+
+
+@pytest.mark.parametrize("given", ["os", "subprocess,my_parts", "", "my-parts", "a..b"])
+def test_allow_takes_names_of_packages_but_not_pythons_own(given: str) -> None:
+    assert "allow must be packages" in refused("plan", f"allow={given}")
+
+
+def test_a_file_cannot_allow_anything() -> None:
+    target = "sampler:\n  _target_: my_parts.Grid\n"
+    written("conf/experiment/mine.yaml", f"# @package _global_\nallow: my_parts\n{target}")
+    line = refused("plan", "--config-dir", "conf", "experiment=mine")
+    assert "sampler._target_ must lie in scaling_search," in line
+    written("conf/experiment/mine.yaml", "# @package _global_\nallow: my_parts\n")
+    assert "allow is not an option" in refused("plan", "--config-dir", "conf", "experiment=mine")
+
+
+def test_a_run_folder_is_checked_like_any_file() -> None:
+    assert run("search", "executor=inline", "limits.trainings=1", "out=mine", *TINY)[0] == 0
+    config = Path("mine/config.yaml")
+    text = config.read_text(encoding="utf-8")
+    assert "samplers.grid.Grid" in text
+    for changed, said in (
+        (text.replace("scaling_search.samplers.grid.Grid", "os.getcwd"), "sampler._target_ must"),
+        (text.replace("num_seeds: 1", "num_seeds: ${oc.env:HOME}"), "num_seeds must be a value"),
+        (f"{text}hydra:\n  callbacks: {{}}\n", "hydra is not an option of a file"),
+        (f"{text}allow: os\n", "allow is not an option"),
+        (f"{text}evil: !!python/object/apply:os.getcwd []\n", "python/object/apply"),
+        ("- a list\n", "a search by their keys"),
+        ("name: [unclosed\n", "expected"),
+    ):
+        config.write_text(changed, encoding="utf-8")
+        assert said in refused("report", "out=mine")
+
+
+# Parts of one's own, in a package of one's own.
+
+SAMPLER = '''
+from scaling_search.core.part import part
+
+
+@part
+class Last:
+    """Chooses the last."""
+
+    word: str
+
+    def choose(self, remaining, running, finished):
+        return remaining[-1]
+'''
+DATASET = '''
+import torch
+
+from scaling_search.core.dataset import Split, Splits
+from scaling_search.core.part import part
+
+
+@part
+class Stripes:
+    """Light and dark images, from nowhere."""
+
+    num_images: int
+    num_classes: int
+    in_channels: int
+    resolution: int
+
+    def check(self):
+        pass
+
+    def fingerprint(self):
+        return f"stripes {self.num_images}"
+
+    def load(self, resolution, device):
+        labels = torch.arange(self.num_images) % 2
+        shape = (self.num_images, 1, resolution, resolution)
+        images = (labels[:, None, None, None] * 200).expand(shape).to(torch.uint8).contiguous()
+        split = Split(images, labels)
+        return Splits(split, split, split)
+'''
+
+
+def own_parts(folder: Path) -> Path:
+    """A package with a dataset and a sampler and the YAML files that name them."""
+    written(str(folder / "my_parts" / "__init__.py"), "")
+    written(str(folder / "my_parts" / "stripes.py"), DATASET)
+    written(str(folder / "my_parts" / "last.py"), SAMPLER)
+    written(
+        str(folder / "conf" / "dataset" / "stripes.yaml"),
+        "_target_: my_parts.stripes.Stripes\n"
+        "num_images: 40\nnum_classes: 2\nin_channels: 1\nresolution: 28\n",
+    )
+    written(
+        str(folder / "conf" / "sampler" / "last.yaml"),
+        "_target_: my_parts.last.Last\nword: ${name}\n",
+    )
+    return folder / "conf"
+
+
+def test_parts_of_ones_own_need_to_be_allowed(here: Path) -> None:
+    conf = str(own_parts(here / "mine"))
+    chosen = ("plan", "--config-dir", conf, "sampler=last", *QUICK)
+    assert "got 'my_parts.last.Last'; add allow=" in refused(*chosen)
+    assert "got 'my_parts.last.Last'; add allow=" in refused(*chosen, "allow=my_part")
+    assert "my_parts" not in sys.modules
+    code, out, err = run(*chosen, "allow=other_parts,my_parts")
+    assert (code, err) == (0, "")
+    assert "2 networks are kept" in out
+
+
+def test_an_allowed_package_lends_no_other_ones_code(here: Path) -> None:
+    conf = str(own_parts(here / "mine"))
+    written("mine/my_parts/last.py", "from os import system as Last\n")
+    chosen = ("plan", "--config-dir", conf, "sampler=last", "allow=my_parts")
+    assert "must be defined in scaling_search or my_parts" in refused(*chosen)
+
+
+def test_hydra_refuses_functions_that_run_what_they_are_given() -> None:
+    """Even those of an allowed package."""
+    line = refused("plan", "allow=yaml", "sampler._target_=yaml.unsafe_load")
+    assert "'yaml.unsafe_load' is blocklisted" in line
+
+
+@pytest.mark.slow
+def test_parts_of_ones_own_train_in_worker_processes(here: Path) -> None:
+    conf = str(own_parts(here / "mine"))
+    own = ("allow=my_parts", "--config-dir", conf)
+    epochs = [option for option in TINY if not option.startswith("dataset")]
+    searched = subprocess.run(
+        [PROGRAM, "search", *own, "dataset=stripes", "sampler=last", "executor=processes", *epochs],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert searched.returncode == 0, searched.stderr
+    assert "all trainings are done" in searched.stdout
+    reported = subprocess.run(
+        [PROGRAM, "report", "out=runs/default", *own], capture_output=True, text=True, check=False
+    )
+    assert reported.returncode == 0, reported.stderr
+    results = pd.read_csv("runs/default/results.csv")
+    assert list(results["state"]) == ["COMPLETE"] * 3
+    assert "got 'my_parts.stripes.Stripes'; add allow=" in refused("report", "out=runs/default")
+
+
+# A network of one's own, the one part that is handed on instead of called.
+
+OWN_NETWORK = """
+from torch import nn
+
+
+def build(*, depth, width, num_classes, in_channels, **rest):
+    channels = round(8 * width)
+    layers = [nn.Conv2d(in_channels, channels, 3, padding=1), nn.ReLU()]
+    for _ in range(round(4 * depth)):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
+    end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+    return nn.Sequential(*layers, *end)
+
+
+class Build(nn.Module):
+    pass
+
+
+def made(**rest):
+    return {}
+"""
+MINE = ("allow=my_parts", "base_network=custom", "base_network.network._target_=my_parts.build")
+
+
+def own_network(folder: Path) -> tuple[str, str]:
+    """A package with a function that makes networks, beside a folder of YAML files."""
+    written(str(folder / "my_parts" / "__init__.py"), OWN_NETWORK)
+    (folder / "conf").mkdir()
+    return "--config-dir", str(folder / "conf")
+
+
+def test_a_network_of_ones_own_is_planned(here: Path) -> None:
+    code, out, err = run("plan", *MINE, *QUICK, *own_network(here / "mine"))
+    assert (code, err) == (0, "")
+    assert "2 networks are kept" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["+sampler._partial_=true"], "sampler._partial_ is not an option, got True"),
+        (["+base_network._partial_=true"], "base_network._partial_ is not an option, got True"),
+        (["base_network.network._partial_=false"], "network._partial_ is not an option, got False"),
+        (["base_network.network._partial_=1"], "network._partial_ is not an option, got 1"),
+        (["+base_network.network.x._partial_=true"], "network.x._partial_ is not an option"),
+        (["+base_network.network._args_=[1]"], "network._args_ is not an option"),
+        (["+base_network.network.x._target_=os.system"], "x._target_ must lie in scaling_search"),
+    ],
+)
+def test_nothing_else_is_handed_on(here: Path, options: list[str], said: str) -> None:
+    assert said in refused("plan", *MINE, *options, *own_network(here / "mine"))
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("os.system", "must lie in scaling_search or my_parts, got 'os.system'; add allow="),
+        ("my_parts.nowhere", "must name a class or function of a module, got 'my_parts.nowhere'"),
+        ("my_parts.nets.build", "must name what can be imported, got 'my_parts.nets.build'"),
+        ("my_parts.nn", "must name a class or function of a module"),
+        ("my_parts.Build", "must be a function of a package of your own, got 'my_parts.Build'"),
+        (
+            "scaling_search.base_networks.resnets.resnet",
+            "must be a function of a package of your own, got 'scaling_search.base_networks",
+        ),
+        ("scaling_search.runtime.files.replace_file", "must be a part"),
+        ("null", "must be package.module.Name, got None"),
+        ("my_parts.made", "must return a torch.nn.Module, got dict from my_parts.made(depth=1,"),
+    ],
+)
+def test_a_network_must_be_made_by_a_function_of_an_allowed_package(
+    here: Path, target: str, said: str
+) -> None:
+    folder = own_network(here / "mine")
+    option = f"base_network.network._target_={target}"
+    line = refused("plan", *MINE[:2], option, *QUICK, *folder)
+    assert "base_network.network" in line
+    assert said in line
+
+
+def test_a_network_must_be_named_and_allowed(here: Path) -> None:
+    folder = own_network(here / "mine")
+    line = refused("plan", *MINE[:2], *folder)
+    assert "base_network.network._target_ must be given, got ???" in line
+    assert "got 'my_parts.build'; add allow=" in refused("plan", *MINE[1:], *folder)
+    assert "my_parts" not in sys.modules
+
+
+# Hydra itself.
+
+CALLBACK = "{evil: {_target_: evil_callback.Evil}}"
+EVIL = """
+from pathlib import Path
+
+
+class Evil:
+    def __init__(self):
+        Path("evil").touch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("experiment/mine.yaml", f"# @package _global_\nhydra:\n  callbacks: {CALLBACK}\n"),
+        ("experiment/mine.yaml", f'# @package _global_\n"h\\x79dra":\n  callbacks: {CALLBACK}\n'),
+        ("experiment/mine.yaml", f"# @package hydra.callbacks\nevil: {CALLBACK}\n"),
+        ("experiment/mine.yaml", f"# @package _global_.hydra\ncallbacks: {CALLBACK}\n"),
+        ("experiment/mine.yaml", "defaults:\n  - override /hydra/job_logging: evil\n"),
+        ("experiment/mine.yaml", "defaults:\n  - /sampler@_global_.hydra.x: grid\n"),
+        ("experiment/mine.yaml", "defaults:\n  - /../../elsewhere@_global_\n"),
+        ("experiment/mine.yaml", "defaults:\n  - //tmp/elsewhere\n"),
+        ("experiment/mine.yaml", "defaults:\n  - /sampler: ../../elsewhere\n"),
+        ("experiment/mine.yaml", "defaults:\n  - /${name}: x\n"),
+        ("hydra/job_logging/evil.yaml", "version: 1\n"),
+        ("experiment/hydra.yaml", "name: x\n"),
+        ("experiment/unused.yaml", f"# @package _global_\nhydra:\n  callbacks: {CALLBACK}\n"),
+    ],
+)
+@pytest.mark.parametrize("how", [[], ["--multirun"]])
+def test_a_file_of_others_cannot_set_up_hydra(
+    here: Path, monkeypatch: pytest.MonkeyPatch, path: str, text: str, how: list[str]
+) -> None:
+    written("evil_callback.py", EVIL)
+    monkeypatch.syspath_prepend(here)
+    written("conf/experiment/mine.yaml", "# @package _global_\nname: mine\n")
+    written(f"conf/{path}", text)
+    line = refused("plan", *how, "--config-dir", "conf", "experiment=mine")
+    assert str(Path("conf") / path) in line
+    assert "hydra is not an option of a file" in line or "defaults must name parts" in line
+    assert not Path("evil").exists()
+
+
+def test_hydra_would_run_a_callback_if_nobody_looked() -> None:
+    """What the refusal is for: the same file, given to Hydra alone."""
+    written(
+        "conf/config.yaml",
+        f"defaults:\n  - override hydra/job_logging: none\n  - override hydra/hydra_logging: none\n"
+        f"hydra:\n  output_subdir: null\n  run:\n    dir: .\n  callbacks: {CALLBACK}\n",
+    )
+    written("evil_callback.py", EVIL)
+    written(
+        "bare.py",
+        "import hydra\n\n\n@hydra.main(config_path='conf', config_name='config', "
+        "version_base='1.3')\ndef run(config):\n    pass\n\n\nrun()\n",
+    )
+    subprocess.run([sys.executable, "bare.py"], capture_output=True, check=False, timeout=60)
+    assert Path("evil").exists()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "hydra.callbacks={}",
+        "+hydra.callbacks.evil._target_=subprocess.Popen",
+        "++hydra.launcher._target_=os.system",
+        "hydra.sweeper._target_=os.system",
+        "+hydra/launcher=x",
+        "hydra/job_logging=default",
+        "hydra.searchpath=[/tmp]",
+        "hydra.job.env_set={A: b}",
+        "+sampler@hydra.x=grid",
+        "hydra={}",
+    ],
+)
+def test_of_hydra_only_folders_can_be_set(override: str) -> None:
+    assert "is not an option; of Hydra itself only" in refused("plan", override)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config-path", "/tmp"],
+        ["--config-name", "mine"],
+        ["-cn", "mine"],
+        ["--experimental-rerun", "config.pickle"],
+    ],
+)
+def test_no_other_root_and_no_pickle_is_taken(arguments: list[str]) -> None:
+    assert "is not an option" in refused("plan", *arguments)
+
+
+def test_no_part_lies_outside_the_known_folders() -> None:
+    written("elsewhere/evil.yaml", "name: x\n")
+    for option in (f"experiment=../../..{Path.cwd()}/elsewhere/evil", "+../elsewhere=evil"):
+        assert "must be in conf or --config-dir" in refused("plan", option)
+
+
+@pytest.mark.parametrize(
+    "value", ["${oc.env:HOME}", "a ${oc.decode:x} b", "${${name}:x}", "${a.${oc.env:HOME}}"]
+)
+def test_a_file_of_others_reads_no_environment(value: str) -> None:
+    written("conf/experiment/mine.yaml", f"# @package _global_\nname: '{value}'\n")
+    line = refused("plan", "--config-dir", "conf", "experiment=mine")
+    assert "name must be a value or refer to one" in line
+    assert os.environ["HOME"] not in line.replace(str(Path.cwd()), "")
+
+
+def test_a_file_of_others_may_refer_to_options_and_the_user_to_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MINE", "seven")
+    written("conf/experiment/mine.yaml", "# @package _global_\nout: 'a: ${name}, b'\n")
+    chosen = ("plan", "--config-dir", "conf", "--cfg", "job", "--resolve", "experiment=mine")
+    code, out, err = run(*chosen, "name=${oc.env:MINE}")
+    assert (code, err) == (0, "")
+    assert "out: 'a: seven, b'" in out
+
+
+# Passwords.
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:pw@h:5432/d", "postgresql://u:***@h:5432/d"),
+        ("postgresql+psycopg://u:p%40w@h/d?sslmode=x", "postgresql+psycopg://u:***@h/d?sslmode=x"),
+        ("postgresql://u:p@w@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:p/w?x@h/d", "postgresql://u:***@h/d"),
+        ("redis://:pw@h", "redis://:***@h"),
+        ("postgresql://u@h/d?password=pw&x=1", "postgresql://u@h/d?password=***&x=1"),
+        ("x y://u:pw@h' and z://u:pw@h, said", "x y://u:***@h' and z://u:***@h, said"),
+    ],
+)
+def test_a_password_is_hidden_and_all_else_is_kept(url: str, shown: str) -> None:
+    assert without_password(url) == shown == without_password(shown)
+    assert is_hidden(shown)
+    assert not is_hidden(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////tmp/a:b@c/study.db", "postgresql://u@h:5432/d", "record.log", "no url: a@b"]
+)
+def test_a_text_without_a_password_stays(url: str) -> None:
+    assert without_password(url) == url
+    assert not is_hidden(url)
+
+
+def test_a_password_is_in_no_line_that_is_printed() -> None:
+    storage = "storage=postgresql+psycopg://me:tellNobody@127.0.0.1:1/d"
+    for arguments in (
+        ["plan", storage, "--cfg", "job"],
+        ["plan", storage, "--help"],
+        ["plan", storage, "--info", "config"],
+        ["plan", storage, *QUICK],
+        ["search", storage, "executor=inline", *TINY],
+        ["search", "--multirun", storage, "executor=inline", *TINY],
+        ["plan", f"{storage}]["],
+        ["plan", f"{storage}", "sampler._target_=${storage}"],
+    ):
+        _, out, err = run(*arguments)
+        assert "tellNobody" not in out + err, arguments
+        assert "127.0.0.1" in out + err
+    assert not [path for path in Path().rglob("*") if "tellNobody" in str(path)]
+
+
+# Files.
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o640), (0o022, 0o644), (0o077, 0o600)])
+def test_a_file_has_the_mode_of_the_users_umask(here: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        replace_file(here / "table.csv", b"a")
+        replace_file(here / "table.csv", b"ab")
+    finally:
+        os.umask(before)
+    assert (here / "table.csv").stat().st_mode & 0o777 == mode
+    assert [path.name for path in here.iterdir()] == ["table.csv"]
+
+
+# The report.
+
+
+def test_names_in_a_report_are_text(here: Path) -> None:
+    name = "<script>alert(1)</script>"
+    assert run("search", "executor=inline", f"name='{name}'", "out=mine", *TINY)[0] == 0
+    assert run("report", "out=mine")[0] == 0
+    html = (here / "mine" / "report.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)" in html
+    assert not re.search("<script", html, re.IGNORECASE)
