@@ -54,7 +54,7 @@ from scaling_search.answer.verdicts import answer
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Epoch, Trial, TrialResult
-from scaling_search.record.study import Look
+from scaling_search.record.study import RegionEstimate
 from scaling_search.samplers import focus
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")
@@ -70,16 +70,16 @@ class Looks:
     objective = OBJECTIVE
 
     def __init__(self) -> None:
-        self._looks: list[Look] = []
+        self._estimates: list[RegionEstimate] = []
 
     @property
-    def looks(self) -> list[Look]:
+    def region_estimates(self) -> list[RegionEstimate]:
         """What was seen of the region so far."""
-        return list(self._looks)
+        return list(self._estimates)
 
-    def add_look(self, look: Look) -> None:
+    def add_region_estimate(self, estimate: RegionEstimate) -> None:
         """Keeps what was seen."""
-        self._looks.append(look)
+        self._estimates.append(estimate)
 
 
 @cache

@@ -9,6 +9,18 @@ import pandas as pd
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
 from scaling_search.record.results import coefficient_table, curves_table, results_table
 
+VOLATILE = (
+    "train_seconds",
+    "total_seconds",
+    "images_per_second",
+    "attempts",
+    "device_share",
+    "peak_memory_bytes",
+    "finished",
+    "host",
+)
+"""Columns that differ between two runs of the same trainings."""
+
 BASE_FLOPS = 31_200_000
 REASON = "FloatingPointError: the training loss must be finite, got nan in epoch 2"
 

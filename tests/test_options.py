@@ -9,10 +9,10 @@ import optuna
 import pandas as pd
 import pytest
 
-from scaling_search.commands.cli import OWN_OPTIONS
+from scaling_search.commands.folders import OWN_OPTIONS
 from scaling_search.experiment.texts import TEXTS
 from scaling_search.record.schema import MOVED
-from scaling_search.record.study import sqlite_url
+from scaling_search.record.storage import sqlite_url
 from scaling_search.training import timing
 from tests.cli import TINY, Outcome, ran
 from tests.composed import PARTS, composed

@@ -13,7 +13,7 @@ from scaling_search.answer.region import find_region
 from scaling_search.core.formatting import count
 from scaling_search.core.part import part
 from scaling_search.core.trial import TrialResult
-from scaling_search.record.study import Look, Record
+from scaling_search.record.study import Record, RegionEstimate
 
 FIRST_LOOK = 20
 """Networks with a finished training before the region is looked at."""
@@ -76,7 +76,7 @@ class Stopping:
         self.is_lost = is_lost
         self.gave_up = False
         self._since = time.monotonic()
-        self._looks = record.looks
+        self._looks = record.region_estimates
 
     def reached(
         self, finished: Sequence[TrialResult], num_running: int, reasons: Counter[str]
@@ -111,7 +111,7 @@ class Stopping:
             look = self._look(finished)
             if look is None:
                 return ""
-            self.record.add_look(look)
+            self.record.add_region_estimate(look)
             looks.append(look)
         if not looks or looks[-1].region > limit:
             return ""
@@ -121,14 +121,14 @@ class Stopping:
             f"lies in {seen.region:.0%} of what was searched"
         )
 
-    def _look(self, finished: Sequence[TrialResult]) -> Look | None:
+    def _look(self, finished: Sequence[TrialResult]) -> RegionEstimate | None:
         objective = self.record.objective
         try:
             surface = fit_surface(of_results(finished, response=objective, target=self.target))
         except ValueError:
             return None
         region = find_region(surface)
-        return Look(len(surface.observations.loss), region.area / region.searched_area)
+        return RegionEstimate(len(surface.observations.loss), region.area / region.searched_area)
 
 
 LONGEST_REASON = 300

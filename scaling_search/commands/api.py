@@ -1,4 +1,4 @@
-"""The two functions that give a run: by training, and from its folder."""
+"""The functions `search` and `load`, which return a run."""
 
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
@@ -10,9 +10,14 @@ from scaling_search.answer.stopping import Limits
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search as train
 from scaling_search.core.protocols import Executor
-from scaling_search.data.gathering import Described
 from scaling_search.executors import Processes
-from scaling_search.experiment.composing import built, saved, settled, trusted_packages
+from scaling_search.experiment.composing import (
+    built,
+    numbers,
+    saved,
+    settled,
+    trusted_packages,
+)
 from scaling_search.experiment.experiment import CHOICES, Decide, Experiment
 from scaling_search.experiment.trust import Trusted
 from scaling_search.record.architectures import packages_of
@@ -39,7 +44,7 @@ def search(
         out: The run's folder; ``runs/`` and the experiment's name if None.
         storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
         executor: Runs trainings; processes on this machine's devices if None.
-        limits: When to stop early.
+        limits: Limits at which the search stops early.
         keep_weights: True if trainings leave their weights in the folder.
         price_only: True to print the price and train nothing.
         console: Prints progress; ``rich.console.Console(quiet=True)`` for nothing.
@@ -48,13 +53,13 @@ def search(
         ValueError: A choice does not fit, or the folder belongs to another experiment.
         RuntimeError: Data, storage or folder cannot be used, or all trainings failed.
     """
-    if isinstance(dataset := experiment.dataset, Described):  # what it leaves open is read
-        ready = replace(dataset, **dataset.numbers())
+    if found := numbers(experiment.dataset):
+        ready = replace(experiment.dataset, **found)  # type: ignore[type-var]  # has options
         experiment = replace(experiment, dataset=ready)
     place = str(Path(out or Path("runs") / experiment.name).absolute())
     parts = [getattr(experiment, key) for key in CHOICES]
     named = set().union(*(packages_of(part) for part in parts if is_dataclass(part)))
-    trusted = Trusted(tuple(sorted(named)))  # they are here
+    trusted = Trusted(tuple(sorted(named)))  # the caller has imported them
     run = Run(
         experiment=experiment,
         out=place,
@@ -87,10 +92,10 @@ def load(
         out: The run's folder.
         storage: SQLAlchemy URL with its password, which no folder keeps; None for the folder's own.
         executor: Runs further trainings; the folder's own if None.
-        limits: When further trainings stop early.
+        limits: Limits at which further trainings stop early.
         keep_weights: True if further trainings leave their weights in the folder.
         decide: The difference that matters; the folder's own if None.
-        console: Prints what further commands say.
+        console: Prints messages of further commands.
         allow: Packages of your own whose classes the folder may name.
 
     Raises:

@@ -19,7 +19,7 @@ from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.follow_ups.tested import num_seeds_needed
 from scaling_search.record.results import METRICS, noise
 from scaling_search.record.studies import FOLLOW_UPS
-from scaling_search.record.study import LookAtTest, Record
+from scaling_search.record.study import FinalTest, Record
 from scaling_search.record.tables import write_table
 
 
@@ -41,7 +41,7 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
     console = run.console
     networks = searched(run)
     begun = run.studies.beyond("confirm")
-    looks = [] if begun is None else begun.test_looks
+    looks = [] if begun is None else begun.final_tests
     is_begun = bool(looks) and not looks[-1].when
     if looks and not is_begun and not options.force:
         raise ValueError(
@@ -54,12 +54,12 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
 
     def begin(record: Record) -> None:
         if not is_begun:
-            record.begin_test_look(look)
+            record.begin_final_test(look)
 
     if train_more(run, trials, "confirm", price_only=price_only, begin=begin) is None:
         return
     record = run.studies.begun("confirm")
-    record.end_test_look(_now())
+    record.end_final_test(_now())
     section = stored_section(record, run.experiment.objective)
     assert section is not None
     write_table(section.table, run.folder / f"{section.name}.csv")
@@ -67,7 +67,7 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
     show(console, section)
 
 
-def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> LookAtTest:
+def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> FinalTest:
     """The networks to train, by the search as it is now, and seeds that no training has used."""
     experiment, conclusion = run.experiment, run.conclusion
     found, why = run.found(conclusion)
@@ -81,7 +81,7 @@ def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> Look
     first = _first_unused_seed(run)
     results = run.results
     ended = results[(results["candidate"] == found.number) & (results["state"] == "COMPLETE")]
-    return LookAtTest(
+    return FinalTest(
         arms=arms,
         seeds=list(range(first, first + num_seeds)),
         objective=experiment.objective,
@@ -146,7 +146,7 @@ def _first_unused_seed(run: Run) -> int:
     return max([run.experiment.num_seeds - 1, *used]) + 1
 
 
-def _trials(experiment: Experiment, networks: Sequence[Candidate], look: LookAtTest) -> list[Trial]:
+def _trials(experiment: Experiment, networks: Sequence[Candidate], look: FinalTest) -> list[Trial]:
     """All trainings of a look, by candidate and seed."""
     candidates = {candidate.number: candidate for candidate in networks}
     return [
@@ -156,7 +156,7 @@ def _trials(experiment: Experiment, networks: Sequence[Candidate], look: LookAtT
     ]
 
 
-def _intention(look: LookAtTest, *, is_begun: bool) -> str:
+def _intention(look: FinalTest, *, is_begun: bool) -> str:
     """A sentence on what will be trained."""
     arms = look.arms
     against = f"network {arms['paper']} (nearest to the paper's split) and the base network"

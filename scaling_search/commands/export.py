@@ -77,7 +77,7 @@ def card_data(run: Run, options: Export) -> CardData:
     found, why = run.found(conclusion)
     confirmed = run.studies.beyond("confirm")
     fresh = [] if confirmed is None else confirmed.rows()
-    looks = [] if confirmed is None else [look for look in confirmed.test_looks if look.when]
+    looks = [] if confirmed is None else [look for look in confirmed.final_tests if look.when]
     tested, contrasts = None, []
     if confirmed is not None and looks and looks[-1].arms["found"] == found.number:
         tested = confirmation.stored_section(confirmed, experiment.objective)

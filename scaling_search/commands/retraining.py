@@ -21,15 +21,15 @@ from scaling_search.training.weights import check_keepable
 
 
 def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> bool:
-    """Prints the price of the missing weights and trains for them.
+    """Prints the price of trainings for missing weights and runs them.
 
     Args:
         run: The search.
-        trained: Trainings whose weights are wanted, there or not.
-        price_only: True to say the price and end.
+        trained: Trainings whose weights are wanted, whether they exist or not.
+        price_only: True to print the price and train nothing.
 
     Returns:
-        True to go on, False if only the price was asked.
+        False if ``price_only``.
 
     Raises:
         ValueError: The data or the recipe are not the record's.
@@ -49,9 +49,19 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
     executor.check()
     check_keepable(experiment.base_network)
     trials = [_trial(experiment, training) for training in missing]
+    recorded = [
+        TrialResult(
+            trial,
+            "COMPLETE",
+            total_seconds=float(str(training.row["total_seconds"])),
+            device_share=float(str(training.row["device_share"])),
+            device=str(training.row["device"]),
+        )
+        for trial, training in zip(trials, missing, strict=True)
+    ]
     cost = price(
         trials,
-        _as_recorded(trials, missing),
+        recorded,
         known=(),
         slots=executor.slots,
         device_share=executor.device_share,
@@ -60,7 +70,7 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
     if price_only:
         return False
     with tempfile.TemporaryDirectory() as aside, RunLock(run.folder), logged(run.folder):
-        # A record that is thrown away: what remains are the weights.
+        # This record is deleted; only the weights remain.
         record = Record(f"{aside}/again.log", "again", experiment.objective)
         loop = TrainingLoop(trials, record, provenance=provenance(), retries=executor.retries)
         loop.run(None, executor, View(console, experiment.objective))
@@ -81,8 +91,8 @@ def _about(missing: Iterable[Training], results: Iterable[TrialResult]) -> Itera
             others += 1
     if others:
         yield (
-            f"{count(others, 'training')} did not give the record's very loss, as on other devices "
-            "and under other versions; family.json has both."
+            f"{count(others, 'training')} gave another loss than in the record, as happens on "
+            "other devices and with other versions; family.json has both."
         )
 
 
@@ -97,17 +107,3 @@ def _trial(experiment: Experiment, training: Training) -> Trial:
             f"{trial.recipe.epochs:g}; put back the run's config.yaml"
         )
     return replace(trial, weights=training.folder)
-
-
-def _as_recorded(trials: Iterable[Trial], missing: Iterable[Training]) -> list[TrialResult]:
-    """The recorded times of the same trainings."""
-    return [
-        TrialResult(
-            trial,
-            "COMPLETE",
-            total_seconds=float(str(training.row["total_seconds"])),
-            device_share=float(str(training.row["device_share"])),
-            device=str(training.row["device"]),
-        )
-        for trial, training in zip(trials, missing, strict=True)
-    ]

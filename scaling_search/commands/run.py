@@ -1,8 +1,7 @@
-"""A run: an experiment in a folder, and all that the folder holds."""
+"""A run: an experiment in a folder, with the results that the folder holds."""
 
-import dataclasses
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +10,16 @@ import pandas as pd
 from rich.console import Console
 
 from scaling_search.answer.conclusions import Conclusion, conclude
-from scaling_search.answer.region import GRID
 from scaling_search.answer.stopping import Limits
 from scaling_search.answer.verdicts import Answer
 from scaling_search.commands import data_sheet
+from scaling_search.commands.figures import Figures
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import Architecture
 from scaling_search.core.part import part
 from scaling_search.core.protocols import Executor
 from scaling_search.core.sections import Section
-from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.core.trial import TrialResult
 from scaling_search.data.section import data_section
 from scaling_search.display.terminal import comparison_table, say, show
 from scaling_search.experiment.composing import choices, earlier_choices
@@ -41,12 +40,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NETWORKS = {"scale": "families.csv", "transfer": "transfer.csv"}
-"""Tables of the networks of such commands."""
+"""Tables of the networks of these commands, which version 1 keeps instead of a record."""
 
 
 @part
 class Run:
-    """An experiment in a folder, how it trains, and what it has given so far.
+    """An experiment in a folder, the way it trains, and its results so far.
 
     Tables and conclusions are read from the record each time, so they follow a search that goes
     on.
@@ -56,9 +55,9 @@ class Run:
         out: The run's folder.
         executor: Runs trainings.
         storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
-        limits: When a command stops early.
+        limits: Limits at which a command stops early.
         keep_weights: True if a training leaves its weights in the folder.
-        console: Prints what commands say; ``rich.console.Console(quiet=True)`` for nothing.
+        console: Prints messages of commands; ``rich.console.Console(quiet=True)`` for none.
         trusted: Code of the user's own that the folder may name.
         flags: Options that further commands on this folder need; `HIDDEN` stands for a password.
     """
@@ -81,10 +80,9 @@ class Run:
     def next(self, command: str, *options: str) -> str:
         """Another command on this folder, to be pasted into a shell."""
         flags = [flag for flag in self.flags if not is_hidden(flag)]
-        said = shell_command(command, as_override("out", self.out), *options, *flags)
-        if len(flags) == len(self.flags):
-            return said
-        return f"{said}, with storage= and its password again"
+        text = shell_command(command, as_override("out", self.out), *options, *flags)
+        has_all = len(flags) == len(self.flags)
+        return text if has_all else f"{text}, with storage= and its password again"
 
     @cached_property
     def studies(self) -> Studies:
@@ -101,28 +99,14 @@ class Run:
         """
         return self.studies.search
 
-    def claim(self, fingerprint: str) -> None:
-        """Binds the record to the experiment's choices, or checks that they are its own.
-
-        Args:
-            fingerprint: The dataset's.
-
-        Raises:
-            ValueError: The record belongs to other choices; names the first that differs.
-        """
-        self.check_choices(fingerprint)
-        record = self.studies.begun()
-        if not record.choices or record.schema == 1:
-            record.claim(choices(self.experiment, fingerprint))
-
     def check_choices(self, fingerprint: str | None = None) -> None:
-        """Checks that the experiment is the one that the record was made with.
+        """Checks that the experiment has the choices of the record, if there is one.
 
         Args:
-            fingerprint: The dataset's; None to leave the data unread, where nothing is trained.
+            fingerprint: The dataset's; None if nothing is trained, to leave the data unread.
 
         Raises:
-            ValueError: It is not; names the first choice that differs.
+            ValueError: A choice differs.
         """
         held = self.record.choices if self.studies.is_begun else {}
         if not held:
@@ -132,7 +116,7 @@ class Run:
         else:
             held = {key: completed(current(value)) for key, value in held.items()}
         mine = choices(self.experiment, fingerprint or str(held["dataset"]))
-        if fingerprint is None:  # nothing is trained that crops could differ in
+        if fingerprint is None:  # nothing is trained, so crops do not matter
             mine.pop(CROP_KEY, None)
             held.pop(CROP_KEY, None)
         check_choices(mine, held)
@@ -158,20 +142,6 @@ class Run:
             return record.networks
         table = read_table(path)
         return earlier_rows(table, self.experiment.base_network, self.experiment.candidates.target)
-
-    def placed(self, trials: Iterable[Trial]) -> list[Trial]:
-        """Trainings with the places of their checkpoints and weights, and the record's data."""
-        here = self.folder.resolve()
-        is_kept = self.experiment.recipe.checkpoint_minutes is not None
-        return [
-            dataclasses.replace(
-                trial,
-                checkpoints=here / "checkpoints" if is_kept else None,
-                weights=here / "weights" if self.keep_weights else None,
-                fingerprint=self.record.fingerprint if self.studies.is_begun else "",
-            )
-            for trial in trials
-        ]
 
     @property
     def finished(self) -> list[TrialResult]:
@@ -219,11 +189,11 @@ class Run:
 
     @property
     def families(self) -> pd.DataFrame | None:
-        """The members of each family with what their trainings gave; None before `scale`."""
+        """The members of each family with the means of their trainings; None before `scale`."""
         members = networks_table(self.networks_of("scale"))
         if members.empty:
             return None
-        # What a report of version 1 has added is worked out anew.
+        # A report of version 1 added columns, which are computed anew.
         members = members.loc[:, :"ends_at_native_resolution"]
         return with_means(members, pd.concat([self.results, self.results_of("scale")]))
 
@@ -231,7 +201,7 @@ class Run:
 
     @property
     def conclusion(self) -> Conclusion:
-        """The answer, the kinds of noise, and both in sentences."""
+        """The answer and the kinds of noise, as values and in sentences."""
         return conclude(
             self.results,
             objective=self.experiment.objective,
@@ -248,7 +218,7 @@ class Run:
         return self.conclusion.answer
 
     def found(self, conclusion: Conclusion | None = None) -> tuple[Candidate, str]:
-        """The network to go on with, and why: the surface's, else that of the best mean.
+        """The network to go on with, and why: the surface's best, else the best mean.
 
         Raises:
             ValueError: No scaled network has a finished training.
@@ -268,15 +238,24 @@ class Run:
             number, why = int(best["candidate"].iloc[0]), "the best mean, for want of a surface"
         return next(one for one in self.networks if one.number == number), why
 
-    # Words and figures.
+    # Text and figures.
 
     @property
-    def plot(self) -> "Figures":
+    def plot(self) -> Figures:
         """The figures: ``plot.accuracy()``, ``triangle()``, ``curves()`` and ``families()``."""
-        return Figures(self)
+        answer = self.answer
+        return Figures(
+            out=self.out,
+            coefficients=self._coefficients(self.results, answer),
+            epochs=self.curves,
+            families_table=self.families,
+            answer=answer,
+            objective=self.experiment.objective,
+            equal=self.experiment.recipe.equal,
+        )
 
     def sections(self, conclusion: Conclusion) -> "Iterator[tuple[Section, Figure | None]]":
-        """Answers of trainings beyond the search, each with its figure if it has one."""
+        """Sections on trainings beyond the search, each with its figure if it has one."""
         from scaling_search.display.plots.drift import best_by_size  # noqa: PLC0415  # takes matplotlib
         from scaling_search.display.plots.fairness import section_figure  # noqa: PLC0415  # as above
 
@@ -379,51 +358,6 @@ class Run:
         if str(name) not in known:
             raise ValueError(f"name must be one of {', '.join(known)}, got {name!r}")
         return known[str(name)].architecture
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Figures of a run, as matplotlib's, which a notebook shows."""
-
-    run: Run
-
-    def accuracy(self) -> "Figure":
-        """Accuracy over FLOPs of the search's networks."""
-        from scaling_search.display.plots.accuracy import accuracy_over_flops  # noqa: PLC0415  # late: slow
-
-        return accuracy_over_flops(self.run.coefficients, equal=self.run.experiment.recipe.equal)
-
-    def triangle(self) -> "Figure":
-        """The search's networks in the triangle of shares, with the region of the best split."""
-        from scaling_search.display.plots.triangle import triangle_of_shares  # noqa: PLC0415  # late: slow
-
-        run, answer = self.run, self.run.answer
-        region = None if answer is None else GRID[answer.region.mask]
-        return triangle_of_shares(
-            run.coefficients, run.experiment.objective, region, equal=run.experiment.recipe.equal
-        )
-
-    def curves(self) -> "Figure":
-        """Loss and accuracy over epochs."""
-        from scaling_search.display.plots.curves import training_curves  # noqa: PLC0415  # late: slow
-
-        experiment = self.run.experiment
-        return training_curves(self.run.curves, experiment.objective, equal=experiment.recipe.equal)
-
-    def families(self) -> "Figure":
-        """Accuracy over FLOPs of families over phi.
-
-        Raises:
-            RuntimeError: None was trained yet.
-        """
-        from scaling_search.display.plots.families import family_curves  # noqa: PLC0415  # late: slow
-
-        if (families := self.run.families) is None:
-            raise RuntimeError(
-                f"out must hold families, got {self.run.out!r} without; "
-                f"{self.run.next('scale')} trains them"
-            )
-        return family_curves(families, equal=self.run.experiment.recipe.equal)
 
 
 def by_candidate(result: TrialResult) -> tuple[int, int]:

@@ -9,11 +9,11 @@ from scaling_search.commands.data_sheet import described, keep, show_data
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.run import Run
 from scaling_search.commands.training_loop import TrainingLoop
-from scaling_search.commands.trainings import provenance, train
+from scaling_search.commands.trainings import placed, provenance, train
 from scaling_search.core.dataset import Dataset
 from scaling_search.display.progress import Tracked
 from scaling_search.display.terminal import say
-from scaling_search.experiment.composing import as_config
+from scaling_search.experiment.composing import as_config, choices
 from scaling_search.experiment.options import Fairness
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
@@ -89,8 +89,10 @@ def _plan(run: Run, known: Mapping[str, Any]) -> tuple[Budget, Plan]:
 def _train(
     run: Run, budget: Budget, planned: Plan, dataset: Dataset, hold: RunLock, config: str
 ) -> None:
-    run.claim(dataset.fingerprint())
-    record = run.record
+    run.check_choices(dataset.fingerprint())
+    record = run.studies.begun()
+    if not record.choices or record.schema == 1:
+        record.claim(choices(run.experiment, dataset.fingerprint()))
     if record.costs and record.costs != budget.state:  # its folder was lost, or has just begun
         budget, planned = _plan(run, record.costs)
     record.keep_costs(budget.state)
@@ -99,7 +101,7 @@ def _train(
     record.keep_networks(rows)
     replace_file(run.folder / "config.yaml", config.encode())
     write_table(networks_table(rows), run.folder / "candidates.csv")
-    trials = run.placed(run.experiment.trials(planned))
+    trials = placed(run, run.experiment.trials(planned))
     loop = TrainingLoop(trials, record, provenance=provenance(), retries=run.executor.retries)
     train(run, loop, run.experiment.sampler, hold)
 

@@ -1,4 +1,4 @@
-"""The loop of a search: choose, submit, record, until nothing remains."""
+"""The loop of a search: choose a training, submit it, record its result."""
 
 import bisect
 import logging
@@ -26,12 +26,12 @@ Running = dict[Future[TrialResult], Trial]
 
 
 class TrainingLoop:
-    """Trainings to be done, what was done of them, and where results go.
+    """The trainings of a command, with their results.
 
     Attributes:
         trials: All trainings, by candidate and seed.
         finished: Results by the trial's key, those of earlier commands too.
-        stopped: Why it ended, once it has.
+        stopped: The reason why it ended; empty before it has.
     """
 
     def __init__(
@@ -43,16 +43,15 @@ class TrainingLoop:
         known: Sequence[TrialResult] = (),
         retries: int = 0,
     ) -> None:
-        """Reads what was done before.
+        """Reads the results of earlier commands.
 
         Args:
             trials: All trainings.
-            record: Where results go.
-            provenance: What made them, for every row.
-            known: Results from elsewhere that count as done.
-            retries: How often a training that failed is tried again, those that failed under
-                earlier commands too; not one that diverged, for it would again, nor one whose
-                last two tries failed the same way.
+            record: The study that results are written to.
+            provenance: More columns of every row.
+            known: Results of another study, which count as done.
+            retries: Number of times that a failed training is tried again, those of earlier
+                commands too; not if it diverged or failed twice in the same way.
         """
         self.trials = trials
         self.record = record
@@ -66,14 +65,13 @@ class TrainingLoop:
         self.stopped = ""
         self._again: list[Trial] = []
         self._reasons = Counter(r.kind for r in self.finished.values() if r.state == "FAIL")
-        # Kept in order as trainings come and go: sorting all of them anew for each would take the
-        # longer the more there are.
+        # Kept in order as trainings come and go: sorting all for each would be too slow for many.
         self._ended = sorted(self.finished.values(), key=_order_of_result)
         self._left = sorted((t for t in trials if t.key not in self.finished), key=_order)
 
     @property
     def recorded(self) -> list[TrialResult]:
-        """Results that the record holds, those of earlier commands too."""
+        """Results in the record, those of earlier commands too."""
         return [result for key, result in self.finished.items() if key not in self._elsewhere]
 
     @property
@@ -90,10 +88,9 @@ class TrainingLoop:
     ) -> None:
         """Trains until nothing remains, the sampler ends it or a limit is reached.
 
-        Without a sampler all trainings are done, seed by seed, the longest of a seed first. At a
-        limit nothing more is handed out; what is in flight ends. A training that failed is tried
-        again where that can help. On KeyboardInterrupt, and on SIGTERM, which raises it too, what
-        has ended is recorded before it goes on its way.
+        Without a sampler all trainings run, seed by seed, the longest of a seed first. At a limit
+        nothing more is submitted; trainings in flight end. On KeyboardInterrupt, which SIGTERM
+        raises too, finished trainings are recorded before it is raised again.
         """
         running: Running = {}
         with Interruption(), executor:
@@ -120,7 +117,7 @@ class TrainingLoop:
         dispatcher: "_Dispatcher",
         stopping: Stopping | None,
     ) -> bool:
-        """Hands out trainings while there are slots; False when there is nothing to wait for."""
+        """Submits trainings while there are slots; False if there is nothing to wait for."""
         while True:
             if not self._left and not self._again:
                 self.stopped = "all trainings are done"
@@ -139,7 +136,7 @@ class TrainingLoop:
             running[dispatcher.submit(trial)] = trial
 
     def _chosen(self, running: Running, sampler: Sampler | None) -> Trial | None:
-        """The next of those that are left, taken from them."""
+        """The next training, removed from those that are left."""
         if sampler is None:
             trial: Trial | None = longest_of_round(self._left)
         else:
@@ -176,11 +173,11 @@ class TrainingLoop:
             dispatcher.view.ended(result)
 
     def _may_pass(self, result: TrialResult, last: TrialResult | None = None) -> bool:
-        """True if a training failed that is to be tried again.
+        """True if a failed training is tried again.
 
         Args:
-            result: What came of it.
-            last: What came of the try before, which gave the same where it would again.
+            result: Its result.
+            last: Result of the try before, which shows if it would fail in the same way again.
         """
         is_worth_it = result.state == "FAIL" and not result.is_divergent
         if last is not None and not _FROM_OUTSIDE.match(result.reason):
@@ -189,12 +186,12 @@ class TrainingLoop:
 
 
 class _Dispatcher:
-    """Where a search gives trainings to, and what it waits with.
+    """Submits trainings and waits for them.
 
     Attributes:
         executor: Runs them.
         view: Shows them.
-        is_stuck: Whether the storage cannot be written now.
+        is_stuck: True while the storage cannot be written.
     """
 
     def __init__(self, executor: Executor, view: View) -> None:
@@ -203,13 +200,13 @@ class _Dispatcher:
         self.is_stuck = False
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
-        """Starts a training; where it runs in this process, until it has ended."""
+        """Starts a training; one that runs in this process has ended then."""
         interruption.check()
         self.view.started(trial)
         return self.executor.submit(trial)
 
     def ended(self, running: Running) -> set[Future[TrialResult]]:
-        """Those that have ended, after a wait for the next, or a moment for slots to come."""
+        """Trainings that have ended, after a short wait."""
         self.is_stuck = False
         self.view.slots = self.executor.slots
         if not running:
@@ -228,7 +225,7 @@ class _Dispatcher:
 
 
 def _result_of(future: Future[TrialResult], trial: Trial) -> TrialResult:
-    """What came of a training, be it only why nothing did."""
+    """The result of a training, also if its worker was lost."""
     error = future.exception()
     if error is None:
         return future.result()
@@ -241,21 +238,21 @@ def _result_of(future: Future[TrialResult], trial: Trial) -> TrialResult:
 
 
 _BY_SIGNAL = {
-    signal.SIGKILL: ", SIGKILL: by someone, or by the system for want of memory",
+    signal.SIGKILL: ", SIGKILL: by a user, or by the system for want of memory",
     signal.SIGBUS: ", SIGBUS: a file of the data became shorter while it was read",
 }
-"""What ends a process from outside."""
+"""Signals that end a process from outside."""
 
 _OUTSIDE = "|".join(str(int(blow)) for blow in (*_BY_SIGNAL, signal.SIGTERM))
 _FROM_OUTSIDE = re.compile(rf"overdue|worker lost(?!.*\(exit code (?!-({_OUTSIDE})\b))")
-"""Reasons that are not the training's own, so that the same can pass the next time."""
+"""Failures from outside a training, after which the same training can succeed."""
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 """Numbers that may differ between two equal errors: addresses, process ids, bytes."""
 
 
 def _order(trial: Trial) -> tuple[int, int, float, float]:
-    """The canonical order; trainings of one network and seed by how they are trained."""
+    """The canonical order: seed, candidate, epochs, learning rate."""
     return *trial.order, trial.recipe.epochs, trial.recipe.learning_rate
 
 

@@ -1,9 +1,10 @@
-"""Trainings of commands: within limits, with a live view and a log, failures reported."""
+"""Trainings of commands: limits, live view, log, and reports of failures."""
 
 import logging
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +27,11 @@ from scaling_search.training.weights import check_keepable, lacks_weights
 
 
 def train(run: Run, loop: TrainingLoop, sampler: Sampler | None, hold: RunLock) -> None:
-    """Does the trainings of a loop within the limits, with a live view and a log."""
+    """Runs the trainings of a loop within the limits, with a live view and a log.
+
+    Raises:
+        RuntimeError: Too many trainings failed.
+    """
     experiment, console = run.experiment, run.console
     target = experiment.candidates.target
     stopping = Stopping(run.limits, loop.record, target, hold.lost.is_set)
@@ -50,10 +55,10 @@ def train(run: Run, loop: TrainingLoop, sampler: Sampler | None, hold: RunLock) 
 
 
 def say_failures(console: Console, loop: TrainingLoop) -> None:
-    """Says how many trainings failed and why, where some did.
+    """Prints the number of failed trainings and why they failed.
 
     Raises:
-        RuntimeError: All did.
+        RuntimeError: All failed.
     """
     recorded = loop.recorded
     if not (failed := told_failures(recorded)):
@@ -65,7 +70,7 @@ def say_failures(console: Console, loop: TrainingLoop) -> None:
 
 
 def remedy(results: Iterable[TrialResult]) -> str:
-    """A sentence on how to go on where trainings failed."""
+    """Advice after failed trainings."""
     failed = [result for result in results if result.state == "FAIL"]
     if all(result.is_divergent for result in failed):
         return "take another recipe and another out="
@@ -77,7 +82,7 @@ def remedy(results: Iterable[TrialResult]) -> str:
 
 
 def searched(run: Run) -> list[Candidate]:
-    """The networks of a run's search, after a check whether more can be trained as they were.
+    """The networks of a run's search, after a check that more can be trained in the same way.
 
     Raises:
         ValueError: The configuration or the data are not the record's.
@@ -92,6 +97,22 @@ def searched(run: Run) -> list[Candidate]:
     return networks
 
 
+def placed(run: Run, trials: Iterable[Trial]) -> list[Trial]:
+    """Trainings with the folders of their checkpoints and weights, and the data's fingerprint."""
+    folder = run.folder.resolve()
+    has_checkpoints = run.experiment.recipe.checkpoint_minutes is not None
+    fingerprint = run.record.fingerprint if run.studies.is_begun else ""
+    return [
+        replace(
+            trial,
+            checkpoints=folder / "checkpoints" if has_checkpoints else None,
+            weights=folder / "weights" if run.keep_weights else None,
+            fingerprint=fingerprint,
+        )
+        for trial in trials
+    ]
+
+
 def train_more(
     run: Run,
     trials: Sequence[Trial],
@@ -100,21 +121,21 @@ def train_more(
     price_only: bool,
     begin: Callable[[Record], None] = lambda _: None,
 ) -> list[TrialResult] | None:
-    """Says what trainings beyond the search cost and does those not known from it, seed by seed.
+    """Prints the price of a command's trainings and runs those that the search has not done.
 
     Args:
-        run: A search that `searched` has checked; its times say the price.
-        trials: All of them, those that the search has done too.
-        command: Its name; the others are kept in a study of its own.
-        price_only: True to say the price and end.
-        begin: Writes what comes before the trainings, once the folder is held.
+        run: A search that `searched` has checked; the price follows from its times.
+        trials: All trainings of the command, those of the search too.
+        command: Name of the command, which has a study of its own.
+        price_only: True to print the price and train nothing.
+        begin: Writes to the record before the first training, once the folder is locked.
 
     Returns:
-        The results of all trials, by candidate and seed; None where only the price was asked or a
-        limit came first.
+        The results of all trials, by candidate and seed; None if ``price_only`` or a limit was
+        reached.
     """
     executor = run.executor
-    trials = run.placed(trials)
+    trials = placed(run, trials)
     searched_too = [trial for trial in trials if not trial.on_test]
     known = list(run.record.results_of(searched_too).values())
     record = run.studies.beyond(command)
@@ -132,7 +153,7 @@ def train_more(
     record = run.studies.begun(command)
     with RunLock(run.folder) as lock:
         begin(record)
-        # What another command has trained since the price was said is not trained again.
+        # Another command may have trained some of them since the price was printed.
         last = TrainingLoop(
             trials, record, provenance=provenance(), known=known, retries=executor.retries
         )
@@ -140,13 +161,11 @@ def train_more(
             train(run, last, None, lock)
         else:
             say_failures(run.console, last)
-    if last.remaining:
-        return None
-    return sorted(last.finished.values(), key=by_candidate)
+    return None if last.remaining else sorted(last.finished.values(), key=by_candidate)
 
 
 def provenance() -> dict[str, object]:
-    """Version of this package and commit of its checkout, which made the results."""
+    """Version of this package and commit of its checkout, as columns of results."""
     root = Path(__file__).resolve().parent.parent
     described = subprocess.run(
         ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--match=-"],

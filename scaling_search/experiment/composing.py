@@ -1,4 +1,4 @@
-"""Experiments from ``conf/`` and overrides, and from a run's ``config.yaml``; Hydra's home."""
+"""Experiments composed from ``conf/`` and overrides, or read from a run's ``config.yaml``."""
 
 import contextlib
 import importlib
@@ -80,12 +80,7 @@ def trusted_packages(allow: Sequence[str], config_dir: Path | None = None) -> Tr
 
 
 def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
-    """The plain options of all parts and commands: interpolations resolved, null ones settled.
-
-    Raises:
-        ValueError: As `compose`.
-        RuntimeError: As `compose`.
-    """
+    """The plain options of all parts and commands; raises as `compose`."""
     from hydra import compose as composed_by_hydra  # noqa: PLC0415  # takes a while
     from hydra import initialize_config_dir  # noqa: PLC0415  # as above
     from hydra.core.global_hydra import GlobalHydra  # noqa: PLC0415  # as above
@@ -97,7 +92,7 @@ def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
     if own is not None:
         check_folder(own)
         searched.append(f"hydra.searchpath=[file://{own}]")
-    before = Singleton.get_state()  # of a Hydra application that this is called from
+    before = Singleton.get_state()  # the caller may be a Hydra application
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf()), version_base="1.3"):
@@ -110,14 +105,14 @@ def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
 
 
 def settled(config: DictConfig, trusted: Trusted) -> dict[str, Any]:
-    """Plain options of a composed configuration, with values for those that were left open.
+    """Plain options of a composed configuration, with values for null ones.
 
     Null options of the dataset are read from its data; a base network without a size of its own
     gets the resolution that leaves room for the target.
 
     Raises:
-        ValueError: An option is not what the data say, names code that is not trusted, or is
-            settled by nothing.
+        ValueError: An option is not what the data say, names code that is not trusted, or has no
+            value.
         RuntimeError: The data cannot be read.
     """
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -130,34 +125,38 @@ def settled(config: DictConfig, trusted: Trusted) -> dict[str, Any]:
 
 
 def _left_open(options: Mapping[str, Any]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    native = None
-    if options["dataset"] is not None:
-        dataset = part_of("dataset", options["dataset"])
-        if isinstance(dataset, Described):
-            found = {f"dataset.{key}": value for key, value in dataset.numbers().items()}
-        native = found.get("dataset.resolution", dataset.resolution)
+    """Values, by full key, of options that are null: the data's and the base network's size."""
+    dataset = part_of("dataset", options["dataset"])
+    found = {f"dataset.{key}": value for key, value in numbers(dataset).items()}
+    native = found.get("dataset.resolution", getattr(dataset, "resolution", None))
     base = options["base_network"]
-    if (
-        "_target_" in base
-        and base.get("resolution", 0) is None
-        and not _has_own_size(base["_target_"])
-    ):
+    is_open = "_target_" in base and base.get("resolution", 0) is None
+    if is_open and not _has_own_size(base["_target_"]):
         candidates = part_of("candidates", options["candidates"])
         divisor = base.get("resolution_divisor", 1)
-        limits = [native, getattr(candidates, "max_resolution", None)]
+        limits: list[int | None] = [native, getattr(candidates, "max_resolution", None)]
         found["base_network.resolution"] = fitted_resolution(
             min((limit for limit in limits if limit is not None), default=None),
             target=candidates.target,
             tolerance=candidates.tolerance,
-            # One that is none is refused when the base network is built.
+            # A wrong one is refused when the base network is built.
             divisor=divisor if isinstance(divisor, int) and divisor > 0 else 1,
         )
     return found
 
 
+def numbers(dataset: object) -> dict[str, int]:
+    """Classes, channels and size of a dataset of the user's own, null options read from the data.
+
+    Raises:
+        ValueError: An option is not what the data say.
+        RuntimeError: The data cannot be read.
+    """
+    return dict(dataset.numbers()) if isinstance(dataset, Described) else {}
+
+
 def _has_own_size(target: str) -> bool:
-    """True if a base network's function takes None for its resolution, as a published one does."""
+    """True if the base network's function accepts None as resolution, as published ones do."""
     module, _, name = target.rpartition(".")
     function = getattr(importlib.import_module(module), name)
     resolution = inspect.signature(function).parameters["resolution"]
@@ -173,11 +172,12 @@ def part_of(key: str, options: Any) -> Any:
 
 
 def built(options: Mapping[str, Any], trusted: Trusted) -> Options:
-    """Plain options as values, everything that a command line sets.
+    """The values of plain options.
 
     Raises:
-        hydra.errors.InstantiationException: An option of a part has a value that it must not have.
-        pydantic.ValidationError: Another option has.
+        ValueError: A password is missing.
+        hydra.errors.InstantiationException: An option of a part has a wrong value.
+        pydantic.ValidationError: Another option has one.
     """
     from hydra.utils import instantiate  # noqa: PLC0415  # takes a while
 
@@ -228,7 +228,7 @@ def saved(folder: Path) -> DictConfig:
 
 
 def choices(experiment: Experiment, fingerprint: str) -> dict[str, object]:
-    """The choices that decide outcomes as plain values; the dataset's is its fingerprint."""
+    """The choices that decide outcomes as plain values; of the dataset its fingerprint."""
     decide = [key for key in CHOICES if key not in (*FREE, "dataset")]
     chosen = {key: _plain(getattr(experiment, key)) for key in decide} | {"dataset": fingerprint}
     if experiment.recipe.crop:
@@ -237,7 +237,7 @@ def choices(experiment: Experiment, fingerprint: str) -> dict[str, object]:
 
 
 def earlier_choices(held: Mapping[str, object], trusted: Trusted) -> dict[str, Any]:
-    """The choices of a record of version 1, composed options, as those of today."""
+    """The choices of a record of version 1, which are composed options, in today's form."""
     options: dict[str, Any] = current(
         nested({key: value for key, value in held.items() if key != CROP_KEY})
     )
@@ -277,7 +277,7 @@ def _as_target(value: Any) -> Any:
 
 
 def without_passwords(options: Any) -> Any:
-    """Plain options as they are kept."""
+    """Plain options with every password hidden."""
     if isinstance(options, dict):
         return {key: without_passwords(value) for key, value in options.items()}
     if isinstance(options, list):

@@ -18,7 +18,7 @@ def stored_section(record: Record, objective: Objective) -> Section | None:
         record: Of the new trainings, not of the search.
         objective: The measure that decides.
     """
-    looks = [(number, look) for number, look in enumerate(record.test_looks, 1) if look.when]
+    looks = [(number, look) for number, look in enumerate(record.final_tests, 1) if look.when]
     if not looks:
         return None
     number, look = looks[-1]

@@ -11,7 +11,7 @@ from scipy import stats
 from scaling_search.answer.observations import Values
 from scaling_search.answer.power import smallest_difference
 from scaling_search.answer.region import LEVEL
-from scaling_search.record.study import LookAtTest, Objective, Row, scores_on_test
+from scaling_search.record.study import FinalTest, Objective, Row, scores_on_test
 
 Verdict = Literal["better", "worse", "as good", "cannot tell"]
 
@@ -155,7 +155,7 @@ class Tested:
         rows: By candidate and seed, failed ones too.
     """
 
-    look: LookAtTest
+    look: FinalTest
     rows: Mapping[tuple[int, int], Row]
 
     @property

@@ -24,7 +24,15 @@ def to_json(part: object) -> dict[str, object]:
     Raises:
         ValueError: A class is no dataclass or cannot be imported, or a value is not plain.
     """
-    return _object(part)
+    kind = type(part)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if _dataclass(name) is not kind:
+        raise ValueError(
+            f"a part must be a dataclass at the top of a module, got {name}; move it there"
+        )
+    fields = dataclasses.fields(part)  # type: ignore[arg-type]  # it is a dataclass
+    plain = {f.name: _plain(getattr(part, f.name), f"{name}.{f.name}") for f in fields if f.init}
+    return {"class": name, **plain}
 
 
 def from_json(data: object, allowed: Collection[str] = ()) -> Architecture:
@@ -34,7 +42,7 @@ def from_json(data: object, allowed: Collection[str] = ()) -> Architecture:
     which a field marked `IMPORTED` names, must lie in an allowed package.
 
     Args:
-        data: Of `to_json`, also read from text.
+        data: Output of `to_json`, also read from text.
         allowed: Packages of the user's own architectures.
 
     Raises:
@@ -44,20 +52,20 @@ def from_json(data: object, allowed: Collection[str] = ()) -> Architecture:
 
 
 def completed(data: object) -> object:
-    """The output of `to_json` with defaults that this package's classes have got since."""
+    """The output of `to_json`, with the defaults of fields that were added since."""
     is_own = isinstance(data, Mapping) and str(data.get("class")).startswith(f"{OWN}.")
     return to_json(_read(data, {OWN}, names_code=True)) if is_own else data
 
 
 def packages_of(part: object) -> set[str]:
     """The packages, besides this one, that `from_json` must be allowed for a part."""
-    return {name.partition(".")[0] for name in _code(to_json(part))} - {OWN}
+    return {name.partition(".")[0] for name in _code_names(to_json(part))} - {OWN}
 
 
-def _code(data: object) -> Iterator[str]:
+def _code_names(data: object) -> Iterator[str]:
     if isinstance(data, list):
         for one in data:
-            yield from _code(one)
+            yield from _code_names(one)
     elif isinstance(data, Mapping):
         if "class" in data:
             yield str(data["class"])
@@ -66,19 +74,7 @@ def _code(data: object) -> Iterator[str]:
                 str(data[f.name]) for f in dataclasses.fields(kind) if IMPORTED in f.metadata
             )
         for one in data.values():
-            yield from _code(one)
-
-
-def _object(value: object) -> dict[str, object]:
-    kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if _dataclass(name) is not kind:
-        raise ValueError(
-            f"a part must be a dataclass at the top of a module, got {name}; move it there"
-        )
-    fields = dataclasses.fields(value)  # type: ignore[arg-type]  # it is a dataclass
-    plain = {f.name: _plain(getattr(value, f.name), f"{name}.{f.name}") for f in fields if f.init}
-    return {"class": name, **plain}
+            yield from _code_names(one)
 
 
 def _plain(value: object, field: str) -> object:
@@ -87,7 +83,7 @@ def _plain(value: object, field: str) -> object:
     if isinstance(value, dict) and "class" not in value:
         return {str(key): _plain(one, f"{field}.{key}") for key, one in value.items()}
     if dataclasses.is_dataclass(value):
-        return _object(value)
+        return to_json(value)
     is_plain = value is None or isinstance(value, bool | int | float | str)
     if not is_plain or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(

@@ -12,8 +12,7 @@ from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, Shares
 from scaling_search.planning.ladder import Member, Placed
 from scaling_search.record.architectures import from_json, to_json
-
-Row = dict[str, object]
+from scaling_search.record.study import Row
 
 COEFFICIENTS = ("alpha", "beta", "gamma")
 
@@ -72,9 +71,9 @@ def earlier_rows(table: pd.DataFrame, base_network: Architecture, target: float)
     """Rows of a table that version 1 kept as CSV, its architectures built anew.
 
     Args:
-        table: Of candidates, of families' members or of a transfer's networks.
-        base_network: The experiment's.
-        target: Cost of the networks over the base network's, where no column says it.
+        table: Candidates, members of families, or networks of a transfer.
+        base_network: Base network of the experiment.
+        target: Cost of the networks over the base network's, if no column has it.
 
     Raises:
         ValueError: A network cannot be scaled from this base network.
@@ -89,7 +88,7 @@ def earlier_rows(table: pd.DataFrame, base_network: Architecture, target: float)
 
 
 def _scaled(base_network: Architecture, row: Mapping[Any, Any], size: float) -> Architecture:
-    """The network of a CSV row: by the middle of its cell, else by its rounded coefficients."""
+    """The network of a CSV row: by the middle of its coefficients' range, else by them."""
     if row["candidate"] == 0:
         return base_network
     middle = [(row[f"{one}_low"] + row[f"{one}_high"]) / 2 for one in COEFFICIENTS]

@@ -1,28 +1,17 @@
-"""From the record to tables: a row for each training, for each epoch, for each network."""
+"""Tables from the record: a row for each training, each epoch, or each network."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-VOLATILE = (
-    "train_seconds",
-    "total_seconds",
-    "images_per_second",
-    "attempts",
-    "device_share",
-    "peak_memory_bytes",
-    "finished",
-    "host",
-)
-"""Columns that differ between two runs of the same trainings."""
-
 METRICS = ("val_accuracy", "val_loss")
 
 LONG = ("curve", "test_losses", "test_hits")
-"""What a training has for each epoch or image; no table of trainings holds it."""
+"""Values of a training for each epoch or image, which tables of trainings leave out."""
 
 
 def results_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
@@ -33,12 +22,12 @@ def results_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     return table.sort_values(["candidate", "seed"], kind="stable", ignore_index=True)
 
 
-def curves_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+def curves_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A row for each epoch of each training: train_loss, val_loss, val_accuracy."""
     points = [
         {key: row[key] for key in ("candidate", "network", "seed")} | {"epoch": epoch, **point}
         for row in rows
-        for epoch, point in enumerate(_curve(row), start=1)
+        for epoch, point in enumerate(row["curve"], start=1)
     ]
     columns = ["candidate", "network", "seed", "epoch", "train_loss", "val_loss", "val_accuracy"]
     table = pd.DataFrame(points, columns=columns)
@@ -50,9 +39,9 @@ def coefficient_table(
 ) -> pd.DataFrame:
     """The scaling coefficient table: a row for each network, the base first, then best to worst.
 
-    Means are over the seeds that ended; `num_seeds` and `num_failed` say of how many. Gains over
-    the base network are means of differences within a seed, which share the order of the images;
-    their standard errors need two common seeds. `order` 1 is the best mean of ``objective``.
+    Means are over the `num_seeds` trainings that ended. Gains over the base network are means of
+    differences within a seed, which share the order of the images; their standard errors need two
+    common seeds. `order` 1 is the best mean of ``objective``.
 
     Args:
         candidates: The planned networks, the base as candidate 0.
@@ -71,10 +60,10 @@ def coefficient_table(
 
 
 def with_means(networks: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
-    """A table of networks with what their trainings gave, by name of the network.
+    """A table of networks with the means of their trainings, by name of the network.
 
-    The network of candidate 0 is the base that gains are over; one that is not in the table, or
-    was not trained, leaves them empty.
+    Gains are over candidate 0, the base network; they are empty if it is not in the table or was
+    not trained.
     """
     base = networks.loc[networks["candidate"] == 0, "network"]
     base_network = base.iloc[0] if len(base) else ""
@@ -84,17 +73,17 @@ def with_means(networks: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Noise:
-    """How far the order of networks is luck, in the units of one metric.
+    """Random variation between trainings, in the units of one metric.
 
     Attributes:
         seed_sd: Standard deviation over seeds within a network, pooled; None with one seed.
-        residual_sd: The same after what a seed does to all networks alike is taken out.
+        residual_sd: The same without each seed's effect that all networks share.
         spread: Standard deviation of the networks' means.
         num_networks: Scaled networks with a mean.
-        num_seeds: Fewest seeds that one of them has.
-        num_within_noise: Networks whose mean is within two standard errors of a difference from
-            the best, the best itself not counted; None where the error is unknown.
-        degrees_of_freedom: How many differences `residual_sd` rests on.
+        num_seeds: Smallest number of seeds of one of them.
+        num_within_noise: Other networks whose mean is within two standard errors of a difference
+            from the best; None if the error is unknown.
+        degrees_of_freedom: Degrees of freedom of `residual_sd`.
     """
 
     seed_sd: float | None
@@ -107,7 +96,7 @@ class Noise:
 
 
 def noise(results: pd.DataFrame, metric: str) -> Noise:
-    """How much of the differences between the scaled networks' means is luck."""
+    """The random variation between trainings of the scaled networks."""
     if results.empty:
         return Noise(None, None, math.nan, 0, 0, None, 0)
     ended = results[(results["state"] == "COMPLETE") & (results["candidate"] != 0)]
@@ -149,15 +138,9 @@ def _aggregate(network: str, base_network: str, results: pd.DataFrame) -> dict[s
 
 
 def _ended(results: pd.DataFrame, network: str) -> pd.DataFrame:
-    """The metrics of a network's trainings that did not fail, by seed."""
+    """The metrics of a network's finished trainings, by seed."""
     columns = [*METRICS, "train_seconds"]
     if results.empty:
         return pd.DataFrame(columns=columns, dtype=float)
     is_mine = (results["network"] == network) & (results["state"] == "COMPLETE")
     return results[is_mine].set_index("seed")[columns].astype(float)
-
-
-def _curve(row: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
-    curve = row["curve"]
-    assert isinstance(curve, list)
-    return curve

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from scaling_search.record.study import Objective, Record, file_of, names, sqlite_url
+import optuna
+from optuna.storages import BaseStorage
+
+from scaling_search.record.storage import check_sqlite, file_of, open_storage, sqlite_url
+from scaling_search.record.study import Objective, Record
 
 FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
 """Commands that train beyond the search, each into a study of its own."""
@@ -12,7 +16,7 @@ FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
 
 @dataclass(frozen=True)
 class Studies:
-    """The studies of a run; reading makes none.
+    """The studies of a run; reading creates none. The storage and each study are opened once.
 
     Attributes:
         out: The run's folder.
@@ -31,21 +35,38 @@ class Studies:
         """The storage's URL or path."""
         return self.storage or sqlite_url(str((self.out / "study.db").resolve()))
 
+    @cached_property
+    def _opened(self) -> BaseStorage:
+        return open_storage(self.url)
+
+    @cached_property
+    def _records(self) -> dict[str, Record]:
+        return {}
+
+    def _record(self, name: str) -> Record:
+        """The record of a study's name, created if it is not there."""
+        if name not in self._records:
+            self._records[name] = Record(self.url, name, self.objective, opened=self._opened)
+        return self._records[name]
+
     @property
     def names(self) -> list[str]:
-        """Names of all studies in the storage, other experiments' too."""
-        return names(self.url)
+        """Names of all studies in the storage, other experiments' too; none without its file."""
+        check_sqlite(self.url)
+        if (file := file_of(self.url)) is not None and not file.exists():
+            return []
+        return [str(name) for name in optuna.get_all_study_names(self._opened)]
 
     def name_of(self, command: str) -> str:
-        """The name of the study that holds what a command trained beyond the search."""
+        """Name of the study that holds a command's trainings beyond the search."""
         return f"{self.name}-{command}"
 
     @property
     def is_begun(self) -> bool:
         """True if there is a record of the search."""
-        return self.name in self.names
+        return self.name in self._records or self.name in self.names
 
-    @cached_property
+    @property
     def search(self) -> Record:
         """The record of the search.
 
@@ -57,30 +78,30 @@ class Studies:
                 f"out must hold the record of {self.name!r}, got {sorted(self.names)} in "
                 f"{str(self.out)!r}; the same search again begins it"
             )
-        return self.begun()
+        return self._record(self.name)
 
     def begun(self, command: str | None = None) -> Record:
-        """The record of the search or of a command beyond it, made if it is not there.
+        """The record of the search or of a command beyond it, created if it is not there.
 
         Raises:
             ValueError: A search of that name is in its place.
         """
         name = self.name if command is None else self.name_of(command)
-        record = Record(self.url, name, self.objective)
-        if command is not None and record.is_claimed:
+        record = self._record(name)
+        if command is not None and record.choices:
             raise ValueError(
                 f"storage must have no search of the name {name!r}, under which {command} keeps "
-                "what it trains, got one; take another storage for one of them"
+                "its trainings, got one; take another storage for one of them"
             )
         return record
 
     def beyond(self, command: str) -> Record | None:
         """The record of a command beyond the search; None before it has begun."""
         name = self.name_of(command)
-        if name not in self.names:
+        if name not in self._records and name not in self.names:
             return None
-        record = Record(self.url, name, self.objective)
-        return None if record.is_claimed else record
+        record = self._record(name)
+        return None if record.choices else record  # a search of that name has choices
 
     def check_place(self) -> None:
         """Checks that the storage holds no other experiment's record, and can hold this one's.
@@ -96,6 +117,7 @@ class Studies:
                 f"storage must be readable and writable, got {str(place)!r} in a folder that is "
                 "not there; make the folder or take another"
             )
+        own = [self.name_of(command) for command in FOLLOW_UPS]
         for command in FOLLOW_UPS:
             if self.name.endswith(f"-{command}"):
                 raise ValueError(
@@ -103,7 +125,6 @@ class Studies:
                     f"{self.name!r}; take another"
                 )
         stored = self.names
-        own = [self.name_of(command) for command in FOLLOW_UPS]
         others = {*stored} - {self.name, *(own if self.name in stored else [])}
         if self.storage is None and others:
             raise ValueError(

@@ -10,8 +10,6 @@ from scaling_search.runtime.files import replace_file
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Writes a table as CSV, whole or not at all.
 
-    Seven digits, because coefficients have six decimals and must still build their network.
-
     Raises:
         RuntimeError: It cannot be written.
     """
@@ -41,6 +39,6 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def csv(table: pd.DataFrame) -> bytes:
-    """A table as CSV; seven digits, for coefficients have six decimals."""
+    """A table as CSV, with seven digits: rounded coefficients must still build their network."""
     text = table.infer_objects().to_csv(index=False, float_format="%.7g", lineterminator="\n")
     return text.encode()

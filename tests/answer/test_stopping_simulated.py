@@ -61,7 +61,7 @@ def looks(folder: Path, sampler: Sampler, draw: int) -> tuple[list[int], bool]:
         assert trial is not None
         remaining.remove(trial)
         finished = sorted([*finished, by_key[trial.key]], key=lambda r: r.trial.order)
-    return [look.trainings for look in record.looks], bool(remaining)
+    return [look.trainings for look in record.region_estimates], bool(remaining)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from scaling_search.commands.cli import COMMANDS, main
-from scaling_search.record.results import VOLATILE
 from scaling_search.record.schema import CROP_KEY
 from scaling_search.record.study import Record
 from scaling_search.training import timing
+from tests.tables import VOLATILE
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 TINY = (

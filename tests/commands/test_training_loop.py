@@ -19,12 +19,13 @@ from scaling_search.answer.stopping import Limits, Stopping, gpu_hours
 from scaling_search.commands import training_loop
 from scaling_search.commands.run import Run
 from scaling_search.commands.training_loop import TrainingLoop
+from scaling_search.commands.trainings import placed
 from scaling_search.core.protocols import Executor, Sampler
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.display.progress import View
 from scaling_search.executors.inline import Inline
 from scaling_search.executors.processes import Processes
-from scaling_search.record.results import VOLATILE, curves_table, results_table
+from scaling_search.record.results import curves_table, results_table
 from scaling_search.record.study import Record
 from scaling_search.samplers import Tpe
 from scaling_search.samplers.grid import Grid
@@ -32,6 +33,7 @@ from scaling_search.training.engine import train_trial
 from scaling_search.training.steps import Steps
 from tests.faults import Faulty
 from tests.in_process import InProcess
+from tests.tables import VOLATILE
 from tests.tiny import changed, ended, tiny_plan, tiny_recipe, tiny_run
 
 NO_LIMITS = Limits(failed_share=1.0)
@@ -125,7 +127,7 @@ def run(
 ) -> tuple[TrainingLoop, str]:
     """A command's search, after it has ended, and what it printed."""
     search = TrainingLoop(
-        mine.placed(mine.experiment.trials(tiny_plan())) if trials is None else trials,
+        placed(mine, mine.experiment.trials(tiny_plan())) if trials is None else trials,
         opened(mine),
         provenance=PROVENANCE,
         known=known,
@@ -621,7 +623,7 @@ def test_its_own_record_counts_more_than_known_results(mine: Run) -> None:
 def test_a_record_that_cannot_be_written_ends_the_search(
     mine: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scaling_search.record.study.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("scaling_search.record.storage.PATIENCE_SECONDS", 0.5)
     search = TrainingLoop(mine.experiment.trials(tiny_plan()), opened(mine), provenance=PROVENANCE)
     executor = Executing()
     (mine.folder / "study.log").unlink()

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from scaling_search.experiment.composing import part_of
-from scaling_search.record.results import VOLATILE
 from tests.composed import composed
 from tests.datasets.conftest import Cli
 from tests.datasets.pictures_of import arrays_of, table, write_tree
+from tests.tables import VOLATILE
 
 TINY = (
     "recipe.epochs=1",

@@ -25,7 +25,7 @@ from scaling_search.core.trial import Trial
 from scaling_search.data import cache as data_cache
 from scaling_search.executors.ray import Ray, room
 from scaling_search.executors.ray_workers import Worker
-from scaling_search.record.results import VOLATILE, curves_table, results_table
+from scaling_search.record.results import curves_table, results_table
 from scaling_search.record.study import Record
 from scaling_search.runtime.cores import usable_cores
 from scaling_search.runtime.interruption import EXIT_CODE
@@ -33,6 +33,7 @@ from scaling_search.training.engine import train_trial
 from scaling_search.training.neighbours import Turn, num_workers
 from tests.composed import CONF
 from tests.faults import Faulty
+from tests.tables import VOLATILE
 from tests.tiny import tiny_trial
 
 pytestmark = pytest.mark.alone

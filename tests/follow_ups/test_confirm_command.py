@@ -67,7 +67,7 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
 ) -> None:
     executor = Executing()
     out = printed(confirm, replace(run, executor=executor), TWO)
-    look = record(run).test_looks[0]
+    look = record(run).final_tests[0]
     assert look.seeds == [1, 2]
     assert look.arms["base"] == 0
     assert look.when >= look.began
@@ -88,7 +88,7 @@ def test_a_winner_that_is_the_papers_own_network_is_trained_once(tmp_path: Path)
     only = tiny_run(tmp_path, candidates=Buildable(tolerance=0.1, max_networks=1))
     printed(search, only)
     out = printed(confirm, only, TWO)
-    assert record(only).test_looks[0].arms == {"found": 1, "paper": 1, "base": 0}
+    assert record(only).final_tests[0].arms == {"found": 1, "paper": 1, "base": 0}
     assert len(seeds(only)) == 4
     assert "against the base network; it is also the nearest to the paper's split." in out
     assert "nothing is there to compare" in out
@@ -127,11 +127,11 @@ def test_an_interrupted_look_goes_on_and_ends_as_if_nothing_had_been(
 def test_arms_and_seeds_stay_while_the_search_goes_on(run: Run, whole: pd.DataFrame) -> None:
     with pytest.raises(KeyboardInterrupt):
         printed(confirm, replace(run, executor=Executing(3)), TWO)
-    begun = record(run).test_looks[0]
+    begun = record(run).final_tests[0]
     # Now the search trains with the look's own seeds; the look does not take their results.
     printed(search, changed(run, num_seeds=4))
     printed(confirm, changed(run, num_seeds=4), Confirm(num_seeds=3))
-    (look,) = record(run).test_looks
+    (look,) = record(run).final_tests
     assert replace(look, when="") == begun
     pd.testing.assert_frame_equal(said(run), whole)
 
@@ -159,13 +159,13 @@ def test_a_second_look_is_refused_and_trains_nothing(run: Run) -> None:
     with pytest.raises(ValueError, match=r"confirm\.force must be true .* on 20\d\d-\d\d-\d\d; "):
         printed(confirm, replace(run, executor=executor), TWO)
     assert executor.submitted == []
-    assert len(record(run).test_looks) == 1
+    assert len(record(run).final_tests) == 1
 
 
 def test_a_forced_look_takes_new_seeds_and_is_counted(run: Run) -> None:
     printed(confirm, run, TWO)
     printed(confirm, run, Confirm(num_seeds=3, force=True))
-    first, second = record(run).test_looks
+    first, second = record(run).final_tests
     assert (first.seeds, second.seeds) == ([1, 2], [3, 4, 5])
     section = stored_section(record(run), run.experiment.objective)
     assert section is not None
@@ -178,7 +178,7 @@ def test_force_does_not_leave_a_look_that_has_begun(run: Run, whole: pd.DataFram
     with pytest.raises(KeyboardInterrupt):
         printed(confirm, replace(run, executor=Executing(2)), TWO)
     printed(confirm, run, Confirm(num_seeds=2, force=True))
-    assert len(record(run).test_looks) == 1
+    assert len(record(run).final_tests) == 1
     pd.testing.assert_frame_equal(said(run), whole)
 
 
@@ -187,17 +187,17 @@ def test_seeds_of_every_study_of_the_run_are_used_ones(run: Run) -> None:
     trial = run.experiment.trial(run.networks[0], 11)
     other.add(train_trial(trial, "cpu"))
     printed(confirm, run, TWO)
-    assert record(run).test_looks[0].seeds == [12, 13]
+    assert record(run).final_tests[0].seeds == [12, 13]
 
 
 def test_seeds_that_the_search_has_yet_to_train_are_not_taken(run: Run) -> None:
     printed(confirm, changed(run, num_seeds=5), TWO)
-    assert record(run).test_looks[0].seeds == [5, 6]
+    assert record(run).final_tests[0].seeds == [5, 6]
 
 
 def test_a_lost_training_is_left_out_with_its_pair(run: Run) -> None:
     out = printed(confirm, replace(run, executor=Executing(lost=((2, 0),))), TWO)
-    found = record(run).test_looks[0].arms["found"]
+    found = record(run).final_tests[0].arms["found"]
     assert f"Network {found} cannot be compared with the base network: 1 of 2 seeds" in out
     assert "1 of 6 trainings failed" in out or "1 of 4 trainings failed" in out
     assert "base" not in set(said(run)["against"])
@@ -217,7 +217,7 @@ def test_a_look_of_failures_alone_ends_in_words(run: Run) -> None:
     for _ in range(2):  # the second has nothing left to train
         with pytest.raises(RuntimeError, match=said):
             printed(confirm, replace(run, executor=Executing(lost=lost)), TWO)
-    assert not record(run).test_looks[-1].when  # the test split was not looked at
+    assert not record(run).final_tests[-1].when  # the test split was not looked at
 
 
 @pytest.mark.parametrize(

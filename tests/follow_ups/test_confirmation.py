@@ -15,14 +15,14 @@ from scaling_search.core.trial import TrialResult
 from scaling_search.display.terminal import show
 from scaling_search.follow_ups.confirmation import stored_section
 from scaling_search.record.results import results_table
-from scaling_search.record.study import LookAtTest, Record
+from scaling_search.record.study import FinalTest, Record
 from tests.tiny import candidate_of, ended, failed, tiny_plan, tiny_trial
 
 IMAGES = 1 + np.random.default_rng(1).random(60)
 """Cross-entropies of sixty images."""
 
 SEEDS = [3, 4, 5, 6]
-LOOK = LookAtTest(
+LOOK = FinalTest(
     arms={"found": 2, "paper": 1, "base": 0},
     seeds=SEEDS,
     objective="val_loss",
@@ -60,21 +60,21 @@ def opened(folder: Path) -> Record:
 def looked(
     folder: Path,
     loss: Loss,
-    look: LookAtTest = LOOK,
+    look: FinalTest = LOOK,
     *,
     hit: Loss = lambda *_: 0.5,
     lost: Iterable[tuple[int, int]] = (),
 ) -> Section:
     """What is said after one more look."""
     record = opened(folder)
-    record.begin_test_look(look)
+    record.begin_final_test(look)
     for number in sorted(set(look.arms.values())):
         for seed in look.seeds:
             if (number, seed) in lost:
                 record.add(failed(tiny_trial(number, seed=seed)))
             else:
                 record.add(scored(number, seed, loss(number, seed), hit(number, seed)))
-    record.end_test_look(WHEN)
+    record.end_final_test(WHEN)
     section = stored_section(opened(folder), "val_loss")
     assert section is not None
     return section
@@ -245,12 +245,12 @@ def test_which_network_and_seeds_were_trained_is_said(tmp_path: Path) -> None:
 def test_before_a_look_has_ended_nothing_is_said(tmp_path: Path) -> None:
     record = opened(tmp_path)
     assert stored_section(record, "val_loss") is None
-    record.begin_test_look(LOOK)
+    record.begin_final_test(LOOK)
     for number in (0, 1, 2):
         for seed in SEEDS:
             record.add(scored(number, seed, 1.0))
     assert stored_section(record, "val_loss") is None
-    record.end_test_look(WHEN)
+    record.end_final_test(WHEN)
     assert stored_section(record, "val_loss") is not None
 
 
@@ -258,11 +258,11 @@ def test_a_second_look_says_so_in_every_sentence_and_holds_its_own_seeds(tmp_pat
     first = looked(tmp_path, gaining(0.2))
     assert not [said for said in first.sentences if "look" in said]
     assert set(first.table["look"]) == {1}
-    opened(tmp_path).begin_test_look(replace(LOOK, seeds=[7, 8]))
+    opened(tmp_path).begin_final_test(replace(LOOK, seeds=[7, 8]))
     between = stored_section(opened(tmp_path), "val_loss")
     assert between is not None
     assert between.sentences == first.sentences
-    opened(tmp_path).end_test_look(WHEN)
+    opened(tmp_path).end_final_test(WHEN)
     third = looked(tmp_path, gaining(-0.2), replace(LOOK, seeds=[9, 10, 11]))
     assert all(said.endswith(" (look 3 at the test split).") for said in third.sentences)
     assert "is worse than" in third.sentences[0]

@@ -14,10 +14,10 @@ from scaling_search.commands.search import search
 from scaling_search.commands.transfer import transfer
 from scaling_search.experiment.options import Transfer
 from scaling_search.follow_ups.transfer import stored
-from scaling_search.record.results import VOLATILE
 from scaling_search.record.tables import read_table
 from scaling_search.spaces import Buildable
 from tests.in_process import Executing, printed
+from tests.tables import VOLATILE
 from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_run
 
 FOUR = Transfer(phis=(2,))

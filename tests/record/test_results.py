@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from scaling_search.record.results import (
     METRICS,
-    VOLATILE,
     coefficient_table,
     curves_table,
     noise,
@@ -183,19 +182,6 @@ def test_tables_of_failures_alone_are_empty_but_for_their_number() -> None:
     assert table["order"].isna().all()
     assert curves_table(rows).empty
     assert noise(results_table(rows), "val_loss").num_networks == 0
-
-
-def test_volatile_columns_are_those_that_two_runs_cannot_share() -> None:
-    assert set(VOLATILE) == {
-        "attempts",
-        "train_seconds",
-        "total_seconds",
-        "images_per_second",
-        "device_share",
-        "peak_memory_bytes",
-        "finished",
-        "host",
-    }
 
 
 # Noise.

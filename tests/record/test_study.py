@@ -14,8 +14,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from scaling_search.core.trial import Epoch
-from scaling_search.record import study
-from scaling_search.record.study import Objective, Record, direction, names
+from scaling_search.record import storage as storages
+from scaling_search.record.studies import Studies
+from scaling_search.record.study import Objective, Record, direction
 from scaling_search.training.engine import train_trial
 from tests.tiny import ended, failed, tiny_trial
 
@@ -150,11 +151,11 @@ def test_a_record_that_nobody_claimed_has_no_fingerprint(storage: str) -> None:
     assert opened(storage).fingerprint == ""
 
 
-def test_records_of_one_storage_are_told_apart_by_name(storage: str) -> None:
+def test_records_of_one_storage_are_told_apart_by_name(storage: str, tmp_path: Path) -> None:
     Record(storage, "one", "val_loss").add(ended(tiny_trial(1), 2.0))
     other = Record(storage, "other", "val_loss")
     assert other.rows() == []
-    assert sorted(names(storage)) == ["one", "other"]
+    assert sorted(Studies(tmp_path, storage, "one", "val_loss").names) == ["one", "other"]
 
 
 # A storage that cannot be used.
@@ -195,7 +196,7 @@ def test_a_file_of_another_kind_is_left_alone(kind: str, tmp_path: Path) -> None
 def test_a_database_that_another_holds_is_named_and_goes_on_when_it_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(storages, "PATIENCE_SECONDS", 2.0)
     storage = f"sqlite:///{tmp_path}/study.db?timeout=0"
     record = opened(storage)
     other = sqlite3.connect(tmp_path / "study.db")

@@ -17,8 +17,10 @@ import optuna
 import pandas as pd
 from optuna.storages import RDBStorage
 
-from scaling_search.record.results import VOLATILE, results_table
-from scaling_search.record.study import Row, open_storage
+from scaling_search.record.results import results_table
+from scaling_search.record.storage import open_storage
+from scaling_search.record.study import Row
+from tests.tables import VOLATILE
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 SEARCH = (

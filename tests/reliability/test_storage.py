@@ -38,7 +38,7 @@ IMPATIENT = (
     sys.executable,
     "-c",
     (
-        "import scaling_search.record.study; scaling_search.record.study.PATIENCE_SECONDS = 4.0; "
+        "from scaling_search.record import storage; storage.PATIENCE_SECONDS = 4.0; "
         "from scaling_search.commands.cli import main; main()"
     ),
 )

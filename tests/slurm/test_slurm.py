@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scaling_search.record.results import VOLATILE
 from tests.slurm.servers import Slurm, missing, slurm
+from tests.tables import VOLATILE
 
 SCRIPT = str(files("scaling_search") / "executors" / "ray.sbatch")
 PROGRAMS = Path(sys.executable).parent

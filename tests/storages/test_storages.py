@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scaling_search.record.results import VOLATILE
 from tests.storages.servers import PASSWORD, dashboard, postgresql, postgresql_programs
+from tests.tables import VOLATILE
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 KINDS = ("sqlite", "journal", "postgresql")

@@ -1,0 +1,69 @@
+"""Figures of a run, as matplotlib's, which a notebook shows."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scaling_search.answer.region import GRID
+from scaling_search.answer.verdicts import Answer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of a run's results as they were when it was asked for them.
+
+    Attributes:
+        out: The run's folder.
+        coefficients: A row for each network.
+        epochs: A row for each epoch of each training.
+        families_table: A row for each member of each family; None before `scale`.
+        answer: The best split and its region; None before there is a fit.
+        objective: The metric that decides.
+        equal: The quantity that all trainings share, as in `Recipe.equal`.
+    """
+
+    out: str
+    coefficients: pd.DataFrame
+    epochs: pd.DataFrame
+    families_table: pd.DataFrame | None
+    answer: Answer | None
+    objective: str
+    equal: str
+
+    def accuracy(self) -> "Figure":
+        """Accuracy over FLOPs of the search's networks."""
+        from scaling_search.display.plots.accuracy import accuracy_over_flops  # noqa: PLC0415  # late: slow
+
+        return accuracy_over_flops(self.coefficients, equal=self.equal)
+
+    def triangle(self) -> "Figure":
+        """The search's networks in the triangle of shares, with the region of the best split."""
+        from scaling_search.display.plots.triangle import triangle_of_shares  # noqa: PLC0415  # late: slow
+
+        region = None if self.answer is None else GRID[self.answer.region.mask]
+        return triangle_of_shares(self.coefficients, self.objective, region, equal=self.equal)
+
+    def curves(self) -> "Figure":
+        """Loss and accuracy over epochs."""
+        from scaling_search.display.plots.curves import training_curves  # noqa: PLC0415  # late: slow
+
+        return training_curves(self.epochs, self.objective, equal=self.equal)
+
+    def families(self) -> "Figure":
+        """Accuracy over FLOPs of families over phi.
+
+        Raises:
+            RuntimeError: None was trained yet.
+        """
+        from scaling_search.display.plots.families import family_curves  # noqa: PLC0415  # late: slow
+
+        if self.families_table is None:
+            raise RuntimeError(
+                f"out must hold families, got {self.out!r} without; `scaling-search scale` or "
+                "`scaling_search.scale` trains them"
+            )
+        return family_curves(self.families_table, equal=self.equal)

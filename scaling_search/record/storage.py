@@ -1,0 +1,157 @@
+"""Storages of records: databases by their SQLAlchemy URL, and files of Optuna's journal."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy import make_url
+from sqlalchemy.engine import URL
+
+from scaling_search.runtime.passwords import without_password
+
+PATIENCE_SECONDS = 90.0
+"""Time for which a failed write is repeated: a server restarts, a lock is held, a disk is full."""
+
+LOCKED_SECONDS = 0.5
+"""Time that SQLite itself waits for another process's lock."""
+
+MOST_SECONDS = 10.0
+"""Longest time between two tries."""
+
+SQLITE_OPTIONS = {
+    *("timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"),
+}
+"""Keys that an SQLite URL may have behind ``?``; SQLAlchemy silently drops others."""
+
+Pause = Callable[[str, float], None]
+"""Waits for a number of seconds; its first argument is the reason."""
+
+
+def sqlite_url(path: str) -> str:
+    """The URL of an SQLite file, whatever characters its path has."""
+    return URL.create("sqlite", database=path).render_as_string(hide_password=False)
+
+
+def open_storage(storage: str) -> BaseStorage:
+    """The storage of an SQLAlchemy URL, or of a path ending in ``.log`` for Optuna's journal.
+
+    Raises:
+        ValueError: Its URL would name another file than it seems to.
+        RuntimeError: It cannot be opened.
+    """
+    check_sqlite(storage)
+    try:
+        if is_journal(storage):
+            _cut_to_whole_lines(Path(storage))
+            # Its lock is a link that names the file; a relative name would be taken from elsewhere.
+            return JournalStorage(JournalFileBackend(str(Path(storage).resolve())))
+        # Optuna and `write` try again after a short wait for a lock; no signal ends a long one.
+        is_free = storage.startswith("sqlite") and "timeout=" not in storage
+        options = {"connect_args": {"timeout": LOCKED_SECONDS}} if is_free else {}
+        literal = storage.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a format
+        return RDBStorage(literal, engine_kwargs=options)
+    except Exception as error:
+        raise RuntimeError(unusable(storage, error)) from error
+
+
+def check_sqlite(storage: str) -> None:
+    """Checks that the text behind ``?`` is options of SQLite and not the end of a file's name.
+
+    Raises:
+        ValueError: It is not, so that the URL would name another file than it seems to.
+    """
+    _, mark, query = storage.partition("?")
+    names = {option.partition("=")[0] for option in query.split("&")}
+    if not storage.startswith("sqlite") or not mark or "uri" in names or names <= SQLITE_OPTIONS:
+        return
+    path = storage.partition(":///")[2]
+    raise ValueError(
+        f"storage must not have a ? but before options of SQLite, got {storage!r}; a file of that "
+        f"name is {sqlite_url(path)}"
+    )
+
+
+def file_of(storage: str) -> Path | None:
+    """The file of a journal or of SQLite; None for a server and for SQLite's own kinds of URL."""
+    if is_journal(storage):
+        return Path(storage)
+    path = make_url(storage).database if storage.startswith("sqlite:///") else None
+    return None if path is None or path.startswith((":", "file:")) else Path(path)
+
+
+def is_journal(storage: str) -> bool:
+    """True if a storage is a file of Optuna's journal."""
+    return storage.endswith(".log") and "://" not in storage
+
+
+def _cut_to_whole_lines(journal: Path) -> None:
+    """Removes an unfinished last line, which a killed writer left.
+
+    Optuna would append to it, and could not open the journal again.
+    """
+    if not journal.exists() or journal.read_bytes()[-1:] in {b"", b"\n"}:
+        return
+    lock = JournalFileSymlinkLock(str(journal.resolve()))
+    lock.acquire()  # a process that is writing now finishes its line
+    try:
+        content = journal.read_bytes()
+        begins = b'{"op_code"'
+        if content[: len(begins)] == begins[: len(content)]:  # else it is no journal
+            os.truncate(journal, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def wait(reason: str, seconds: float) -> None:
+    """The `Pause` that waits and says nothing."""
+    del reason
+    time.sleep(seconds)
+
+
+def write(storage: str, function: Callable[[bool], object], pause: Pause = wait) -> None:
+    """Calls a function that writes, again for `PATIENCE_SECONDS` while the storage fails.
+
+    Args:
+        storage: URL or path.
+        function: Its argument is False after a first try, which may have written in spite of its
+            error.
+        pause: Waits until the next try.
+
+    Raises:
+        RuntimeError: The storage cannot be written.
+    """
+    end, seconds, is_first_try = time.monotonic() + PATIENCE_SECONDS, 1.0, True
+    while True:
+        try:
+            if is_journal(storage):
+                Path(storage).stat()  # Optuna would begin a new one
+                if not is_first_try:  # a full disk may have cut a line
+                    _cut_to_whole_lines(Path(storage))
+            function(is_first_try)
+        except Exception as error:
+            message = unusable(storage, error)
+            if time.monotonic() + seconds > end:
+                raise RuntimeError(message) from error
+        else:
+            return
+        is_first_try = False
+        pause(message, seconds)
+        seconds = min(2 * seconds, MOST_SECONDS)
+
+
+def unusable(storage: str, error: BaseException) -> str:
+    """The message of a storage that cannot be used, without its password."""
+    reason = next(iter(str(error.__cause__ or error).split("\n")), "") or type(error).__name__
+    if is_journal(storage):
+        place = storage
+    elif storage.startswith("sqlite:///"):
+        place = make_url(storage).database or storage
+    else:  # passwords stand before @ or after ?
+        place = storage.rpartition("@")[2].partition("?")[0]
+    return (
+        f"storage must be readable and writable, got {place!r} ({without_password(reason)}); check "
+        "that the folder exists, is writable and that nothing else holds a lock on it"
+    )
