@@ -1,4 +1,4 @@
-"""How long commands take and how much memory they hold, as whole processes.
+"""Time and memory of commands, as whole processes.
 
     python benchmarks/commands.py [--runs 5] [--commands NAME ...] [--search]
         [--out benchmarks/commands.csv]

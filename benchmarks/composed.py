@@ -1,4 +1,4 @@
-"""What benchmarks run, composed from conf/ as the command line does it."""
+"""Experiments of the benchmarks, composed from conf/ as by the command line."""
 
 from scaling_search.experiment.composing import built, composed
 from scaling_search.experiment.experiment import Experiment

@@ -1,4 +1,4 @@
-"""What choosing, handing out and recording cost a search, by trainings that take no time.
+"""Time of choosing, submitting and recording, measured with trainings that take no time.
 
     python benchmarks/coordinator.py [--trainings 10000] [--slots 64] [--storages journal,sqlite]
         [--out benchmarks/coordinator.csv]

@@ -1,4 +1,4 @@
-"""How much of a GPU a training step uses: its matrix products and its memory, of what both can.
+"""Utilisation of a GPU by a training step: matrix products and memory, over their limits.
 
     python benchmarks/gpu_share.py [--base efficientnet_medium] [--batch 256] [--steps 200]
         [--device cuda:0] [--out benchmarks/gpu_share.csv]

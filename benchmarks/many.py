@@ -107,7 +107,7 @@ class Threads:
 
 
 def at_once(num_trainings: int, slots: int, storage: str) -> dict[str, object]:
-    """What became of trainings that end in many threads."""
+    """The outcome of trainings that end in many threads."""
     experiment = experiment_of(HUNDRED, f"num_seeds={num_trainings // 100}")
     trials = experiment.trials(experiment.plan())[:num_trainings]
     threads = Threads(slots)

@@ -4,7 +4,7 @@
         [--device cpu] [--workers auto] [--out benchmarks/plain_loop.csv]
         [dataset=fashion_mnist ...]
 
-The plain loop is what people write first: Optuna's ``study.optimize`` in one process, a
+The plain loop does without this package: Optuna's ``study.optimize`` in one process, a
 ``DataLoader`` with two workers that augments image by image, torch's own threads, memory format
 and optimiser, ``loss.item()`` at every step. Both train the same networks by the same recipe, the
 arms in turn; ours has the number of its workers measured where there is a GPU, its workers started
@@ -58,10 +58,10 @@ class Images(TorchDataset[tuple[Tensor, Tensor]]):
     Attributes:
         split: Images and labels.
         size: Height and width that networks see.
-        mean: Of all training pixels of 0 to 255 at this size, for each channel (C, 1, 1).
+        mean: Mean of all training pixels of 0 to 255 at this size, for each channel (C, 1, 1).
         std: The same.
         padding: Zero padding before a random crop, pixels of the split's images.
-        flip: Whether half of the images are mirrored.
+        flip: True if half of the images are mirrored.
     """
 
     def __init__(self, split: Split, train: Split, *, padding: int = 0, flip: bool = False) -> None:
@@ -231,7 +231,7 @@ def taken_in_turn(
     Args:
         arms: Both, by their names.
         trials: A training of each network.
-        num_pairs: How often both arms take them.
+        num_pairs: Number of runs of both arms.
         keep: Takes the row of an arm and a pair as soon as it is known.
     """
     rates: dict[str, list[float]] = {arm: [] for arm in arms}

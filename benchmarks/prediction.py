@@ -1,4 +1,4 @@
-"""What `plan` says beforehand that trainings take, against what they then take.
+"""Durations of trainings that `plan` predicts, against measured ones.
 
     python benchmarks/prediction.py [--trainings 8 | --all] [--out benchmarks/prediction.csv]
         [experiment=fashion_mnist_small recipe.epochs=1 ...]
@@ -24,7 +24,7 @@ DEFAULT = ["experiment=fashion_mnist_small"]
 
 
 def sample(trials: list[Trial], number: int) -> list[Trial]:
-    """So many networks with the first seed, evenly spread over their activations."""
+    """A number of networks with the first seed, evenly spread over their activations."""
     first = sorted((t for t in trials if t.seed == 0), key=lambda t: t.candidate.activations)
     last = max(1, min(number, len(first)) - 1)
     chosen = [first[i * (len(first) - 1) // last] for i in range(min(number, len(first)))]

@@ -1,4 +1,4 @@
-"""How long it takes to know what every network costs, and whether fvcore agrees.
+"""Time of finding every network's cost, compared with fvcore.
 
     python benchmarks/prescreen.py [--runs 5] [--sample 200] [--out benchmarks/prescreen.csv]
 
@@ -38,7 +38,7 @@ BUILDABLE = Buildable(max_resolution=None)
 
 @dataclass(frozen=True)
 class Timed:
-    """What was done, on how many networks, and its seconds in each run."""
+    """A measured task, its number of networks, and its seconds in each run."""
 
     what: str
     networks: int
@@ -110,7 +110,7 @@ def by_vectors(candidates: list[Candidate]) -> list[int]:
 
 
 def by_fvcore(candidates: list[Candidate]) -> list[int]:
-    """What fvcore counts in each built network, one after the other."""
+    """Fvcore's counts in each built network, one after the other."""
     return [_fvcore_flops(candidate.architecture) for candidate in candidates]
 
 
@@ -123,7 +123,7 @@ def _fvcore_flops(architecture: Architecture) -> int:
 
 
 def as_planned(candidates: list[Candidate]) -> list[int]:
-    """What a plan counts in the built networks; a count that differs is an error there."""
+    """A plan's counts in the built networks; a count that differs is an error there."""
     networks = [candidate.architecture for candidate in candidates]
     return [Flops().estimate(network) for network in measured(networks, Flops())]
 

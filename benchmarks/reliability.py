@@ -60,20 +60,20 @@ Blow = Callable[[Command, random.Random], None]
 
 @dataclass(frozen=True)
 class Kill:
-    """What one kill did.
+    """The outcome of one kill.
 
     Attributes:
         number: From 1.
-        kind: Of `KINDS`.
+        kind: One of `KINDS`.
         storage: ``journal`` or ``sqlite``.
         after_seconds: From the command's start to the first blow.
         code: The killed command's exit code.
         leave_seconds: From the last blow on the coordinator until all its processes were gone.
         recorded: Trainings that the record held then.
         code_again: The same command's, again.
-        again_seconds: How long that took.
-        trained_again: Of the trainings that were recorded, trained once more.
-        is_same: Whether all results are those of the search that nothing happened to.
+        again_seconds: Time of the same command again.
+        trained_again: Recorded trainings that were trained once more.
+        is_same: True if all results are those of an undisturbed search.
         more_attempts: Trainings that were tried again because their worker was lost.
         processes_left: Of both commands.
         files_left: Of both commands, that do not belong in the folder.
@@ -234,7 +234,7 @@ def wait_for(
 
 
 def blows_of(kind: str) -> list[Blow]:
-    """What is done to a command, one after the other."""
+    """The kills of a command, one after the other."""
 
     def to_a_worker(command: Command, draw: random.Random) -> None:
         while command.process.poll() is None:
@@ -275,7 +275,7 @@ def still_there(command: Command) -> int:
 
 
 def trained_again(before: Sequence[Row], after: Sequence[Row], num_ended: int) -> int:
-    """How many trainings were done once more though they were recorded."""
+    """Number of recorded trainings that were trained once more."""
     repeated = len(after) - len({(row["network"], row["seed"]) for row in after})
     changed = sum(ours != theirs for ours, theirs in zip(before, after, strict=False))
     return repeated + changed + max(0, num_ended - (NUM_TRAININGS - len(before)))

@@ -1,4 +1,4 @@
-"""How long the fit, the region and the report of a large search take.
+"""Time of the fit, the region and the report of a large search.
 
     python benchmarks/report.py [--networks 100] [--seeds 5]
 

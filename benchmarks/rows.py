@@ -30,7 +30,7 @@ def write_rows(rows: Sequence[Mapping[str, object]], path: Path, *, is_added: bo
     Args:
         rows: In order; a column that a row lacks stays empty.
         path: The file.
-        is_added: Whether the rows follow those that are there, which have the same columns.
+        is_added: True if the rows follow those that are there, which have the same columns.
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     has_header = is_added and path.is_file()

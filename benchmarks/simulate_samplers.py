@@ -1,4 +1,4 @@
-"""What samplers save and how often a search ends as sure and wrong, with known truths.
+"""Savings by samplers, and frequency of sure but wrong ends, with known truths.
 
     OMP_NUM_THREADS=1 python benchmarks/simulate_samplers.py [--draws 4] [--jobs 2]
         [--plans small,medium,b0] [--truths inside,flat] [--samplers grid,focus] [--slots 1]
@@ -65,7 +65,7 @@ LIMITS = Limits(region=REGION, failed_share=1.0)
 
 
 class Looks:
-    """What the rule that ends a search needs of a record."""
+    """The part of a record that the rule that ends a search needs."""
 
     objective = OBJECTIVE
 
@@ -74,7 +74,7 @@ class Looks:
 
     @property
     def region_estimates(self) -> list[RegionEstimate]:
-        """What was seen of the region so far."""
+        """The estimates of the region so far."""
         return list(self._estimates)
 
     def add_region_estimate(self, estimate: RegionEstimate) -> None:
@@ -105,7 +105,7 @@ class Remembered:
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
     ) -> Trial | None:
-        """What it chose at this place."""
+        """Its choice at this place."""
         place = len(running) + len(finished)
         if place == len(self.chosen):
             self.chosen.append(self.sampler.choose(remaining, running, finished))
@@ -133,7 +133,7 @@ class Seedless:
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
     ) -> Trial | None:
-        """What the model without offsets takes to tell the most per second."""
+        """The choice of most information per second by the model without offsets."""
         with (
             patch.object(focus, "of_results", lambda *a, **k: seedless(of_results(*a, **k))),
             patch.object(focus, "Design", SeedlessDesign),
@@ -162,7 +162,7 @@ def sampler_of(plan: str, name: str, draw: int) -> Sampler:
 
 
 def results(case: Case, losses: Observations) -> dict[tuple[int, int], TrialResult]:
-    """What each training will have given, by its place in the canonical order."""
+    """The result of each training, by its place in the canonical order."""
     by_network = np.vstack([losses.base_loss, losses.loss.reshape(-1, NUM_SEEDS)]).tolist()
     return {
         trial.order: TrialResult(
@@ -185,7 +185,7 @@ def by_order(result: TrialResult) -> tuple[int, int]:
 def progress(
     sampler: Sampler, outcomes: dict[tuple[int, int], TrialResult], slots: int
 ) -> Iterator[list[TrialResult]]:
-    """What has ended, in the canonical order, each time a training ends."""
+    """Finished trainings in the canonical order, each time a training ends."""
     remaining = {order: result.trial for order, result in outcomes.items()}
     running: list[tuple[float, tuple[int, int]]] = []
     finished: list[TrialResult] = []
@@ -210,7 +210,7 @@ def simulate(work: tuple[Case, str], num_draws: int, slots: int) -> dict[str, ob
 
 
 def simulated(case: Case, name: str, draw: int, slots: int) -> dict[str, float]:
-    """What one search says along the way, against the truth.
+    """The answers of one search while it goes on, against the truth.
 
     Columns are the part of all seconds that the search used; whether it was `stopped`; whether the
     region then lacked the best of what it had searched (`wrong`), the best of all networks' hull
@@ -242,12 +242,12 @@ def simulated(case: Case, name: str, draw: int, slots: int) -> dict[str, float]:
 
 
 def observed(finished: list[TrialResult]) -> Observations:
-    """What the fit takes."""
+    """The input of the fit."""
     return of_results(finished, response=OBJECTIVE, target=TARGET)
 
 
 def regrets_of_all(case: Case, losses: Observations) -> dict[str, float]:
-    """Of three seeds of all networks: the surface's choice, and the network of lowest mean."""
+    """The surface's choice and the network of lowest mean, from three seeds of all networks."""
     means = np.bincount(losses.network, weights=losses.loss) / losses.counts
     best = as_points([best_point(fit_surface(losses))])
     return {
@@ -257,7 +257,7 @@ def regrets_of_all(case: Case, losses: Observations) -> dict[str, float]:
 
 
 def after_part(case: Case, finished: list[TrialResult]) -> dict[str, float]:
-    """What a part of the seconds gives."""
+    """The result after a part of the seconds."""
     data = observed(finished)
     if case.truth != "flat":
         return {"regret_part": regret(case, as_points([best_point(fit_surface(data))]))}
@@ -265,12 +265,12 @@ def after_part(case: Case, finished: list[TrialResult]) -> dict[str, float]:
 
 
 def says_better(data: Observations) -> float:
-    """Whether the best split is called better than any reference."""
+    """True if the best split is called better than any reference."""
     return float(any(c.verdict == "better" for c in answer(fit_surface(data)).comparisons))
 
 
 def stopped(case: Case, finished: list[TrialResult]) -> dict[str, float]:
-    """Whether a search that ends here is sure of something wrong; of a flat truth it always is."""
+    """True if a search that ends here is sure but wrong, as always with a flat truth."""
     if case.truth == "flat":
         return {"stopped": 1.0, "far": 1.0, "wrong": 1.0, "missed": 1.0}
     surface = fit_surface(observed(finished))
@@ -289,7 +289,7 @@ Rows = list[dict[str, object]]
 
 @dataclass(frozen=True)
 class Bar:
-    """What must hold of the rows of one sampler.
+    """A requirement for the rows of one sampler.
 
     Attributes:
         name: What is printed.
@@ -319,22 +319,22 @@ def mean(rows: Rows, column: str) -> tuple[float, float]:
 
 
 def is_flat(row: dict[str, object]) -> bool:
-    """Whether nothing can be found."""
+    """True if the truth is flat."""
     return row["truth"] == "flat"
 
 
 def is_sloping(row: dict[str, object]) -> bool:
-    """Whether there is something to find."""
+    """True if the truth has a best split."""
     return not is_flat(row)
 
 
 def is_covered(row: dict[str, object]) -> bool:
-    """Whether the surface can follow the truth, or nearly."""
+    """True if the surface can represent the truth, or nearly."""
     return row["truth"] in COVERED
 
 
 def is_flat_and_shared(row: dict[str, object]) -> bool:
-    """Whether only seeds that all networks have in common could deceive."""
+    """True if only seeds that all networks share could mislead."""
     return is_flat(row) and row["shared"] == 0.5
 
 

@@ -1,4 +1,4 @@
-"""How often fit, region and verdicts are right, by simulation with known truths.
+"""Frequency of correct fits, regions and verdicts, by simulation with known truths.
 
     OMP_NUM_THREADS=1 python benchmarks/simulation.py [--draws 1000] [--jobs 2]
         [--plans small,medium,b0] [--truths inside,flat] [--spreads 0.02] [--seeds 3]
@@ -197,7 +197,7 @@ def averaged(draws: list[dict[str, float]]) -> dict[str, object]:
 
 
 def measured(case: Case, draw: int) -> dict[str, float]:
-    """What one search says, against the truth."""
+    """The answer of one search, against the truth."""
     data = search(case, draw)
     surface = fit_surface(data)
     if case.truth == "flat":
@@ -221,12 +221,12 @@ def measured(case: Case, draw: int) -> dict[str, float]:
 
 
 def regret(case: Case, point: Points) -> float:
-    """By how much a point's true loss is above the best, (1, 3)."""
+    """Difference between a point's true loss, (1, 3), and the best."""
     return float(case.loss(point)[0] - case.loss(optimum(case))[0])
 
 
 def false_alarms(data: Observations, surface: Surface) -> dict[str, float]:
-    """What is said of a flat truth, with every safeguard and without some."""
+    """Verdicts on a flat truth, with every safeguard and without some."""
     found = answer(surface)
     # Every training a network of its own: no network effect, and as many degrees of freedom.
     alone = replace(
@@ -248,7 +248,7 @@ def false_alarms(data: Observations, surface: Surface) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Bar:
-    """What must hold of a column in every case of some kind."""
+    """A requirement for a column in every case of some kind."""
 
     name: str
     column: str
@@ -258,7 +258,7 @@ class Bar:
 
 
 def is_even(row: dict[str, object]) -> bool:
-    """Whether all networks have as many seeds."""
+    """True if all networks have the same number of seeds."""
     return row["seeds"] != "mixed"
 
 

@@ -39,7 +39,7 @@ MANY = 1_000_000.0
 
 @dataclass(frozen=True)
 class Arm:
-    """What takes steps, and with how many threads."""
+    """An implementation of steps, with its number of threads."""
 
     step: Callable[[], object]
     threads: int = 1
@@ -111,7 +111,7 @@ def image_by_image(steps: Steps, data: Loaded, recipe: Recipe) -> Callable[[], N
 
 
 def arms(experiment: Experiment, device: str) -> dict[str, Callable[[], Arm]]:
-    """How each arm is made, by its name."""
+    """The makers of the arms, by name."""
     architecture = experiment.base_network
     assert isinstance(architecture, EfficientNet)
     data = load(experiment.dataset, architecture.resolution, device)
@@ -152,7 +152,7 @@ def timed(arm: Arm, number: int, device: str) -> float:
 
 
 def main() -> None:
-    """Lets the arms take steps in turn, prints their medians and writes them."""
+    """Runs steps of the arms in turn, prints and writes their medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=20, help="of each arm in a round")
     parser.add_argument("--rounds", type=int, default=7)

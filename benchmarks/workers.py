@@ -33,7 +33,7 @@ def seconds_since(moment: float, device: str) -> float:
 
 
 def measured(trials: Sequence[Trial], device: str, workers: int) -> dict[str, object]:
-    """How so many workers of each device get on with the trainings."""
+    """The speed of a number of workers of each device."""
     with Processes(device, workers, retries=0) as executor:
         slots = executor.slots
         started = [executor.call(seconds_since, time.time()) for _ in range(slots)]
@@ -58,7 +58,7 @@ def measured(trials: Sequence[Trial], device: str, workers: int) -> dict[str, ob
 
 
 def about(overrides: Sequence[str], device: str) -> dict[str, str]:
-    """What was measured, where and when."""
+    """The measurement, its place and time."""
     return {
         "experiment": " ".join(overrides),
         "device": device,

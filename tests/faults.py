@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from scaling_search.core.dataset import Splits
 from scaling_search.core.network import Layer
 from scaling_search.core.scaling import Multipliers
-from scaling_search.training.recorded import RecordingError
+from scaling_search.training.cuda_graphs import CaptureError
 from tests.tiny import tiny_dataset
 
 
@@ -137,7 +137,7 @@ class Recording:
         pass
 
     def __exit__(self, *exc: object) -> None:
-        raise RecordingError("recording was interrupted")
+        raise CaptureError("recording was interrupted")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Self
 from rich.console import Console
 
 from scaling_search.commands.run import Run
-from scaling_search.core.protocols import Argument, T
+from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.training.engine import train_trial
 
@@ -34,9 +34,9 @@ class InProcess:
     def prepare(self, trials: Sequence[Trial]) -> None:
         """Settles nothing."""
 
-    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
+    def call(self, function: Callable[[Argument, str], Value], argument: Argument) -> Future[Value]:
         """The finished future."""
-        future: Future[T] = Future()
+        future: Future[Value] = Future()
         future.set_result(function(argument, "cpu"))
         return future
 

@@ -37,10 +37,10 @@ from benchmarks.rows import machine, today
 from scaling_search.core.recipe import Recipe
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.training.batches import Loaded, load
+from scaling_search.training.cuda_graphs import NUM_WARM_UP
+from scaling_search.training.device_sharing import release_memory
 from scaling_search.training.engine import settings, train_trial
 from scaling_search.training.evaluation import Evaluation
-from scaling_search.training.neighbours import give_back_memory
-from scaling_search.training.recorded import NUM_WARM_UP
 from scaling_search.training.steps import Steps
 from scaling_search.training.timing import wait_for
 
@@ -59,13 +59,13 @@ SHOWN_KERNELS = 15
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured, and where.
+    """The measurements and their place.
 
     Attributes:
-        network: Of conf/base_network.
+        network: Name in conf/base_network.
         batch_size: Images in a step.
         device: ``cuda:0``, or ``cpu`` for a rehearsal.
-        seconds: What a repeated measurement takes about.
+        seconds: Approximate time of a repeated measurement.
         streams: Numbers of trainings at a time; others are compared with the first.
         overrides: Options of the experiment, as on the command line of scaling-search.
     """
@@ -126,7 +126,7 @@ def steps_of(experiment: Experiment, recipe: Recipe, setup: Setup, seed: int = 0
 
 
 def start(setup: Setup) -> None:
-    """What a training waits for before it is at full speed."""
+    """The parts of the time before a training is at full speed."""
     for size, is_tried in zip(UNSEEN_SIZES, (False, True), strict=True):
         experiment = setup.experiment(f"base_network.resolution={size}")
         data = loaded(experiment, setup)
@@ -301,7 +301,7 @@ def free(setup: Setup) -> None:
     """Gives back what nothing uses any more."""
     gc.collect()
     with contextlib.suppress(RuntimeError):  # after a recording that failed; others still tell
-        give_back_memory(setup.device)
+        release_memory(setup.device)
 
 
 def named(text: str) -> list[str]:

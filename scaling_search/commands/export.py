@@ -1,4 +1,4 @@
-"""Writes what a search found as files to take away."""
+"""Writes the networks that a search found as files."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from scaling_search.follow_ups.tested import Tested
 from scaling_search.record.results import results_table, with_means
 
 LEFT_OUT = ("measured cost", "failed")
-"""Columns of the card for which a terminal has no room."""
+"""Columns of the card for which a terminal is too narrow."""
 
 
 def export(run: Run, options: Export = Export(), *, price_only: bool = False) -> None:
@@ -32,8 +32,8 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
         price_only: True to print the price of that training and write nothing.
 
     Raises:
-        ValueError: The search has no finished training, or what is asked is not installed.
-        RuntimeError: There is no search, or what would be written is not what was trained.
+        ValueError: The search has no finished training, or a needed package is not installed.
+        RuntimeError: There is no search, or a file would differ from the trained network.
     """
     console = run.console
     if price_only and not options.train:
@@ -71,7 +71,7 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
 
 
 def card_data(run: Run, options: Export) -> CardData:
-    """The networks that the record names and all that the card says; no weights yet."""
+    """The networks of the record and the contents of the card, without weights."""
     experiment, search, scale = run.experiment, run.results, run.results_of("scale")
     conclusion = run.conclusion
     found, why = run.found(conclusion)

@@ -66,7 +66,7 @@ class TrainingLoop:
         self._again: list[Trial] = []
         self._reasons = Counter(r.kind for r in self.finished.values() if r.state == "FAIL")
         # Kept in order as trainings come and go: sorting all for each would be too slow for many.
-        self._ended = sorted(self.finished.values(), key=_order_of_result)
+        self._ended = sorted(self.finished.values(), key=lambda result: _order(result.trial))
         self._left = sorted((t for t in trials if t.key not in self.finished), key=_order)
 
     @property
@@ -167,7 +167,7 @@ class TrainingLoop:
             self.record.add(result, pause=dispatcher.pause, finished=finished, **self.provenance)
             self.finished[trial.key] = result
             self._reasons.update([result.kind] if result.state == "FAIL" else [])
-            bisect.insort(self._ended, result, key=_order_of_result)
+            bisect.insort(self._ended, result, key=lambda ended: _order(ended.trial))
             if trial.checkpoint is not None:
                 remove_file(trial.checkpoint)
             dispatcher.view.ended(result)
@@ -256,10 +256,6 @@ def _order(trial: Trial) -> tuple[int, int, float, float]:
     return *trial.order, trial.recipe.epochs, trial.recipe.learning_rate
 
 
-def _order_of_result(result: TrialResult) -> tuple[int, int, float, float]:
-    return _order(result.trial)
-
-
 def _log(result: TrialResult) -> None:
     what = f"{describe(result.trial.candidate)} seed {result.trial.seed}"
     if result.had_to_be_alone:
@@ -269,13 +265,7 @@ def _log(result: TrialResult) -> None:
         log.warning(told, what, result.micro_batches)
     if result.state == "COMPLETE":
         last = result.curve[-1]
-        log.info(
-            "%s: accuracy %.4f, loss %.4f, %.1f s on %s",
-            what,
-            last.val_accuracy,
-            last.val_loss,
-            result.total_seconds,
-            result.device,
-        )
+        told = f"accuracy {last.val_accuracy:.4f}, loss {last.val_loss:.4f}"
+        log.info("%s: %s, %.1f s on %s", what, told, result.total_seconds, result.device)
     else:
         log.error("%s: failed: %s\n%s", what, result.reason, result.traceback)

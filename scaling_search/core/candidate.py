@@ -1,35 +1,40 @@
-"""Networks to train, with their costs and coefficients."""
+"""Candidates: networks to train, with their costs and coefficients."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, Shares
 
+COLUMNS = (
+    *("share_gap", "shares_of", "nominal_flops_ratio", "cost", "cost_ratio", "cost_spread"),
+    *("flops_ratio", "flops", "params", "activations"),
+)
+"""Attributes of a candidate that are columns of its row."""
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network to train: what it is, what it costs, and the coefficients that round to it.
+    """A network to train, its costs, and the coefficients that round to it.
 
     Attributes:
         number: Place in the plan; the base network is 0.
-        coefficients: A triple that builds it; of a buildable network its cell's corner of
-            smallest multipliers.
-        lowest: The smallest coefficients of the cell.
-        highest: The largest coefficients of the cell.
-        shares: The log of its cost split over the dimensions, as built; None for the base network.
-        share_gap: By how much the three logs miss the log of the whole, as a fraction of it.
-        shares_of: The cost that the shares are of: what is held equal, or flops where its three
-            logs miss the whole.
-        nominal_flops_ratio: The multipliers' product, nothing rounded.
-        cost: What is held equal, in its unit.
-        cost_ratio: The same over the base network's.
-        cost_spread: Of a measured ratio, over its runs; 0 where it is counted.
+        coefficients: Coefficients that build it; of a buildable network the smallest ones.
+        lowest: The smallest coefficients that round to it.
+        highest: The largest coefficients that round to it.
+        shares: Shares of the dimensions in the log of its cost, as built; None for the base
+            network.
+        share_gap: Difference between the sum of the three logs and the log of the whole cost, as a
+            fraction of that.
+        shares_of: The cost of the shares: that which is held equal, or flops if its gap is large.
+        nominal_flops_ratio: The product of the multipliers without rounding.
+        cost: The cost that is held equal, in its unit.
+        cost_ratio: The cost over the base network's.
+        cost_spread: Spread of a measured cost ratio over its runs; 0 if the cost is counted.
         flops_ratio: Multiply-adds over the base network's.
         flops: Multiply-adds for one image, forward.
         params: Trainable parameters.
-        activations: Elements that products put out for one image.
+        activations: Output elements of products for one image.
     """
 
     number: int
@@ -51,28 +56,20 @@ class Candidate:
 
     @cached_property
     def network(self) -> str:
-        """A name that only equal networks of one base share."""
+        """The name, which only equal networks of one base network share."""
         return self.architecture.name
 
     def row(self) -> dict[str, object]:
         """The candidate as columns of a table, in their order."""
         shares = self.shares or (None, None, None)
         row: dict[str, object] = {"candidate": self.number, "network": self.network}
-        for name in ("alpha", "beta", "gamma"):
-            row[name] = getattr(self.coefficients, name)
+        row |= vars(self.coefficients)
         for name in ("alpha", "beta", "gamma"):
             row[f"{name}_low"] = getattr(self.lowest, name)
             row[f"{name}_high"] = getattr(self.highest, name)
         row |= {f"{d}_share": s for d, s in zip(DIMENSIONS, shares, strict=True)}
-        for name in ("share_gap", "shares_of", "nominal_flops_ratio", "cost", "cost_ratio"):
-            row[name] = getattr(self, name)
-        for name in ("cost_spread", "flops_ratio", "flops", "params", "activations"):
-            row[name] = getattr(self, name)
-        row["layers"] = _joined(self.architecture.num_layers)
-        row["channels"] = _joined(self.architecture.channels)
+        row |= {name: getattr(self, name) for name in COLUMNS}
+        row["layers"] = "-".join(map(str, self.architecture.num_layers))
+        row["channels"] = "-".join(map(str, self.architecture.channels))
         row["resolution"] = self.architecture.resolution
         return row
-
-
-def _joined(numbers: Iterable[int]) -> str:
-    return "-".join(str(number) for number in numbers)

@@ -15,28 +15,28 @@ class Split:
     labels: "torch.Tensor"
 
     def to(self, device: str) -> "Split":
-        """The same on a device."""
+        """The split on a device."""
         return Split(self.images.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class Splits:
-    """A dataset as training sees it: fit on train, choose on val, report on test once."""
+    """Splits of a dataset: train on the first, choose on val, report on test once."""
 
     train: Split
     val: Split
     test: Split
 
     def to(self, device: str) -> "Splits":
-        """The same on a device."""
+        """The splits on a device."""
         return Splits(self.train.to(device), self.val.to(device), self.test.to(device))
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Labelled images of one native size. Hashable and small: it describes, `load` reads.
+    """Labelled images of one native size: a small, hashable description that `load` reads.
 
-    What is None of its numbers is read from the data before anything is planned.
+    Numbers that are None are read from the data before anything is planned.
     """
 
     @property
@@ -49,20 +49,20 @@ class Dataset(Protocol):
 
     @property
     def resolution(self) -> int | None:
-        """Native height and width in pixels; above it, images are only blown up."""
+        """Native height and width in pixels; beyond it images are only enlarged."""
 
     def __hash__(self) -> int:
-        """Of the description, so that loaded data can be kept by it."""
+        """Hash of the description, a key for loaded data."""
 
     def check(self) -> None:
-        """Makes the data ready, downloading where that is its way.
+        """Checks the data, and downloads them if the dataset does so.
 
         Raises:
             RuntimeError: The data are missing or damaged.
         """
 
     def fingerprint(self) -> str:
-        """A hash of all images, labels and splits, equal exactly when the data are."""
+        """A hash of all images, labels and splits."""
 
     def load(self, resolution: int, device: str) -> Splits:
         """The splits at a size, on a device."""

@@ -1,4 +1,4 @@
-"""Networks on paper: their layers, sizes and scaling."""
+"""Architectures: networks on paper, with their layers, sizes and scaling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One convolution, linear layer or other module that multiplies, the norm behind it included.
+    """A convolution, linear layer or other module that multiplies, with the norm behind it.
 
     Attributes:
-        name: Where it stands, for people.
+        name: Its place in the network.
         flops: Multiply-adds for one image.
         params: Weights, biases and affine terms of the norm.
-        activations: Elements that its products put out for one image.
-        backward: Multiply-adds of its backward pass for one image, where they were counted; None
-            for what a convolution or linear layer takes.
+        activations: Output elements of its products for one image.
+        backward: Multiply-adds of its backward pass for one image, if they were counted; None for
+            those of a convolution or linear layer.
     """
 
     name: str
@@ -35,9 +35,8 @@ class Layer:
 def training_flops(layers: "Sequence[Layer]") -> int:
     """Multiply-adds of a training step for one image.
 
-    Backward a layer costs its forward pass twice, once for the gradient of its weights and once
-    for that of its input; the first one's input is the image, which has none. Layers that were
-    counted say it themselves.
+    The backward pass of a layer costs its forward pass twice, for the gradients of weights and of
+    input; the first layer's input, the image, needs none. Counted layers have their own number.
     """
     flops, first = sum(layer.flops for layer in layers), layers[0]
     if first.backward is None:
@@ -47,14 +46,14 @@ def training_flops(layers: "Sequence[Layer]") -> int:
 
 @runtime_checkable
 class Architecture(Protocol):
-    """A network on paper: hashable, cheap, without tensors.
+    """The architecture of a network: hashable, cheap, without tensors.
 
     Each dimension is rounded on its own, by its own multiplier, and no cost falls while one grows.
     """
 
     @property
     def name(self) -> str:
-        """Only equal networks of one base share it: sizes that people can read."""
+        """The name, made of sizes; only equal networks of one base network share it."""
 
     @property
     def resolution(self) -> int:
@@ -77,10 +76,10 @@ class Architecture(Protocol):
         """Output channels of the stem, of each stage and of the head."""
 
     def scaled(self, multipliers: Multipliers) -> Self:
-        """The architecture that has these multipliers after rounding."""
+        """The architecture with these multipliers, rounded."""
 
     def layers(self) -> tuple[Layer, ...]:
-        """Every layer that multiplies, repeated ones as often as they stand."""
+        """Every layer that multiplies, also repeated ones."""
 
     def steps(self, dimension: str, low: float, high: float) -> list[float]:
         """The smallest multiplier, to six decimals, of each distinct result within [low, high]."""
@@ -91,10 +90,7 @@ class Architecture(Protocol):
 
 @runtime_checkable
 class CountsMany(Protocol):
-    """An architecture that can count the flops of many networks at once, for faster plans.
-
-    Optional; what `layers` says of each network is what this must say of all.
-    """
+    """An architecture that counts the flops of many networks at once; optional, for speed."""
 
     def flops_of(
         self,
@@ -102,7 +98,7 @@ class CountsMany(Protocol):
         widths: "Sequence[Architecture]",
         resolutions: "Sequence[Architecture]",
     ) -> "NDArray[np.int64]":
-        """Multiply-adds of every combination, (depths, widths, resolutions).
+        """Multiply-adds of every combination, (depths, widths, resolutions), as by `layers`.
 
         Each argument holds this network with one dimension scaled: a combination has the layers of
         its first, the channels of its second and the resolution of its third.
@@ -111,16 +107,15 @@ class CountsMany(Protocol):
 
 @runtime_checkable
 class Checked(Protocol):
-    """An architecture that looks itself whether it costs and trains as it should; optional.
+    """An architecture that checks its own costs and training; optional.
 
-    One whose `layers` are counted in the built network has no closed form that a measurement could
-    be compared with.
+    For those whose `layers` are counted in the built network and not in closed form.
     """
 
     def check(self) -> None:
-        """Looks at the built network, before any is trained.
+        """Checks the built network, before any is trained.
 
         Raises:
-            RuntimeError: A second count says otherwise.
+            RuntimeError: A second count differs.
             ValueError: It cannot be trained.
         """

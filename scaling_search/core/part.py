@@ -8,12 +8,12 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 CHECKED = pydantic.ConfigDict(
     strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
 )
-"""How options are checked: no conversions, no unknown keys, no NaN or infinity."""
+"""Configuration of the checks: no conversions, no unknown keys, no NaN or infinity."""
 
-T = TypeVar("T")
+Part = TypeVar("Part")
 
 
 @dataclass_transform(frozen_default=True)
-def part(cls: type[T]) -> type[T]:
+def part(cls: type[Part]) -> type[Part]:
     """Makes a class a frozen dataclass whose options are checked when Hydra builds it."""
     return pydantic_dataclass(frozen=True, config=CHECKED)(cls)  # type: ignore[return-value]  # it is cls

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-T = TypeVar("T")
+Value = TypeVar("Value")
 Argument = TypeVar("Argument")
 
 
 @runtime_checkable
 class Cost(Protocol):
-    """What an architecture costs, the quantity that is held equal."""
+    """A cost of architectures, the quantity that is held equal."""
 
     @property
     def column(self) -> str:
-        """Name of what is counted, with its unit where it has one."""
+        """Name of the cost, with its unit if it has one."""
 
     def estimate(self, architecture: Architecture) -> float:
         """The cost in closed form, without building the network."""
@@ -31,19 +31,19 @@ class Cost(Protocol):
         """The cost of the built network.
 
         Raises:
-            RuntimeError: The closed form says otherwise.
+            RuntimeError: The closed form differs.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What running a network beside the base network said of its cost.
+    """A measured cost of a network that ran in turns with the base network.
 
     Attributes:
         value: Median, in the cost's unit.
-        ratio: Median of the ratios to the base network, which ran in turns with it.
-        spread: Of those ratios, half the distance between their 16th and 84th percentiles.
-        device: Where, by the device's own name.
+        ratio: Median of the ratios to the base network.
+        spread: Half the distance between the 16th and 84th percentiles of those ratios.
+        device: Name of the device.
     """
 
     value: float
@@ -54,17 +54,17 @@ class Sample:
 
 @runtime_checkable
 class SampledCost(Protocol):
-    """A cost that only running the network tells, and that differs from machine to machine."""
+    """A cost that is measured by running the network, and differs between machines."""
 
     @property
     def column(self) -> str:
-        """Name of what is measured, with its unit."""
+        """Name of the cost, with its unit."""
 
     def check(self) -> None:
-        """Looks whether it can be measured here.
+        """Checks that it can be measured here.
 
         Raises:
-            ValueError: The device is not there, or cannot tell.
+            ValueError: The device is not there, or cannot measure it.
         """
 
     def sample(self, architecture: Architecture, base_network: Architecture) -> Sample:
@@ -87,7 +87,7 @@ class EstimatesMany(Protocol):
     ) -> "NDArray[np.float64] | NDArray[np.int64] | None":
         """The closed form of every combination, (depths, widths, resolutions), as in `CountsMany`.
 
-        None where the architecture counts one network at a time.
+        None if the architecture counts one network at a time.
         """
 
 
@@ -101,7 +101,7 @@ class Sampler(Protocol):
         running: "Sequence[Trial]",
         finished: "Sequence[TrialResult]",
     ) -> "Trial | None":
-        """One of ``remaining``, or None to end; all three sorted by seed, then by candidate."""
+        """One of ``remaining``, or None to end; all three are sorted by seed, then by candidate."""
 
 
 @runtime_checkable
@@ -110,44 +110,46 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many trainings may be in flight now; unknown, 0, before `check`."""
+        """Number of trainings that may be in flight now; 0 before `check`."""
 
     @property
     def retries(self) -> int:
-        """How often a training that failed is tried again."""
+        """Number of times that a failed training is tried again."""
 
     @property
     def device_share(self) -> float:
-        """The part of a device that one training takes; known after `check`."""
+        """Part of a device that a training takes; known after `check`."""
 
     def check(self) -> None:
-        """Looks whether trainings could run here, before anything is written.
+        """Checks that trainings can run here, before anything is written.
 
         Raises:
             ValueError: A device is not there.
         """
 
     def prepare(self, trials: "Sequence[Trial]") -> None:
-        """Settles `slots` for such trainings, by a short measurement where that is left to it.
+        """Determines `slots` for such trainings, if need be by a short measurement.
 
-        Once, after it was entered and before anything else is asked of it.
+        Called once, after it was entered and before anything else.
         """
 
     def submit(self, trial: "Trial") -> "Future[TrialResult]":
         """Starts a training.
 
-        The future raises `TimeoutError` where it took longer than it may, and anything else where
-        whoever trained is lost.
+        The future raises `TimeoutError` if it took too long, and another error if its worker is
+        lost.
         """
 
-    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> "Future[T]":
-        """Calls a function with an argument and a device where a training would run.
+    def call(
+        self, function: Callable[[Argument, str], Value], argument: Argument
+    ) -> "Future[Value]":
+        """Calls a function with an argument and a device, in a worker; the future has its error.
 
-        What it raises, the future raises. Function, argument and result must be able to travel.
+        Function, argument and result must be picklable.
         """
 
     def __enter__(self) -> Self:
-        """Starts what runs trainings."""
+        """Starts the workers, or prepares for it."""
 
     def __exit__(self, *exc: object) -> None:
-        """Stops it, trainings in flight included."""
+        """Ends the workers and trainings in flight."""

@@ -1,4 +1,4 @@
-"""How a network is trained: the hyperparameters, and the learning rate of each step."""
+"""The recipe: hyperparameters of training, and the learning rate of each step."""
 
 import math
 from dataclasses import replace
@@ -25,18 +25,17 @@ class Recipe:
         label_smoothing: Probability moved from the label to all classes, in training only.
         averaging: Decay per step of the average of weights that is evaluated; 0 for none.
         crop: Zero padding before a random crop, a fraction of the native size, rounded to whole
-            pixels of it; what it cuts out is resized to what the network sees.
-        flip: Whether half of the images are mirrored.
+            pixels; crops are resized to the network's resolution.
+        flip: True if half of the images are mirrored.
         mixed_precision: bfloat16 autocast on CUDA; on a CPU it is slower and never used.
         channels_last: Memory format of images and weights.
         deterministic: Only deterministic kernels on CUDA; on a CPU results always repeat.
         compile: torch.compile for the steps; compiling outlasts a short training.
         cuda_graph: On CUDA, record a whole step once and replay it.
-        checkpoint_minutes: So often a training writes down where it is, to go on from there to
-            the same bits after it was interrupted; None for never. The one hyperparameter that
-            changes nothing, and may change between two commands.
-        equal: What networks of one target have in common: ``epochs``, or ``training_flops``, at
-            which a network that costs more trains for less.
+        checkpoint_minutes: Time between two checkpoints, from which an interrupted training goes on
+            to the same bits; None for no checkpoints. The one option that changes no result.
+        equal: Quantity that is equal for networks of one target: ``epochs``, or
+            ``training_flops``, with which a more expensive network trains for fewer epochs.
     """
 
     epochs: Annotated[float, Field(gt=0)] = 3.0
@@ -58,7 +57,7 @@ class Recipe:
     equal: Literal["epochs", "training_flops"] = "epochs"
 
     def stretched(self, factor: float) -> "Recipe":
-        """The same schedule, its warm-up too, over so many times the epochs."""
+        """The same schedule with warm-up, over ``factor`` times the epochs."""
         return replace(self, epochs=self.epochs * factor, warmup_epochs=self.warmup_epochs * factor)
 
     def num_steps(self, steps_per_epoch: int) -> int:

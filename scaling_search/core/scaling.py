@@ -1,4 +1,4 @@
-"""Coefficients, multipliers and shares of depth, width and resolution, and the way between them."""
+"""Coefficients, multipliers and shares of depth, width and resolution."""
 
 import math
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ DIMENSIONS = ("depth", "width", "resolution")
 
 @dataclass(frozen=True)
 class Multipliers:
-    """How many times the base network's depth, width and resolution a network has.
+    """Depth, width and resolution of a network over those of the base network.
 
     Source: Tan & Le 2019, Eq. 3 (d, w, r).
     """
@@ -60,7 +60,7 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class Shares:
-    """How the logarithm of a cost is split over the dimensions; the three sum to 1."""
+    """Shares of the dimensions in the logarithm of a cost; the three sum to 1."""
 
     depth: float
     width: float
@@ -107,20 +107,19 @@ class Shares:
         )
 
     def distance(self, other: "Shares") -> float:
-        """Half the sum of absolute differences: how much of the log cost is split otherwise."""
+        """Half the sum of absolute differences: the part of the log cost split differently."""
         return sum(abs(a - b) for a, b in zip(self, other, strict=True)) / 2
 
 
 FARTHEST = 256
-"""No network is so many times larger or smaller: every result of rounding is walked, and B7 has
-98 times the cost of B0."""
+"""Largest target: plans enumerate every rounding, and B7 has 98 times the cost of B0."""
 
 
 def phi_of(target: float) -> float:
     """The compound coefficient of a target cost ratio: log2, so that twice the cost is 1.
 
     Raises:
-        ValueError: The target is farther off, or 1, where there is nothing to scale.
+        ValueError: The target is beyond `FARTHEST`, or 1.
     """
     if not (1 / FARTHEST <= target <= FARTHEST) or target == 1:
         raise ValueError(
@@ -131,7 +130,7 @@ def phi_of(target: float) -> float:
 
 
 PAPER = Coefficients(1.2, 1.1, 1.15)
-"""What the grid search found. Source: Tan & Le 2019, Section 3.3, step 1."""
+"""Coefficients of EfficientNet. Source: Tan & Le 2019, Section 3.3, step 1."""
 
 REFERENCES = {
     "depth": Shares(1.0, 0.0, 0.0),

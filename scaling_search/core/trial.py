@@ -1,4 +1,4 @@
-"""What is trained and what came of it: the values that travel between processes."""
+"""Trials and their results: values that travel between processes."""
 
 import hashlib
 import math
@@ -14,20 +14,18 @@ from scaling_search.core.dataset import Dataset
 from scaling_search.core.recipe import Recipe
 
 Key = tuple[str, int, float, float]
-"""What makes a training the same within an experiment: network, seed, epochs, learning rate."""
+"""Identity of a training in an experiment: network, seed, epochs, learning rate."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of one candidate with one seed; small, whole, and able to travel.
+    """One training of one candidate with one seed.
 
     Attributes:
-        on_test: Whether the trained network is evaluated on the test split too, once.
-        checkpoints: The folder of checkpoints, where the recipe wants them; each machine that
-            trains must see it for another to go on.
-        fingerprint: Of the data as the record has it; whoever finds others does not train. Empty
-            where any will do.
-        weights: The folder where the trained network's weights are kept; None to keep none.
+        on_test: True if the trained network is evaluated on the test split too.
+        checkpoints: Folder of checkpoints, which all machines that train must share.
+        weights: Folder of trained weights; None to keep none.
+        fingerprint: Fingerprint that the data must have; empty for any.
     """
 
     candidate: Candidate
@@ -41,12 +39,12 @@ class Trial:
 
     @property
     def key(self) -> Key:
-        """What makes it the same as another."""
+        """Identity of the training."""
         return self.candidate.network, self.seed, self.recipe.epochs, self.recipe.learning_rate
 
     @property
     def checkpoint(self) -> Path | None:
-        """The file of its checkpoint; None where the recipe wants none."""
+        """The file of its checkpoint; None if the recipe has none."""
         if self.checkpoints is None or self.recipe.checkpoint_minutes is None:
             return None
         name = hashlib.sha256(repr((self.key, self.on_test)).encode()).hexdigest()[:32]
@@ -75,13 +73,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TestScores:
-    """What a trained network gave on the test split.
+    """Scores of a trained network on the test split.
 
     Attributes:
         loss: Mean cross-entropy in nats, without smoothing.
         accuracy: Top-1, a fraction.
         packed_losses: Each image's cross-entropy as float16, lowest byte first.
-        packed_hits: Whether each image was recognised, eight to a byte.
+        packed_hits: One bit for each image, 1 if its class was predicted.
     """
 
     loss: float
@@ -96,37 +94,36 @@ class TestScores:
 
     @property
     def hits(self) -> NDArray[np.float64]:
-        """For each image 1 if it was recognised, else 0."""
+        """For each image 1 if its class was predicted, else 0."""
         bits = np.frombuffer(self.packed_hits, np.uint8)
         return np.unpackbits(bits, count=len(self.packed_losses) // 2).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial gave. Metrics are those of the last epoch, None if it failed.
+    """The result of a trial.
 
     Attributes:
         trial: The trial.
         state: COMPLETE or FAIL.
-        reason: Why it failed, in one line, else empty.
+        reason: Reason of a failure in one line, else empty.
         curve: One point for each epoch that ended.
         train_seconds: Wall time of the training steps.
-        total_seconds: Wall time of all, data and evaluation included.
+        total_seconds: Wall time with data and evaluation.
         images_per_second: Training images over `train_seconds`.
-        attempts: How often it was begun to be ended at all, this time included.
-        device_share: Part of the device that it took, as its executor says.
-        peak_memory_bytes: Most memory held: allocated on CUDA, else resident in the process.
+        attempts: Number of tries, this one included.
+        device_share: Part of the device that it took.
+        peak_memory_bytes: Largest memory: allocated on CUDA, else resident in the process.
         micro_batches: Parts of a batch whose gradients were summed because memory was short; batch
             norm then has the statistics of a part.
-        device: Where it ran, by the device's own name.
+        device: Name of the device.
         host: Name of the machine.
-        versions: Of Python and torch.
-        traceback: For the log.
-        test: Of the last epoch's network on the test split, where the trial asked for it.
-        had_to_be_alone: Whether it did not fit beside others on its device, and was trained again
-            alone; for the log.
-        needs_new_process: Whether the process that trained it can use its device no more; for the
-            executor.
+        versions: Versions of Python and torch.
+        traceback: Traceback of a failure.
+        test: Scores of the last epoch's network on the test split, if the trial asked for them.
+        had_to_be_alone: True if it did not fit beside others on its device and was trained again
+            alone.
+        needs_new_process: True if its process can no longer use the device.
     """
 
     trial: Trial
@@ -150,10 +147,10 @@ class TrialResult:
 
     @property
     def kind(self) -> str:
-        """The kind of its reason, without what may differ from training to training."""
+        """The kind of its reason, equal for equal failures of several trainings."""
         return self.reason.partition(":")[0]
 
     @property
     def is_divergent(self) -> bool:
-        """Whether it failed because its loss was not finite, as it would again."""
+        """True if it failed because its loss was not finite."""
         return self.kind == FloatingPointError.__name__

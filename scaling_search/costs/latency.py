@@ -14,8 +14,8 @@ from scaling_search.core.protocols import Sample
 from scaling_search.costs.building import built, image_of
 from scaling_search.costs.flops import Flops
 from scaling_search.runtime.threads import threads
+from scaling_search.training.cuda_graphs import CapturedWork, capturable_stream
 from scaling_search.training.engine import device_name, devices
-from scaling_search.training.recorded import Recorded, aside
 from scaling_search.training.timing import wait_for
 
 
@@ -61,7 +61,11 @@ class Latency:
         device = devices(self.device, "cost.device")[0]
         Flops().measure(architecture)
         try:
-            with threads(self.threads), aside(torch.device(device)), torch.inference_mode():
+            with (
+                threads(self.threads),
+                capturable_stream(torch.device(device)),
+                torch.inference_mode(),
+            ):
                 runs = [
                     _Runs(network, self.batch_size, device)
                     for network in (architecture, base_network)
@@ -91,9 +95,9 @@ class _Runs:
         self.network: nn.Module = built(architecture).to(device)
         self.images: Tensor = image_of(architecture, batch_size).to(device)
         self.device = device
-        self._recorded = Recorded(self.images.device, warm_up=1)
+        self._recorded = CapturedWork(self.images.device, warm_up=1)
         for _ in range(2):  # as it is written, then recorded
-            self._recorded.do(self._run)
+            self._recorded.run(self._run)
 
     def milliseconds(self) -> float:
         """Duration of one run."""
@@ -103,13 +107,13 @@ class _Runs:
                 for _ in range(2)
             )
             begin.record()
-            self._recorded.do(self._run)
+            self._recorded.run(self._run)
             end.record()
             end.synchronize()
             return float(begin.elapsed_time(end))
         wait_for(self.device)
         started = time.perf_counter()
-        self._recorded.do(self._run)
+        self._recorded.run(self._run)
         wait_for(self.device)
         return 1000 * (time.perf_counter() - started)
 

@@ -13,9 +13,9 @@ from scaling_search.core.protocols import Sample
 from scaling_search.core.recipe import Recipe
 from scaling_search.costs.building import built, image_of
 from scaling_search.costs.flops import Flops
+from scaling_search.training.cuda_graphs import capturable_stream
 from scaling_search.training.engine import device_name, devices
 from scaling_search.training.optimizer import make_optimizer
-from scaling_search.training.recorded import aside
 
 
 @part
@@ -72,7 +72,7 @@ class Memory:
 
 def _peak(architecture: Architecture, batch_size: int, device: str) -> int:
     """The most bytes over what there was before, in the second step of a network's second turn."""
-    with aside(torch.device(device)):
+    with capturable_stream(torch.device(device)):
         for _ in range(2):
             gc.collect()
             before = _requested(device, "current")

@@ -1,4 +1,4 @@
-"""Trainings one after another in the process that chooses them."""
+"""Trainings in the search's own process, one after another."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from scaling_search.core.part import part
-from scaling_search.core.protocols import Argument, T
+from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.runtime.interruption import interruptible
 from scaling_search.training.engine import devices, train_trial
@@ -19,7 +19,7 @@ class Inline:
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the first if it names several.
-        retries: How often a training that failed is tried again; not one that diverged.
+        retries: Number of times that a failed training is tried again, unless it diverged.
     """
 
     device: str = "auto"
@@ -36,36 +36,35 @@ class Inline:
         return 1.0
 
     def check(self) -> None:
-        """Looks whether the device is there."""
+        """Checks the device."""
         devices(self.device)
 
     def prepare(self, trials: Sequence[Trial]) -> None:
-        """Has nothing to settle."""
+        """Does nothing."""
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Trains, then returns the finished future.
 
         Raises:
-            RuntimeError: A training before it left this process without the use of its device.
+            RuntimeError: After an earlier training this process can no longer use its device.
         """
         future = self.call(train_trial, trial)
         if future.exception() is None and future.result().needs_new_process:
             self.__dict__["_reason"] = future.result().reason
         return future
 
-    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
+    def call(self, function: Callable[[Argument, str], Value], argument: Argument) -> Future[Value]:
         """Calls a function with an argument and the device, then returns the finished future.
 
         Raises:
             RuntimeError: As `submit`.
         """
-        future: Future[T] = Future()
+        future: Future[Value] = Future()
         device = devices(self.device)[0]
         if "_reason" in self.__dict__:
             raise RuntimeError(
                 f"{device} must be usable, got {self.__dict__['_reason']!r} from the training "
-                "before, after which a process can use it no more; the same command goes on in a "
-                "new one"
+                "before, after which a process cannot use it; the same command goes on in a new one"
             )
         try:
             with interruptible():
@@ -79,4 +78,4 @@ class Inline:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Nothing was started."""
+        """Ends nothing."""

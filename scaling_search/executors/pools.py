@@ -1,4 +1,4 @@
-"""Worker processes that leave no process and no call behind, for `executors/processes.py`."""
+"""Pools of worker processes and a watch over their calls, for `executors/processes.py`."""
 
 import contextlib
 import itertools
@@ -16,23 +16,23 @@ from typing import Any
 
 import pebble
 
-from scaling_search.core.protocols import T
+from scaling_search.core.protocols import Value
 from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.parent_death import exit_with_parent
-from scaling_search.training.neighbours import share_device
+from scaling_search.training.device_sharing import share_device
 
 POLL_SECONDS = 0.5
-"""So often it is looked whether a training takes too long."""
+"""Time between two checks of the running calls."""
 
 SEEN_SECONDS = 1.0
-"""After so long pebble has seen that a process has a call; it forgets one that ends before."""
+"""Time after which pebble has noticed that a process has a call; it loses earlier results."""
 
 
 class Pool:
-    """Pebble's pool of the processes of a device, spawned, with an end that waits for nobody.
+    """Pebble's pool of the worker processes of a device.
 
-    A process whose result says that it needs a new one leaves that result in a file and ends: it
-    takes no other call, and pebble replaces it.
+    A process whose result says that it needs a new one writes that result to a file and ends, so
+    that pebble replaces it.
     """
 
     def __init__(self, num_workers: int) -> None:
@@ -47,22 +47,22 @@ class Pool:
             initargs=(num_workers, Path(self._folder.name) / "device.lock"),
         )
 
-    def schedule(self, function: Callable[..., T], args: tuple[object, ...]) -> Future[T]:
-        """Hands a call to the next idle process.
+    def schedule(self, function: Callable[..., Value], args: tuple[object, ...]) -> Future[Value]:
+        """Submits a call to the next idle process.
 
         Raises:
             RuntimeError: The pool is broken.
         """
         file = Path(self._folder.name) / f"{next(self._numbers)}.result"
-        future: Future[T] = self._pool.schedule(_given_or_left, args=(file, function, args))
+        future: Future[Value] = self._pool.schedule(_given_or_left, args=(file, function, args))
         self._files[future] = file
         return future
 
     def left_by(self, call: Future[Any]) -> Any:
-        """The result that a call's process left before it ended; None where it left none.
+        """The result that a call's process wrote to a file before it ended, else None.
 
         Args:
-            call: One that has ended; asked for once.
+            call: A call that has ended; asked for once.
         """
         file = self._files.pop(call)
         if not file.exists():
@@ -73,13 +73,13 @@ class Pool:
 
     @property
     def is_broken(self) -> bool:
-        """Whether it was given up: it ends no call any more, those that it never looked at too."""
+        """True if pebble has given up; then no call ends any more."""
         return not self._pool.active
 
     def end(self) -> None:
-        """Ends all processes at once, also those that are stopped, and waits until they are gone.
+        """Kills all processes, also stopped ones, and waits until they are gone.
 
-        Pebble asks one after the other and waits for each; what they do counts for nothing.
+        Pebble alone would end one after the other and wait for each.
         """
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble's
         for process in self._context.spawned:
@@ -90,16 +90,16 @@ class Pool:
 
 
 def _begin(num_workers: int, lock: Path) -> None:
-    """The first work of a process."""
+    """Sets up a process."""
     exit_with_parent()
     share_device(num_workers, lock)
 
 
-def _given_or_left(file: Path, function: Callable[..., T], args: tuple[object, ...]) -> T:
-    """The result of a function; where that asks for a new process, this one leaves it and ends."""
+def _given_or_left(file: Path, function: Callable[..., Value], args: tuple[object, ...]) -> Value:
+    """The result of a function; if it asks for a new process, this one writes it and ends."""
     result = function(*args)
     if getattr(result, "needs_new_process", False):
-        with contextlib.suppress(RuntimeError):  # then it counts as a lost worker
+        with contextlib.suppress(RuntimeError):  # then the worker counts as lost
             replace_file(file, pickle.dumps(result))
         time.sleep(SEEN_SECONDS)
         os._exit(1)
@@ -107,10 +107,10 @@ def _given_or_left(file: Path, function: Callable[..., T], args: tuple[object, .
 
 
 class _Spawning(SpawnContext):
-    """Spawns processes, for CUDA does not survive a fork and a forked torch may hold locks.
+    """Spawns processes: CUDA does not survive a fork, and a forked torch may hold locks.
 
     Attributes:
-        spawned: All of them.
+        spawned: All processes that may be alive.
     """
 
     def __init__(self) -> None:
@@ -118,14 +118,14 @@ class _Spawning(SpawnContext):
         self.spawned: list[SpawnProcess] = []
 
     def Process(self, *args: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802  # a class there
-        """A process that is not started yet."""
+        """Creates a process that is not started yet."""
         process = SpawnProcess(*args, **options)
         self.spawned = [p for p in self.spawned if p.exitcode is None] + [process]
         return process
 
 
 class Watch:
-    """Ends calls that take too long, by a clock that nobody sets, and those of broken pools."""
+    """Ends calls that take too long, and those of broken pools."""
 
     def __init__(self) -> None:
         self._calls: dict[Future[Any], _Watched] = {}
@@ -134,15 +134,15 @@ class Watch:
         self._thread = threading.Thread(target=self._run, daemon=True, name="watch-calls")
         self._thread.start()
 
-    def watched(self, call: Future[T], pool: Pool, seconds: float) -> Future[T]:
-        """What a call gives; `TimeoutError` once it has run for so long."""
-        result: Future[T] = Future()
+    def watched(self, call: Future[Value], pool: Pool, seconds: float) -> Future[Value]:
+        """A call's future, with `TimeoutError` once it has run for so many seconds."""
+        result: Future[Value] = Future()
         self._calls[call] = _Watched(result, pool, seconds)
         call.add_done_callback(self._pass_on)
         return result
 
     def end(self) -> None:
-        """Watches no more."""
+        """Ends the thread."""
         self._is_over.set()
         self._thread.join()
 
@@ -150,7 +150,7 @@ class Watch:
         last = time.monotonic()
         while not self._is_over.wait(POLL_SECONDS):
             now = time.monotonic()
-            passed = min(now - last, 2 * POLL_SECONDS)  # more if all of us were stopped meanwhile
+            passed = min(now - last, 2 * POLL_SECONDS)  # more if the process was stopped meanwhile
             last = now
             with self._lock:
                 for call, watched in list(self._calls.items()):
@@ -182,13 +182,7 @@ class Watch:
 
 @dataclass
 class _Watched:
-    """What becomes of a call.
-
-    Attributes:
-        result: The future that somebody waits for.
-        pool: It was handed to.
-        seconds_left: It may still run.
-    """
+    """A call that is watched: its future, its pool, and the time that it may still run."""
 
     result: Future[Any]
     pool: Pool

@@ -1,4 +1,4 @@
-"""Trainings in warm worker processes of this machine, several for each device."""
+"""Trainings in worker processes of this machine, several for each device."""
 
 import contextlib
 import functools
@@ -12,40 +12,38 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 
 from scaling_search.core.part import part
-from scaling_search.core.protocols import Argument, T
+from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.executors.pools import Pool, Watch
 from scaling_search.runtime import interruption
 from scaling_search.runtime.cores import usable_cores
 from scaling_search.training.batches import load
+from scaling_search.training.device_sharing import share_device
 from scaling_search.training.engine import devices, train_trial
-from scaling_search.training.neighbours import share_device
 from scaling_search.training.price import timed_seconds, work
 from scaling_search.training.timing import Timing, time_training
 
 log = logging.getLogger(__name__)
 
 TRIED = (1, 2, 4, 8)
-"""Workers of a GPU whose speed is measured."""
+"""Numbers of workers of a GPU whose speed is measured."""
 
 WORTHWHILE = 1.05
-"""By how much more workers must train faster together to be taken."""
+"""Least ratio of speeds at which more workers are used."""
 
 
 @part
 class Processes:
-    """Runs trainings in processes that stay and keep their imports, context and data.
+    """Runs trainings in processes that keep their imports, context and data.
 
-    Each device has processes of its own. A worker that is lost ends its own training only and is
-    replaced; so is one whose device fails under it. Several trainings of a device are several
-    processes, so that none of them can end another. Several streams of one process, which would
-    share a context and images, have not been measured.
+    Each device has its own processes, one for each training at a time, so that a lost worker ends
+    only its own training and is replaced.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda`` (all of them), ``cuda:1`` or ``mps``.
         workers_per_device: Trainings at a time on each; ``auto`` is one for each usable core on
             a CPU, where a training has one thread, and on GPUs what `prepare` measures.
-        retries: How often a training that failed is tried again; not one that diverged.
+        retries: Number of times that a failed training is tried again, unless it diverged.
         timeout_minutes: A training that takes longer is ended, and its worker replaced; None for
             no limit.
     """
@@ -57,22 +55,22 @@ class Processes:
 
     @property
     def slots(self) -> int:
-        """Trainings that may be in flight; none before `check`, which finds the devices."""
+        """Trainings that may be in flight; 0 before `check`, which finds the devices."""
         if "_devices" not in self.__dict__:
             return 0
         return self._workers_per_device * len(self._devices)
 
     @property
     def device_share(self) -> float:
-        """What one of several workers takes of its device."""
+        """Part of a device that one training takes."""
         return len(self._devices) / self.slots if self.slots else 1.0
 
     def check(self) -> None:
-        """Looks whether the devices are there."""
+        """Checks the devices."""
         assert self._devices
 
     def prepare(self, trials: Sequence[Trial]) -> None:
-        """On GPUs measures how many workers of one train the fastest, where that is ``auto``.
+        """On GPUs with ``auto``, measures the number of workers that train the fastest together.
 
         Takes about half a minute, once for each object.
         """
@@ -86,22 +84,22 @@ class Processes:
             self.__dict__.update(_workers_per_device=number, _is_measured=True)
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
-        """Hands the training to a worker, on the device that has the fewest."""
+        """Submits the training to a worker of the device with the fewest."""
         seconds = math.inf if self.timeout_minutes is None else 60 * self.timeout_minutes
         return self._handed_out(train_trial, trial, seconds)
 
-    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
-        """Hands a function to a worker, on the device that has the fewest."""
+    def call(self, function: Callable[[Argument, str], Value], argument: Argument) -> Future[Value]:
+        """Submits a function to a worker of the device with the fewest."""
         return self._handed_out(function, argument, math.inf)
 
     def _handed_out(
-        self, function: Callable[[Argument, str], T], argument: Argument, seconds: float
-    ) -> Future[T]:
+        self, function: Callable[[Argument, str], Value], argument: Argument, seconds: float
+    ) -> Future[Value]:
         device = min(self._devices, key=lambda name: sum(not f.done() for f in self._handed[name]))
         try:
             call = self._pool_of(device).schedule(function, args=(argument, device))
         except RuntimeError:
-            # Pebble gives a pool up once its workers were lost before they took anything.
+            # Pebble gives a pool up if its workers are lost before their first call.
             self._pools.pop(device).end()
             call = self._pool_of(device).schedule(function, args=(argument, device))
         future = self._watch.watched(call, self._pools[device], seconds)
@@ -109,19 +107,18 @@ class Processes:
         return future
 
     def __enter__(self) -> Self:
-        """Checks that the devices are there; workers start with their first training."""
+        """Checks the devices; workers start with their first training."""
         assert self._devices
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Ends all workers, whatever they do, and waits until they are gone."""
+        """Kills all workers and cancels their calls."""
         if "_watch" in self.__dict__:
-            # First, else it takes the pools that end here for lost ones.
+            # First, else it would report the pools that end here as lost.
             self.__dict__.pop("_watch").end()
         for pool in self.__dict__.pop("_pools", {}).values():
             pool.end()
         for future in itertools.chain(*self.__dict__.pop("_handed", {}).values()):
-            # Whoever waits for what was in flight learns that it will not come.
             if future.cancel():
                 future.set_running_or_notify_cancel()
 
@@ -154,11 +151,10 @@ class Processes:
 
 
 def most_productive(rates: Iterable[tuple[int, float]]) -> int:
-    """The number of workers beyond which more of them are not worth it.
+    """The number of workers beyond which more are not `WORTHWHILE`; 1 without rates.
 
     Args:
-        rates: Rising numbers of workers, and how fast they are together; no more of them are
-            asked for than it takes, and none at all make one worker.
+        rates: Rising numbers of workers with their common speed; read only as far as needed.
     """
     best, fastest = 1, 0.0
     for number, rate in rates:
@@ -169,14 +165,14 @@ def most_productive(rates: Iterable[tuple[int, float]]) -> int:
 
 
 def numbers_to_try(num_cores: int, num_devices: int) -> list[int]:
-    """Workers of a device to be measured; each of all devices' workers has a core for itself."""
+    """Numbers of workers of a device to measure, for which every worker has its own core."""
     return [number for number in TRIED if number == 1 or number * num_devices <= num_cores]
 
 
 def middle(trials: Sequence[Trial], number: int) -> list[Trial]:
-    """Trainings of the networks in the middle of all by what they keep for the way back.
+    """Trainings of the networks with median activations, the median first.
 
-    The one in the middle comes first, and where there are not so many they come over again.
+    With fewer networks than ``number`` they are repeated.
     """
     networks = {trial.candidate.network: trial for trial in reversed(trials)}
     in_order = sorted(networks.values(), key=lambda trial: trial.candidate.activations)
@@ -188,19 +184,19 @@ def middle(trials: Sequence[Trial], number: int) -> list[Trial]:
 def rates(
     trials: Sequence[Trial], device: str, numbers: Sequence[int]
 ) -> Generator[tuple[int, float], None, None]:
-    """Trainings an hour of so many workers of a device together, for as long as they all fit.
+    """Yields numbers of workers with their trainings an hour together, as long as all fit.
 
-    Each worker times a network of its own, so that it starts as in a search: with kernels that
-    are not all chosen and compiled yet.
+    Each worker times another network, so that it starts as in a search, with kernels that are not
+    compiled yet.
 
     Args:
         trials: The trainings of a search.
-        device: Where.
-        numbers: Of workers, rising.
+        device: The device.
+        numbers: Rising numbers of workers.
     """
     pool = Pool(numbers[-1])
     try:
-        # Workers start at different times, so that the first round only warms them up.
+        # Workers start at different times; the first round only warms them up.
         for is_warm, number in enumerate((numbers[-1], *numbers)):
             interruption.check()
             asked = [
@@ -220,18 +216,18 @@ def rates(
 
 
 def trainings_an_hour(timings: Sequence[Timing]) -> float:
-    """Trainings of the first network that as many workers would do together in an hour.
+    """Trainings of the first network that all workers do together in an hour.
 
     Args:
-        timings: Of a network for each worker, all timed at the same time. Networks differ, so
-            that what counts of each is the work of a whole training over its seconds.
+        timings: One for each worker, measured at the same time. Networks differ, so that each
+            counts by the work of its whole training over its seconds.
     """
     pace = sum(work(t.trial) / timed_seconds([t])(t.trial) for t in timings)
     return 3600 * pace / work(timings[0].trial)
 
 
 def _timed_beside(trial: Trial, device: str, number: int) -> Timing:
-    """The timing of a training on a device that is shared by so many, with their share of room."""
+    """Times a training on a device that ``number`` workers share."""
     share_device(number)
     load.cache_clear()
     return time_training(trial, device)

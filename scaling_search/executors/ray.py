@@ -17,7 +17,7 @@ import torch
 from pydantic import AfterValidator, Field
 
 from scaling_search.core.part import part
-from scaling_search.core.protocols import Argument, T
+from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.executors.ray_workers import Dispatcher, Nodes, living_nodes, ray
 from scaling_search.runtime.cores import usable_cores
@@ -115,7 +115,7 @@ class Ray:
         seconds = None if self.timeout_minutes is None else 60 * self.timeout_minutes
         return self._dispatcher.submit(train_trial, trial, seconds)
 
-    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
+    def call(self, function: Callable[[Argument, str], Value], argument: Argument) -> Future[Value]:
         """Hands a function to the next free worker, and the data of its argument if a trial."""
         return self._dispatcher.submit(function, argument, None)
 

@@ -27,10 +27,10 @@ import torch
 from numpy.typing import NDArray
 
 from scaling_search.core.dataset import Dataset, Split, Splits
-from scaling_search.core.protocols import Argument, T
+from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Trial
 from scaling_search.data import cache as data_cache
-from scaling_search.training.neighbours import share_device
+from scaling_search.training.device_sharing import share_device
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,8 @@ class Dispatcher:
         return self._nodes
 
     def submit(
-        self, function: Callable[[Argument, str], T], argument: Argument, seconds: float | None
-    ) -> Future[T]:
+        self, function: Callable[[Argument, str], Value], argument: Argument, seconds: float | None
+    ) -> Future[Value]:
         """Calls a function in the next free worker, for at most so many seconds.
 
         The future raises what the function raises, `TimeoutError` if it takes longer, and
@@ -139,8 +139,8 @@ class Dispatcher:
                 ray().kill(worker)
 
     async def _called(
-        self, function: Callable[[Argument, str], T], argument: Argument, seconds: float | None
-    ) -> T:
+        self, function: Callable[[Argument, str], Value], argument: Argument, seconds: float | None
+    ) -> Value:
         errors = ray().exceptions
         data = await asyncio.to_thread(self._data, argument)
         num_lost = 0
@@ -149,7 +149,7 @@ class Dispatcher:
             try:
                 async with asyncio.timeout(seconds):
                     node, process = await worker.place.remote()  # fails if it died while idle
-                    result: T = await worker.call.remote(function, argument, *data)
+                    result: Value = await worker.call.remote(function, argument, *data)
             except errors.RayTaskError as error:
                 is_kept = True
                 raise error.cause from error
@@ -255,7 +255,9 @@ class Worker:
         node: str = ray().get_runtime_context().get_node_id()
         return node, f"process {os.getpid()} on {socket.gethostname()}"
 
-    def call(self, function: Callable[[Any, str], T], argument: Any, *data: Sequence[Images]) -> T:
+    def call(
+        self, function: Callable[[Any, str], Value], argument: Any, *data: Sequence[Images]
+    ) -> Value:
         """Return the result of a function; ``data`` are its trial's, at each of its `sizes`."""
         device = "cuda:0" if ray().get_gpu_ids() else "cpu"  # Ray hides the other GPUs
         with contextlib.ExitStack() as stack:

@@ -21,7 +21,8 @@ class Scale:
     """Families of networks over phi.
 
     Attributes:
-        coefficients: Those of the compound family, [alpha, beta, gamma]; None for those found.
+        coefficients: Coefficients of the compound family, [alpha, beta, gamma]; None for the found
+            ones.
         families: Some of compound, depth, width, resolution, paper.
         phis: Compound coefficients; the cost is 2**phi times the base network's.
         num_seeds: Trainings of each member; None for as many as the experiment has.
@@ -42,7 +43,7 @@ class Scale:
 
 @part
 class Confirm:
-    """New trainings of the winner and of two others, and their test.
+    """New trainings of the winner and of two others, and their comparison on the test split.
 
     Attributes:
         num_seeds: New trainings of each network; None for as many as `Decide.delta` needs.
@@ -55,7 +56,7 @@ class Confirm:
 
 @part
 class Fairness:
-    """Choices of training that are the same for all networks but may favour some.
+    """Checks of hyperparameters that are equal for all networks but may favour some.
 
     Attributes:
         learning_rate: True to train at half and at twice the rate.
@@ -142,7 +143,7 @@ class Options:
         out: The run's folder.
         storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
         executor: Runs trainings; None where a search from Python could not keep its own.
-        limits: When to stop early.
+        limits: Limits at which a command stops early.
         scale: Options of ``scale``; the others likewise.
         keep_weights: True if a training leaves its weights in the run's folder.
         price_only: True if commands that train only print the price.

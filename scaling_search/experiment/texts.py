@@ -1,4 +1,4 @@
-"""Options whose value is text: taken as typed, and looked at before anything is written."""
+"""Options whose value is text: taken as typed, and checked before anything is written."""
 
 import shlex
 import unicodedata
@@ -62,10 +62,10 @@ def as_text(override: str, *, is_multirun: bool) -> str:
 
 
 def check_texts(options: Any) -> None:
-    """Looks at what no file's name can hold, or a run's config.yaml not keep.
+    """Checks the characters of texts, and paths for passwords.
 
     Raises:
-        ValueError: A text has it.
+        ValueError: A text cannot be a file's name or cannot be kept in a run's config.yaml.
     """
     for key, value in options_of(options):
         if not isinstance(value, str):

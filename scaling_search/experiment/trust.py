@@ -176,7 +176,7 @@ def check_folder(folder: Path) -> None:
         try:
             config = OmegaConf.load(path)
         except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError):
-            continue  # nobody can compose it
+            continue  # Hydra cannot compose it
         if isinstance(config, DictConfig):
             check_file(path, config)
 

@@ -1,4 +1,4 @@
-"""The files of an export, each checked before any is handed out."""
+"""The files of an export, each checked before the first is written."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ class Files:
 
 
 def write_export(known: CardData, folder: Path) -> list[Path]:
-    """Writes all files of an export, each whole or not at all, ``family.json`` last; their paths.
+    """Writes all files of an export, ``family.json`` last, and returns their paths.
 
     Files of an earlier export that are not written again are removed, others stay.
 
@@ -68,7 +68,7 @@ def _add_network(
     known: CardData,
     formats: Iterable[Format],
 ) -> None:
-    """Adds a network's weights, all of which must fit it, and its programs of the first of them."""
+    """Adds a network's weights, and its programs with the first of them."""
     network, weights = None, None
     for training, facts in known.kept_of(member):
         trained = training.network(facts)
@@ -94,7 +94,7 @@ def _add_network(
 
 
 def _facts(member: NamedNetwork, known: CardData, files: Files) -> dict[str, object]:
-    """A member as ``family.json`` has it."""
+    """The entry of a member in ``family.json``."""
     normalised = next(({"mean": f.mean, "std": f.std} for _, f in known.kept_of(member)), None)
     program = f"{PROGRAM.option}/{member.name}.{PROGRAM.suffix}"
     return {
@@ -111,7 +111,7 @@ def _facts(member: NamedNetwork, known: CardData, files: Files) -> dict[str, obj
 
 
 def _earlier(folder: Path) -> Iterator[str]:
-    """The files that an earlier ``family.json`` names, none of them outside."""
+    """The files in this folder that an earlier ``family.json`` names."""
     try:
         names = list(json.loads((folder / FAMILY).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError):

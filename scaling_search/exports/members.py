@@ -1,4 +1,4 @@
-"""The networks of a run to take away, by name, with their trainings."""
+"""The networks of an export, by name, with their trainings and weights."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,14 +33,14 @@ class NamedNetwork:
 
     @property
     def network(self) -> str:
-        """The network's name in the record, which another member may share."""
+        """The network's name in the record, which several members may share."""
         return self.candidate.network
 
     def build(self) -> nn.Module:
         """The network, freshly initialised with seed 0.
 
         Raises:
-            RuntimeError: It has not the parameters of the record.
+            RuntimeError: Its number of parameters is not that of the record.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -55,12 +55,7 @@ class NamedNetwork:
 
 
 def named(members: Mapping[str, Candidate], target: float) -> list[NamedNetwork]:
-    """Members by their names, each with its phi.
-
-    Args:
-        members: As `Run.members` gives them.
-        target: Cost of the found network over the base network's.
-    """
+    """The networks of `Run.members` with their phi; ``target`` is the cost ratio of ``found``."""
     phis = {"base": 0.0, "found": phi_of(target)}
     return [
         NamedNetwork(
@@ -71,7 +66,7 @@ def named(members: Mapping[str, Candidate], target: float) -> list[NamedNetwork]
 
 
 def distinct(members: Iterable[NamedNetwork]) -> dict[str, list[NamedNetwork]]:
-    """The members by their network, in order."""
+    """Members grouped by their network, in order."""
     by_network: dict[str, list[NamedNetwork]] = {}
     for member in members:
         by_network.setdefault(member.network, []).append(member)
@@ -79,20 +74,20 @@ def distinct(members: Iterable[NamedNetwork]) -> dict[str, list[NamedNetwork]]:
 
 
 def rows_of(table: pd.DataFrame) -> Iterator[Row]:
-    """The rows of a table by column."""
+    """The rows of a table as dicts."""
     for row in table.to_dict("records"):
         yield {str(column): value for column, value in row.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """A training of a member that ended, and its file of weights.
+    """A finished training of a member, and its file of weights.
 
     Attributes:
-        member: The first of the names of its network.
-        row: Of the record.
-        folder: Where weights are kept.
-        fingerprint: Of the data.
+        member: The network under the first of its names.
+        row: Row of the record.
+        folder: Folder of weights.
+        fingerprint: Fingerprint of the data.
     """
 
     member: NamedNetwork
@@ -102,16 +97,16 @@ class Training:
 
     @property
     def seed(self) -> int:
-        """The seed that it started from."""
+        """Seed of the training."""
         return int(str(self.row["seed"]))
 
     @property
     def path(self) -> Path:
-        """The file of its weights, there or not."""
+        """The file of its weights, which may be missing."""
         return self.folder / file_name(self.member.network, self.seed)
 
     def facts(self) -> Facts | None:
-        """The facts that its file holds; None where there is none of this very training."""
+        """The facts in its file of weights; None if there is none of this very training."""
         facts = facts_of(self.path)
         if facts is None:
             return None
@@ -143,13 +138,13 @@ class Training:
 def trainings(
     members: Iterable[NamedNetwork], results: pd.DataFrame, *, folder: Path, fingerprint: str
 ) -> list[Training]:
-    """The trainings that ended of each network, by member and seed.
+    """The finished trainings of each network, by member and seed.
 
     Args:
-        members: Of a network's names the first counts.
+        members: Networks; of several names of one the first counts.
         results: All trainings; of equal ones the first counts.
-        folder: Where weights are kept.
-        fingerprint: Of the data.
+        folder: Folder of weights.
+        fingerprint: Fingerprint of the data.
     """
     ended = results[results["state"] == "COMPLETE"].drop_duplicates(["network", "seed"])
     return [

@@ -18,11 +18,11 @@ from scaling_search.core.network import Architecture
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 LARGEST = 1e-4
-"""Difference of logits that is rounding, over the largest logit or 1."""
+"""Largest difference of logits by rounding, over the largest logit or 1."""
 
 EXAMPLES = 2
 BATCHES = (1, 3)
-"""Images in the batches that are compared; files are made with another number."""
+"""Images in the batches that are compared; files are made with `EXAMPLES`."""
 
 DYNAMIC = ({0: Dim("batch")},)
 
@@ -32,7 +32,7 @@ class Format:
     """A kind of file that runs a network in eval mode: images (N, C, H, W) to logits, any N.
 
     Attributes:
-        option: The option of ``export`` that leaves it out.
+        option: Option of ``export`` that asks for it.
         suffix: Suffix of its files.
         write: Returns the content for a network and example images.
         read: Returns a function of images that runs a content.
@@ -113,7 +113,7 @@ def _run_program(content: bytes) -> Callable[[Tensor], Tensor]:
 
 
 def _onnx(network: nn.Module, images: Tensor) -> bytes:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells of its own parts
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it logs its own parts
     with TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         path = Path(folder) / "network.onnx"
         program = torch.onnx.export(

@@ -1,1 +1,1 @@
-"""What is kept of trainings: the study, and tables made of it."""
+"""The record of trainings: the study, and tables made of it."""

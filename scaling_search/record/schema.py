@@ -22,9 +22,9 @@ ADDED: dict[str, dict[str, Any]] = {
     "scaling_search.datasets.huggingface.HuggingFace": PICTURES,
     "scaling_search.datasets.imagefolder.ImageFolder": PICTURES,
 }
-"""Options by the part's name, with the values that do what the code did before they existed.
+"""Options by part that older runs do not name, with values that do the same as before.
 
-An option whose default in code does the same need not be here.
+Options whose defaults do so are not here.
 """
 
 COMMANDS = ("Audit", "Confirm", "Export", "Fairness", "Report", "Scale", "Transfer")
@@ -54,13 +54,13 @@ MOVED = {
 """New names of parts by the names that older runs have."""
 
 CROP_KEY = "what recipe.crop is a fraction of"
-"""A choice of this package, no option; named in a record where crops are taken."""
+"""A choice of this package, not an option; recorded if crops are taken."""
 
 NO_CHOICE = "recipe.checkpoint_minutes"
-"""An option that changes no bit."""
+"""An option that changes no result."""
 
 BEFORE = {CROP_KEY: "the size that a network sees"}
-"""Choices that older records do not name, and what their trainings did."""
+"""Choices that older records do not name, with the values of their trainings."""
 
 NAMES = ("_target_", "class")
 """Keys under which a part's name stands, in configurations and in records."""
@@ -78,10 +78,10 @@ def current(options: Any) -> Any:
 
 
 def check_version(version: int, where: str) -> None:
-    """Refuses a record of a version that this code does not know.
+    """Checks the version of a record.
 
     Raises:
-        RuntimeError: The record is newer.
+        RuntimeError: The record is newer than this code.
     """
     if version > VERSION:
         raise RuntimeError(
@@ -91,10 +91,10 @@ def check_version(version: int, where: str) -> None:
 
 
 def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> None:
-    """Compares choices with those that a record holds.
+    """Compares choices with those of a record.
 
     Raises:
-        ValueError: They differ; names the first choice that does.
+        ValueError: A choice differs.
     """
     mine, theirs, missing = _used(choices), _used(held), "nothing"
     for key in sorted({*mine, *theirs} - {NO_CHOICE}):
@@ -107,7 +107,7 @@ def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> 
 
 
 def _used(options: Mapping[str, object]) -> dict[str, object]:
-    """The choices by their full keys, without those on measuring a cost that is not capped."""
+    """The choices by their full keys, without options of measuring a cost that is not capped."""
     every = dict(_flat(options))
     for how, limit in (("caps.latency", "caps.latency_ms"), ("caps.memory", "caps.memory_bytes")):
         if every.get(limit) is None:

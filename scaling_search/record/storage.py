@@ -31,7 +31,7 @@ Pause = Callable[[str, float], None]
 
 
 def sqlite_url(path: str) -> str:
-    """The URL of an SQLite file, whatever characters its path has."""
+    """The URL of an SQLite file, with special characters of its path quoted."""
     return URL.create("sqlite", database=path).render_as_string(hide_password=False)
 
 

@@ -1,4 +1,4 @@
-"""Files that a reader sees whole or not at all, and locks on them."""
+"""Atomic writes of files, and locks on them."""
 
 import os
 from contextlib import suppress

@@ -9,7 +9,7 @@ import threading
 
 
 def exit_with_parent() -> None:
-    """Ends this process as soon as the one that spawned it has ended, for whatever reason."""
+    """Ends this process as soon as the one that spawned it has ended in any way."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

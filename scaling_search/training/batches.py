@@ -1,4 +1,4 @@
-"""From a dataset to augmented batches on the device."""
+"""Augmented batches of a dataset on a device."""
 
 import functools
 import logging
@@ -15,18 +15,18 @@ from torch.nn import functional
 
 from scaling_search.core.dataset import Dataset, Split, Splits
 from scaling_search.data import cache as data_cache
-from scaling_search.training import neighbours
+from scaling_search.training import device_sharing
 
 log = logging.getLogger(__name__)
 
 CROPS_ARE_OF = "the native size"
-"""Size that a recipe's crop is a fraction of; another one shows other images by equal draws."""
+"""The size that a recipe's crop is a fraction of, which decides the images of a seed."""
 
 DEVICE_SHARE = 0.5
-"""Part of a device's memory that the images of all its workers may take; networks need the rest."""
+"""Part of a device's memory for images of all its workers; networks need the rest."""
 
 KEPT_SIZES = 2
-"""Sizes of images that a process keeps for its next trainings."""
+"""Number of image sizes that a process keeps for its next trainings."""
 
 _native: WeakValueDictionary[tuple[Dataset, str], Split] = WeakValueDictionary()
 """Train splits in their native size, which all sizes of a dataset share."""
@@ -36,14 +36,14 @@ _native: WeakValueDictionary[tuple[Dataset, str], Split] = WeakValueDictionary()
 class Loaded:
     """Splits on a device and the statistics that normalise them, each (1, C, 1, 1) of 0-255.
 
-    Images that the device's memory does not hold lie in the host's; labels are always there.
+    Images that do not fit the device's memory lie in the host's; labels are on the device.
 
     Attributes:
-        splits: At the size that networks see.
-        mean: Of the train split at this size.
-        std: Of the train split at this size.
-        native: The train split in its native size, for crops; None where that is the size that
-            networks see, or where no crops are taken.
+        splits: Splits at the size that networks see.
+        mean: Mean of the train split at this size.
+        std: Standard deviation of the train split at this size.
+        native: The train split in its native size, for crops; None if that is the size that
+            networks see, or without crops.
     """
 
     splits: Splits
@@ -53,11 +53,11 @@ class Loaded:
 
     @property
     def train(self) -> Split:
-        """The images that batches are made of."""
+        """The split that batches are taken from."""
         return self.splits.train if self.native is None else self.native
 
     def holds(self, split: Split) -> bool:
-        """True if the device has a split's images, so that nothing needs to be fetched."""
+        """True if a split's images are on the device."""
         return split.images.device == self.mean.device
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -69,23 +69,23 @@ class Loaded:
 def load(
     dataset: Dataset, resolution: int, device: str, fingerprint: str = "", *, crops: bool = True
 ) -> Loaded:
-    """The data of a process at a size, on its device; on a CPU they are a map that all share.
+    """The data at a size on a device; on a CPU a memory map that all processes share.
 
     Args:
-        dataset: What is read.
+        dataset: The dataset.
         resolution: Height and width that networks see, in pixels.
-        device: Where networks are trained.
-        fingerprint: What the dataset must have; any will do if empty.
-        crops: Whether training takes crops, for which its images are there in their native size.
+        device: Device that trains.
+        fingerprint: Fingerprint that the dataset must have; empty for any.
+        crops: True to load the train split in its native size too.
 
     Raises:
-        RuntimeError: They cannot be read, or are not those of the fingerprint.
+        RuntimeError: They cannot be read, or have another fingerprint.
     """
     at_size = data_cache.mapped(dataset, resolution, fingerprint=fingerprint)
     is_native = resolution == dataset.resolution
     native = _native_train(dataset, device, fingerprint) if crops or is_native else None
     if load.cache_info().currsize == KEPT_SIZES:
-        load.cache_clear()  # now, so that these find the room of those
+        load.cache_clear()  # now, so that these find room
     sums = torch.from_numpy(data_cache.sums(dataset, resolution, at_size)).double()
     # Sums of integers are exact, so that the statistics do not depend on their order.
     total, square = sums[:, None, :, None, None]
@@ -106,7 +106,7 @@ def load(
 
 
 def _native_train(dataset: Dataset, device: str, fingerprint: str) -> Split:
-    """The train split in its native size on a device, there once for as long as it is used."""
+    """The train split in its native size on a device, shared by all that use it."""
     found = _native.get((dataset, device))
     if found is None:
         native_size = data_cache.native_size(dataset)
@@ -117,12 +117,7 @@ def _native_train(dataset: Dataset, device: str, fingerprint: str) -> Split:
 
 
 def placed(splits: Sequence[Split], device: str) -> list[Split]:
-    """Splits with their labels on a device, their images too where this process has room there.
-
-    Args:
-        splits: In the host's memory, or maps.
-        device: Where networks are trained.
-    """
+    """Splits with their labels on a device, and their images too if there is room."""
     needed, room = sum(split.images.nbytes for split in splits), room_bytes(device)
     if needed <= room:
         return [split.to(device) for split in splits]
@@ -136,25 +131,24 @@ def placed(splits: Sequence[Split], device: str) -> list[Split]:
 
 
 def room_bytes(device: str) -> float:
-    """Memory of a device that more images may take; without end where it is the host's own.
+    """Bytes of a device that more images may take; infinite if its memory is the host's own.
 
-    Each worker of the device may take as much, whenever it starts. Before a training all that a
-    process holds are images.
+    All workers of the device have equal parts. Before a training a process holds only images.
     """
     if not device.startswith("cuda"):
         return math.inf
     free, total = torch.cuda.mem_get_info(device)
-    own_share = DEVICE_SHARE * total / neighbours.num_workers()
+    own_share = DEVICE_SHARE * total / device_sharing.num_workers()
     return min(own_share - torch.cuda.memory_allocated(device), DEVICE_SHARE * free)
 
 
 class Draws(NamedTuple):
-    """What was drawn for an epoch.
+    """Random numbers of an epoch.
 
     Attributes:
-        order: Places (N,) of the images in the split.
-        mirrored: Whether the image at each place of the order (N,) is.
-        corners: Row and column (N, 2) of its crop in the padded image of `Loaded.train`.
+        order: Indices (N,) of the images in the split.
+        mirrored: True (N,) for images in this order that are mirrored.
+        corners: Row and column (N, 2) of their crops in padded images of `Loaded.train`.
     """
 
     order: Tensor
@@ -165,8 +159,8 @@ class Draws(NamedTuple):
 def drawn(num_images: int, seed: int, epoch: int, *, padding: int, flip: bool) -> Draws:
     """An epoch's draws, in the host's memory.
 
-    They depend on seed and epoch alone, and crops are drawn for the native size, so that every
-    network of a seed sees the same images in the same way.
+    They depend on seed and epoch alone, and crops on the native size, so that all networks of a
+    seed see the same images in the same way.
     """
     stream = np.random.default_rng([seed, epoch])
     order = torch.from_numpy(stream.permutation(num_images))
@@ -195,11 +189,10 @@ def augmented(
 
     Args:
         data: The splits on their device.
-        draws: Of the epoch, on the same device.
-        places: Of the batch in the epoch's order.
-        padding: Pixels, as `drawn` had it.
-        fetched: The batch's images (B, C, H, W) of `Loaded.train`, where the device does not hold
-            them all.
+        draws: Draws of the epoch, on the same device.
+        places: Places of the batch in the epoch's order.
+        padding: Pixels, as for `drawn`.
+        fetched: The batch's images (B, C, H, W) of `Loaded.train`, if these are not on the device.
     """
     chosen = draws.order[places]
     whole = data.train.images[chosen] if fetched is None else fetched
@@ -216,7 +209,7 @@ def augmented(
 
 
 def _cropped(images: Tensor, corners: Tensor, padding: int) -> Tensor:
-    """Parts of square images (B, C, H, W), as large as they, of the images padded by zeros."""
+    """Crops of images (B, C, H, W) that are padded by zeros; of the images' own size."""
     if padding == 0:
         return images
     size = images.shape[-1]
@@ -229,17 +222,15 @@ def _cropped(images: Tensor, corners: Tensor, padding: int) -> Tensor:
 def augmented_batches(
     data: Loaded, seed: int, epoch: int, *, batch_size: int, crop: float, flip: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, as `augmented` gives them.
-
-    Images that fill no batch are left out.
+    """The whole batches of an epoch, as from `augmented`.
 
     Args:
         data: The splits on their device.
-        seed: Of the trial.
-        epoch: Counted from 0.
+        seed: Seed of the trial.
+        epoch: Number of the epoch, from 0.
         batch_size: Images in a batch, at most those of the split.
         crop: Zero padding before the random crop, a fraction of the native size.
-        flip: Whether half of the images are mirrored.
+        flip: True if half of the images are mirrored.
     """
     labels = data.train.labels
     padding = padded_by(data, crop)

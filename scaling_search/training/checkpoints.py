@@ -1,4 +1,4 @@
-"""Where a long training is, kept in a file to go on from."""
+"""Checkpoints of long trainings."""
 
 import contextlib
 import json
@@ -16,26 +16,19 @@ from scaling_search.training.steps import Steps
 log = logging.getLogger(__name__)
 
 LAYOUT = 3
-"""Changes with the names of tensors in a checkpoint; training does not go on from an older one."""
+"""Version of the names of tensors in a checkpoint; an older one is not used."""
 
 
 class Progress:
-    """How far a training is. A checkpoint holds it and the state of its steps, and no code.
+    """The progress of a training. A checkpoint holds it and the state of its steps, no code.
 
     Attributes:
         curve: Epochs that have ended.
-        train_seconds: Wall time of the steps so far, earlier attempts' that count included.
-        seconds_before: Wall time of all that earlier attempts did until their checkpoint.
+        seconds_before: Wall time of earlier attempts until their checkpoint.
     """
 
     def __init__(self, trial: Trial, steps: Steps, where: str) -> None:
-        """Begins at the first step.
-
-        Args:
-            trial: What is trained.
-            steps: Of this training.
-            where: What else its bits depend on, such as versions and device.
-        """
+        """Begins at the first step; ``where`` names versions, device and what else decides bits."""
         self.curve: list[Epoch] = []
         self.seconds_before = 0.0
         self._trial, self._steps, self._where = trial, steps, where
@@ -47,19 +40,19 @@ class Progress:
 
     @property
     def train_seconds(self) -> float:
-        """Seconds, those of an epoch that is under way too."""
+        """Wall time of the steps so far, also of earlier attempts that it continues."""
         now = 0.0 if self._since is None else time.perf_counter() - self._since
         return self._train_seconds + now
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
-        """What is done here counts as training."""
+        """Counts the time while it is entered as training."""
         self._since = time.perf_counter()
         yield
         self._train_seconds, self._since = self.train_seconds, None
 
     def keep_if_due(self) -> None:
-        """Writes a checkpoint where the last is too old; a training goes on without one."""
+        """Writes a checkpoint if the last is too old; a failure is only logged."""
         path = self._trial.checkpoint
         if path is None or time.perf_counter() < self._due:
             return
@@ -79,7 +72,7 @@ class Progress:
         self._due = time.perf_counter() + 60 * self._minutes
 
     def restore(self) -> None:
-        """Goes on from the checkpoint, if there is one of this very training."""
+        """Restores the checkpoint of this very training, if there is one."""
         path = self._trial.checkpoint
         if path is None or not path.is_file():
             return

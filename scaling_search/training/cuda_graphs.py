@@ -1,4 +1,4 @@
-"""Work that a device does again and again: on CUDA recorded as a graph, then replayed."""
+"""Repeated work on a device: on CUDA captured as a graph, then replayed."""
 
 import contextlib
 import functools
@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 
 NUM_WARM_UP = 3
-"""Times that work is done as it is written before it is recorded; they make buffers and handles."""
+"""Runs before the capture; they create buffers and handles."""
 
 
-class RecordingError(RuntimeError):
-    """A piece of work could not be recorded as a CUDA graph; this process may not record again."""
+class CaptureError(RuntimeError):
+    """Work that cannot be captured as a CUDA graph; this process may not capture again."""
 
 
-class Recorded:
-    """One piece of work, done the same way each time and by nothing but the device.
+class CapturedWork:
+    """Work that is repeated in the same way, by nothing but the device.
 
-    On CUDA it is done `NUM_WARM_UP` times, then recorded and from then on replayed; elsewhere it is
-    simply done. On CUDA it draws random numbers from a state of its own, a copy of the device's at
-    the start. Graphs that share a state share its offset: two of them replayed at a time would draw
-    wrong dropout, and a recording that fails would leave the state of all others unusable.
+    On CUDA it runs `NUM_WARM_UP` times, is captured, and from then on replayed; elsewhere it simply
+    runs. On CUDA it draws random numbers from a state of its own, a copy of the device's at the
+    start. Graphs that share a state share its offset: two of them replayed at a time would draw
+    wrong dropout, and a capture that fails would leave the state of all others unusable.
 
     Attributes:
-        num_captures: Number of times that the work was recorded: 1 or 0.
+        num_captures: Number of captures: 1 or 0.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class Recorded:
         warm_up: int = NUM_WARM_UP,
         remedy: str = "",
     ) -> None:
-        """Records nothing yet.
+        """Captures nothing yet.
 
         Args:
-            device: Where the work is done.
-            is_wanted: False to do it as it is written, always.
-            warm_up: Times that it is done before.
-            remedy: Advice at the end of the error where it cannot be recorded.
+            device: The device that works.
+            is_wanted: False to capture nothing.
+            warm_up: Runs before the capture.
+            remedy: Advice at the end of the error if it cannot be captured.
         """
         self.num_captures = 0
         self._device, self._remedy = device, remedy
@@ -52,57 +52,56 @@ class Recorded:
         if device.type == "cuda":
             self._random = torch.cuda.default_generators[device.index].clone_state()
 
-    def do(self, work: Callable[[], None]) -> None:
-        """Does the work, by replay where it has been recorded.
-
-        It is not kept here, so that what owns both is freed with its last name.
+    def run(self, work: Callable[[], None]) -> None:
+        """Does the work, by replay once it is captured.
 
         Args:
-            work: The same each time.
+            work: The same each time; not kept here, so that what owns both is freed with its last
+                name.
 
         Raises:
-            RecordingError: It waits for the host, or does what a graph cannot hold.
+            CaptureError: It waits for the host, or does what a graph cannot hold.
         """
-        with aside(self._device):
+        with capturable_stream(self._device):
             if self._graph is not None:
                 self._graph.replay()
             elif not self._is_wanted or self._warm_up_left:
                 self._warm_up_left = max(0, self._warm_up_left - 1)
-                with self._drawing():
+                with self._own_random_state():
                     work()
             else:
-                with self._drawing():
+                with self._own_random_state():
                     self._graph = self._captured(work)
                 self._graph.replay()
 
     def random_state(self) -> Tensor | None:
-        """The state that it draws from, in the host's memory; None where that is torch's own."""
+        """The state that it draws from, in the host's memory; None if that is torch's own."""
         return None if self._random is None else self._random.get_state()
 
     def draw_from(self, state: Tensor) -> None:
-        """Goes on with random numbers from a state that `random_state` gave."""
+        """Sets the state that it draws from to one of `random_state`."""
         assert self._random is not None
         self._random.set_state(state)
 
     @contextlib.contextmanager
-    def _drawing(self) -> Iterator[None]:
-        """Its own random state in place of the device's."""
+    def _own_random_state(self) -> Iterator[None]:
+        """Uses its own random state in place of the device's."""
         if self._random is None:
             yield
             return
-        drawn_from = torch.cuda.default_generators[self._device.index]
-        before = drawn_from.graphsafe_get_state()
-        drawn_from.graphsafe_set_state(self._random)
+        generator = torch.cuda.default_generators[self._device.index]
+        before = generator.graphsafe_get_state()
+        generator.graphsafe_set_state(self._random)
         try:
             yield
         finally:
-            drawn_from.graphsafe_set_state(before)
+            generator.graphsafe_set_state(before)
 
     def _captured(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream(self._device)
         try:
-            # The stream twice: an interrupted recording leaves its own behind as the current one.
+            # The stream twice: an interrupted capture leaves its own behind as the current one.
             # Other threads, such as one that fetches images, may go on meanwhile.
             with (
                 torch.cuda.stream(stream),
@@ -112,20 +111,20 @@ class Recorded:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            first: BaseException = error  # the end of a recording that failed is an error too
+            first: BaseException = error  # the end of a capture that failed is an error too
             while first.__context__ is not None:
                 first = first.__context__
-            said = next(iter(str(first).splitlines()), type(first).__name__)
-            raise RecordingError(
-                f"the network must be recordable as a CUDA graph, got: {said}{self._remedy}"
+            text = next(iter(str(first).splitlines()), type(first).__name__)
+            raise CaptureError(
+                f"the network must be recordable as a CUDA graph, got: {text}{self._remedy}"
             ) from error
         self.num_captures += 1
         return graph
 
 
 @contextlib.contextmanager
-def aside(device: torch.device) -> Iterator[None]:
-    """A stream that can be recorded on as the current one, in order with the one before.
+def capturable_stream(device: torch.device) -> Iterator[None]:
+    """Makes a stream that can be captured the current one, in order with the one before.
 
     Each device has one in a process, since each stream that multiplies matrices keeps a workspace.
     A current stream that is not the default one stays, as does everything that is not CUDA.

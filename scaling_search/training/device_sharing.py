@@ -1,4 +1,4 @@
-"""Other workers of this process's device, which take a part of its memory."""
+"""Sharing a device between worker processes: their number, and a lock for one that needs it all."""
 
 import time
 from dataclasses import dataclass
@@ -9,99 +9,92 @@ import torch
 
 try:
     import fcntl
-except ImportError:  # on Windows, where nobody waits for anybody
-    fcntl = None  # type: ignore[assignment]  # looked for where it is used
+except ImportError:  # on Windows, where no training waits for another
+    fcntl = None  # type: ignore[assignment]  # checked where it is used
 
 
 @dataclass
-class _Place:
-    """Place of this process among the workers of its device.
-
-    Attributes:
-        num_workers: Workers of its device, this one included.
-        lock: A file that all of them lock; None where none waits for another.
-    """
+class _Worker:
+    """This process as one of ``num_workers`` of its device; ``lock`` is a file that all lock."""
 
     num_workers: int = 1
     lock: Path | None = None
 
 
-_here = _Place()
+_worker = _Worker()
 
 
 def share_device(num_workers: int, lock: Path | None = None) -> None:
-    """Tells this process that it is one of several workers of a device.
+    """Makes this process one of several workers of a device.
 
     Args:
-        num_workers: Of the device, this one included.
-        lock: A file that is theirs alone, in a folder that is there; None where no training waits
-            for another.
+        num_workers: Workers of the device, this one included.
+        lock: A file of theirs in an existing folder; None if no training waits for another.
     """
-    _here.num_workers = num_workers
-    _here.lock = lock if num_workers > 1 and fcntl is not None else None
+    _worker.num_workers = num_workers
+    _worker.lock = lock if num_workers > 1 and fcntl is not None else None
 
 
 def num_workers() -> int:
     """Workers of this process's device, this one included."""
-    return _here.num_workers
+    return _worker.num_workers
 
 
-def give_back_memory(device: str) -> None:
-    """Give memory that PyTorch keeps for later back to a device, for its other workers."""
+def release_memory(device: str) -> None:
+    """Returns the memory that PyTorch caches to the device, for its other workers."""
     if device.startswith("cuda"):
         with torch.cuda.device(device):  # else it takes memory of the first one
             torch.cuda.empty_cache()
 
 
-class Turn:
-    """One training's time on its device: beside others first, alone if it asks for that.
+class DeviceLock:
+    """A training's lock of its device: shared with others at first, exclusive on demand.
 
-    A training beside others shares a lock, one that is alone has it for itself. The kernel frees
-    it when a process ends, however that goes. Each passes a turnstile before it waits for the
-    lock, so that one that waits to be alone is not overtaken for ever.
+    The kernel releases it when a process ends in any way. A turnstile in front of it prevents that
+    a training that waits for the exclusive lock is overtaken for ever.
 
     Attributes:
-        is_alone: True if no other training is on the device.
-        waited_seconds: For others, so far.
+        is_exclusive: True if no other training is on the device.
+        waited_seconds: Time spent waiting for other trainings.
     """
 
     def __init__(self) -> None:
-        self.is_alone = _here.lock is None
+        self.is_exclusive = _worker.lock is None
         self.waited_seconds = 0.0
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Waits for one that is alone."""
-        if _here.lock is not None:
-            self._take(_here.lock, is_shared=True)
+        """Waits while another training has the exclusive lock."""
+        if _worker.lock is not None:
+            self._acquire(_worker.lock, is_shared=True)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Lets others on."""
-        self._leave()
+        """Releases the lock."""
+        self._release()
 
-    def be_alone(self) -> None:
+    def make_exclusive(self) -> None:
         """Waits until all others have left, and keeps them away until the end."""
-        assert _here.lock is not None, "alone already"
-        self._leave()  # two that kept their places would wait for each other
-        self._take(_here.lock, is_shared=False)
-        self.is_alone = True
+        assert _worker.lock is not None, "exclusive already"
+        self._release()  # two that kept their shared locks would wait for each other
+        self._acquire(_worker.lock, is_shared=False)
+        self.is_exclusive = True
 
-    def _take(self, path: Path, *, is_shared: bool) -> None:
+    def _acquire(self, path: Path, *, is_shared: bool) -> None:
         started = time.perf_counter()
-        with _touched(path.with_suffix(".turnstile")) as turnstile:
+        with _opened(path.with_suffix(".turnstile")) as turnstile:
             fcntl.flock(turnstile, fcntl.LOCK_EX)
-            self._lock = _touched(path)
+            self._lock = _opened(path)
             fcntl.flock(self._lock, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
         self.waited_seconds += time.perf_counter() - started
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         if self._lock is not None:
             fcntl.flock(self._lock, fcntl.LOCK_UN)  # a process that was forked may have it open
             self._lock.close()
             self._lock = None
 
 
-def _touched(path: Path) -> IO[bytes]:
-    path.touch()  # else it is taken away where temporary files of some days are
+def _opened(path: Path) -> IO[bytes]:
+    path.touch()  # else systems that remove old temporary files would remove it
     return path.open("rb")

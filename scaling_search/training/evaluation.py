@@ -1,4 +1,4 @@
-"""Loss and accuracy of a network on images that it was not trained on."""
+"""Loss and accuracy of a network on the validation and the test split."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,37 +12,32 @@ from scaling_search.core.dataset import Split
 from scaling_search.core.recipe import Recipe
 from scaling_search.core.trial import TestScores
 from scaling_search.training.batches import Loaded
+from scaling_search.training.cuda_graphs import CapturedWork
 from scaling_search.training.feed import Feed
-from scaling_search.training.recorded import Recorded
 from scaling_search.training.steps import autocast
 
 EVALUATED_AT_ONCE = 500
-"""Images in a batch of evaluation: enough to fill a device, few enough for its memory."""
+"""Images in a batch of evaluation."""
 
 
 class Evaluation:
-    """Evaluates a network, between epochs too. On CUDA a batch is recorded once and replayed."""
+    """The evaluation of a network, also between epochs; on CUDA by a captured graph.
+
+    The network lies on the data's device; the recipe decides precision and memory format.
+    """
 
     def __init__(
         self, network: nn.Module, data: Loaded, recipe: Recipe, *, at_once: int = EVALUATED_AT_ONCE
     ) -> None:
-        """Evaluates nothing yet.
-
-        Args:
-            network: On the data's device; put into evaluation mode whenever it is evaluated.
-            data: The splits.
-            recipe: Precision, memory format and whether to record.
-            at_once: Images in a batch.
-        """
         self._network, self._data, self._recipe, self._at_once = network, data, recipe, at_once
         self._device = data.mean.device
-        self._recorded = Recorded(self._device, is_wanted=recipe.cuda_graph, warm_up=1)
+        self._recorded = CapturedWork(self._device, is_wanted=recipe.cuda_graph, warm_up=1)
         self._batch = torch.empty(0)
         self._logits = torch.empty(0)
 
     @property
     def num_captures(self) -> int:
-        """Number of times that a batch was recorded: 1 or 0."""
+        """Number of captures of a batch: 1 or 0."""
         return self._recorded.num_captures
 
     def scores(self, split: Split) -> tuple[float, float]:
@@ -71,7 +66,7 @@ class Evaluation:
         )
 
     def _answers(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
-        """The logits of a split and its labels, batch by batch; the next overwrites the logits."""
+        """Logits and labels of a split, batch by batch; the next batch overwrites the logits."""
         self._network.eval()
         at_once = self._at_once
         batches = torch.split(split.labels, at_once)
@@ -79,7 +74,7 @@ class Evaluation:
             for images, labels in zip(torch.split(split.images, at_once), batches, strict=True):
                 yield self._forward(images), labels
             return
-        # One shape for all batches: what is recorded has one. The rest of the last is of no use.
+        # A captured graph has one shape; the rest of the last batch is ignored.
         shape = (at_once, *split.images.shape[1:])
         if self._batch.shape != shape:
             self._batch = torch.zeros(shape, dtype=split.images.dtype, device=self._device)
@@ -97,7 +92,7 @@ class Evaluation:
                     self._batch[: len(labels)].copy_(images)
                 else:
                     feed.next(self._batch)
-                self._recorded.do(self._forward_batch)
+                self._recorded.run(self._forward_batch)
                 yield self._logits[: len(labels)], labels
 
     def _forward_batch(self) -> None:

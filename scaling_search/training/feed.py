@@ -1,4 +1,4 @@
-"""Images that a device's memory does not hold, brought to it ahead of the steps that need them."""
+"""Batches of images in the host's memory, copied to the device ahead of the steps."""
 
 import functools
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 AHEAD = 2
-"""Batches on their way: while one is copied to the device, the next is gathered."""
+"""Batches in flight: while one is copied to the device, the next is gathered."""
 
 
 class Feed:
@@ -18,13 +18,7 @@ class Feed:
     """
 
     def __init__(self, images: Tensor, batch_size: int, device: torch.device) -> None:
-        """Makes the buffers and starts no thread.
-
-        Args:
-            images: All of them (N, C, H, W), in the host's memory or a map.
-            batch_size: Images of a batch.
-            device: Where batches are needed.
-        """
+        """Makes the buffers; ``images`` (N, C, H, W) are all images, in the host's memory."""
         self._images, self._batch_size = images, batch_size
         is_cuda = device.type == "cuda"
         self._stream = _copying(device) if is_cuda else None
@@ -40,15 +34,15 @@ class Feed:
         self._order = torch.empty(0, dtype=torch.int64)
         self._coming: list[Future[torch.cuda.Event | None]] = []
         self._taken = 0
-        if self._stream is not None:  # what lay in that memory before may still be read
+        if self._stream is not None:  # earlier tensors in that memory may still be read
             self._stream.wait_stream(torch.cuda.current_stream(device))
 
     def begin(self, order: Tensor, first: int = 0) -> None:
-        """Goes through the images in an order; batches on their way are forgotten.
+        """Starts with the images in a new order; batches in flight are dropped.
 
         Args:
-            order: Places (N,) of the images, in the host's memory; what fills no batch is left out.
-            first: The batch to begin with, counted from 0.
+            order: Indices (N,) of the images, in the host's memory; only whole batches are used.
+            first: Number of the first batch, from 0.
         """
         self._forget()
         self._order, self._taken = order, first
@@ -59,7 +53,7 @@ class Feed:
         """Fills a tensor (B, C, H, W) on the device with the next batch.
 
         Raises:
-            RuntimeError: The images cannot be read or brought over.
+            RuntimeError: The images cannot be read or copied.
         """
         filled = self._coming.pop(0).result()
         place = self._taken % AHEAD
@@ -72,7 +66,7 @@ class Feed:
         self._taken += 1
 
     def close(self) -> None:
-        """Ends the thread, when nothing is on its way any more."""
+        """Ends the thread."""
         self._forget()
         self._thread.shutdown()
         if self._stream is not None:
@@ -91,7 +85,7 @@ class Feed:
             self._coming.append(self._thread.submit(self._brought, number, chosen))
 
     def _brought(self, number: int, chosen: Tensor) -> torch.cuda.Event | None:
-        """Brings a batch to the device; an event of it being there, None on a CPU."""
+        """Copies a batch to the device and returns the event of its end; None on a CPU."""
         near = self._near[number % AHEAD]
         if self._stream is None:
             torch.index_select(self._images, 0, chosen, out=near)

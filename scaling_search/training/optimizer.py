@@ -1,4 +1,4 @@
-"""The optimizer of a training: its kind, its options, and its state by name."""
+"""The optimizer of a training, and its state by name."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,12 +10,12 @@ from scaling_search.core.recipe import Recipe
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe, rate: Tensor) -> Optimizer:
-    """Nesterov SGD over a network's weights; those of more than one axis decay.
+    """Nesterov SGD over a network's weights, with weight decay for those of more than one axis.
 
     Args:
-        network: On the device.
+        network: A network on its device.
         recipe: Momentum and weight decay.
-        rate: The learning rate, on the device; each step reads this very tensor.
+        rate: The learning rate, a tensor on the device that each step reads.
     """
     parameters = list(network.parameters())
     optimizer = torch.optim.SGD(
@@ -29,7 +29,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe, rate: Tensor) -> Optimize
         fused=rate.device.type != "mps",
     )
     for group in optimizer.param_groups:
-        group["lr"] = rate  # whatever the optimizer made of it
+        group["lr"] = rate  # the optimizer may have copied it
     return optimizer
 
 
@@ -47,7 +47,7 @@ def named_state(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
 
 
 def make_state(optimizer: Optimizer, state: Mapping[str, Tensor]) -> None:
-    """Makes room for the tensors of a state that `named_state` named, as a first step would."""
+    """Creates tensors for a state as from `named_state`, as a first step would."""
     parameters = list(_parameters(optimizer))
     for name, tensor in state.items():
         number, key = name.split(".")

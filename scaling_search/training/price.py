@@ -1,4 +1,4 @@
-"""What trainings will take, by those that have ended or by a few timed steps."""
+"""The price of trainings in time, from finished ones or from a few timed steps."""
 
 import heapq
 import itertools
@@ -16,26 +16,25 @@ from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.training.timing import Timing
 
 Seconds = Callable[[Trial], float]
-"""How long a training takes."""
+"""Duration of a training."""
 
 EQUAL = 0.85
-"""Trainings of at least this part of the most work count as equally long: networks of one target
-are told apart by their order, in which any first few of them are spread over the triangle."""
+"""Trainings of at least this part of the most work count as equally long: then the order of the
+candidates decides, whose first few are always spread over the triangle."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """What some trainings will take.
+    """The predicted time of some trainings; times are NaN if nothing was trained or timed before.
 
     Attributes:
-        num_trainings: Yet to be done.
-        num_known: Of the same list, done before.
-        shortest: Seconds of the shortest of those to be done.
-        longest: Seconds of the longest.
-        seconds: Wall time of all of them with all slots busy; these four are NaN where nothing has
-            been trained or timed that could say.
+        num_trainings: Trainings to do.
+        num_known: Further trainings, which are done.
+        shortest: Seconds of the shortest training.
+        longest: Seconds of the longest training.
+        seconds: Wall time of all trainings with all slots busy.
         device_seconds: The same, as time of whole devices.
-        on_gpu: Whether those devices are GPUs.
+        on_gpu: True if those devices are GPUs.
     """
 
     num_trainings: int
@@ -56,15 +55,15 @@ def price(
     device_share: float,
     timings: Sequence[Timing] = (),
 ) -> Price:
-    """What trainings will take, by the seconds of those that have ended, else by timed steps.
+    """The price of trainings, from the times of finished ones, else from timed steps.
 
     Args:
-        trials: All of them.
-        finished: Trainings whose times say how long others take.
-        known: Results of those of the trials that need not be done.
+        trials: All trainings.
+        finished: Trainings whose times predict those of others.
+        known: Results of those trials that are done.
         slots: Trainings at a time.
-        device_share: Part of a device that one takes.
-        timings: Of some of the networks, for as long as nothing has ended.
+        device_share: Part of a device that a training takes.
+        timings: Timings of some networks, used if nothing has ended.
     """
     done = {result.trial.key for result in known}
     wanted = list(trials)
@@ -89,18 +88,17 @@ def price(
 
 
 def work(trial: Trial) -> float:
-    """Multiply-adds of one image times epochs: what trainings take, as far as their cost says."""
+    """Work of a training: multiply-adds of one image times epochs."""
     return trial.candidate.flops * trial.recipe.epochs
 
 
 def longest_of_round(trials: Sequence[Trial]) -> Trial:
-    """Of the lowest seed the training of most work, so that no long one is left for the end.
+    """The training of most work of the lowest seed, so that no long one is left for the end.
 
-    The base network with seed 0 comes before all: what others gain over it cannot be told without.
+    The base network with seed 0 comes first, as gains over it need it.
 
     Args:
-        trials: Sorted by seed, then by candidate; the first is taken of those that are `EQUAL` to
-            the longest.
+        trials: Sorted by seed, then by candidate; the first that is `EQUAL` to the longest counts.
     """
     if trials[0].order == (0, 0):
         return trials[0]
@@ -111,11 +109,10 @@ def longest_of_round(trials: Sequence[Trial]) -> Trial:
 
 
 def predicted_seconds(finished: Sequence[TrialResult]) -> Seconds:
-    """How long a training takes, by those that have ended.
+    """Predicts the duration of a training from finished ones.
 
-    For each epoch the mean of the network's own; else a line through all over the cost; else,
-    where that is no line or falls below 0, in proportion to the cost. In units of the cost while
-    nothing has ended.
+    Per epoch it is the mean of the network's own trainings, else a linear fit over FLOPs, else,
+    where that fails or is negative, proportional to FLOPs. In FLOPs while nothing has ended.
     """
     ended = [result for result in finished if _is_timed(result)]
     own: dict[str, list[float]] = {}
@@ -142,7 +139,7 @@ def predicted_seconds(finished: Sequence[TrialResult]) -> Seconds:
 
 
 def timed_seconds(timings: Sequence[Timing]) -> Seconds:
-    """How long a training takes, by timed steps of some networks.
+    """Predicts the duration of a training from timed steps of some networks.
 
     A start, then steps and evaluations, each of them a + b·FLOPs + c·activations of an image.
     """
@@ -169,7 +166,7 @@ def fitted(
 
     Args:
         candidates: Networks.
-        seconds: What each of them took, above 0.
+        seconds: Seconds of each, above 0.
     """
     columns = _columns(candidates)
     scale = columns.max(axis=0)
@@ -184,7 +181,7 @@ def _columns(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
 
 
 def _wall_seconds(each: Sequence[float], slots: int) -> float:
-    """When the last of some trainings ends, if a free slot takes the next of them at once."""
+    """Time at which the last training ends, if a free slot takes the next at once."""
     ends = [0.0] * slots
     for seconds in each:
         heapq.heapreplace(ends, ends[0] + seconds)

@@ -1,4 +1,4 @@
-"""Optimisation steps: of a whole batch, of its parts in turn, or recorded once and replayed."""
+"""Optimisation steps of a training; on CUDA captured once and replayed."""
 
 import copy
 import itertools
@@ -10,26 +10,25 @@ from torch.nn import functional
 
 from scaling_search.core.recipe import Recipe, learning_rate
 from scaling_search.training.batches import Draws, Loaded, augmented, drawn, padded_by
+from scaling_search.training.cuda_graphs import CapturedWork
 from scaling_search.training.feed import Feed
 from scaling_search.training.optimizer import make_optimizer, make_state, named_state
-from scaling_search.training.recorded import Recorded
 
 OPTIMIZER = "optimizer."
-"""Beginning of the names of an optimizer's tensors in a checkpoint."""
+"""Prefix of an optimizer's tensors in a checkpoint."""
 
 
 class Steps:
-    """The steps of one training, in order. Everything that a step changes lies on its device.
+    """The steps of one training, in order.
 
-    A step takes its images, its learning rate and its place in the epoch from there, so that it
-    can be recorded as a CUDA graph, and the host waits for nothing. Images that the device does not
-    hold come from a `Feed`. Which images, in which order and moved how depends on the seed alone,
-    not on ``micro_batches`` nor on where they lie.
+    Images, learning rate and place in the epoch lie on the device, so that a step can be captured
+    as a CUDA graph and the host waits for nothing. Images that are not there come from a `Feed`.
+    Images, their order and their augmentation depend on the seed alone.
 
     Attributes:
         network: The network that is trained, on the device.
-        optimizer: Changes its weights.
-        averaged: The average of its weights, where the recipe wants one.
+        optimizer: The optimizer of its weights.
+        averaged: The average of its weights, if the recipe has one.
         batch_size: Images in a step.
         per_epoch: Steps in a whole epoch.
         total: Steps of the whole training.
@@ -45,14 +44,9 @@ class Steps:
         seed: int,
         micro_batches: int = 1,
     ) -> None:
-        """Makes a network ready to be trained; it lies on the data's device.
+        """Prepares the training of a freshly initialised network on the data's device.
 
-        Args:
-            network: On the device, freshly initialised.
-            data: The splits on the device.
-            recipe: How to train.
-            seed: Of the draws.
-            micro_batches: Parts of a batch whose gradients are summed.
+        The gradients of ``micro_batches`` parts of a batch are summed.
         """
         labels = data.splits.train.labels
         self.batch_size = min(recipe.batch_size, len(labels))
@@ -84,7 +78,7 @@ class Steps:
         self._rates = torch.tensor(rates, dtype=kind, device=self._device)
         self._rate = self._rates[0].clone()
         self.optimizer = make_optimizer(network, recipe, self._rate)
-        self._recorded = Recorded(
+        self._recorded = CapturedWork(
             self._device,
             is_wanted=recipe.cuda_graph,
             remedy="; recipe.cuda_graph=false takes each step as it is written",
@@ -92,12 +86,12 @@ class Steps:
 
     @property
     def num_captures(self) -> int:
-        """Number of times that a step was recorded: 1 or 0."""
+        """Number of captures of a step: 1 or 0."""
         return self._recorded.num_captures
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network that the training is judged by: the average of weights where there is one."""
+        """The network to evaluate: that with averaged weights, if there is one."""
         return self.network if self.averaged is None else self.averaged
 
     @property
@@ -106,9 +100,9 @@ class Steps:
         return (self.taken - 1) % self.per_epoch + 1 if self.taken else 0
 
     def epoch(self, after_step: Callable[[], None] = lambda: None) -> Tensor:
-        """Takes the steps that are left of an epoch, the last cut short; the sum of their losses.
+        """Takes the remaining steps of an epoch and returns the sum of the epoch's losses.
 
-        The sum stays on the device, so that only who reads it waits; the next epoch overwrites it.
+        The sum stays on the device, so that only a reader waits; the next epoch overwrites it.
 
         Args:
             after_step: Called after each step but the last of an epoch.
@@ -123,7 +117,7 @@ class Steps:
         return self._losses
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next steps depend on, by name; each a copy in the host's memory."""
+        """The state that the next steps depend on, copied to the host's memory."""
         held = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, tensor in self._tensors()
@@ -134,12 +128,7 @@ class Steps:
         return held
 
     def restore(self, state: Mapping[str, Tensor], taken: int) -> None:
-        """Goes on from where another training of the same trial was.
-
-        Args:
-            state: As `state` gave it.
-            taken: Steps that it had taken.
-        """
+        """Restores the state of another training of the same trial after ``taken`` steps."""
         held = {name: tensor for name, tensor in state.items() if name.startswith(OPTIMIZER)}
         make_state(self.optimizer, {name.removeprefix(OPTIMIZER): t for name, t in held.items()})
         with torch.no_grad():
@@ -172,17 +161,17 @@ class Steps:
         """Takes one step.
 
         Raises:
-            RecordingError: It is to be recorded, and the network waits for the host.
+            CaptureError: It is to be captured, and the network waits for the host.
         """
         if self.taken % self.per_epoch == 0:
             self._draw()
         if self._feed is not None and self._fed is not None:
             self._feed.next(self._fed)
-        self._recorded.do(self._take)
+        self._recorded.run(self._take)
         self.taken += 1
 
     def _draw(self) -> None:
-        """Draws the epoch of the next step, and has its images fetched from there on."""
+        """Draws the random numbers of the next step's epoch, and starts the feed of its images."""
         epoch, place = divmod(self.taken, self.per_epoch)
         drawn_now = self._drawn(epoch)
         for held, new in zip(self._draws, drawn_now, strict=True):
@@ -196,7 +185,7 @@ class Steps:
         return drawn(number, self._seed, epoch, padding=self._padding, flip=recipe.flip)
 
     def _take(self) -> None:
-        """One step, by nothing but work on the device, the same each time but for the first."""
+        """Does the work of one step, all on the device, the same each time but for the first."""
         recipe = self._recipe
         self._rate.copy_(self._rates[self._step].squeeze(0))
         places = self._step % self.per_epoch * self.batch_size + self._within
@@ -226,7 +215,7 @@ class Steps:
 
     @torch.no_grad()
     def _average(self, averaged: nn.Module) -> None:
-        """Moves the average towards the weights; with the first step it begins as they are."""
+        """Moves the average towards the weights; after the first step it equals them."""
         tensors = (
             itertools.chain(network.parameters(), network.buffers())
             for network in (averaged, self.network)
@@ -245,7 +234,7 @@ class Steps:
 
 
 def autocast(recipe: Recipe, kind: str) -> torch.autocast:
-    """bfloat16 where the recipe wants it and the kind of device is ``cuda``."""
+    """The context of bfloat16, enabled if the recipe has it and the kind of device is ``cuda``."""
     enabled = recipe.mixed_precision and kind == "cuda"
-    # A forward pass casts each weight once; what a cache kept would outlive a recorded step.
+    # A forward pass casts each weight once; a cache would outlive a captured step.
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

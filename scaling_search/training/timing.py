@@ -1,4 +1,4 @@
-"""A few timed steps of some networks, to say beforehand what trainings take."""
+"""A few timed steps of some networks, to predict the duration of trainings."""
 
 import contextlib
 import gc
@@ -14,48 +14,47 @@ import torch
 from scaling_search.core.dataset import Split
 from scaling_search.core.protocols import Executor
 from scaling_search.core.trial import Trial
-from scaling_search.training.batches import Loaded, load
+from scaling_search.training.batches import load
+from scaling_search.training.cuda_graphs import NUM_WARM_UP
+from scaling_search.training.device_sharing import release_memory
 from scaling_search.training.engine import device_name, settings
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
-from scaling_search.training.neighbours import give_back_memory
-from scaling_search.training.recorded import NUM_WARM_UP
 from scaling_search.training.steps import Steps
 
 NUM_NETWORKS = 6
-"""Networks that are timed at least, where there are so many: three times what is fitted."""
+"""Least number of networks to time: three times the number of fitted coefficients."""
 
 WARM_SECONDS, TIMED_SECONDS, EVALUATION_SECONDS = 0.5, 1.5, 0.5
-"""Steps are taken for so long before they count, then while they count.
+"""Time of warm-up steps, of timed steps and of a timed evaluation.
 
-Seconds instead of a number, so that networks timed side by side keep each other's company until
-the end.
+Times instead of numbers, so that networks that are timed side by side end together.
 """
 
 MOST_STEPS = 4000
-"""Steps that are taken at most after the first ones, half of them to warm up."""
+"""Largest number of steps after the first ones, half of them to warm up."""
 
 FIRST_STEPS = NUM_WARM_UP + 2
-"""Steps in which kernels are chosen, compiled and recorded."""
+"""Steps in which kernels are chosen, compiled and captured."""
 
 FIRST_EVALUATIONS = 2
 """Batches of evaluation for the same."""
 
 CHUNK_SECONDS = 0.1
-"""Steps of about so long are handed to a device before it is waited for, as trainings do it."""
+"""Duration of the steps between two waits for the device."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What a few steps of a training took.
+    """Times of a few steps of a training.
 
     Attributes:
         trial: The training.
-        start_seconds: Until it steps at full speed: data, building, the first steps' extra time.
-        step_seconds: Of a step.
-        evaluation_seconds: Of the whole validation split, by a piece of it.
+        start_seconds: Time until full speed: data, building, extra time of the first steps.
+        step_seconds: Time of a step.
+        evaluation_seconds: Time of the whole validation split, measured on a part of it.
         steps_per_epoch: Steps of an epoch.
         images_per_second: Training images over the steps' time.
-        device: Where it ran, by the device's own name.
+        device: Name of the device.
     """
 
     trial: Trial
@@ -68,7 +67,7 @@ class Timing:
 
 
 def time_networks(executor: Executor, trials: Sequence[Trial]) -> list[Timing]:
-    """Timings of some of the trainings' networks with all slots of an entered executor busy.
+    """Timings of some of the networks, with all slots of an entered executor busy.
 
     Raises:
         RuntimeError: A network cannot be trained, or its worker was lost.
@@ -84,7 +83,7 @@ def time_networks(executor: Executor, trials: Sequence[Trial]) -> list[Timing]:
 def spread(trials: Sequence[Trial], slots: int) -> list[Trial]:
     """Trainings of the base network and of others far apart in FLOPs and activations.
 
-    As many as fill all slots equally often, over again where there are not so many networks.
+    Their number fills all slots equally often; with few networks they are repeated.
     """
     networks = {trial.candidate.network: trial for trial in reversed(trials)}
     by_number, by_flops, by_activations = (
@@ -102,7 +101,7 @@ def spread(trials: Sequence[Trial], slots: int) -> list[Trial]:
 
 
 def time_training(trial: Trial, device: str) -> Timing:
-    """What a few steps of a training took on a device, and a piece of an evaluation.
+    """Times a few steps of a training on a device, and a part of an evaluation.
 
     Raises:
         torch.OutOfMemoryError: The device cannot hold a whole batch.
@@ -112,8 +111,8 @@ def time_training(trial: Trial, device: str) -> Timing:
             return _timed(trial, device)
     finally:
         gc.collect()
-        with contextlib.suppress(RuntimeError):  # another error is on its way then
-            give_back_memory(device)
+        with contextlib.suppress(RuntimeError):  # another error is raised then
+            release_memory(device)
 
 
 def _timed(trial: Trial, device: str) -> Timing:
@@ -127,35 +126,31 @@ def _timed(trial: Trial, device: str) -> Timing:
     recipe = replace(trial.recipe, epochs=(FIRST_STEPS + MOST_STEPS) / per_epoch)
     steps = Steps(network, data, recipe, seed=trial.seed)
     with contextlib.closing(steps):
-        return _timed_steps(trial, data, steps, device, begun)
-
-
-def _timed_steps(trial: Trial, data: Loaded, steps: Steps, device: str, begun: float) -> Timing:
-    steps.network.train()
-    half = MOST_STEPS // 2
-    for _ in range(FIRST_STEPS):
-        steps.advance()
-    num_warm, seconds = _taken(steps.advance, device, WARM_SECONDS, at_most=half)
-    ready = time.perf_counter() - begun
-    at_once = max(1, int(CHUNK_SECONDS * num_warm / seconds))
-    num_timed, seconds = _taken(
-        steps.advance, device, TIMED_SECONDS, at_most=half, at_once=min(at_once, half)
-    )
-    val = data.splits.val
-    piece = Split(val.images[:EVALUATED_AT_ONCE], val.labels[:EVALUATED_AT_ONCE])
-    evaluated = partial(Evaluation(steps.evaluated, data, trial.recipe).scores, piece)
-    for _ in range(FIRST_EVALUATIONS):
-        evaluated()
-    num_pieces, piece_seconds = _taken(evaluated, device, EVALUATION_SECONDS)
-    return Timing(
-        trial,
-        start_seconds=max(0.0, ready - (FIRST_STEPS + num_warm) * seconds / num_timed),
-        step_seconds=seconds / num_timed,
-        evaluation_seconds=piece_seconds / num_pieces * len(val.labels) / len(piece.labels),
-        steps_per_epoch=steps.per_epoch,
-        images_per_second=steps.batch_size * num_timed / seconds,
-        device=device_name(device),
-    )
+        steps.network.train()
+        half = MOST_STEPS // 2
+        for _ in range(FIRST_STEPS):
+            steps.advance()
+        num_warm, seconds = _taken(steps.advance, device, WARM_SECONDS, at_most=half)
+        ready = time.perf_counter() - begun
+        at_once = max(1, int(CHUNK_SECONDS * num_warm / seconds))
+        num_timed, seconds = _taken(
+            steps.advance, device, TIMED_SECONDS, at_most=half, at_once=min(at_once, half)
+        )
+        val = data.splits.val
+        piece = Split(val.images[:EVALUATED_AT_ONCE], val.labels[:EVALUATED_AT_ONCE])
+        evaluated = partial(Evaluation(steps.evaluated, data, trial.recipe).scores, piece)
+        for _ in range(FIRST_EVALUATIONS):
+            evaluated()
+        num_pieces, piece_seconds = _taken(evaluated, device, EVALUATION_SECONDS)
+        return Timing(
+            trial,
+            start_seconds=max(0.0, ready - (FIRST_STEPS + num_warm) * seconds / num_timed),
+            step_seconds=seconds / num_timed,
+            evaluation_seconds=piece_seconds / num_pieces * len(val.labels) / len(piece.labels),
+            steps_per_epoch=steps.per_epoch,
+            images_per_second=steps.batch_size * num_timed / seconds,
+            device=device_name(device),
+        )
 
 
 def _taken(
@@ -166,14 +161,14 @@ def _taken(
     at_once: int = 1,
     at_most: float = math.inf,
 ) -> tuple[int, float]:
-    """How often something was done in about so many seconds, and in how many.
+    """Repeats a call for a time; returns the number of calls and their seconds.
 
     Args:
-        act: What is done.
-        device: Where; it is waited for.
+        act: The call.
+        device: The device that works.
         at_least: Seconds.
-        at_once: How often it is done before the device is waited for.
-        at_most: How often it may be done, however fast it is.
+        at_once: Calls between two waits for the device.
+        at_most: Largest number of calls.
     """
     wait_for(device)
     number, seconds, started = 0, 0.0, time.perf_counter()
@@ -186,7 +181,7 @@ def _taken(
 
 
 def wait_for(device: str) -> None:
-    """Waits until a device has done all that it was handed."""
+    """Waits until a device has finished its work."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device.startswith("mps"):

@@ -1,4 +1,4 @@
-"""The weights that a training ends with, in a file that says what they are."""
+"""Files of trained weights, with facts about their training."""
 
 import hashlib
 import json
@@ -18,25 +18,25 @@ from scaling_search.training.batches import Loaded
 log = logging.getLogger(__name__)
 
 LONGEST = 120
-"""Characters of a network's name in the name of a file."""
+"""Most characters of a network's name in a file name."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file of weights says of itself.
+    """Facts in a file of weights.
 
     Attributes:
         network: Name of the network, as in the record.
-        seed: Of the training.
-        epochs: It took.
-        learning_rate: The highest.
-        fingerprint: Of the data.
-        val_accuracy: Of these weights on the validation split.
-        val_loss: The same.
-        mean: Of the training images at the network's resolution, for each channel, of 0 to 255.
-        std: The same; an image is normalised by both before the network sees it.
-        images: Number in each split.
-        left_out: More names of weights in the file, or names of parts of them.
+        seed: Seed of the training.
+        epochs: Epochs of the training.
+        learning_rate: Its highest learning rate.
+        fingerprint: Fingerprint of the data.
+        val_accuracy: Accuracy of these weights on the validation split.
+        val_loss: Their loss on it.
+        mean: Mean of the training images at the network's resolution, per channel, of 0 to 255.
+        std: Their standard deviation; images are normalised by both.
+        images: Number of images in each split.
+        left_out: Further names of weights in the file, or of parts of them.
     """
 
     network: str
@@ -53,7 +53,7 @@ class Facts:
 
 
 def file_name(network: str, seed: int) -> str:
-    """The name of a file of weights, from a network's name in the record."""
+    """The name of a file of weights."""
     safe = re.sub(r"[^A-Za-z0-9.-]", "_", network)
     if len(safe) > LONGEST:
         safe = f"{safe[:LONGEST]}-{hashlib.sha256(network.encode()).hexdigest()[:16]}"
@@ -61,17 +61,13 @@ def file_name(network: str, seed: int) -> str:
 
 
 def lacks_weights(trial: Trial) -> bool:
-    """Whether the weights of a trial are wanted and not there."""
-    if trial.weights is None:
-        return False
-    return not (trial.weights / file_name(trial.candidate.network, trial.seed)).is_file()
+    """True if a trial's weights are to be kept and their file is missing."""
+    name = file_name(trial.candidate.network, trial.seed)
+    return trial.weights is not None and not (trial.weights / name).is_file()
 
 
 def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) -> None:
-    """Writes the weights of an evaluated network where the trial wants them.
-
-    A training ends well without: what cannot be written is in the log.
-    """
+    """Writes the weights of an evaluated network if the trial has a folder; errors are logged."""
     if trial.weights is None:
         return
     from safetensors.torch import save  # noqa: PLC0415  # as in checkpoints
@@ -99,10 +95,10 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
 
 
 def distinct(network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
-    """Copies of a network's weights in main memory, and names that are left out.
+    """Copies of a network's weights in main memory, and the names that are left out.
 
-    What has several names, as a module that is used in two places, is there once, as safetensors'
-    ``load_model`` wants it; so is what lies inside another tensor.
+    A tensor with several names or inside another tensor is copied once, as for safetensors'
+    ``load_model``.
     """
     state = network.state_dict()
     whole: dict[int, str] = {}  # by where it lies
@@ -113,15 +109,16 @@ def distinct(network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     left_out = [
         name for name, t in state.items() if whole.get(t.untyped_storage().data_ptr(), name) != name
     ]
-    return {n: _copied(t) for n, t in state.items() if n not in left_out}, left_out
-
-
-def _copied(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in state.items()
+        if name not in left_out
+    }
+    return copies, left_out
 
 
 def check_keepable(architecture: Architecture) -> None:
-    """Looks whether the weights of a network can be kept and loaded.
+    """Checks that the weights of a network can be written and loaded.
 
     Raises:
         ValueError: They cannot, for instance since they are sparse.
@@ -142,7 +139,7 @@ def check_keepable(architecture: Architecture) -> None:
 
 
 def facts_of(path: Path) -> Facts | None:
-    """What a file of weights says of itself; None where there is none that can be read."""
+    """The facts in a file of weights; None if it is missing or cannot be read."""
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415  # as above
 
     try:

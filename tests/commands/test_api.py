@@ -1,9 +1,11 @@
 """Searches from Python: they share folders with the command line, and refuse what is wrong."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from optuna.storages import RDBStorage
 from rich.console import Console
 
 import scaling_search as ss
@@ -129,3 +131,17 @@ def test_figures_show_themselves() -> None:
         assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]  # IPython's
     with pytest.raises(RuntimeError, match="out must hold families"):
         run.plot.families()
+
+
+def test_a_report_opens_its_storage_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ss.search(experiment(), "mine", executor=Executing(), console=QUIET)
+    opened: list[str] = []
+    create = RDBStorage.__init__
+
+    def counted(self: RDBStorage, url: str, **options: Any) -> None:
+        opened.append(url)
+        create(self, url, **options)
+
+    monkeypatch.setattr(RDBStorage, "__init__", counted)
+    ss.load("mine", console=QUIET).report()
+    assert len(opened) == 1

@@ -295,7 +295,7 @@ def test_a_network_that_cannot_be_recorded_fails_alone_and_says_what_helps() -> 
         failed, fine, stepwise = (
             executor.submit(one).result(PATIENCE_SECONDS) for one in (waiting, trial, unrecorded)
         )
-    assert failed.reason.startswith("RecordingError: the network must be recordable")
+    assert failed.reason.startswith("CaptureError: the network must be recordable")
     assert failed.reason.endswith("recipe.cuda_graph=false takes each step as it is written")
     assert [fine.state, stepwise.state] == ["COMPLETE", "COMPLETE"], stepwise.traceback
 

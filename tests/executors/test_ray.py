@@ -29,8 +29,8 @@ from scaling_search.record.results import curves_table, results_table
 from scaling_search.record.study import Record
 from scaling_search.runtime.cores import usable_cores
 from scaling_search.runtime.interruption import EXIT_CODE
+from scaling_search.training.device_sharing import DeviceLock, num_workers
 from scaling_search.training.engine import train_trial
-from scaling_search.training.neighbours import Turn, num_workers
 from tests.composed import CONF
 from tests.faults import Faulty
 from tests.tables import VOLATILE
@@ -263,7 +263,7 @@ def test_an_overdue_training_is_ended_and_its_worker_replaced(own: Ray) -> None:
 def shared_device(argument: object, device: str) -> tuple[int, str]:
     """Number of workers of this one's device, and the file that a training locks."""
     del argument, device
-    with Turn():
+    with DeviceLock():
         held = [
             str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
         ]

@@ -23,8 +23,8 @@ from scaling_search.training.batches import (
     placed,
     room_bytes,
 )
+from scaling_search.training.device_sharing import share_device
 from scaling_search.training.engine import train_trial
-from scaling_search.training.neighbours import share_device
 from tests.tiny import tiny_dataset, tiny_network, tiny_trial, with_network
 
 always_the_same = settings(derandomize=True, deadline=None, max_examples=25)

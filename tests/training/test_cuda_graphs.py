@@ -1,4 +1,4 @@
-"""Recorded work: done, recorded, replayed, each with random numbers of its own.
+"""Captured work: run, captured, replayed, each with random numbers of its own.
 
 Without a device torch's own graphs and generators cannot be had. Stand-ins for them take part in
 the tests here; those marked ``gpu`` in test_steps.py and test_evaluation.py use the real ones.
@@ -16,8 +16,13 @@ from typing import Any
 import pytest
 import torch
 
-from scaling_search.training import recorded as recorded_module
-from scaling_search.training.recorded import NUM_WARM_UP, Recorded, RecordingError, aside
+from scaling_search.training import cuda_graphs
+from scaling_search.training.cuda_graphs import (
+    NUM_WARM_UP,
+    CapturedWork,
+    CaptureError,
+    capturable_stream,
+)
 
 CUDA = torch.device("cuda:0")
 
@@ -97,7 +102,7 @@ class Machine:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     one = Machine()
     # Streams are kept as long as the process lives: none may be a stand-in.
-    monkeypatch.setattr(recorded_module, "_stream", functools.cache(lambda _: Stream()))
+    monkeypatch.setattr(cuda_graphs, "_stream", functools.cache(lambda _: Stream()))
 
     def graph() -> SimpleNamespace:
         return SimpleNamespace(replay=lambda: one.log.append("replay"))
@@ -117,18 +122,18 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_work_is_done_then_recorded_once_and_replayed(machine: Machine) -> None:
-    recorded = Recorded(CUDA)
+    recorded = CapturedWork(CUDA)
     for _ in range(NUM_WARM_UP + 3):
-        recorded.do(machine.work)
+        recorded.run(machine.work)
     # Recording does nothing: the first replay is what it was recorded for.
     assert machine.log == ["work"] * NUM_WARM_UP + ["capture"] + ["replay"] * 3
     assert recorded.num_captures == 1
 
 
 def test_work_is_only_done_where_that_is_wanted(machine: Machine) -> None:
-    recorded = Recorded(CUDA, is_wanted=False)
+    recorded = CapturedWork(CUDA, is_wanted=False)
     for _ in range(NUM_WARM_UP + 3):
-        recorded.do(machine.work)
+        recorded.run(machine.work)
     assert machine.log == ["work"] * (NUM_WARM_UP + 3)
     assert recorded.num_captures == 0
 
@@ -141,10 +146,10 @@ def test_each_draws_from_a_state_of_its_own(machine: Machine) -> None:
         machine.work()
 
     device_state = machine.generator.state
-    first, second = Recorded(CUDA), Recorded(CUDA)
+    first, second = CapturedWork(CUDA), CapturedWork(CUDA)
     for _ in range(NUM_WARM_UP + 1):
-        first.do(work)
-        second.do(work)
+        first.run(work)
+        second.run(work)
     mine, theirs = seen[::2], seen[1::2]
     assert len({id(state) for state in mine}) == len({id(state) for state in theirs}) == 1
     assert mine[0] is not theirs[0]
@@ -157,30 +162,30 @@ def test_each_draws_from_a_state_of_its_own(machine: Machine) -> None:
 @pytest.mark.parametrize("fails_at", [1, NUM_WARM_UP + 1])
 def test_the_random_state_is_put_back_where_work_fails(machine: Machine, fails_at: int) -> None:
     before = machine.generator.state
-    recorded = Recorded(CUDA)
+    recorded = CapturedWork(CUDA)
     for _ in range(fails_at - 1):
-        recorded.do(machine.work)
+        recorded.run(machine.work)
 
     def work() -> None:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
 
     with pytest.raises(RuntimeError):
-        recorded.do(work)
+        recorded.run(work)
     assert machine.generator.state is before
 
 
 def test_work_that_cannot_be_recorded_is_refused_with_a_remedy(machine: Machine) -> None:
-    recorded = Recorded(CUDA, warm_up=0, remedy="; do without")
+    recorded = CapturedWork(CUDA, warm_up=0, remedy="; do without")
 
     def work() -> None:
         raise RuntimeError("the host was waited for\nand a second line")
 
     machine.end_error = RuntimeError("the recording is invalid")
-    with pytest.raises(RecordingError, match=r"CUDA graph, got: the host was waited for; do with"):
-        recorded.do(work)
+    with pytest.raises(CaptureError, match=r"CUDA graph, got: the host was waited for; do with"):
+        recorded.run(work)
     machine.end_error = RuntimeError("the recording is invalid")
-    with pytest.raises(RecordingError, match=r"CUDA graph, got: the recording is invalid; do wit"):
-        recorded.do(machine.work)
+    with pytest.raises(CaptureError, match=r"CUDA graph, got: the recording is invalid; do wit"):
+        recorded.run(machine.work)
     assert recorded.num_captures == 0
 
 
@@ -189,22 +194,22 @@ def test_memory_that_is_short_while_recording_is_nothing_but_that(machine: Machi
         raise torch.OutOfMemoryError("no memory")
 
     with pytest.raises(torch.OutOfMemoryError):
-        Recorded(CUDA, warm_up=0).do(work)
+        CapturedWork(CUDA, warm_up=0).run(work)
     machine.end_error = RuntimeError("the recording is invalid")
-    with pytest.raises(RecordingError) as caught:
-        Recorded(CUDA, warm_up=0).do(work)
+    with pytest.raises(CaptureError) as caught:
+        CapturedWork(CUDA, warm_up=0).run(work)
     cause = caught.value.__cause__
     assert cause is not None
     assert isinstance(cause.__context__, torch.OutOfMemoryError)
 
 
 def test_a_device_has_one_stream_aside(machine: Machine) -> None:
-    with aside(CUDA):
+    with capturable_stream(CUDA):
         first = machine.stream
-        with aside(CUDA):
+        with capturable_stream(CUDA):
             assert machine.stream is first
     assert machine.stream is machine.default_stream
-    with aside(CUDA):
+    with capturable_stream(CUDA):
         assert machine.stream is first
     assert first is not machine.default_stream
     # Each waits for the other where one takes over.
@@ -214,16 +219,16 @@ def test_a_device_has_one_stream_aside(machine: Machine) -> None:
 
 def test_another_stream_that_is_current_stays(machine: Machine) -> None:
     own = Stream()
-    with machine.on(own), aside(CUDA):
+    with machine.on(own), capturable_stream(CUDA):
         assert machine.stream is own
     assert own.waited_for == []
 
 
 def test_on_a_cpu_work_is_done() -> None:
     done = []
-    recorded = Recorded(torch.device("cpu"), warm_up=0)
+    recorded = CapturedWork(torch.device("cpu"), warm_up=0)
     for number in range(3):
-        recorded.do(lambda number=number: done.append(number))  # type: ignore[misc]  # a default
+        recorded.run(lambda number=number: done.append(number))  # type: ignore[misc]  # a default
     assert done == [0, 1, 2]
     assert recorded.num_captures == 0
     assert recorded.random_state() is None

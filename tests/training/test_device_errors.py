@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from scaling_search.training.cuda_graphs import CaptureError
 from scaling_search.training.device_errors import is_out_of_memory, needs_new_process
-from scaling_search.training.recorded import RecordingError
 
 ACCELERATOR = getattr(torch, "AcceleratorError", RuntimeError)  # absent before torch 2.8
 
@@ -34,9 +34,9 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
         RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
         RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
-        RecordingError("a step"),
+        CaptureError("a step"),
         following(RuntimeError("CUDA error: unspecified launch failure"), ValueError("later")),
-        caused(ValueError("later"), RecordingError("a step")),
+        caused(ValueError("later"), CaptureError("a step")),
     ],
 )
 def test_after_an_error_of_cuda_a_new_process_is_needed(error: BaseException) -> None:
@@ -70,7 +70,7 @@ def test_a_recording_that_broke_off_for_want_of_memory_needs_one_too(
     between: list[Exception],
 ) -> None:
     short = torch.OutOfMemoryError("CUDA out of memory")
-    error = following(short, *between, RecordingError("a step"))
+    error = following(short, *between, CaptureError("a step"))
     assert needs_new_process(error)
     assert not is_out_of_memory(error)
 

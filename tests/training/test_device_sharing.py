@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from scaling_search.core.trial import Trial
-from scaling_search.training import neighbours
+from scaling_search.training import device_sharing
+from scaling_search.training.device_sharing import DeviceLock, num_workers, share_device
 from scaling_search.training.engine import train_trial
-from scaling_search.training.neighbours import Turn, num_workers, share_device
 from tests.faults import Crowded
 from tests.tiny import tiny_trial
 
@@ -55,32 +55,32 @@ def wait_for(is_so: Callable[[], bool]) -> None:
 
 def alone(said: list[str], name: str) -> None:
     """Begins beside others, then is alone."""
-    with Turn() as turn:
-        turn.be_alone()
+    with DeviceLock() as turn:
+        turn.make_exclusive()
         said.append(f"{name} alone")
     said.append(f"{name} left")
 
 
 def beside(said: list[str], name: str) -> None:
-    with Turn():
+    with DeviceLock():
         said.append(name)
 
 
 def test_a_single_worker_is_alone_and_locks_nothing(tmp_path: Path) -> None:
     share_device(1, tmp_path / "device.lock")
-    with Turn() as turn:
-        assert turn.is_alone
+    with DeviceLock() as turn:
+        assert turn.is_exclusive
         assert turn.waited_seconds == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_trainings_are_beside_each_other_unless_one_asks_to_be_alone(lock: Path) -> None:
-    with Turn() as one, Turn() as other:
-        assert not one.is_alone
-        assert not other.is_alone
-    with Turn() as turn:
-        turn.be_alone()
-        assert turn.is_alone
+    with DeviceLock() as one, DeviceLock() as other:
+        assert not one.is_exclusive
+        assert not other.is_exclusive
+    with DeviceLock() as turn:
+        turn.make_exclusive()
+        assert turn.is_exclusive
         assert num_workers() == 2
     assert not is_waited_for(lock)
 
@@ -89,7 +89,7 @@ def test_one_that_waits_to_be_alone_is_not_overtaken(
     lock: Path, elsewhere: ThreadPoolExecutor
 ) -> None:
     said: list[str] = []
-    with Turn():
+    with DeviceLock():
         first = elsewhere.submit(alone, said, "first")
         wait_for(lambda: is_waited_for(lock))
         later = elsewhere.submit(beside, said, "later")
@@ -103,7 +103,7 @@ def test_two_that_want_to_be_alone_are_so_one_after_the_other(
     lock: Path, elsewhere: ThreadPoolExecutor
 ) -> None:
     said: list[str] = []
-    with Turn():
+    with DeviceLock():
         both = [elsewhere.submit(alone, said, name) for name in ("one", "other")]
         wait_for(lambda: is_waited_for(lock))
     for future in both:
@@ -114,11 +114,11 @@ def test_two_that_want_to_be_alone_are_so_one_after_the_other(
 def test_where_nothing_can_be_locked_nobody_waits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(neighbours, "fcntl", None)  # as on Windows
+    monkeypatch.setattr(device_sharing, "fcntl", None)  # as on Windows
     share_device(4, tmp_path / "device.lock")
     try:
-        with Turn() as turn:
-            assert turn.is_alone
+        with DeviceLock() as turn:
+            assert turn.is_exclusive
         assert num_workers() == 4
     finally:
         share_device(1)
@@ -136,7 +136,7 @@ def test_what_does_not_fit_beside_others_is_trained_alone_before_in_parts(
 ) -> None:
     trial, told = crowded(tmp_path, most), tmp_path / "told"
     os.mkfifo(told)
-    with Turn():
+    with DeviceLock():
         (tmp_path / "staying").touch()
         begun = time.perf_counter()
         future = elsewhere.submit(train_trial, trial, "cpu")
@@ -159,5 +159,5 @@ def test_what_does_not_fit_beside_others_is_trained_alone_before_in_parts(
 def test_what_does_not_fit_alone_either_has_failed_and_lets_others_on(lock: Path) -> None:
     result = train_trial(crowded(lock.parent, 0), "cpu")
     assert result.reason == "OutOfMemoryError: no memory for 1 images"
-    with Turn() as turn:
-        turn.be_alone()
+    with DeviceLock() as turn:
+        turn.make_exclusive()

@@ -434,7 +434,7 @@ def test_evaluation_is_done_in_smaller_batches_too() -> None:
     [
         (False, "OutOfMemoryError: no memory for 1 images"),
         # Not in parts: the process has lost the memory that was to be recorded in.
-        (True, "RecordingError: recording was interrupted"),
+        (True, "CaptureError: recording was interrupted"),
     ],
 )
 def test_where_memory_is_short_whatever_is_tried_the_training_has_failed(

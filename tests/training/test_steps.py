@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves
 
 from scaling_search.core.dataset import Split
 from scaling_search.training.batches import Loaded, load
+from scaling_search.training.cuda_graphs import NUM_WARM_UP
 from scaling_search.training.engine import kernels, train_trial
-from scaling_search.training.recorded import NUM_WARM_UP
 from scaling_search.training.steps import Steps
 from tests.faults import Hungry
 from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_trial, with_network
