@@ -92,18 +92,13 @@ class Run:
 
     @property
     def record(self) -> Record:
-        """The record of the search.
-
-        Raises:
-            RuntimeError: There is none yet.
-        """
+        """The record of the search; RuntimeError if there is none yet."""
         return self.studies.search
 
     def check_choices(self, fingerprint: str | None = None) -> None:
         """Checks that the experiment has the choices of the record, if there is one.
 
-        Args:
-            fingerprint: The dataset's; None if nothing is trained, to leave the data unread.
+        Without the dataset's fingerprint, if nothing is trained, the data stay unread.
 
         Raises:
             ValueError: A choice differs.

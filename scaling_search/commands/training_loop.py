@@ -173,12 +173,7 @@ class TrainingLoop:
             dispatcher.view.ended(result)
 
     def _may_pass(self, result: TrialResult, last: TrialResult | None = None) -> bool:
-        """True if a failed training is tried again.
-
-        Args:
-            result: Its result.
-            last: Result of the try before, which shows if it would fail in the same way again.
-        """
+        """True if a failed training is tried again; the try before must have failed otherwise."""
         is_worth_it = result.state == "FAIL" and not result.is_divergent
         if last is not None and not _FROM_OUTSIDE.match(result.reason):
             is_worth_it &= _NUMBER.sub("", result.reason) != _NUMBER.sub("", last.reason)
@@ -186,13 +181,7 @@ class TrainingLoop:
 
 
 class _Dispatcher:
-    """Submits trainings and waits for them.
-
-    Attributes:
-        executor: Runs them.
-        view: Shows them.
-        is_stuck: True while the storage cannot be written.
-    """
+    """Submits trainings and waits for them; ``is_stuck`` while the storage cannot be written."""
 
     def __init__(self, executor: Executor, view: View) -> None:
         self.executor = executor

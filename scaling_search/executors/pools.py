@@ -107,11 +107,7 @@ def _given_or_left(file: Path, function: Callable[..., Value], args: tuple[objec
 
 
 class _Spawning(SpawnContext):
-    """Spawns processes: CUDA does not survive a fork, and a forked torch may hold locks.
-
-    Attributes:
-        spawned: All processes that may be alive.
-    """
+    """Spawns processes: CUDA does not survive a fork, and a forked torch may hold locks."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -165,14 +165,7 @@ class Ray:
 
 @dataclass
 class _State:
-    """State of an executor.
-
-    Attributes:
-        nodes: The cluster's nodes, as seen last.
-        gpus: GPUs of a training; 0 on CPUs.
-        dispatcher: Runs the trainings; None unless entered.
-        stack: Ends what `Ray.__enter__` started.
-    """
+    """State of an executor; ``gpus`` is GPUs of a training, ``stack`` ends what was entered."""
 
     nodes: Nodes = field(default_factory=dict)
     gpus: float = 0.0
@@ -181,13 +174,7 @@ class _State:
 
 
 def room(node: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """Number of trainings that fit on a node.
-
-    Args:
-        node: The node's resources, ``CPU`` and ``GPU`` among them.
-        cpus: CPUs of a training.
-        gpus: GPUs of a training, at most one; 0 for trainings on CPUs.
-    """
+    """Number of trainings with these CPUs and GPUs that fit on a node."""
     fit = round(node.get("CPU", 0) * UNITS) // round(cpus * UNITS)
     if not gpus:
         return fit

@@ -81,13 +81,7 @@ class Dispatcher:
     def __init__(
         self, resources: Mapping[str, float], slots: Callable[[], int], per_device: int
     ) -> None:
-        """Starts nothing.
-
-        Args:
-            resources: CPUs and GPUs of a worker, by Ray's names.
-            slots: Number of workers that the cluster has room for now.
-            per_device: Number of workers that share a GPU.
-        """
+        """Starts nothing; workers have these resources, and ``per_device`` of them share a GPU."""
         self._resources, self._slots = resources, slots
         self._neighbours = per_device, f"scaling-search-{uuid.uuid4().hex}"
         self._nodes: Nodes = {}
@@ -172,13 +166,7 @@ class Dispatcher:
         raise RuntimeError(f"{MOST_LOST} nodes were lost under it, one after the other")
 
     async def _blame(self, node: str, process: str, error: Any) -> None:
-        """Returns if the call had not begun or the worker's node is lost too, and raises if not.
-
-        Args:
-            node: Id of the worker's node; empty if the call had not begun.
-            process: Name of the worker.
-            error: Ray's error.
-        """
+        """Returns if the call had not begun (no node) or the node is lost too, else raises."""
         said = textwrap.shorten(str(error).strip().splitlines()[-1], SAID)
         if getattr(error, "actor_init_failed", False):
             raise RuntimeError(f"no worker can start: {said}") from error

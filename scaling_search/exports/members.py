@@ -138,14 +138,7 @@ class Training:
 def trainings(
     members: Iterable[NamedNetwork], results: pd.DataFrame, *, folder: Path, fingerprint: str
 ) -> list[Training]:
-    """The finished trainings of each network, by member and seed.
-
-    Args:
-        members: Networks; of several names of one the first counts.
-        results: All trainings; of equal ones the first counts.
-        folder: Folder of weights.
-        fingerprint: Fingerprint of the data.
-    """
+    """The finished trainings of each network, by member and seed; of equal ones the first."""
     ended = results[results["state"] == "COMPLETE"].drop_duplicates(["network", "seed"])
     return [
         Training(of_network[0], row, folder, fingerprint)

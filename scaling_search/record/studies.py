@@ -68,11 +68,7 @@ class Studies:
 
     @property
     def search(self) -> Record:
-        """The record of the search.
-
-        Raises:
-            RuntimeError: There is none yet.
-        """
+        """The record of the search; RuntimeError if there is none yet."""
         if not self.is_begun:
             raise RuntimeError(
                 f"out must hold the record of {self.name!r}, got {sorted(self.names)} in "

@@ -84,13 +84,7 @@ class Record:
     def __init__(
         self, storage: str, name: str, objective: Objective, *, opened: BaseStorage | None = None
     ) -> None:
-        """Opens a study, or creates it.
-
-        Args:
-            storage: SQLAlchemy URL, or path of a journal.
-            name: Name of the study.
-            objective: The metric that decides.
-            opened: The storage itself, if it is open already.
+        """Opens a study, or creates it; ``opened`` is its storage, if that is open already.
 
         Raises:
             ValueError: The storage's URL would name another file than it seems to.

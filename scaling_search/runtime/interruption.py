@@ -20,7 +20,7 @@ DUPLICATE_SECONDS = 1.0
 forwards it."""
 
 POLL_SECONDS = 0.25
-"""Time between two checks while something waits."""
+"""Time between two checks while waiting."""
 
 SHOW_CURSOR = b"\x1b[?25h"
 

@@ -10,12 +10,9 @@ from typing import Any
 def lazy_names(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The functions ``__getattr__`` and ``__dir__`` of a package (PEP 562).
 
-    They offer what the package's file imports for type checkers: packages within it, and names of
-    its modules. No such name may be a module's too, which an import would put in its place.
-
-    Args:
-        package: Its full name.
-        file: Its ``__init__.py``.
+    They offer the names that the package's file, its ``__init__.py``, imports for type checkers:
+    packages within it, and names of its modules. No such name may be a module's too, which an
+    import would put in its place.
     """
     tree = ast.walk(ast.parse(Path(file).read_text(encoding="utf-8")))
     imports = [(node.module, node.names) for node in tree if isinstance(node, ast.ImportFrom)]

@@ -64,11 +64,7 @@ class RunLock:
             self.path.unlink(missing_ok=True)
 
     def _take(self) -> bool:
-        """Makes the file, or moves a stale one out of the way; True if it was made.
-
-        Raises:
-            RuntimeError: There is one that is not stale.
-        """
+        """Creates the file, or removes a stale one; True if it was created."""
         content = {
             "host": socket.gethostname(),
             "process": os.getpid(),

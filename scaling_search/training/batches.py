@@ -224,13 +224,7 @@ def augmented_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The whole batches of an epoch, as from `augmented`.
 
-    Args:
-        data: The splits on their device.
-        seed: Seed of the trial.
-        epoch: Number of the epoch, from 0.
-        batch_size: Images in a batch, at most those of the split.
-        crop: Zero padding before the random crop, a fraction of the native size.
-        flip: True if half of the images are mirrored.
+    Epochs count from 0; ``crop`` is zero padding, a fraction of the native size.
     """
     labels = data.train.labels
     padding = padded_by(data, crop)

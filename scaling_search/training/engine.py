@@ -204,10 +204,6 @@ def _check_finite(split: str, loss: float, epoch: int) -> None:
 def devices(device: str, key: str = "executor.device") -> list[str]:
     """The devices of an option: all of the best kind for ``auto``, all GPUs for ``cuda``.
 
-    Args:
-        device: Value of the option.
-        key: Name of the option.
-
     Raises:
         ValueError: This machine has no such device.
     """

@@ -33,11 +33,8 @@ Times instead of numbers, so that networks that are timed side by side end toget
 MOST_STEPS = 4000
 """Largest number of steps after the first ones, half of them to warm up."""
 
-FIRST_STEPS = NUM_WARM_UP + 2
-"""Steps in which kernels are chosen, compiled and captured."""
-
-FIRST_EVALUATIONS = 2
-"""Batches of evaluation for the same."""
+FIRST_STEPS, FIRST_EVALUATIONS = NUM_WARM_UP + 2, 2
+"""Steps and evaluations in which kernels are chosen, compiled and captured."""
 
 CHUNK_SECONDS = 0.1
 """Duration of the steps between two waits for the device."""
@@ -161,14 +158,9 @@ def _taken(
     at_once: int = 1,
     at_most: float = math.inf,
 ) -> tuple[int, float]:
-    """Repeats a call for a time; returns the number of calls and their seconds.
+    """Repeats a call for ``at_least`` seconds, with a wait for the device after ``at_once`` calls.
 
-    Args:
-        act: The call.
-        device: The device that works.
-        at_least: Seconds.
-        at_once: Calls between two waits for the device.
-        at_most: Largest number of calls.
+    Returns the number of calls, at most ``at_most``, and their seconds.
     """
     wait_for(device)
     number, seconds, started = 0, 0.0, time.perf_counter()
