@@ -37,7 +37,7 @@ class Traffic(TorchDispatchMode):
     """Counts the bytes that operations read and write.
 
     Attributes:
-        num_bytes: So far.
+        num_bytes: Bytes so far.
     """
 
     def __init__(self) -> None:

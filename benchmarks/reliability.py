@@ -75,8 +75,8 @@ class Kill:
         trained_again: Recorded trainings that were trained once more.
         is_same: True if all results are those of an undisturbed search.
         more_attempts: Trainings that were tried again because their worker was lost.
-        processes_left: Of both commands.
-        files_left: Of both commands, that do not belong in the folder.
+        processes_left: Processes that both commands left.
+        files_left: Files that both commands left and that do not belong in the folder.
     """
 
     number: int
