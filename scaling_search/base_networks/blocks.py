@@ -9,6 +9,9 @@ from torch import Tensor, nn
 Norm = Callable[[int], nn.Module]
 """Makes the norm of so many channels."""
 
+NORM_EPSILON = 1e-3
+"""Batch norm's of EfficientNets and MobileNets. Source: the authors' TensorFlow code."""
+
 
 class Conv(nn.Sequential):
     """Convolution with "same" padding, batch norm, and an activation where it is not linear."""

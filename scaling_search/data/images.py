@@ -16,19 +16,13 @@ from torch.nn import functional
 
 from scaling_search.core.dataset import Split, Splits
 
-FASHION_CLASSES = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
-"""Fashion-MNIST's, by their labels. Source: Xiao, Rasul & Vollgraf 2017, table 2."""
-
 GZIP_MAGIC = b"\x1f\x8b"
 UNSIGNED_BYTE = 0x08
 MAX_CHUNK_ELEMENTS = 4_000_000
 """Pixels that are floats at one time while images are resized: 16 MB."""
 
 
-def read_idx(path: Path, *, shape: tuple[int, ...], sha256: str, remedy: str) -> Tensor:
+def read_idx(path: Path, shape: tuple[int, ...], sha256: str, *, remedy: str) -> Tensor:
     """The uint8 values of an IDX file, gzip or plain.
 
     Args:
@@ -44,11 +38,11 @@ def read_idx(path: Path, *, shape: tuple[int, ...], sha256: str, remedy: str) ->
         content = path.read_bytes()
     except OSError as error:
         raise RuntimeError(f"{path} must be readable, got {error.strerror!r}; {remedy}") from error
-    return parse_idx(content, str(path), shape=shape, sha256=sha256, remedy=remedy)
+    return parse_idx(content, str(path), shape, sha256, remedy=remedy)
 
 
 def parse_idx(
-    content: bytes, source: str, *, shape: tuple[int, ...], sha256: str, remedy: str
+    content: bytes, source: str, shape: tuple[int, ...], sha256: str, *, remedy: str
 ) -> Tensor:
     """As `read_idx`, for the bytes of a file that came from ``source``.
 

@@ -265,7 +265,6 @@ odd_bases = st.builds(
         dropout=0.2,
         stochastic_depth=0.2,
         norm_momentum=0.01,
-        norm_epsilon=1e-3,
     ),
     st.lists(
         st.tuples(
@@ -284,7 +283,6 @@ odd_bases = st.builds(
     resolution=st.integers(162, 200),
     in_channels=st.sampled_from([1, 3]),
     num_classes=st.sampled_from([1, 10, 100]),
-    se_ratio=st.sampled_from([0.05, 0.25, 0.3, 1.0]),
     width_divisor=st.sampled_from([1, 2, 8]),
     resolution_divisor=st.sampled_from([1, 2, 16]),
     depth_rounding=st.sampled_from(["ceil", "round"]),
