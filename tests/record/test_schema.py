@@ -25,7 +25,7 @@ from scaling_search.record.schema import (
     current,
 )
 from scaling_search.record.study import Record
-from tests.commands import ran
+from tests.cli import ran
 from tests.in_process import Executing, printed
 from tests.tiny import changed, tiny_run
 
