@@ -264,7 +264,6 @@ odd_bases = st.builds(
         ),
         dropout=0.2,
         stochastic_depth=0.2,
-        norm_momentum=0.01,
     ),
     st.lists(
         st.tuples(
