@@ -1,4 +1,4 @@
-"""What the networks of several families are made of, and how it is drawn."""
+"""Layers of several families, and the initialisation of their weights."""
 
 import math
 from collections.abc import Callable

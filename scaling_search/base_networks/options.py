@@ -18,7 +18,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 def check_length(option: str, values: Sequence[object], wanted: int, what: str) -> None:
-    """Looks whether a list fits the stages that ``num_layers`` names.
+    """Checks that a list fits the stages that ``num_layers`` names.
 
     Raises:
         ValueError: It does not.

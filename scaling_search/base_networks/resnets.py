@@ -83,7 +83,7 @@ class ResNet(InStages):
         return (self.widths[0], *(width * EXPANSION[self.block] for width in self.widths))
 
     def projects(self, stage: int) -> bool:
-        """Whether the first block of a stage has a 1x1 convolution in its shortcut.
+        """True if the first block of a stage has a 1x1 convolution in its shortcut.
 
         Said by the place and not by the channels, or a cost would fall where two widths round to
         the same.

@@ -47,7 +47,7 @@ class Latency:
         return "latency_ms"
 
     def check(self) -> None:
-        """Looks whether the device is there."""
+        """Checks that the device is there."""
         devices(self.device, "cost.device")
 
     def sample(self, architecture: Architecture, base_network: Architecture) -> Sample:

@@ -101,11 +101,7 @@ def _pooled(paths: Mapping[str, Mapping[str, list[str]]]) -> dict[str, list[str]
 
 
 def _folders(folder: str | Path, root: Path, left: LeftOut) -> dict[str, str]:
-    """The folders in one, by name; pictures beside them are counted.
-
-    Raises:
-        RuntimeError: One is a link to nowhere.
-    """
+    """The folders in one, by name; pictures beside them are counted."""
     found = {}
     up = [Path(folder), *Path(folder).resolve().parents]
     for entry in entries(folder, left):
@@ -250,11 +246,7 @@ def _without_folders(folder: Path, more: str = "") -> RuntimeError:
 
 
 def _check_pictures(folders: Mapping[str, str], found: Mapping[str, Below]) -> None:
-    """Looks whether each class has pictures.
-
-    Raises:
-        RuntimeError: One has none.
-    """
+    """Checks that each class has pictures."""
     if not any(below.names for below in found.values()) and len(found) > 1:
         place = os.path.dirname(next(iter(folders.values())))  # noqa: PTH120  # of strings
         raise RuntimeError(
@@ -275,11 +267,7 @@ def _check_pictures(folders: Mapping[str, str], found: Mapping[str, Below]) -> N
 
 
 def _check_wrapped(root: Path, folders: Mapping[str, str]) -> None:
-    """Looks whether the only class holds what should be classes or splits.
-
-    Raises:
-        ValueError: It does.
-    """
+    """Checks that the only class holds what should be classes or splits."""
     if len(folders) != 1:
         return
     (place,) = folders.values()

@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 NAMES = ("train", "val", "test")
 
 SUMS = "train-sums.npy"
-"""What the statistics of the train split come from; beside the maps."""
+"""File of the train split's sums, beside the maps."""
 
 SAVED, NEW, NOTES = "saved.json", "saved.json.new", "notes.jsonl"
-"""How far maps are while they are written; gone when they are kept."""
+"""Files of the progress of maps while they are written; gone when they are kept."""
 
 VALUES_AT_ONCE = 1 << 20
-"""Of pixels that are squared at a time."""
+"""Number of pixels that are squared at a time."""
 
 DROPPED_AT_ONCE = 1024
 """Images that are copied at a time where others are taken out."""
 
 Sums = NDArray[np.int64]
-"""Of each channel the sum of its values and of their squares, (2, C)."""
+"""Sums of each channel's values and of their squares, (2, C)."""
 
 
 def opened(place: Path) -> Splits | None:
@@ -299,12 +299,7 @@ class Maps:
 
 
 def _cut(path: Path, num_bytes: int) -> BinaryIO:
-    """A file to be appended to behind so many bytes; what is beyond them is taken off.
-
-    Raises:
-        OSError: It cannot be opened.
-        ValueError: It has fewer.
-    """
+    """A file to be appended to behind so many bytes; what is beyond them is taken off."""
     file = path.open("r+b")
     if file.seek(0, os.SEEK_END) < num_bytes:
         file.close()

@@ -145,11 +145,7 @@ def _taken_over(maps: Maps) -> list[bytes | Broken]:
 
 
 def _saved(maps: Maps, rows: Iterable[Row | Broken]) -> Rows:
-    """The rows; what was made of those before is saved every now and then, so nothing is lost.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """The rows; what was made of those before is saved every now and then, so nothing is lost."""
     notes: list[object] = []
     since = time.monotonic()
     for row in rows:

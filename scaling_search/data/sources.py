@@ -1,4 +1,4 @@
-"""What people's own images offer to be read: labels and splits, then one picture after another."""
+"""Interface of users' own images: labels and splits, then one image after another."""
 
 import hashlib
 from collections import deque
@@ -69,7 +69,7 @@ class Listing:
 
     @property
     def num_images(self) -> int:
-        """Of all splits."""
+        """Images of all splits."""
         return sum(map(len, self.labels.values()))
 
     def name(self, number: int) -> str:
@@ -84,14 +84,14 @@ class Listing:
 
 
 class Source(Dataset, Protocol):
-    """A dataset of people's own images; `gathering` does the rest.
+    """A dataset of a user's own images; `gathering` does the rest.
 
     Number of classes, channels and resolution may be None: `gathering.numbers` reads them.
     """
 
     @property
     def path(self) -> str | None:
-        """Where they lie."""
+        """Folder or file of the images."""
 
     @property
     def val_share(self) -> float:
@@ -103,11 +103,11 @@ class Source(Dataset, Protocol):
 
     @property
     def split_seed(self) -> int:
-        """Of the draw of both."""
+        """Seed of the draw of both."""
 
     @property
     def broken(self) -> Literal["fail", "skip"]:
-        """What to do about images that cannot be read."""
+        """Treatment of images that cannot be read."""
 
     @property
     def background(self) -> Literal["white", "black"]:
@@ -154,7 +154,7 @@ class Filled(Source, Protocol):
 
 
 def in_order(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made, None, None]:
-    """What threads make of the items, in their order; few are in memory at a time.
+    """Results of a function on items, made by threads, in order; few are in memory at a time.
 
     Threads do: Pillow, hashlib and torch work without Python's lock.
     """
@@ -198,7 +198,7 @@ def refused(key: str, source: Source, wanted: int) -> ValueError:
 
 
 def check_shares(val_share: float, test_share: float) -> None:
-    """Looks whether something is left to train on.
+    """Checks that something is left to train on.
 
     Raises:
         ValueError: Nothing is.

@@ -22,7 +22,7 @@ SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
 
 
 def agree(source: Filled, listing: Listing) -> None:
-    """Looks whether the classes are those that the options say.
+    """Checks that the classes are those that the options say.
 
     Raises:
         ValueError: They are not.
@@ -49,7 +49,7 @@ def drawn(source: Source, listing: Listing) -> tuple[NDArray[np.int64], NDArray[
 
 
 def check_counts(source: Source, listing: Listing, counts: NDArray[np.int64]) -> None:
-    """Looks whether each split has each class; ``counts`` is (splits, classes)."""
+    """Checks that each split has each class; ``counts`` is (splits, classes)."""
     for name, of_split in zip(NAMES, counts, strict=True):
         if (lacking := np.flatnonzero(of_split == 0)).size == 0:
             continue
@@ -91,7 +91,7 @@ def _enough(source: Source, listing: Listing) -> str:
 def check_kept(
     source: Source, listing: Listing, splits: Splits, copies: Mapping[str, Sequence[int]]
 ) -> None:
-    """Looks whether each split still has each class once copies are taken out.
+    """Checks that each split still has each class once copies are taken out.
 
     Raises:
         ValueError: One has not.

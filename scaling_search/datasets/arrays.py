@@ -123,11 +123,7 @@ class Opened:
 
 
 def _opened(dataset: Arrays) -> Opened:
-    """Pairs of images and labels.
-
-    Raises:
-        RuntimeError: They are not there or cannot be read.
-    """
+    """Pairs of images and labels."""
     place = sources.existing(dataset, REMEDY)
     names = names_in(place)
     pairs, splits, others = {}, dict[str, str](), list[str]()
@@ -153,11 +149,7 @@ def _opened(dataset: Arrays) -> Opened:
 
 
 def _paired(place: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Names of images and labels by the split that they mean, empty for the whole.
-
-    Raises:
-        RuntimeError: One of two is not there, or there are several.
-    """
+    """Names of images and labels by the split that they mean, empty for the whole."""
     by_role: dict[tuple[str, str], str] = {}
     for name in names:
         if (role := _role(name)) is None:
@@ -200,11 +192,7 @@ def _role(name: str) -> tuple[str, str] | None:
 
 
 def _check_images(dataset: Arrays, pixels: Stored) -> None:
-    """Looks whether images are what the options say.
-
-    Raises:
-        ValueError: They are not.
-    """
+    """Checks that images are what the options say."""
     if pixels.dtype.kind not in "iu":
         remedy = "(255 * images).astype('uint8')"
         if pixels.dtype.kind != "b":
@@ -229,11 +217,7 @@ def _check_images(dataset: Arrays, pixels: Stored) -> None:
 
 
 def _check_alike(dataset: Arrays, found: Sequence[Stored]) -> None:
-    """Looks whether the images of all splits have one shape.
-
-    Raises:
-        ValueError: They have not.
-    """
+    """Checks that the images of all splits have one shape."""
     shapes = {_layout(pixels.shape): pixels.name for pixels in found}
     if len(shapes) > 1:
         (one, a), (other, b) = list(shapes.items())[:2]
@@ -253,11 +237,7 @@ def _layout(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
 
 
 def _column(dataset: Arrays, images: Stored, labels: Stored) -> Column:
-    """The labels of as many images.
-
-    Raises:
-        ValueError: They are not as many, or the images not what the options say.
-    """
+    """The labels of as many images."""
     _check_images(dataset, images)
     if labels.shape[:1] != images.shape[:1]:
         raise ValueError(

@@ -46,10 +46,10 @@ FILES = {
 """Shape and SHA-256 of the decompressed files; Debian compresses them anew, the data are equal."""
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-"""Where the package `dataset-fashion-mnist` puts them."""
+"""Folder of the files in the package `dataset-fashion-mnist`."""
 
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
-"""Where the authors offer the four ``.gz`` files."""
+"""Folder of the four ``.gz`` files on the authors' server."""
 
 TIMEOUT_SECONDS = 30
 
@@ -159,11 +159,7 @@ def _download(name: str, folder: Path) -> None:
 
 
 def _fetched(url: str) -> bytes:
-    """All that a server gives, with a bar on a terminal.
-
-    Raises:
-        OSError: There is no answer, an error, or an end before the announced one.
-    """
+    """All that a server gives, with a bar on a terminal."""
     content = io.BytesIO()
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
         num_bytes = response.length

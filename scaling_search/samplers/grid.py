@@ -23,5 +23,5 @@ class Grid:
         finished: Sequence[TrialResult],  # noqa: ARG002 - as above
         objective: Objective,  # noqa: ARG002 - as above
     ) -> Trial:
-        """Of the lowest seed in ``remaining`` one of those that take the longest."""
+        """One of the longest trainings of the lowest seed in ``remaining``."""
         return longest_of_round(remaining)

@@ -299,7 +299,7 @@ def test_a_cache_that_cannot_be_written_is_told_in_one_line(official: Path, cach
     with (
         server(partial(send_file, folder=official)) as url,
         pytest.raises(
-            RuntimeError, match="must be writable, got 'Not a directory' .*: set XDG_CACHE"
+            RuntimeError, match=r"must be writable, got 'Not a directory' .*: set XDG_CACHE"
         ),
     ):
         downloaded(f"{url}/data")
