@@ -43,6 +43,26 @@ class Conv(nn.Sequential):
         )
 
 
+def depthwise(
+    channels: int,
+    norm: Norm,
+    *,
+    stride: int,
+    kernel_size: int = 3,
+    activation: type[nn.Module] = nn.SiLU,
+) -> Conv:
+    """One k x k convolution for each channel: mixes pixels."""
+    return Conv(
+        channels,
+        channels,
+        norm,
+        kernel_size=kernel_size,
+        stride=stride,
+        groups=channels,
+        activation=activation,
+    )
+
+
 class StochasticDepth(nn.Module):
     """Zeroes whole images of a residual branch with a probability while training.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from scaling_search.base_networks.blocks import NORM_EPSILON, Conv, draw_convolution
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
-from scaling_search.base_networks.mbconv import MBConv, Pointwise
+from scaling_search.base_networks.mbconv import MBConv
 from scaling_search.base_networks.options import Count, Counts, Probability
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
@@ -252,26 +252,22 @@ class Network(nn.Module):
                 blocks.append(block)
                 channels = stage.channels
         self.blocks = nn.Sequential(*blocks)
-        self.head = Pointwise(channels, a.head_channels, norm)
+        self.head = Conv(channels, a.head_channels, norm)
         self.dropout = nn.Dropout(a.dropout)
         self.classifier = nn.Linear(a.head_channels, a.num_classes)
-        self._initialise()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, C, H, W) of the architecture's resolution."""
-        features = self.head(self.blocks(self.stem(images)))
-        return self.classifier(self.dropout(features.mean((2, 3))))  # type: ignore[no-any-return]  # as above
-
-    def _initialise(self) -> None:
         # As the authors: normal by fan-out for convolutions (of one group), uniform for the
         # classifier, biases zero.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 draw_convolution(module)
-            elif isinstance(module, nn.Linear):
-                bound = 1 / math.sqrt(module.out_features)
-                nn.init.uniform_(module.weight, -bound, bound)
-                nn.init.zeros_(module.bias)
+        bound = 1 / math.sqrt(a.num_classes)
+        nn.init.uniform_(self.classifier.weight, -bound, bound)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W) of the architecture's resolution."""
+        features = self.head(self.blocks(self.stem(images)))
+        return self.classifier(self.dropout(features.mean((2, 3))))  # type: ignore[no-any-return]  # as above
 
 
 @validate_call(config=CHECKED)

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 
 from torch import Tensor, nn
 
-from scaling_search.base_networks.blocks import NORM_EPSILON, Conv, Norm, draw_weights
+from scaling_search.base_networks.blocks import NORM_EPSILON, Conv, depthwise, draw_weights
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
 from scaling_search.base_networks.options import Count, Counts, Probability, check_length
 from scaling_search.base_networks.staged import InStages
@@ -79,7 +79,12 @@ class Network(nn.Module):
         blocks: list[nn.Module] = []
         for num, stage_stride, width in zip(a.num_layers, a.strides, a.widths[1:], strict=True):
             for stride in (stage_stride, *[1] * (num - 1)):
-                blocks.append(_block(channels, width, norm, stride=stride))
+                blocks.append(
+                    nn.Sequential(
+                        depthwise(channels, norm, stride=stride, activation=nn.ReLU),
+                        Conv(channels, width, norm, activation=nn.ReLU),
+                    )
+                )
                 channels = width
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(a.dropout)
@@ -90,19 +95,3 @@ class Network(nn.Module):
         """Logits (N, classes) of images (N, C, H, W) of the architecture's resolution."""
         features = self.blocks(self.stem(images)).mean((2, 3))
         return self.classifier(self.dropout(features))  # type: ignore[no-any-return]  # Module.__call__ is untyped
-
-
-def _block(in_channels: int, out_channels: int, norm: Norm, *, stride: int) -> nn.Sequential:
-    relu = nn.ReLU
-    return nn.Sequential(
-        Conv(
-            in_channels,
-            in_channels,
-            norm,
-            kernel_size=3,
-            stride=stride,
-            groups=in_channels,
-            activation=relu,
-        ),
-        Conv(in_channels, out_channels, norm, activation=relu),
-    )

@@ -10,7 +10,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from scaling_search.base_networks.blocks import NORM_EPSILON, Conv, Norm, draw_weights
+from scaling_search.base_networks.blocks import NORM_EPSILON, Conv, Norm, depthwise, draw_weights
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
 from scaling_search.base_networks.options import Count, Counts, Probability, check_length
 from scaling_search.base_networks.staged import InStages, Staged, scaled_sizes, scaled_widths, steps
@@ -110,15 +110,7 @@ class InvertedResidual(nn.Module):
         expand = [] if expand_ratio == 1 else [Conv(in_channels, expanded, norm, activation=relu)]
         self.branch = nn.Sequential(
             *expand,
-            Conv(
-                expanded,
-                expanded,
-                norm,
-                kernel_size=3,
-                stride=stride,
-                groups=expanded,
-                activation=relu,
-            ),
+            depthwise(expanded, norm, stride=stride, activation=relu),
             Conv(expanded, out_channels, norm, linear=True),
         )
         self.is_residual = stride == 1 and in_channels == out_channels

@@ -24,7 +24,7 @@ from scaling_search.data.description import Description, imbalance, shapes_of, s
 from scaling_search.data.maps import NAMES, building, opened
 from scaling_search.data.pictures import Way
 from scaling_search.data.reading import NUM_NAMED, free_bytes, named, read
-from scaling_search.data.sources import Broken, Filled, Source, in_order
+from scaling_search.data.sources import LARGEST, Broken, Filled, Source, in_order
 from scaling_search.data.splitting import NUM_LOOKED_AT, described, notes_of, way_of
 from scaling_search.runtime.cores import usable_cores
 from scaling_search.runtime.files import replace_file
@@ -34,9 +34,6 @@ NUM_SAMPLED = 64
 
 PART_BYTES = 4_000_000
 """Bytes of pixels that a thread resizes at a time."""
-
-LARGEST = 320
-"""Pixels that are kept of larger images where no resolution is given."""
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +206,7 @@ def parts(source: Source, resolution: int) -> Iterator[Part]:
             yield name, pixels.numpy(), labels.numpy()
 
 
-def load(source: Source, resolution: int, device: str) -> Splits:
+def load(source: Dataset, resolution: int, device: str) -> Splits:
     """The splits at a size, on a device; memory maps on a CPU."""
     return data_cache.mapped(source, resolution).to(device)
 

@@ -1,5 +1,6 @@
 """Which folder is a class and which a split, by their names and by what lies in them."""
 
+import contextlib
 import os
 import shlex
 from collections import Counter
@@ -330,7 +331,6 @@ def _holds_pictures(folder: str) -> bool:
 
 
 def _is_same(path: str, other: Path) -> bool:
-    try:
+    with contextlib.suppress(OSError):  # a link to nowhere
         return Path(path).samefile(other)
-    except OSError:  # a link to nowhere
-        return False
+    return False

@@ -115,7 +115,9 @@ def _rows_into(
 ) -> _Reading:
     """Reads all images that no process before this one has read."""
     reading = _Reading(np.zeros((len(NAMES), len(listing.classes)), np.int64))
-    noted = _taken_over(maps)
+    if notes := maps.taken_over():
+        log.info("%d images have been read before; going on from there", len(notes))
+    noted = [bytes.fromhex(note) if isinstance(note, str) else Broken(*note) for note in notes]
     _check_room(source, listing.num_images - len(noted))
     with (
         pictures.quiet(),
@@ -134,14 +136,6 @@ def _rows_into(
             reading.counts[split, label] += 1
             reading.places[NAMES[split]].append(number)
     return reading
-
-
-def _taken_over(maps: Maps) -> list[bytes | Broken]:
-    """The digest of each image that a stopped process had read, or why it is broken."""
-    notes = maps.taken_over()
-    if notes:
-        log.info("%d images have been read before; going on from there", len(notes))
-    return [bytes.fromhex(note) if isinstance(note, str) else Broken(*note) for note in notes]
 
 
 def _saved(maps: Maps, rows: Iterable[Row | Broken]) -> Rows:

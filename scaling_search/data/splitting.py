@@ -116,18 +116,14 @@ def checked_heads(source: Filled, listing: Listing) -> list[Head]:
     """
     heads = list(source.heads(listing, NUM_LOOKED_AT))
     if heads and (median := median_side(heads)) < source.resolution:
+        is_one_size = len({head.shorter for head in heads}) == 1
+        half = "the images" if is_one_size else f"half of {len(heads)} images"
         raise ValueError(
-            f"dataset.resolution must be at most {median}, the shorter side of {_half(heads)} in "
+            f"dataset.resolution must be at most {median}, the shorter side of {half} in "
             f"{source.path!r}, got {source.resolution}: more pixels would be blown up; leave it "
             f"out or add dataset.resolution={median}"
         )
     return heads
-
-
-def _half(heads: Sequence[Head]) -> str:
-    """Those of the images looked at that are not smaller than the middle one, for people."""
-    is_one_size = len({head.shorter for head in heads}) == 1
-    return "the images" if is_one_size else f"half of {len(heads)} images"
 
 
 def median_side(heads: Sequence[Head]) -> int:
@@ -149,15 +145,12 @@ def described(
     mean: float,
 ) -> Description:
     """The description without what only pixels tell."""
-    is_whole = not listing.ready
+    whole = "train" if listing.ready else "all"
     origins = {
-        name: f"given as {listing.ready[name]!r}" if name in listing.ready else "" for name in NAMES
-    }
-    for name in NAMES:
-        if not origins[name]:
-            share = "" if name == "train" else f"{getattr(source, f'{name}_share'):g} of "
-            whole = "all" if is_whole else "train"
-            origins[name] = f"drawn, {share}{whole}" if share else f"what is left of {whole}"
+        "train": f"what is left of {whole}",
+        "val": f"drawn, {source.val_share:g} of {whole}",
+        "test": f"drawn, {source.test_share:g} of {whole}",
+    } | {name: f"given as {folder!r}" for name, folder in listing.ready.items()}
     return Description(
         classes=listing.classes,
         counts=counts,
@@ -184,9 +177,7 @@ def notes_of(source: Filled, span: tuple[int, int] | None, heads: Sequence[Head]
             "upper 8 are kept: convert them to 8 bits where their values end far below 65,535."
         )
     if odd := sum(head.height != head.width for head in heads):
-        done = "their centres are cropped"
-        if source.aspect == "stretch":
-            done = "they are stretched"
+        done = {"crop": "their centres are cropped", "stretch": "they are stretched"}[source.aspect]
         yield f"{odd} of {len(heads)} images looked at are not square: {done} (dataset.aspect)."
     if source.in_channels == 1 and (coloured := sum(head.channels == 3 for head in heads)):
         yield f"{coloured} of {len(heads)} images looked at are coloured and become grey."

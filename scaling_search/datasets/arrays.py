@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,16 +47,6 @@ class Arrays(OwnImages):
     Channels are those of the arrays; a resolution of None is the shorter side of their images, up
     to 320.
     """
-
-    @property
-    def background(self) -> Literal["white"]:
-        """Arrays of grey and colour have nothing transparent."""
-        return "white"
-
-    @property
-    def broken(self) -> Literal["fail"]:
-        """A damaged file leaves nothing to skip."""
-        return "fail"
 
     def stamp(self) -> Iterator[object]:
         """The state of each file."""

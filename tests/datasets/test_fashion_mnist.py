@@ -238,7 +238,7 @@ def test_a_download_fetches_only_what_is_missing(official: Path, cache: Path) ->
         (lambda handler: handler.send_error(404), "got 'HTTP Error 404: Not Found'; run"),
         (partial(send, content=bytes(1000), announced=30_000_000), "got '1000 of 30000000 bytes'"),
         (partial(send, content=gzip.compress(bytes(1000))[:-5]), "must be whole"),
-        (partial(send, content=b"<html>log in first</html>"), "must begin with 00000803"),
+        (partial(send, content=b"<html>log in first</html>"), "must have the SHA-256"),
         (lambda handler: handler.wfile.write(b"?\r\n"), "must be there for dataset.root=null"),
     ],
     ids=["404", "cut on the way", "cut at its source", "another page", "no HTTP"],
