@@ -94,7 +94,7 @@ class Custom:
         return _traced(self)[0]
 
     def check(self) -> None:
-        """Checks that torch's own counter sees the same, and whether a training step runs.
+        """Checks that torch's own counter sees the same, and that a training step runs.
 
         Raises:
             RuntimeError: The counts differ.
@@ -126,16 +126,13 @@ class Custom:
         Raises:
             ValueError: The function makes none.
         """
-        return self.function(**self._given())
-
-    def _given(self) -> dict[str, object]:
-        return {
-            "depth": _multiplier(self.step, self.depth),
-            "width": _multiplier(self.step, self.width),
-            "resolution": self.resolution / self.base_resolution,
-            "num_classes": self.num_classes,
-            "in_channels": self.in_channels,
-        }
+        return self.function(
+            depth=_multiplier(self.step, self.depth),
+            width=_multiplier(self.step, self.width),
+            resolution=self.resolution / self.base_resolution,
+            num_classes=self.num_classes,
+            in_channels=self.in_channels,
+        )
 
     def _pixels(self, multiplier: float) -> int:
         base = self.base_resolution

@@ -24,7 +24,7 @@ class Column:
     """Labels as they lie in one file or array.
 
     Attributes:
-        where: For people.
+        where: As shown.
         values: One for each image.
         names: Of the classes by their labels, where the file has them.
         another: What to do where it is no column of classes.
@@ -135,7 +135,7 @@ def check_classes(
         classes: Names by label.
         labels: Of each split.
         ready: What each ready split is called.
-        place: Where they lie, for people.
+        place: Where they lie, as shown.
 
     Raises:
         ValueError: There are not.

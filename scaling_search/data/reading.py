@@ -151,7 +151,7 @@ def _saved(maps: Maps, rows: Iterable[Row | Broken]) -> Rows:
 
 
 def named(broken: Iterable[Iterable[str]]) -> str:
-    """The first few, for people; a name may hold anything, so it is quoted."""
+    """The first few, as shown; a name may hold anything, so it is quoted."""
     listed = [f"{name!r} ({reason})" for name, reason in broken]
     more = len(listed) - NUM_NAMED
     return ", ".join(listed[:NUM_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -79,7 +79,7 @@ class Listing:
         return sum(map(len, self.labels.values()))
 
     def name(self, number: int) -> str:
-        """An image, by its place among all, for people."""
+        """An image, by its place among all, as shown."""
         if self.items:
             return self.items[number]
         for split, labels in self.labels.items():

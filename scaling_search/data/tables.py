@@ -28,7 +28,7 @@ class Table(Protocol):
 
     @property
     def where(self) -> str:
-        """Its name, for people."""
+        """Its name, as shown."""
 
     @property
     def folder(self) -> Path:

@@ -184,23 +184,17 @@ def _role(name: str) -> tuple[str, str] | None:
 def _check_images(dataset: Arrays, pixels: Stored) -> None:
     """Checks that images are what the options say."""
     if pixels.dtype.kind not in "iu":
-        remedy = "(255 * images).astype('uint8')"
-        if pixels.dtype.kind != "b":
-            remedy = (
-                "(255 * images).round().astype('uint8') where they reach from 0 to 1, "
-                "images.round().astype('uint8') where from 0 to 255"
-            )
         raise ValueError(
             f"dataset.path must hold images of integers, as uint8 from 0 to 255, got "
-            f"{pixels.dtype} for {pixels.name} in {dataset.path!r}; save {remedy}"
+            f"{pixels.dtype} for {pixels.name} in {dataset.path!r}; save "
+            "(255 * images).round().astype('uint8') where they reach from 0 to 1, "
+            "images.round().astype('uint8') where from 0 to 255"
         )
     if len(pixels.shape) not in {3, 4} or (shape := _layout(pixels.shape)) is None:
-        remedy = "transpose or reshape them"
-        if len(pixels.shape) == 4:
-            remedy = "save images of grey or of red, green and blue alone"
         raise ValueError(
             f"dataset.path must hold images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1 or 3 "
-            f"channels, got {pixels.shape} for {pixels.name} in {dataset.path!r}; {remedy}"
+            f"channels, got {pixels.shape} for {pixels.name} in {dataset.path!r}; "
+            "transpose or reshape them, or save grey or red, green and blue alone"
         )
     if dataset.in_channels not in {None, shape[0]}:
         raise sources.refused("in_channels", dataset, shape[0])

@@ -116,7 +116,7 @@ class HuggingFace(OwnPictures):
 
 
 class Picture(NamedTuple):
-    """A picture's name for people, what its row holds, and where its path begins."""
+    """A picture's name as shown, what its row holds, and where its path begins."""
 
     name: str
     value: Any

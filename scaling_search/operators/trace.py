@@ -212,5 +212,5 @@ def _module(node: Any) -> str:
 
 
 def place(module: str) -> str:
-    """A module for people, by its name."""
+    """A module as shown, by its name."""
     return f"module {module!r}" if module else "the network itself"

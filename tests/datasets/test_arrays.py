@@ -282,7 +282,7 @@ PIXELS = noise(16, 6, 6)
             {"images": PIXELS / 255.0},
             r"from 0 to 255, got float64 .*; save \(255 \* images\)\.round\(\)\.astype\('uint8'\)",
         ),
-        ({"images": PIXELS > 9}, r"got bool for .*; save \(255 \* images\)\.astype\('uint8'\)$"),
+        ({"images": PIXELS > 9}, r"got bool for .*; save \(255 \* images\)\.round\(\)"),
         ({"images": PIXELS[0]}, r"of 1 or 3 channels, got \(6, 6\) for images in .*; transpose"),
         (
             {"images": noise(16, 6, 6, 4)},
