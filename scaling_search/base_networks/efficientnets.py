@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from scaling_search.base_networks.blocks import NORM_EPSILON, Conv, draw_convolution
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
 from scaling_search.base_networks.mbconv import MBConv
-from scaling_search.base_networks.options import Count, Counts, Probability
+from scaling_search.base_networks.options import (
+    Count,
+    Counts,
+    Probability,
+    check_length,
+    check_resolution,
+)
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
 from scaling_search.core.network import Architecture, Layer
@@ -309,7 +315,8 @@ def efficientnet(
         depth_rounding="ceil",
     )
     scaled = b0.scaled(Multipliers(depth, width, 1.0))
-    return _checked(replace(scaled, width_divisor=width_divisor, depth_rounding=depth_rounding))
+    check_resolution(scaled.resolution, scaled.least_resolution)
+    return replace(scaled, width_divisor=width_divisor, depth_rounding=depth_rounding)
 
 
 @validate_call(config=CHECKED)
@@ -344,36 +351,22 @@ def small_efficientnet(
         "expand_ratio": expand_ratio,
         "channels": channels,
     }
-    if len({len(values) for values in lists.values()}) > 1:
-        lengths = ", ".join(f"{name} {len(values)}" for name, values in lists.items())
-        raise ValueError(
-            f"base_network lists must have one value for each stage, got lengths {lengths}"
-        )
-    rows = zip(*lists.values(), strict=True)
-    return _checked(
-        EfficientNet(
-            stages=tuple(Stage(*row) for row in rows),
-            stem_channels=stem_channels,
-            stem_stride=stem_stride,
-            head_channels=head_channels,
-            resolution=resolution,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            dropout=dropout,
-            stochastic_depth=stochastic_depth,
-            norm_momentum=0.1,
-            width_divisor=width_divisor,
-            resolution_divisor=resolution_divisor,
-            depth_rounding=depth_rounding,
-        )
+    for option, values in lists.items():
+        check_length(option, values, len(num_layers), "one for each stage")
+    network = EfficientNet(
+        stages=tuple(Stage(*row) for row in zip(*lists.values(), strict=True)),
+        stem_channels=stem_channels,
+        stem_stride=stem_stride,
+        head_channels=head_channels,
+        resolution=resolution,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        dropout=dropout,
+        stochastic_depth=stochastic_depth,
+        norm_momentum=0.1,
+        width_divisor=width_divisor,
+        resolution_divisor=resolution_divisor,
+        depth_rounding=depth_rounding,
     )
-
-
-def _checked(architecture: EfficientNet) -> EfficientNet:
-    if architecture.resolution < (least := architecture.least_resolution):
-        raise ValueError(
-            f"base_network.resolution must be at least the product of the strides, {least}, got "
-            f"{architecture.resolution}; take larger images or fewer strides, or, where the data "
-            f"have as many pixels, add base_network.resolution={least}"
-        )
-    return architecture
+    check_resolution(network.resolution, network.least_resolution)
+    return network

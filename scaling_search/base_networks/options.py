@@ -28,3 +28,17 @@ def check_length(option: str, values: Sequence[object], wanted: int, what: str) 
             f"base_network.{option} must have {what}, {wanted} values, got {len(values)}; "
             "num_layers has one for each stage"
         )
+
+
+def check_resolution(resolution: int, least: int) -> None:
+    """Checks that a pixel is left behind the last stride.
+
+    Raises:
+        ValueError: None is.
+    """
+    if resolution < least:
+        raise ValueError(
+            f"base_network.resolution must be at least the product of the strides, {least}, got "
+            f"{resolution}; take larger images or fewer strides, or, where the data have as many "
+            f"pixels, add base_network.resolution={least}"
+        )

@@ -593,7 +593,10 @@ def test_options_change_what_they_say() -> None:
         (lambda: efficientnet("b0", resolution=31), "at least the product of the strides, 32"),
         (lambda: small_efficientnet(resolution=3), "at least the product of the strides, 4"),
         (lambda: unchecked("b8"), "'b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6' or 'b7'"),
-        (lambda: small_efficientnet(num_layers=(2, 3)), "each stage, got lengths num_layers 2"),
+        (
+            lambda: small_efficientnet(num_layers=(2, 3)),
+            "kernel_size must have one for each stage, 2",
+        ),
         (lambda: small_efficientnet(dropout=1.0), "less than 1"),
         (lambda: small_efficientnet(width_divisor=0), "greater than or equal to 1"),
         (lambda: unchecked("b0", num_classes=10.0), "valid integer"),
