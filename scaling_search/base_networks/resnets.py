@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import validate_call
 from torch import Tensor, nn
 
-from scaling_search.base_networks.blocks import Conv, Norm, draw_weights
+from scaling_search.base_networks.blocks import Conv, draw_weights
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
 from scaling_search.base_networks.options import Count, Counts, check_length
 from scaling_search.base_networks.rounding import DepthRounding
@@ -129,10 +129,10 @@ class Residual(nn.Module):
     """A block: ReLU of the branch and the shortcut."""
 
     def __init__(
-        self, block: Block, in_channels: int, width: int, norm: Norm, *, stride: int, projects: bool
+        self, block: Block, in_channels: int, width: int, *, stride: int, projects: bool
     ) -> None:
         super().__init__()
-        out_channels, relu = width * EXPANSION[block], nn.ReLU
+        out_channels, norm, relu = width * EXPANSION[block], nn.BatchNorm2d, nn.ReLU
         if block == "basic":
             self.branch = nn.Sequential(
                 Conv(in_channels, width, norm, kernel_size=3, stride=stride, activation=relu),
@@ -168,14 +168,11 @@ class Network(nn.Module):
             self.stem = Conv(a.in_channels, channels, norm, kernel_size=3, activation=nn.ReLU)
         blocks: list[nn.Module] = []
         for i, (num, width) in enumerate(zip(a.num_layers, a.widths, strict=True)):
-            first = Residual(
-                a.block, channels, width, norm, stride=stride_of(i), projects=a.projects(i)
-            )
+            stride, projects = stride_of(i), a.projects(i)
+            blocks.append(Residual(a.block, channels, width, stride=stride, projects=projects))
             channels = outputs[i]
-            blocks.append(first)
             blocks += [
-                Residual(a.block, channels, width, norm, stride=1, projects=False)
-                for _ in range(num - 1)
+                Residual(a.block, channels, width, stride=1, projects=False) for _ in range(num - 1)
             ]
         self.blocks = nn.Sequential(*blocks)
         self.classifier = nn.Linear(channels, a.num_classes)
