@@ -176,7 +176,7 @@ def choice_seconds(sampler: str, num_finished: int) -> float:
     seconds: list[float] = []
     while len(seconds) < 3 and sum(seconds) < 30:
         began = time.perf_counter()
-        experiment.sampler.choose(trials[num_finished:], [], finished)
+        experiment.sampler.choose(trials[num_finished:], [], finished, experiment.objective)
         seconds.append(time.perf_counter() - began)
     return min(seconds)
 

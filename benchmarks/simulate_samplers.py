@@ -54,13 +54,14 @@ from scaling_search.answer.verdicts import answer
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Epoch, Trial, TrialResult
-from scaling_search.record.study import RegionEstimate
+from scaling_search.record.study import Objective, RegionEstimate
 from scaling_search.samplers import focus
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")
 SEEDLESS = "seedless"
 """Focus without seed offsets in its model, for a flat truth with half-shared seeds."""
-NUM_SEEDS, REGION, SPREAD, NEAR, OBJECTIVE = 3, 0.15, 0.02, 0.002, "val_loss"
+NUM_SEEDS, REGION, SPREAD, NEAR = 3, 0.15, 0.02, 0.002
+OBJECTIVE: Objective = "val_loss"
 LIMITS = Limits(region=REGION, failed_share=1.0)
 
 
@@ -104,11 +105,12 @@ class Remembered:
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
+        objective: Objective,
     ) -> Trial | None:
         """Its choice at this place."""
         place = len(running) + len(finished)
         if place == len(self.chosen):
-            self.chosen.append(self.sampler.choose(remaining, running, finished))
+            self.chosen.append(self.sampler.choose(remaining, running, finished, objective))
         return self.chosen[place]
 
 
@@ -132,13 +134,14 @@ class Seedless:
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
+        objective: Objective,
     ) -> Trial | None:
         """The choice of most information per second by the model without offsets."""
         with (
             patch.object(focus, "of_results", lambda *a, **k: seedless(of_results(*a, **k))),
             patch.object(focus, "Design", SeedlessDesign),
         ):
-            return self.sampler.choose(remaining, running, finished)
+            return self.sampler.choose(remaining, running, finished, objective)
 
 
 def seedless(data: Observations) -> Observations:
@@ -193,7 +196,7 @@ def progress(
     while remaining or running:
         while remaining and len(running) < slots:
             in_flight = [outcomes[order].trial for order in sorted(order for _, order in running)]
-            chosen = sampler.choose(list(remaining.values()), in_flight, finished)
+            chosen = sampler.choose(list(remaining.values()), in_flight, finished, OBJECTIVE)
             assert chosen is not None
             del remaining[chosen.order]
             heapq.heappush(running, (now + outcomes[chosen.order].total_seconds, chosen.order))

@@ -25,7 +25,8 @@ from rows import machine, today, write_rows
 from torch import nn
 from torch.nn import functional
 
-from scaling_search.base_networks.efficientnets import EfficientNet
+from scaling_search.base_networks.blocks import NORM_EPSILON
+from scaling_search.base_networks.efficientnets import SE_RATIO, EfficientNet
 from scaling_search.core.recipe import Recipe
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.training.batches import Loaded, load, padded_by
@@ -52,19 +53,19 @@ def other_network(architecture: EfficientNet) -> nn.Module:
     blocks = []
     for s in a.stages:
         shape = (s.num_layers, s.kernel_size, s.stride, s.expand_ratio, channels, s.channels)
-        blocks.append(BlockArgs(*shape, a.se_ratio, id_skip=True))
+        blocks.append(BlockArgs(*shape, SE_RATIO, id_skip=True))
         channels = s.channels
     params = GlobalParams(
         image_size=2 * a.resolution // a.stem_stride,  # its stem halves them
         dropout_rate=a.dropout,
         num_classes=a.num_classes,
         batch_norm_momentum=1 - a.norm_momentum,
-        batch_norm_epsilon=a.norm_epsilon,
+        batch_norm_epsilon=NORM_EPSILON,
         drop_connect_rate=a.stochastic_depth,
         include_top=True,
     )
     network = OtherEfficientNet(blocks, params)
-    norm = partial(nn.BatchNorm2d, momentum=a.norm_momentum, eps=a.norm_epsilon)
+    norm = partial(nn.BatchNorm2d, momentum=a.norm_momentum, eps=NORM_EPSILON)
     stem = nn.Conv2d(a.in_channels, a.stem_channels, 3, a.stem_stride, padding=1, bias=False)
     network._conv_stem, network._bn0 = stem, norm(a.stem_channels)  # noqa: SLF001 - no other way
     network._conv_head = nn.Conv2d(channels, a.head_channels, 1, bias=False)  # noqa: SLF001

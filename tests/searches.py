@@ -1,6 +1,7 @@
 """Searches among many networks with a smooth truth, for samplers that look for small losses."""
 
 import functools
+from typing import Literal
 
 import numpy as np
 
@@ -34,13 +35,18 @@ def loss(candidate: Candidate, best: Shares) -> float:
     return 1 + sum((a - b) ** 2 for a, b in zip(candidate.shares, best, strict=True))
 
 
-def searched(sampler: Sampler, best: Shares, num_trainings: int) -> list[Candidate]:
+def searched(
+    sampler: Sampler,
+    best: Shares,
+    num_trainings: int,
+    objective: Literal["val_loss", "val_accuracy"] = "val_loss",
+) -> list[Candidate]:
     """The candidates in the order in which a sampler chooses them, one at a time."""
     remaining = [trial_of(candidate) for candidate in plan().candidates]
     finished: list[TrialResult] = []
     chosen = []
     for _ in range(num_trainings):
-        trial = sampler.choose(remaining, [], finished)
+        trial = sampler.choose(remaining, [], finished, objective)
         assert trial is not None
         remaining.remove(trial)
         chosen.append(trial.candidate)

@@ -66,12 +66,12 @@ def recorded_by_network() -> dict[int, np.ndarray]:
 
 def focused(results: dict[tuple[int, int], TrialResult], seconds: float) -> list[TrialResult]:
     """What `focus` trains, one at a time, until the seconds are used up."""
-    sampler = Focus(objective="val_loss", target=2.0)
+    sampler = Focus()
     finished: list[TrialResult] = []
     while sum(result.total_seconds for result in finished) < seconds:
         done = {result.trial.order for result in finished}
         remaining = [r.trial for order, r in sorted(results.items()) if order not in done]
-        finished.append(results[sampler.choose(remaining, [], finished).order])
+        finished.append(results[sampler.choose(remaining, [], finished, "val_loss").order])
         finished.sort(key=lambda result: result.trial.order)
     return finished
 

@@ -41,7 +41,7 @@ def tiny_network(**changes: Any) -> EfficientNet:
 
 def caps(**limits: float) -> Caps:
     """No caps but those given."""
-    latency = Latency(device="cpu", batch_size=4, repeats=5, warm_up=1)
+    latency = Latency(device="cpu", batch_size=4, repeats=5)
     return Caps(latency=latency, memory=Memory(batch_size=4), **limits)
 
 

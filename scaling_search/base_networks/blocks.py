@@ -1,4 +1,4 @@
-"""What the networks of several families are made of, and how it is drawn."""
+"""Layers of several families, and the initialisation of their weights."""
 
 import math
 from collections.abc import Callable
@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 Norm = Callable[[int], nn.Module]
 """Makes the norm of so many channels."""
+
+NORM_EPSILON = 1e-3
+"""Batch norm's of EfficientNets and MobileNets. Source: the authors' TensorFlow code."""
 
 
 class Conv(nn.Sequential):
@@ -38,6 +41,26 @@ class Conv(nn.Sequential):
             norm(out_channels),
             nn.Identity() if linear else activation(),
         )
+
+
+def depthwise(
+    channels: int,
+    norm: Norm,
+    *,
+    stride: int,
+    kernel_size: int = 3,
+    activation: type[nn.Module] = nn.SiLU,
+) -> Conv:
+    """One k x k convolution for each channel: mixes pixels."""
+    return Conv(
+        channels,
+        channels,
+        norm,
+        kernel_size=kernel_size,
+        stride=stride,
+        groups=channels,
+        activation=activation,
+    )
 
 
 class StochasticDepth(nn.Module):

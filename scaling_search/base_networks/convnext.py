@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from scaling_search.base_networks.blocks import StochasticDepth
-from scaling_search.base_networks.options import Count, Counts, Positive, Probability, check_length
+from scaling_search.base_networks.options import (
+    Count,
+    Counts,
+    Positive,
+    Probability,
+    check_length,
+    check_resolution,
+)
 from scaling_search.base_networks.staged import InStages
 from scaling_search.core.network import Layer
 from scaling_search.core.part import part
@@ -56,12 +63,7 @@ class ConvNeXt(InStages):
     def __post_init__(self) -> None:
         """Checks the lengths of the lists, and that a pixel is left behind the last stride."""
         check_length("widths", self.widths, len(self.num_layers), "one for each stage")
-        if self.resolution < (least := self.least_resolution):
-            raise ValueError(
-                f"base_network.resolution must be at least the product of the strides, {least}, "
-                f"got {self.resolution}; take larger images or fewer stages, or, where the data "
-                f"have as many pixels, add base_network.resolution={least}"
-            )
+        check_resolution(self.resolution, self.least_resolution)
 
     @property
     def least_resolution(self) -> int:

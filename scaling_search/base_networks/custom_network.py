@@ -94,7 +94,7 @@ class Custom:
         return _traced(self)[0]
 
     def check(self) -> None:
-        """Looks whether torch's own counter sees the same, and whether a training step runs.
+        """Checks that torch's own counter sees the same, and that a training step runs.
 
         Raises:
             RuntimeError: The counts differ.
@@ -126,16 +126,13 @@ class Custom:
         Raises:
             ValueError: The function makes none.
         """
-        return self.function(**self._given())
-
-    def _given(self) -> dict[str, object]:
-        return {
-            "depth": _multiplier(self.step, self.depth),
-            "width": _multiplier(self.step, self.width),
-            "resolution": self.resolution / self.base_resolution,
-            "num_classes": self.num_classes,
-            "in_channels": self.in_channels,
-        }
+        return self.function(
+            depth=_multiplier(self.step, self.depth),
+            width=_multiplier(self.step, self.width),
+            resolution=self.resolution / self.base_resolution,
+            num_classes=self.num_classes,
+            in_channels=self.in_channels,
+        )
 
     def _pixels(self, multiplier: float) -> int:
         base = self.base_resolution
@@ -191,7 +188,7 @@ def custom(
 
 @dataclass(frozen=True)
 class Shapes:
-    """What the state dict of a network says of it.
+    """Names and shapes in the state dict of a network.
 
     Attributes:
         digest: Equal exactly when all names and shapes are.
@@ -217,7 +214,7 @@ class Shapes:
 
 @lru_cache(maxsize=100_000)
 def _shapes(network: Custom) -> Shapes:
-    """Of a network that is made without memory for its weights, where the function allows it."""
+    """Shapes of a network, made without memory for its weights where the function allows it."""
     try:
         with random_state_kept(seed=0), torch.device("meta"):
             return Shapes.of(network.build())
@@ -289,7 +286,7 @@ def _try_step(network: Custom, built: nn.Module) -> None:
 
 @lru_cache(maxsize=100)
 def _check_growth(base: Custom, dimension: str) -> None:
-    """Looks whether the network costs more with twice a dimension, and never less on the way."""
+    """Checks that the network costs more with twice a dimension, and never less on the way."""
     name, before, last = base.function.name, _flops(base), 1.0
     for place in range(1, _place_below(base.step, 2.0) + 1):
         multiplier = _multiplier(base.step, place)

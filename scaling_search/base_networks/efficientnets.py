@@ -8,17 +8,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, validate_call
+from pydantic import validate_call
 from torch import Tensor, nn
 
-from scaling_search.base_networks.blocks import Conv, draw_convolution
+from scaling_search.base_networks.blocks import NORM_EPSILON, Conv, draw_convolution
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
-from scaling_search.base_networks.mbconv import MBConv, Pointwise
-from scaling_search.base_networks.options import Count, Counts, Positive, Probability
+from scaling_search.base_networks.mbconv import MBConv
+from scaling_search.base_networks.options import (
+    Count,
+    Counts,
+    Probability,
+    check_length,
+    check_resolution,
+)
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.base_networks.staged import network_name, scaled_sizes, steps
 from scaling_search.core.network import Architecture, Layer
@@ -61,6 +67,10 @@ VARIANTS = {
 """Depth, width, resolution and dropout. Source: tensorflow/tpu `efficientnet_builder.py`."""
 
 
+SE_RATIO = 0.25
+"""Squeezed channels over the block's input channels. Source: as above."""
+
+
 @lru_cache(maxsize=100_000)
 def block_layers(
     stage: Stage, in_channels: int, squeezed: int, *, stride: int, size: int
@@ -91,11 +101,10 @@ class EfficientNet:
         resolution: Height and width of the input in pixels.
         in_channels: Channels of the input.
         num_classes: Number of logits.
-        se_ratio: Squeezed channels over the block's input channels.
         dropout: Probability before the classifier.
         stochastic_depth: Probability to skip the last block; rises linearly from 0 at the first.
-        norm_momentum: Weight of a batch in the running statistics.
-        norm_epsilon: Added to the variance in batch norm.
+        norm_momentum: Weight of a batch in the running statistics: 0.01 officially, 0.1 for short
+            trainings.
         width_divisor: Channels are multiples of it.
         resolution_divisor: Scaled resolutions are multiples of it.
         depth_rounding: How scaled depths become whole.
@@ -108,11 +117,9 @@ class EfficientNet:
     resolution: int
     in_channels: int
     num_classes: int
-    se_ratio: float
     dropout: float
     stochastic_depth: float
     norm_momentum: float
-    norm_epsilon: float
     width_divisor: int
     resolution_divisor: int
     depth_rounding: DepthRounding
@@ -139,7 +146,7 @@ class EfficientNet:
 
     def squeezed(self, in_channels: int) -> int:
         """Channels inside the squeeze-and-excitation of a block with so many input channels."""
-        return max(1, int(in_channels * self.se_ratio))
+        return max(1, int(in_channels * SE_RATIO))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -191,7 +198,7 @@ class EfficientNet:
         """
         num_layers = np.array([a.num_layers for a in depths], dtype=np.int64).T[:, :, None]
         channels = np.array([a.channels for a in widths], dtype=np.int64).T
-        squeezed = np.maximum(1, (channels * self.se_ratio).astype(np.int64))
+        squeezed = np.maximum(1, (channels * SE_RATIO).astype(np.int64))
         size = np.array([-(-a.resolution // self.stem_stride) for a in resolutions], dtype=np.int64)
         stem = 9 * self.in_channels * channels[0] + np.zeros_like(num_layers[0])
         # Of convolutions by size, and last of linear layers, which see one pooled pixel.
@@ -229,7 +236,7 @@ class Network(nn.Module):
     def __init__(self, architecture: EfficientNet) -> None:
         super().__init__()
         a = architecture
-        norm = partial(nn.BatchNorm2d, eps=a.norm_epsilon, momentum=a.norm_momentum)
+        norm = partial(nn.BatchNorm2d, eps=NORM_EPSILON, momentum=a.norm_momentum)
         self.stem = Conv(a.in_channels, a.stem_channels, norm, kernel_size=3, stride=a.stem_stride)
         blocks: list[nn.Module] = []
         channels = a.stem_channels
@@ -251,26 +258,22 @@ class Network(nn.Module):
                 blocks.append(block)
                 channels = stage.channels
         self.blocks = nn.Sequential(*blocks)
-        self.head = Pointwise(channels, a.head_channels, norm)
+        self.head = Conv(channels, a.head_channels, norm)
         self.dropout = nn.Dropout(a.dropout)
         self.classifier = nn.Linear(a.head_channels, a.num_classes)
-        self._initialise()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, C, H, W) of the architecture's resolution."""
-        features = self.head(self.blocks(self.stem(images)))
-        return self.classifier(self.dropout(features.mean((2, 3))))  # type: ignore[no-any-return]  # as above
-
-    def _initialise(self) -> None:
         # As the authors: normal by fan-out for convolutions (of one group), uniform for the
         # classifier, biases zero.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 draw_convolution(module)
-            elif isinstance(module, nn.Linear):
-                bound = 1 / math.sqrt(module.out_features)
-                nn.init.uniform_(module.weight, -bound, bound)
-                nn.init.zeros_(module.bias)
+        bound = 1 / math.sqrt(a.num_classes)
+        nn.init.uniform_(self.classifier.weight, -bound, bound)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, C, H, W) of the architecture's resolution."""
+        features = self.head(self.blocks(self.stem(images)))
+        return self.classifier(self.dropout(features.mean((2, 3))))  # type: ignore[no-any-return]  # as above
 
 
 @validate_call(config=CHECKED)
@@ -283,8 +286,6 @@ def efficientnet(
     stem_stride: Literal[1, 2] = 2,
     dropout: Probability | None = None,
     stochastic_depth: Probability = 0.2,
-    norm_momentum: Positive = 0.01,
-    norm_epsilon: Positive = 1e-3,
     width_divisor: Count = 8,
     resolution_divisor: Count = 1,
     depth_rounding: DepthRounding = "ceil",
@@ -306,17 +307,16 @@ def efficientnet(
         resolution=resolution or variant_resolution,
         in_channels=in_channels,
         num_classes=num_classes,
-        se_ratio=0.25,
         dropout=variant_dropout if dropout is None else dropout,
         stochastic_depth=stochastic_depth,
-        norm_momentum=norm_momentum,
-        norm_epsilon=norm_epsilon,
+        norm_momentum=0.01,
         width_divisor=8,
         resolution_divisor=resolution_divisor,
         depth_rounding="ceil",
     )
     scaled = b0.scaled(Multipliers(depth, width, 1.0))
-    return _checked(replace(scaled, width_divisor=width_divisor, depth_rounding=depth_rounding))
+    check_resolution(scaled.resolution, scaled.least_resolution)
+    return replace(scaled, width_divisor=width_divisor, depth_rounding=depth_rounding)
 
 
 @validate_call(config=CHECKED)
@@ -333,11 +333,8 @@ def small_efficientnet(
     resolution: Count = 20,
     in_channels: Count = 1,
     num_classes: Count = 10,
-    se_ratio: Annotated[float, Field(gt=0, le=1)] = 0.25,
     dropout: Probability = 0.1,
     stochastic_depth: Probability = 0.0,
-    norm_momentum: Positive = 0.1,
-    norm_epsilon: Positive = 1e-3,
     width_divisor: Count = 2,
     resolution_divisor: Count = 2,
     depth_rounding: DepthRounding = "round",
@@ -354,38 +351,22 @@ def small_efficientnet(
         "expand_ratio": expand_ratio,
         "channels": channels,
     }
-    if len({len(values) for values in lists.values()}) > 1:
-        lengths = ", ".join(f"{name} {len(values)}" for name, values in lists.items())
-        raise ValueError(
-            f"base_network lists must have one value for each stage, got lengths {lengths}"
-        )
-    rows = zip(*lists.values(), strict=True)
-    return _checked(
-        EfficientNet(
-            stages=tuple(Stage(*row) for row in rows),
-            stem_channels=stem_channels,
-            stem_stride=stem_stride,
-            head_channels=head_channels,
-            resolution=resolution,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            se_ratio=se_ratio,
-            dropout=dropout,
-            stochastic_depth=stochastic_depth,
-            norm_momentum=norm_momentum,
-            norm_epsilon=norm_epsilon,
-            width_divisor=width_divisor,
-            resolution_divisor=resolution_divisor,
-            depth_rounding=depth_rounding,
-        )
+    for option, values in lists.items():
+        check_length(option, values, len(num_layers), "one for each stage")
+    network = EfficientNet(
+        stages=tuple(Stage(*row) for row in zip(*lists.values(), strict=True)),
+        stem_channels=stem_channels,
+        stem_stride=stem_stride,
+        head_channels=head_channels,
+        resolution=resolution,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        dropout=dropout,
+        stochastic_depth=stochastic_depth,
+        norm_momentum=0.1,
+        width_divisor=width_divisor,
+        resolution_divisor=resolution_divisor,
+        depth_rounding=depth_rounding,
     )
-
-
-def _checked(architecture: EfficientNet) -> EfficientNet:
-    if architecture.resolution < (least := architecture.least_resolution):
-        raise ValueError(
-            f"base_network.resolution must be at least the product of the strides, {least}, got "
-            f"{architecture.resolution}; take larger images or fewer strides, or, where the data "
-            f"have as many pixels, add base_network.resolution={least}"
-        )
-    return architecture
+    check_resolution(network.resolution, network.least_resolution)
+    return network

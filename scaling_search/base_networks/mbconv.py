@@ -1,24 +1,11 @@
-"""The blocks that EfficientNets are made of: depthwise, pointwise, squeeze-and-excitation, MBConv.
+"""The block of EfficientNets, MBConv, and the squeeze-and-excitation in it.
 
 Source: Sandler et al. 2018 and Tan et al. 2019, as in `efficientnet_model.py` (tensorflow/tpu).
 """
 
 from torch import Tensor, nn
 
-from scaling_search.base_networks.blocks import Conv, Norm, StochasticDepth
-
-
-class Pointwise(Conv):
-    """1x1 convolution: mixes channels."""
-
-
-class Depthwise(Conv):
-    """One k x k convolution for each channel: mixes pixels; the block's stride is here."""
-
-    def __init__(self, channels: int, norm: Norm, *, kernel_size: int, stride: int) -> None:
-        super().__init__(
-            channels, channels, norm, kernel_size=kernel_size, stride=stride, groups=channels
-        )
+from scaling_search.base_networks.blocks import Conv, Norm, StochasticDepth, depthwise
 
 
 class SqueezeExcitation(nn.Module):
@@ -59,12 +46,12 @@ class MBConv(nn.Module):
     ) -> None:
         super().__init__()
         expanded = in_channels * expand_ratio
-        expand = [] if expand_ratio == 1 else [Pointwise(in_channels, expanded, norm)]
+        expand = [] if expand_ratio == 1 else [Conv(in_channels, expanded, norm)]
         self.branch = nn.Sequential(
             *expand,
-            Depthwise(expanded, norm, kernel_size=kernel_size, stride=stride),
+            depthwise(expanded, norm, kernel_size=kernel_size, stride=stride),
             SqueezeExcitation(expanded, squeezed),
-            Pointwise(expanded, out_channels, norm, linear=True),
+            Conv(expanded, out_channels, norm, linear=True),
         )
         self.drop = StochasticDepth(drop_probability)
         self.is_residual = stride == 1 and in_channels == out_channels

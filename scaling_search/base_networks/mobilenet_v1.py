@@ -8,9 +8,9 @@ from functools import lru_cache, partial
 
 from torch import Tensor, nn
 
-from scaling_search.base_networks.blocks import Conv, Norm, draw_weights
+from scaling_search.base_networks.blocks import NORM_EPSILON, Conv, depthwise, draw_weights
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
-from scaling_search.base_networks.options import Count, Counts, Positive, Probability, check_length
+from scaling_search.base_networks.options import Count, Counts, Probability, check_length
 from scaling_search.base_networks.staged import InStages
 from scaling_search.core.network import Layer
 from scaling_search.core.part import part
@@ -35,8 +35,6 @@ class MobileNetV1(InStages):
         widths: Output channels of the first 3x3 convolution and of each stage.
         stem_stride: Stride of the first convolution: 2 officially, 1 for small images.
         dropout: Probability before the classifier.
-        norm_momentum: Weight of a batch in the running statistics.
-        norm_epsilon: Added to the variance in batch norm.
     """
 
     num_layers: Counts = (2, 3, 4)
@@ -44,8 +42,6 @@ class MobileNetV1(InStages):
     widths: Counts = (12, 24, 48, 80)
     stem_stride: Count = 1
     dropout: Probability = 0.1
-    norm_momentum: Positive = 0.1
-    norm_epsilon: Positive = 1e-3
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists."""
@@ -75,7 +71,7 @@ class Network(nn.Module):
     def __init__(self, architecture: MobileNetV1) -> None:
         super().__init__()
         a = architecture
-        norm = partial(nn.BatchNorm2d, eps=a.norm_epsilon, momentum=a.norm_momentum)
+        norm = partial(nn.BatchNorm2d, eps=NORM_EPSILON)
         channels = a.widths[0]
         self.stem = Conv(
             a.in_channels, channels, norm, kernel_size=3, stride=a.stem_stride, activation=nn.ReLU
@@ -83,7 +79,12 @@ class Network(nn.Module):
         blocks: list[nn.Module] = []
         for num, stage_stride, width in zip(a.num_layers, a.strides, a.widths[1:], strict=True):
             for stride in (stage_stride, *[1] * (num - 1)):
-                blocks.append(_block(channels, width, norm, stride=stride))
+                blocks.append(
+                    nn.Sequential(
+                        depthwise(channels, norm, stride=stride, activation=nn.ReLU),
+                        Conv(channels, width, norm, activation=nn.ReLU),
+                    )
+                )
                 channels = width
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(a.dropout)
@@ -94,19 +95,3 @@ class Network(nn.Module):
         """Logits (N, classes) of images (N, C, H, W) of the architecture's resolution."""
         features = self.blocks(self.stem(images)).mean((2, 3))
         return self.classifier(self.dropout(features))  # type: ignore[no-any-return]  # Module.__call__ is untyped
-
-
-def _block(in_channels: int, out_channels: int, norm: Norm, *, stride: int) -> nn.Sequential:
-    relu = nn.ReLU
-    return nn.Sequential(
-        Conv(
-            in_channels,
-            in_channels,
-            norm,
-            kernel_size=3,
-            stride=stride,
-            groups=in_channels,
-            activation=relu,
-        ),
-        Conv(in_channels, out_channels, norm, activation=relu),
-    )

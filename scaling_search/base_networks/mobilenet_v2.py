@@ -10,9 +10,9 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from scaling_search.base_networks.blocks import Conv, Norm, draw_weights
+from scaling_search.base_networks.blocks import NORM_EPSILON, Conv, Norm, depthwise, draw_weights
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
-from scaling_search.base_networks.options import Count, Counts, Positive, Probability, check_length
+from scaling_search.base_networks.options import Count, Counts, Probability, check_length
 from scaling_search.base_networks.staged import InStages, Staged, scaled_sizes, scaled_widths, steps
 from scaling_search.core.network import Layer
 from scaling_search.core.part import part
@@ -52,8 +52,6 @@ class MobileNetV2(InStages):
             convolution.
         stem_stride: Stride of the first convolution: 2 officially, 1 for small images.
         dropout: Probability before the classifier.
-        norm_momentum: Weight of a batch in the running statistics.
-        norm_epsilon: Added to the variance in batch norm.
     """
 
     num_layers: Counts = (2, 3, 4)
@@ -62,8 +60,6 @@ class MobileNetV2(InStages):
     widths: Counts = (8, 8, 12, 20, 96)
     stem_stride: Count = 1
     dropout: Probability = 0.1
-    norm_momentum: Positive = 0.1
-    norm_epsilon: Positive = 1e-3
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists."""
@@ -114,15 +110,7 @@ class InvertedResidual(nn.Module):
         expand = [] if expand_ratio == 1 else [Conv(in_channels, expanded, norm, activation=relu)]
         self.branch = nn.Sequential(
             *expand,
-            Conv(
-                expanded,
-                expanded,
-                norm,
-                kernel_size=3,
-                stride=stride,
-                groups=expanded,
-                activation=relu,
-            ),
+            depthwise(expanded, norm, stride=stride, activation=relu),
             Conv(expanded, out_channels, norm, linear=True),
         )
         self.is_residual = stride == 1 and in_channels == out_channels
@@ -140,7 +128,7 @@ class Network(nn.Module):
     def __init__(self, architecture: MobileNetV2) -> None:
         super().__init__()
         a = architecture
-        norm = partial(nn.BatchNorm2d, eps=a.norm_epsilon, momentum=a.norm_momentum)
+        norm = partial(nn.BatchNorm2d, eps=NORM_EPSILON)
         channels, *widths, head = a.widths
         relu = nn.ReLU6
         self.stem = Conv(

@@ -18,7 +18,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 def check_length(option: str, values: Sequence[object], wanted: int, what: str) -> None:
-    """Looks whether a list fits the stages that ``num_layers`` names.
+    """Checks that a list fits the stages that ``num_layers`` names.
 
     Raises:
         ValueError: It does not.
@@ -27,4 +27,18 @@ def check_length(option: str, values: Sequence[object], wanted: int, what: str) 
         raise ValueError(
             f"base_network.{option} must have {what}, {wanted} values, got {len(values)}; "
             "num_layers has one for each stage"
+        )
+
+
+def check_resolution(resolution: int, least: int) -> None:
+    """Checks that a pixel is left behind the last stride.
+
+    Raises:
+        ValueError: None is.
+    """
+    if resolution < least:
+        raise ValueError(
+            f"base_network.resolution must be at least the product of the strides, {least}, got "
+            f"{resolution}; take larger images or fewer strides, or, where the data have as many "
+            f"pixels, add base_network.resolution={least}"
         )

@@ -5,15 +5,15 @@ its 3x3 convolution ("v1.5", Goyal et al. 2017), not in the first 1x1 one: that 
 4,089,184,256 multiply-adds, where the paper's own placement gives 3.86 G.
 """
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import validate_call
 from torch import Tensor, nn
 
-from scaling_search.base_networks.blocks import Conv, Norm, draw_weights
+from scaling_search.base_networks.blocks import Conv, draw_weights
 from scaling_search.base_networks.counting import conv_layer, linear_layer, strided
-from scaling_search.base_networks.options import Count, Counts, Positive, check_length
+from scaling_search.base_networks.options import Count, Counts, check_length
 from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.base_networks.staged import InStages
 from scaling_search.core.network import Layer
@@ -65,16 +65,12 @@ class ResNet(InStages):
         stem: 7x7 with stride 2 and max pooling, or 3x3 with stride 1 for small images.
         num_layers: Blocks in each stage; all stages but the first halve the size.
         widths: Channels of each stage's 3x3 convolutions; the stem has the first stage's.
-        norm_momentum: Weight of a batch in the running statistics.
-        norm_epsilon: Added to the variance in batch norm.
     """
 
     block: Block = "basic"
     stem: Stem = "3x3"
     num_layers: Counts = (2, 3, 4)
     widths: Counts = (6, 12, 20)
-    norm_momentum: Positive = 0.1
-    norm_epsilon: Positive = 1e-5
     width_divisor: Count = 1
 
     def __post_init__(self) -> None:
@@ -87,7 +83,7 @@ class ResNet(InStages):
         return (self.widths[0], *(width * EXPANSION[self.block] for width in self.widths))
 
     def projects(self, stage: int) -> bool:
-        """Whether the first block of a stage has a 1x1 convolution in its shortcut.
+        """True if the first block of a stage has a 1x1 convolution in its shortcut.
 
         Said by the place and not by the channels, or a cost would fall where two widths round to
         the same.
@@ -133,10 +129,10 @@ class Residual(nn.Module):
     """A block: ReLU of the branch and the shortcut."""
 
     def __init__(
-        self, block: Block, in_channels: int, width: int, norm: Norm, *, stride: int, projects: bool
+        self, block: Block, in_channels: int, width: int, *, stride: int, projects: bool
     ) -> None:
         super().__init__()
-        out_channels, relu = width * EXPANSION[block], nn.ReLU
+        out_channels, norm, relu = width * EXPANSION[block], nn.BatchNorm2d, nn.ReLU
         if block == "basic":
             self.branch = nn.Sequential(
                 Conv(in_channels, width, norm, kernel_size=3, stride=stride, activation=relu),
@@ -163,7 +159,7 @@ class Network(nn.Module):
     def __init__(self, architecture: ResNet) -> None:
         super().__init__()
         a = architecture
-        norm = partial(nn.BatchNorm2d, eps=a.norm_epsilon, momentum=a.norm_momentum)
+        norm = nn.BatchNorm2d
         channels, *outputs = a.channels
         if a.stem == "7x7":
             stem = Conv(a.in_channels, channels, norm, kernel_size=7, stride=2, activation=nn.ReLU)
@@ -172,14 +168,11 @@ class Network(nn.Module):
             self.stem = Conv(a.in_channels, channels, norm, kernel_size=3, activation=nn.ReLU)
         blocks: list[nn.Module] = []
         for i, (num, width) in enumerate(zip(a.num_layers, a.widths, strict=True)):
-            first = Residual(
-                a.block, channels, width, norm, stride=stride_of(i), projects=a.projects(i)
-            )
+            stride, projects = stride_of(i), a.projects(i)
+            blocks.append(Residual(a.block, channels, width, stride=stride, projects=projects))
             channels = outputs[i]
-            blocks.append(first)
             blocks += [
-                Residual(a.block, channels, width, norm, stride=1, projects=False)
-                for _ in range(num - 1)
+                Residual(a.block, channels, width, stride=1, projects=False) for _ in range(num - 1)
             ]
         self.blocks = nn.Sequential(*blocks)
         self.classifier = nn.Linear(channels, a.num_classes)
@@ -197,8 +190,6 @@ def resnet(
     resolution: Count = 224,
     in_channels: Count = 3,
     num_classes: Count = 1000,
-    norm_momentum: Positive = 0.1,
-    norm_epsilon: Positive = 1e-5,
     width_divisor: Count = 8,
     resolution_divisor: Count = 1,
     depth_rounding: DepthRounding = "ceil",
@@ -213,8 +204,6 @@ def resnet(
         resolution=resolution,
         in_channels=in_channels,
         num_classes=num_classes,
-        norm_momentum=norm_momentum,
-        norm_epsilon=norm_epsilon,
         width_divisor=width_divisor,
         resolution_divisor=resolution_divisor,
         depth_rounding=depth_rounding,

@@ -1,4 +1,4 @@
-"""How scaled depths, widths and resolutions become whole, and where that changes a network."""
+"""Rounding of scaled depths, widths and resolutions."""
 
 import math
 from collections.abc import Callable, Iterable

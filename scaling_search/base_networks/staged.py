@@ -1,4 +1,4 @@
-"""What every family of networks in stages shares: its rounding and the walk along the results."""
+"""Rounding of networks in stages, and the multipliers at which it changes them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,7 +47,7 @@ class Staged(Protocol):
 
     @property
     def depth_rounding(self) -> DepthRounding:
-        """How scaled depths become whole."""
+        """Rule by which scaled depths become whole."""
 
 
 def network_name(network: Staged) -> str:
@@ -58,7 +58,7 @@ def network_name(network: Staged) -> str:
 
 
 class Sizes(NamedTuple):
-    """What scaling changes of a network, under the names of `Staged`."""
+    """The sizes that scaling changes, under the names of `Staged`."""
 
     num_layers: tuple[int, ...]
     widths: tuple[int, ...]

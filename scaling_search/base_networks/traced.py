@@ -9,22 +9,6 @@ from scaling_search.core.network import Layer
 from scaling_search.operators.trace import Trace, traced
 
 
-def traced_layers(network: nn.Module, image: Tensor) -> tuple[list[Layer], object]:
-    """A layer for each module that itself multiplies, and what came out.
-
-    As `layers_of` has them; none of a network that gives out what cannot be traced.
-
-    Args:
-        network: As it evaluates.
-        image: One, (1, C, H, W).
-
-    Raises:
-        UncountedError: Not all that it multiplies can be counted.
-    """
-    trace, logits = traced_logits(network, image)
-    return layers_of(network, trace), logits
-
-
 def traced_logits(network: nn.Module, image: Tensor) -> tuple[Trace, object]:
     """The trace of a network for one image, and what came out.
 

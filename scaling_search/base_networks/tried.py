@@ -20,7 +20,7 @@ def try_step(
         image: Of its size, (1, C, H, W).
         num_classes: Number of logits.
         function: Name of what made the network.
-        at: The same with its multipliers, for people.
+        at: The same with its multipliers, as shown.
 
     Raises:
         ValueError: The network gives no logits, or the step fails.

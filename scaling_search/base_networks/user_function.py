@@ -43,7 +43,7 @@ class Function:
 
     @classmethod
     def of(cls, function: Callable[..., object]) -> "Function":
-        """What a function, or a partial of it, is by name.
+        """The name and options of a function, or of a partial of it.
 
         Raises:
             ValueError: It is no function of a module, or its options are more than plain values.

@@ -141,7 +141,7 @@ class TrainingLoop:
             trial: Trial | None = longest_of_round(self._left)
         else:
             in_flight = sorted(running.values(), key=_order)
-            trial = sampler.choose(self._left, in_flight, self._ended)
+            trial = sampler.choose(self._left, in_flight, self._ended, self.record.objective)
         if trial is not None:
             del self._left[bisect.bisect_left(self._left, _order(trial), key=_order)]
         return trial

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from scaling_search.core.network import Architecture
 from scaling_search.core.trial import Trial, TrialResult
@@ -100,8 +100,16 @@ class Sampler(Protocol):
         remaining: "Sequence[Trial]",
         running: "Sequence[Trial]",
         finished: "Sequence[TrialResult]",
+        objective: Literal["val_loss", "val_accuracy"],
     ) -> "Trial | None":
-        """One of ``remaining``, or None to end; all three are sorted by seed, then by candidate."""
+        """One of ``remaining``, or None to end; all three sorted by seed, then by candidate.
+
+        Args:
+            remaining: Trainings to choose from, at least one.
+            running: Trainings in flight.
+            finished: The others, with their metrics.
+            objective: The metric that decides.
+        """
 
 
 @runtime_checkable

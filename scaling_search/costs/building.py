@@ -1,4 +1,7 @@
-"""Builds what a cost is measured of, without a trace of it in the random state."""
+"""Networks built to be measured, and costs that are counted on paper and in them."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +21,35 @@ def image_of(architecture: Architecture, number: int = 1) -> Tensor:
     return torch.zeros(number, architecture.in_channels, size, size)
 
 
-def checked(
-    measured: int,
-    column: str,
-    expected: float,
-    architecture: Architecture,
-    *,
-    reason: str = "the architecture's layers() is wrong",
-) -> int:
-    """What was measured, where the closed form says the same.
+class Counted(ABC):
+    """A cost in closed form, compared with a count in the built network."""
 
-    Raises:
-        RuntimeError: It says otherwise.
-    """
-    if measured != expected:
-        raise RuntimeError(
-            f"the measured {column} must equal the closed form, got {measured} instead of "
-            f"{expected} for {architecture.name}; {reason}"
-        )
-    return measured
+    reason: ClassVar[str] = "the architecture's layers() is wrong"
+
+    @property
+    @abstractmethod
+    def column(self) -> str:
+        """Name of what is counted."""
+
+    def estimate(self, architecture: Architecture) -> int:
+        """The count in closed form, without building the network."""
+        return sum(getattr(layer, self.column) for layer in architecture.layers())
+
+    @abstractmethod
+    def count(self, network: nn.Module, image: Tensor) -> int:
+        """The count in a built network that evaluates one image."""
+
+    def measure(self, architecture: Architecture) -> int:
+        """The count in the network, which is built; torch's random state is left as it was.
+
+        Raises:
+            RuntimeError: The closed form says otherwise.
+            ValueError: An operator cannot be counted.
+        """
+        measured = self.count(built(architecture), image_of(architecture))
+        if measured != (expected := self.estimate(architecture)):
+            raise RuntimeError(
+                f"the measured {self.column} must equal the closed form, got {measured} instead "
+                f"of {expected} for {architecture.name}; {self.reason}"
+            )
+        return measured

@@ -18,6 +18,9 @@ from scaling_search.training.cuda_graphs import CapturedWork, capturable_stream
 from scaling_search.training.engine import device_name, devices
 from scaling_search.training.timing import wait_for
 
+NUM_WARM_UP = 5
+"""Runs before the timed ones."""
+
 
 @part
 class Latency:
@@ -25,21 +28,18 @@ class Latency:
 
     The network and the base network run in turns, so that what slows the machine down for a while
     slows both. On CUDA a run is a replayed graph between two events of the device: Python would
-    take longer to launch the kernels of a small network than the device to run them.
+    take longer to launch the kernels of a small network than the device to run them. A CPU runs one
+    thread.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda:0`` or ``mps``; of several the first.
         batch_size: Images at a time.
         repeats: Timed runs.
-        warm_up: Runs before them that do not count.
-        threads: Of a CPU.
     """
 
     device: str = "auto"
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16
     repeats: Annotated[int, Field(ge=5, le=10_000)] = 30
-    warm_up: Annotated[int, Field(ge=1, le=10_000)] = 5
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
 
     @property
     def column(self) -> str:
@@ -47,7 +47,7 @@ class Latency:
         return "latency_ms"
 
     def check(self) -> None:
-        """Looks whether the device is there."""
+        """Checks that the device is there."""
         devices(self.device, "cost.device")
 
     def sample(self, architecture: Architecture, base_network: Architecture) -> Sample:
@@ -61,16 +61,12 @@ class Latency:
         device = devices(self.device, "cost.device")[0]
         Flops().measure(architecture)
         try:
-            with (
-                threads(self.threads),
-                capturable_stream(torch.device(device)),
-                torch.inference_mode(),
-            ):
+            with threads(1), capturable_stream(torch.device(device)), torch.inference_mode():
                 runs = [
                     _Runs(network, self.batch_size, device)
                     for network in (architecture, base_network)
                 ]
-                for _ in range(self.warm_up):
+                for _ in range(NUM_WARM_UP):
                     for run in runs:
                         run.milliseconds()
                 timed = [[run.milliseconds() for run in runs] for _ in range(self.repeats)]

@@ -41,7 +41,7 @@ class Memory:
         return "memory_bytes"
 
     def check(self) -> None:
-        """Looks whether the device is there and tells its peak."""
+        """Checks that the device is there and tells its peak."""
         device = devices(self.device, "cost.device")[0]
         if not device.startswith("cuda"):
             raise ValueError(

@@ -1,12 +1,13 @@
 """Trainable parameters: counted on paper and in the built network."""
 
-from scaling_search.core.network import Architecture
+from torch import Tensor, nn
+
 from scaling_search.core.part import part
-from scaling_search.costs.building import built, checked
+from scaling_search.costs.building import Counted
 
 
 @part
-class Params:
+class Params(Counted):
     """Trainable parameters: weights, biases and affine terms of norms.
 
     No resolution changes them, so that they can be a cap and cannot be what is held equal.
@@ -17,16 +18,6 @@ class Params:
         """Name of what is counted."""
         return "params"
 
-    def estimate(self, architecture: Architecture) -> int:
-        """The parameters in closed form, without building the network."""
-        return sum(layer.params for layer in architecture.layers())
-
-    def measure(self, architecture: Architecture) -> int:
-        """The parameters of the built network.
-
-        Raises:
-            RuntimeError: The closed form says otherwise.
-        """
-        parameters = built(architecture).parameters()
-        measured = sum(p.numel() for p in parameters if p.requires_grad)
-        return checked(measured, self.column, self.estimate(architecture), architecture)
+    def count(self, network: nn.Module, image: Tensor) -> int:  # noqa: ARG002 - weights are there without images
+        """The parameters that have a gradient."""
+        return sum(p.numel() for p in network.parameters() if p.requires_grad)

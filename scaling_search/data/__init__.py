@@ -1,1 +1,1 @@
-"""From people's files and the package's own to uint8 images in memory maps."""
+"""From image files to uint8 images in memory maps."""

@@ -101,7 +101,7 @@ def mapped(dataset: Dataset, resolution: int, *, fingerprint: str = "") -> Split
 
 
 def sums(dataset: Dataset, resolution: int, splits: Splits) -> Sums:
-    """The sums of the train split, which lie beside its maps; exact, so the same for everybody.
+    """The sums of the train split, which lie beside its maps; exact, so the same for every process.
 
     Args:
         dataset: Whose splits they are.

@@ -174,7 +174,7 @@ def _shared(hashes: Mapping[str, Sequence[bytes]]) -> dict[tuple[str, str], int]
 
 
 def check_pixels(found: Survey, classes: Sequence[str], path: str | None) -> None:
-    """Looks whether the images of each class differ, and show anything.
+    """Checks that the images of each class differ, and show anything.
 
     Raises:
         ValueError: They do not.

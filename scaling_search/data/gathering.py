@@ -1,4 +1,4 @@
-"""Reads people's own images once: split by class, kept as maps, told apart by a hash."""
+"""Reads a user's own images once: split by class, kept as maps, identified by a hash."""
 
 import contextlib
 import functools
@@ -24,7 +24,7 @@ from scaling_search.data.description import Description, imbalance, shapes_of, s
 from scaling_search.data.maps import NAMES, building, opened
 from scaling_search.data.pictures import Way
 from scaling_search.data.reading import NUM_NAMED, free_bytes, named, read
-from scaling_search.data.sources import Broken, Filled, Source, in_order
+from scaling_search.data.sources import LARGEST, Broken, Filled, Source, in_order
 from scaling_search.data.splitting import NUM_LOOKED_AT, described, notes_of, way_of
 from scaling_search.runtime.cores import usable_cores
 from scaling_search.runtime.files import replace_file
@@ -33,10 +33,7 @@ NUM_SAMPLED = 64
 """Images that are decoded to tell how long all of them take."""
 
 PART_BYTES = 4_000_000
-"""Of the pixels that a thread resizes at a time."""
-
-LARGEST = 320
-"""Pixels that are kept of larger images where no resolution is given."""
+"""Bytes of pixels that a thread resizes at a time."""
 
 log = logging.getLogger(__name__)
 
@@ -209,13 +206,13 @@ def parts(source: Source, resolution: int) -> Iterator[Part]:
             yield name, pixels.numpy(), labels.numpy()
 
 
-def load(source: Source, resolution: int, device: str) -> Splits:
+def load(source: Dataset, resolution: int, device: str) -> Splits:
     """The splits at a size, on a device; memory maps on a CPU."""
     return data_cache.mapped(source, resolution).to(device)
 
 
 def sentences(source: Source, resolutions: Iterable[int]) -> Iterator[str]:
-    """What reading the images takes and how much room their maps need at the sizes to be trained.
+    """Sentences on the time to read the images and on the room of their maps at these sizes.
 
     Measured on some of the images, unless all have been read.
     """
@@ -261,7 +258,7 @@ def _key(source: Filled) -> str:
 
 
 def _found(source: Filled) -> dict[str, Any]:
-    """What is known of the images once they have been read, now or before."""
+    """The record of reading the images, now or before."""
     key = _key(source)
     if (known := _known(source, key)) is None:
         with building(data_cache.folder(), key) as maps:
@@ -277,7 +274,7 @@ def _written_to(key: str) -> Path:
 
 
 def _known(source: Filled, key: str) -> dict[str, Any] | None:
-    """What was written down when the images were read; None if the maps are gone."""
+    """The record of an earlier reading; None if there is none or its maps are gone."""
     try:
         known = json.loads(_written_to(key).read_text(encoding="utf-8"))
         place = data_cache.place_of(known["fingerprint"], source.resolution)

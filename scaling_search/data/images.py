@@ -16,19 +16,12 @@ from torch.nn import functional
 
 from scaling_search.core.dataset import Split, Splits
 
-FASHION_CLASSES = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
-"""Fashion-MNIST's, by their labels. Source: Xiao, Rasul & Vollgraf 2017, table 2."""
-
 GZIP_MAGIC = b"\x1f\x8b"
-UNSIGNED_BYTE = 0x08
 MAX_CHUNK_ELEMENTS = 4_000_000
 """Pixels that are floats at one time while images are resized: 16 MB."""
 
 
-def read_idx(path: Path, *, shape: tuple[int, ...], sha256: str, remedy: str) -> Tensor:
+def read_idx(path: Path, shape: tuple[int, ...], sha256: str, *, remedy: str) -> Tensor:
     """The uint8 values of an IDX file, gzip or plain.
 
     Args:
@@ -44,22 +37,18 @@ def read_idx(path: Path, *, shape: tuple[int, ...], sha256: str, remedy: str) ->
         content = path.read_bytes()
     except OSError as error:
         raise RuntimeError(f"{path} must be readable, got {error.strerror!r}; {remedy}") from error
-    return parse_idx(content, str(path), shape=shape, sha256=sha256, remedy=remedy)
+    return parse_idx(content, str(path), shape, sha256, remedy=remedy)
 
 
 def parse_idx(
-    content: bytes, source: str, *, shape: tuple[int, ...], sha256: str, remedy: str
+    content: bytes, source: str, shape: tuple[int, ...], sha256: str, *, remedy: str
 ) -> Tensor:
     """As `read_idx`, for the bytes of a file that came from ``source``.
 
     Raises:
         RuntimeError: The bytes are not the file that is described.
     """
-    # Magic and sizes are big-endian. Source: LeCun, Cortes & Burges, "The MNIST database".
-    header = b"".join(
-        number.to_bytes(4, "big") for number in (UNSIGNED_BYTE << 8 | len(shape), *shape)
-    )
-    num_bytes = len(header) + math.prod(shape)
+    num_bytes = 4 + 4 * len(shape) + math.prod(shape)  # kind and number of axes, sizes, values
     if content.startswith(GZIP_MAGIC):
         try:
             with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
@@ -69,26 +58,14 @@ def parse_idx(
             raise RuntimeError(
                 f"{source} must be whole, got {str(error)!r} from gzip; {remedy}"
             ) from error
-    if content[: len(header)] != header:
-        raise RuntimeError(
-            f"{source} must begin with {header.hex()}, an IDX file of {_sizes(shape)} unsigned "
-            f"bytes, got {content[: len(header)].hex()!r}; {remedy}"
-        )
-    if len(content) != num_bytes:
-        got = "more" if len(content) > num_bytes else len(content)
-        raise RuntimeError(
-            f"{source} must hold {num_bytes} bytes decompressed, got {got}; {remedy}"
-        )
     if (digest := hashlib.sha256(content).hexdigest()) != sha256:
+        got = f"{len(content)} bytes that begin with {content[:8].hex()!r}"
         raise RuntimeError(
-            f"{source} must have the SHA-256 {sha256} decompressed, got {digest!r}; {remedy}"
+            f"{source} must have the SHA-256 {sha256} decompressed, {num_bytes} bytes, got "
+            f"{digest!r} of {got}; {remedy}"
         )
-    values = np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+    values = np.frombuffer(content, np.uint8, offset=num_bytes - math.prod(shape)).reshape(shape)
     return torch.from_numpy(values.copy())  # bytes cannot be written to, a tensor can
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)
 
 
 def stratified(labels: Tensor, sizes: Sequence[int | None], *, seed: int) -> list[Tensor]:
@@ -173,6 +150,6 @@ def fingerprint(splits: Splits) -> str:
     for split in (splits.train, splits.val, splits.test):
         # One byte order, whatever the machine's.
         for values in (split.images.numpy(), split.labels.numpy().astype("<i8", copy=False)):
-            digest.update(f"{_sizes(values.shape)};".encode())
+            digest.update(f"{' x '.join(map(str, values.shape))};".encode())
             digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()

@@ -24,7 +24,7 @@ class Column:
     """Labels as they lie in one file or array.
 
     Attributes:
-        where: For people.
+        where: As shown.
         values: One for each image.
         names: Of the classes by their labels, where the file has them.
         another: What to do where it is no column of classes.
@@ -129,13 +129,13 @@ def check_classes(
     ready: Mapping[str, str],
     place: str,
 ) -> None:
-    """Looks whether there are classes to tell apart, and the same ones in each ready split.
+    """Checks that there are classes to tell apart, and the same ones in each ready split.
 
     Args:
         classes: Names by label.
         labels: Of each split.
         ready: What each ready split is called.
-        place: Where they lie, for people.
+        place: Where they lie, as shown.
 
     Raises:
         ValueError: There are not.
@@ -256,11 +256,7 @@ def _from_0(column: Column, values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _one_kind(every: Sequence[_Read]) -> bool:
-    """True if all columns have names of classes; all must be of one kind.
-
-    Raises:
-        ValueError: They are not.
-    """
+    """True if all columns have names of classes; all must be of one kind."""
 
     def kind(r: _Read) -> str:
         return "named classes" if r.column.names is not None else KINDS[r.present.dtype.kind]

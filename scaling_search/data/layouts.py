@@ -1,5 +1,6 @@
 """Which folder is a class and which a split, by their names and by what lies in them."""
 
+import contextlib
 import os
 import shlex
 from collections import Counter
@@ -101,11 +102,7 @@ def _pooled(paths: Mapping[str, Mapping[str, list[str]]]) -> dict[str, list[str]
 
 
 def _folders(folder: str | Path, root: Path, left: LeftOut) -> dict[str, str]:
-    """The folders in one, by name; pictures beside them are counted.
-
-    Raises:
-        RuntimeError: One is a link to nowhere.
-    """
+    """The folders in one, by name; pictures beside them are counted."""
     found = {}
     up = [Path(folder), *Path(folder).resolve().parents]
     for entry in entries(folder, left):
@@ -250,11 +247,7 @@ def _without_folders(folder: Path, more: str = "") -> RuntimeError:
 
 
 def _check_pictures(folders: Mapping[str, str], found: Mapping[str, Below]) -> None:
-    """Looks whether each class has pictures.
-
-    Raises:
-        RuntimeError: One has none.
-    """
+    """Checks that each class has pictures."""
     if not any(below.names for below in found.values()) and len(found) > 1:
         place = os.path.dirname(next(iter(folders.values())))  # noqa: PTH120  # of strings
         raise RuntimeError(
@@ -275,11 +268,7 @@ def _check_pictures(folders: Mapping[str, str], found: Mapping[str, Below]) -> N
 
 
 def _check_wrapped(root: Path, folders: Mapping[str, str]) -> None:
-    """Looks whether the only class holds what should be classes or splits.
-
-    Raises:
-        ValueError: It does.
-    """
+    """Checks that the only class holds what should be classes or splits."""
     if len(folders) != 1:
         return
     (place,) = folders.values()
@@ -342,7 +331,6 @@ def _holds_pictures(folder: str) -> bool:
 
 
 def _is_same(path: str, other: Path) -> bool:
-    try:
+    with contextlib.suppress(OSError):  # a link to nowhere
         return Path(path).samefile(other)
-    except OSError:  # a link to nowhere
-        return False
+    return False

@@ -1,6 +1,7 @@
-"""Files, folders and links that are not read, counted for people."""
+"""Files, folders and links that are not read, counted for the description."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 
 from scaling_search.data.split_names import counted
@@ -32,54 +33,45 @@ class LeftOut:
     """
 
     phrases: list[str] = field(default_factory=list)
-    _examples: dict[str, list[str]] = field(default_factory=dict)
-    _counts: dict[str, int] = field(default_factory=dict)
+    _examples: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def file(self, name: str) -> None:
         """Counts a file by its ending."""
-        self._count(repr(ending(name))[1:-1], repr(name))
+        kind = repr(ending(name))[1:-1]
+        about = ", which Pillow does not read here" if kind in UNREAD else ""
+        self._count("file", f" {kind}{about}" if kind else " without an ending", repr(name))
 
     def hidden(self, name: str) -> None:
         """Counts a picture or folder whose name begins with a dot."""
-        self._count("hidden", repr(name))
+        self._count("hidden picture or folder", "", repr(name))
 
     def stray(self, where: str, name: str) -> None:
         """Counts a picture that lies in no folder of a class."""
-        self._count(f"/{where}", repr(name))
+        self._count("picture", f" directly in {where!r}, in no folder of a class", repr(name))
 
     def link(self, told: str) -> None:
         """Counts a link that is not followed, with what is told of it as an example."""
-        self._count("link", told)
+        self._count("link", "", told)
 
-    def _count(self, key: str, example: str) -> None:
-        self._counts[key] = self._counts.get(key, 0) + 1
-        examples = self._examples.setdefault(key, [])
+    def _count(self, noun: str, about: str, example: str) -> None:
+        self._counts[noun, about] += 1
+        examples = self._examples.setdefault((noun, about), [])
         if len(examples) < NUM_EXAMPLES:
             examples.append(example)
 
     def told(self) -> tuple[str, ...]:
         """All of it, each a short phrase with its number."""
+        kinds = sorted(self._counts, key=lambda kind: (-self._counts[kind], kind))
+        rare = [kind for kind in kinds if kind[1].startswith(" .") and "," not in kind[1]]
+        rare = rare[NUM_KINDS:]
         told = []
-        kinds = sorted(self._counts, key=lambda key: (-self._counts[key], key))
-        rare = [key for key in kinds if key and key[0] == "." and key not in UNREAD][NUM_KINDS:]
-        for key in (key for key in kinds if key not in rare):
-            count, examples = self._counts[key], self._examples[key]
-            more = ", ..." if count > len(examples) else ""
-            told.append(f"{_phrase(key, count)} ({', '.join(examples)}{more})")
+        for noun, about in (kind for kind in kinds if kind not in rare):
+            number, examples = self._counts[noun, about], self._examples[noun, about]
+            more = ", ..." if number > len(examples) else ""
+            told.append(f"{counted(number, noun)}{about} ({', '.join(examples)}{more})")
         if rare:
-            total = sum(self._counts[key] for key in rare)
-            told.append(f"{total:,} files of {len(rare)} other endings ({', '.join(rare[:3])})")
+            total = sum(self._counts[kind] for kind in rare)
+            endings = ", ".join(about.strip() for _, about in rare[:3])
+            told.append(f"{total:,} files of {len(rare)} other endings ({endings})")
         return (*self.phrases, *told)
-
-
-def _phrase(key: str, count: int) -> str:
-    if key == "link":
-        return counted(count, "link")
-    if key == "hidden":
-        return f"{count:,} hidden {'picture or folder' if count == 1 else 'pictures or folders'}"
-    if key.startswith("/"):
-        return f"{counted(count, 'picture')} directly in {key[1:]!r}, in no folder of a class"
-    files = counted(count, "file")
-    if key in UNREAD:
-        return f"{files} {key}, which Pillow does not read here"
-    return f"{files} {key}" if key else f"{files} without an ending"

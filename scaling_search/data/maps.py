@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 NAMES = ("train", "val", "test")
 
 SUMS = "train-sums.npy"
-"""What the statistics of the train split come from; beside the maps."""
+"""File of the train split's sums, beside the maps."""
 
 SAVED, NEW, NOTES = "saved.json", "saved.json.new", "notes.jsonl"
-"""How far maps are while they are written; gone when they are kept."""
+"""Files of the progress of maps while they are written; gone when they are kept."""
 
 VALUES_AT_ONCE = 1 << 20
-"""Of pixels that are squared at a time."""
+"""Number of pixels that are squared at a time."""
 
 DROPPED_AT_ONCE = 1024
 """Images that are copied at a time where others are taken out."""
 
 Sums = NDArray[np.int64]
-"""Of each channel the sum of its values and of their squares, (2, C)."""
+"""Sums of each channel's values and of their squares, (2, C)."""
 
 
 def opened(place: Path) -> Splits | None:
@@ -111,12 +111,12 @@ class Maps:
     """
 
     def __init__(self, root: Path, name: str, left: Path | None = None) -> None:
-        """Prepares for a dataset of this name.
+        """Prepares.
 
         Args:
-            root: Where maps are kept.
-            name: Of the folder, with something behind it.
-            left: The folder of a process that has ended, where it had saved something.
+            root: Folder of all maps.
+            name: Beginning of the temporary folder's name.
+            left: The folder of an interrupted build that had saved something.
         """
         self._root, self._name = root, name
         self._left = left
@@ -130,15 +130,12 @@ class Maps:
     def __enter__(self) -> Self:
         """Makes a folder beside the others, or takes over what was left."""
         self._root.mkdir(parents=True, exist_ok=True)
-        if self._left is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._name}.", dir=self._root))
-        else:
-            self._temporary = self._left
+        self._temporary = self._left or self._new_folder()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        """Removes what was not kept, unless somebody stopped it and it can go on."""
-        for file in (*self._files.values(), *([self._notes] if self._notes else [])):
+        """Removes what was not kept, unless it was interrupted and can go on."""
+        for file in self._open_files():
             with contextlib.suppress(OSError):  # a full disk, of which was told before
                 file.close()
         is_stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
@@ -157,10 +154,10 @@ class Maps:
         self._labels[name].append(labels)
 
     def save(self, notes: Sequence[object]) -> None:
-        """Has the disk hold all that was added, so that another process can go on from here.
+        """Writes all that was added to the disk, so that another process can go on from here.
 
         Args:
-            notes: What that one must know, since the last time; as JSON.
+            notes: Plain values for that process, since the last time.
 
         Raises:
             OSError: It cannot be written.
@@ -169,7 +166,7 @@ class Maps:
             self._notes = (self._temporary / NOTES).open("wb")
         for note in notes:
             self._notes.write(json.dumps(note).encode() + b"\n")
-        for file in (*self._files.values(), self._notes):
+        for file in self._open_files():
             file.flush()
             os.fsync(file.fileno())
         self._labels = {name: [np.concatenate(of)] for name, of in self._labels.items()}
@@ -180,15 +177,12 @@ class Maps:
             "labels": {name: of[0].tolist() for name, of in self._labels.items()},
             "sums": np.asarray(self._sums).tolist(),
         }
-        new = self._temporary / NEW
-        with new.open("wb") as file:
-            file.write(json.dumps(state).encode())
-            _close(file)
-        new.replace(self._temporary / SAVED)
+        _write(self._temporary / NEW, json.dumps(state).encode())
+        (self._temporary / NEW).replace(self._temporary / SAVED)
         self._is_saved = True
 
     def taken_over(self) -> list[Any]:
-        """The notes of the process before; its images are as if they had been added here.
+        """Resumes an interrupted build and returns its notes.
 
         Empty where there was none, or not all that it saved is there.
         """
@@ -212,12 +206,18 @@ class Maps:
 
     def begin_anew(self) -> None:
         """Forgets all that was added."""
-        for file in (*self._files.values(), *([self._notes] if self._notes else [])):
+        for file in self._open_files():
             file.close()
         self._files, self._shapes, self._labels = {}, {}, {}
         self._sums, self._notes, self._is_saved = 0, None, False
         shutil.rmtree(self._temporary, ignore_errors=True)
-        self._temporary = Path(tempfile.mkdtemp(prefix=f"{self._name}.", dir=self._root))
+        self._temporary = self._new_folder()
+
+    def _open_files(self) -> list[BinaryIO]:
+        return [*self._files.values(), *([self._notes] if self._notes else [])]
+
+    def _new_folder(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix=f"{self._name}.", dir=self._root))
 
     def splits(self) -> Splits:
         """The splits as added until now, read from their files; each must have images.
@@ -273,12 +273,8 @@ class Maps:
             labels = np.concatenate(self._labels[name])
             self._head(name, len(labels))
             _close(file)
-            with (self._temporary / f"{name}-labels.npy").open("wb") as file_of_labels:
-                np.save(file_of_labels, labels, allow_pickle=False)
-                _close(file_of_labels)
-        with (self._temporary / SUMS).open("wb") as file_of_sums:
-            file_of_sums.write(as_file(np.asarray(self._sums)))
-            _close(file_of_sums)
+            _write(self._temporary / f"{name}-labels.npy", as_file(labels))
+        _write(self._temporary / SUMS, as_file(np.asarray(self._sums)))
         _sync(self._temporary)
         if place.exists() and opened(place) is None:
             shutil.rmtree(place)
@@ -299,12 +295,7 @@ class Maps:
 
 
 def _cut(path: Path, num_bytes: int) -> BinaryIO:
-    """A file to be appended to behind so many bytes; what is beyond them is taken off.
-
-    Raises:
-        OSError: It cannot be opened.
-        ValueError: It has fewer.
-    """
+    """A file to be appended to behind so many bytes; what is beyond them is taken off."""
     file = path.open("r+b")
     if file.seek(0, os.SEEK_END) < num_bytes:
         file.close()
@@ -315,14 +306,20 @@ def _cut(path: Path, num_bytes: int) -> BinaryIO:
 
 
 def _close(file: BinaryIO) -> None:
-    """Has the disk hold a file before its folder gets its name; a power cut leaves no zeros."""
+    """Writes a file to the disk before its folder gets its name; a power cut leaves no zeros."""
     file.flush()
     os.fsync(file.fileno())
     file.close()
 
 
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        _close(file)
+
+
 def _sync(path: Path) -> None:
-    """Has the disk hold the names in a folder, where its file system can."""
+    """Writes the names in a folder to the disk, where its file system can."""
     handle = os.open(path, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):

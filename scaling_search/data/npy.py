@@ -1,5 +1,6 @@
 """Arrays in NumPy's files: looked at, read whole or some at a time, never unpickled."""
 
+import contextlib
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ class Stored:
 
     def whole(self) -> NDArray[Any]:
         """All of it, in memory."""
-        with Reading(self.place, self.name) as file:
+        with _reading(self.place, self.name) as file:
             found: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
             return found
 
@@ -51,7 +52,7 @@ class Stored:
             return
         of_one = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
         step = max(1, AT_ONCE_BYTES // max(1, of_one))
-        with Reading(self.place, self.name) as file:
+        with _reading(self.place, self.name) as file:
             _header(file)
             for start in range(0, len(self), step):
                 count = min(step, len(self) - start)
@@ -61,30 +62,22 @@ class Stored:
                 yield np.frombuffer(content, self.dtype).reshape(count, *self.shape[1:])
 
 
-class Reading:
-    """An array's file while it is open; what goes wrong meanwhile becomes one line."""
-
-    def __init__(self, place: Path, name: str) -> None:
-        self.place, self.name = place, name
-
-    def __enter__(self) -> IO[bytes]:
-        self._archive: zipfile.ZipFile | None = None
-        try:
-            if self.place.suffix == ".npz":
-                self._archive = zipfile.ZipFile(self.place)
-                self._file: IO[bytes] = self._archive.open(f"{self.name}.npy")
-            else:
-                self._file = self.place.open("rb")
-        except (*FAULTS, RuntimeError) as error:  # zipfile's, for a file with a password
-            raise _damaged(self.place, self.name, error) from error
-        return self._file
-
-    def __exit__(self, kind: object, error: BaseException | None, *rest: object) -> None:
-        self._file.close()
-        if self._archive is not None:
-            self._archive.close()
-        if isinstance(error, FAULTS):
-            raise _damaged(self.place, self.name, error) from error
+@contextlib.contextmanager
+def _reading(place: Path, name: str) -> Iterator[IO[bytes]]:
+    """An array's file, open; what goes wrong meanwhile becomes one line."""
+    try:
+        with contextlib.ExitStack() as opened:
+            if place.suffix != ".npz":
+                yield opened.enter_context(place.open("rb"))
+                return
+            archive = opened.enter_context(zipfile.ZipFile(place))
+            try:
+                file = archive.open(f"{name}.npy")
+            except RuntimeError as error:  # a file with a password
+                raise ValueError(str(error)) from error
+            yield opened.enter_context(file)
+    except FAULTS as error:
+        raise _damaged(place, name, error) from error
 
 
 def _damaged(place: Path, name: str, why: object) -> RuntimeError:
@@ -98,13 +91,12 @@ def _damaged(place: Path, name: str, why: object) -> RuntimeError:
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, order and kind; the file is then at the first value."""
     version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }.get(version)
-    if read is None:
+    if version == (1, 0):
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
         raise ValueError(f"version {version} of the format")
-    shape, is_fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("Python objects, which are pickled (text becomes an array by astype(str))")
     return shape, is_fortran, dtype
@@ -117,7 +109,7 @@ def stored(place: Path, name: str) -> Stored:
         RuntimeError: It cannot be read, or holds Python's objects.
     """
     place = place / f"{name}.npy" if place.is_dir() else place
-    with Reading(place, name) as file:
+    with _reading(place, name) as file:
         shape, is_fortran, dtype = _header(file)
     return Stored(place, name, shape, dtype, is_fortran)
 

@@ -48,7 +48,7 @@ FAULTS = (
     NotImplementedError,
     Image.DecompressionBombError,
 )
-"""What Pillow raises for files that are cut off, damaged, or no pictures at all."""
+"""Errors of Pillow for files that are cut off, damaged, or no pictures at all."""
 
 
 class BrokenError(Exception):

@@ -115,7 +115,9 @@ def _rows_into(
 ) -> _Reading:
     """Reads all images that no process before this one has read."""
     reading = _Reading(np.zeros((len(NAMES), len(listing.classes)), np.int64))
-    noted = _taken_over(maps)
+    if notes := maps.taken_over():
+        log.info("%d images have been read before; going on from there", len(notes))
+    noted = [bytes.fromhex(note) if isinstance(note, str) else Broken(*note) for note in notes]
     _check_room(source, listing.num_images - len(noted))
     with (
         pictures.quiet(),
@@ -136,20 +138,8 @@ def _rows_into(
     return reading
 
 
-def _taken_over(maps: Maps) -> list[bytes | Broken]:
-    """The digest of each image that a stopped process had read, or why it is broken."""
-    notes = maps.taken_over()
-    if notes:
-        log.info("%d images have been read before; going on from there", len(notes))
-    return [bytes.fromhex(note) if isinstance(note, str) else Broken(*note) for note in notes]
-
-
 def _saved(maps: Maps, rows: Iterable[Row | Broken]) -> Rows:
-    """The rows; what was made of those before is saved every now and then, so nothing is lost.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """The rows; what was made of those before is saved every now and then, so nothing is lost."""
     notes: list[object] = []
     since = time.monotonic()
     for row in rows:
@@ -161,7 +151,7 @@ def _saved(maps: Maps, rows: Iterable[Row | Broken]) -> Rows:
 
 
 def named(broken: Iterable[Iterable[str]]) -> str:
-    """The first few, for people; a name may hold anything, so it is quoted."""
+    """The first few, as shown; a name may hold anything, so it is quoted."""
     listed = [f"{name!r} ({reason})" for name, reason in broken]
     more = len(listed) - NUM_NAMED
     return ", ".join(listed[:NUM_NAMED]) + (f" and {more} more" if more > 0 else "")

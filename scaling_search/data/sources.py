@@ -1,20 +1,26 @@
-"""What people's own images offer to be read: labels and splits, then one picture after another."""
+"""Interface of users' own images: labels and splits, then one image after another."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from scaling_search.core.dataset import Dataset
+from scaling_search.core.part import part
 from scaling_search.data import pictures
 from scaling_search.data.pictures import Head, Way
+from scaling_search.data.split_names import OPTION
 from scaling_search.runtime.cores import usable_cores
+
+LARGEST = 320
+"""Pixels that are kept of larger images where no resolution is given."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -69,11 +75,11 @@ class Listing:
 
     @property
     def num_images(self) -> int:
-        """Of all splits."""
+        """Images of all splits."""
         return sum(map(len, self.labels.values()))
 
     def name(self, number: int) -> str:
-        """An image, by its place among all, for people."""
+        """An image, by its place among all, as shown."""
         if self.items:
             return self.items[number]
         for split, labels in self.labels.items():
@@ -83,78 +89,85 @@ class Listing:
         raise IndexError(number)
 
 
-class Source(Dataset, Protocol):
-    """A dataset of people's own images; `gathering` does the rest.
+@part
+class Source(ABC):
+    """Options of a user's own images, and the methods that each format adds; `gathering` reads.
 
-    Number of classes, channels and resolution may be None: `gathering.numbers` reads them.
+    Attributes:
+        path: Folder or file of the images; None is refused once they are looked for.
+        splits: ``given`` takes what is called train, val and test as splits, ``drawn`` all as one
+            whole; None is told by the names, if they have one reading.
+        val_share: The part of the training images to choose on, unless there is a ready split.
+        test_share: The part to report on, unless there is a ready split.
+        split_seed: Seed of the draw of both.
+        duplicates: ``drop`` removes exact copies of images, ``keep`` leaves them in.
+        aspect: ``crop`` takes the centre of images that are not square, ``stretch`` the whole.
+        num_classes: Classes there must be; None for those there are.
+        in_channels: 3 for colour, 1 for grey; None for 1 where all are grey.
+        resolution: Height and width that are kept, in pixels, the largest to train at; None for
+            what half of the images have, up to 320.
     """
 
-    @property
-    def path(self) -> str | None:
-        """Where they lie."""
+    path: str | None
+    splits: OPTION | None = None
+    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    duplicates: Literal["keep", "drop"] = "keep"
+    aspect: Literal["crop", "stretch"] = "crop"
+    num_classes: Annotated[int, Field(ge=2)] | None = None
+    in_channels: Literal[1, 3] | None = None
+    resolution: Annotated[int, Field(ge=1)] | None = None
 
-    @property
-    def val_share(self) -> float:
-        """The part of the training images to choose on, where no split is ready."""
-
-    @property
-    def test_share(self) -> float:
-        """The part to report on, where no split is ready."""
-
-    @property
-    def split_seed(self) -> int:
-        """Of the draw of both."""
+    def __post_init__(self) -> None:
+        if self.val_share + self.test_share >= 1:
+            raise ValueError(
+                "dataset.val_share and dataset.test_share must sum to less than 1, got "
+                f"{self.val_share} and {self.test_share}; make one of them smaller"
+            )
 
     @property
     def broken(self) -> Literal["fail", "skip"]:
-        """What to do about images that cannot be read."""
+        """Treatment of images that cannot be read."""
+        return "fail"
 
     @property
     def background(self) -> Literal["white", "black"]:
         """Paper under transparent pixels."""
+        return "white"
 
-    @property
-    def aspect(self) -> Literal["crop", "stretch"]:
-        """Treatment of images that are not square."""
-
-    @property
-    def duplicates(self) -> Literal["keep", "drop"]:
-        """Treatment of images that come more than once."""
-
+    @abstractmethod
     def stamp(self) -> Iterator[object]:
         """Values that change when what lies there does, quickly told, and no path as typed."""
 
+    @abstractmethod
     def listing(self) -> Listing:
         """Labels and splits of all images; none of them is decoded."""
 
+    @abstractmethod
     def heads(self, listing: Listing, count: int) -> Iterator[Head]:
         """Sizes of some images that can be read, from everywhere if that is quick."""
 
+    @abstractmethod
     def span(self, listing: Listing) -> tuple[int, int] | None:
         """The smallest and largest value of all images of more than 8 bits; None without any."""
 
+    @abstractmethod
     def rows(self, listing: Listing, way: Way, *, first: int = 0) -> Rows:
         """All images from one on, in the order of the listing, few at a time in memory."""
 
 
-class Filled(Source, Protocol):
+@part
+class Filled(Source, ABC):
     """A source whose numbers are all known."""
 
-    @property
-    def num_classes(self) -> int:
-        """Number of labels."""
-
-    @property
-    def in_channels(self) -> int:
-        """Channels of an image."""
-
-    @property
-    def resolution(self) -> int:
-        """Height and width that are kept, in pixels."""
+    num_classes: int = 2
+    in_channels: Literal[1, 3] = 3
+    resolution: int = LARGEST
 
 
 def in_order(make: Callable[[Item], Made], items: Iterable[Item]) -> Generator[Made, None, None]:
-    """What threads make of the items, in their order; few are in memory at a time.
+    """Results of a function on items, made by threads, in order; few are in memory at a time.
 
     Threads do: Pillow, hashlib and torch work without Python's lock.
     """
@@ -195,19 +208,6 @@ def refused(key: str, source: Source, wanted: int) -> ValueError:
         f"dataset.{key} must be {wanted} as in {source.path!r}, got {got}; "
         f"add dataset.{key}={wanted}"
     )
-
-
-def check_shares(val_share: float, test_share: float) -> None:
-    """Looks whether something is left to train on.
-
-    Raises:
-        ValueError: Nothing is.
-    """
-    if val_share + test_share >= 1:
-        raise ValueError(
-            f"dataset.val_share and dataset.test_share must sum to less than 1, got {val_share} "
-            f"and {test_share}; make one of them smaller"
-        )
 
 
 def existing(source: Source, remedy: str) -> Path:

@@ -71,12 +71,12 @@ class Found:
     """Names of folders, files or arrays that lie at one place.
 
     Attributes:
-        place: Where, for people.
+        place: Where, as shown.
         splits: The split of each name that means one.
         others: Names that may belong to splits or be another part of the whole.
         extra: Names that are surely no split's, read only where all is one.
         kind: Of things that have such names: folders, files, arrays.
-        drawn: What ``dataset.splits=drawn`` does with them, for people.
+        drawn: What ``dataset.splits=drawn`` does with them, as shown.
         is_whole: Whether the others alone are all of it, as an array ``images`` is beside
             ``train_images``.
     """
@@ -154,11 +154,11 @@ def _are(names: Mapping[str, str]) -> str:
 
 
 def quoted(names: Sequence[str] | Mapping[str, str], count: int = 3) -> str:
-    """The first few names, for people; a name may hold anything, so it is quoted."""
+    """The first few names, as shown; a name may hold anything, so it is quoted."""
     first = ", ".join(map(repr, itertools.islice(names, count)))
     return first + (f" and {len(names) - count:,} more" if len(names) > count else "")
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things, for people."""
+    """A number of things, as shown."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

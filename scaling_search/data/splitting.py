@@ -22,7 +22,7 @@ SHARES = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
 
 
 def agree(source: Filled, listing: Listing) -> None:
-    """Looks whether the classes are those that the options say.
+    """Checks that the classes are those that the options say.
 
     Raises:
         ValueError: They are not.
@@ -49,7 +49,7 @@ def drawn(source: Source, listing: Listing) -> tuple[NDArray[np.int64], NDArray[
 
 
 def check_counts(source: Source, listing: Listing, counts: NDArray[np.int64]) -> None:
-    """Looks whether each split has each class; ``counts`` is (splits, classes)."""
+    """Checks that each split has each class; ``counts`` is (splits, classes)."""
     for name, of_split in zip(NAMES, counts, strict=True):
         if (lacking := np.flatnonzero(of_split == 0)).size == 0:
             continue
@@ -91,7 +91,7 @@ def _enough(source: Source, listing: Listing) -> str:
 def check_kept(
     source: Source, listing: Listing, splits: Splits, copies: Mapping[str, Sequence[int]]
 ) -> None:
-    """Looks whether each split still has each class once copies are taken out.
+    """Checks that each split still has each class once copies are taken out.
 
     Raises:
         ValueError: One has not.
@@ -116,18 +116,14 @@ def checked_heads(source: Filled, listing: Listing) -> list[Head]:
     """
     heads = list(source.heads(listing, NUM_LOOKED_AT))
     if heads and (median := median_side(heads)) < source.resolution:
+        is_one_size = len({head.shorter for head in heads}) == 1
+        half = "the images" if is_one_size else f"half of {len(heads)} images"
         raise ValueError(
-            f"dataset.resolution must be at most {median}, the shorter side of {_half(heads)} in "
+            f"dataset.resolution must be at most {median}, the shorter side of {half} in "
             f"{source.path!r}, got {source.resolution}: more pixels would be blown up; leave it "
             f"out or add dataset.resolution={median}"
         )
     return heads
-
-
-def _half(heads: Sequence[Head]) -> str:
-    """Those of the images looked at that are not smaller than the middle one, for people."""
-    is_one_size = len({head.shorter for head in heads}) == 1
-    return "the images" if is_one_size else f"half of {len(heads)} images"
 
 
 def median_side(heads: Sequence[Head]) -> int:
@@ -149,15 +145,12 @@ def described(
     mean: float,
 ) -> Description:
     """The description without what only pixels tell."""
-    is_whole = not listing.ready
+    whole = "train" if listing.ready else "all"
     origins = {
-        name: f"given as {listing.ready[name]!r}" if name in listing.ready else "" for name in NAMES
-    }
-    for name in NAMES:
-        if not origins[name]:
-            share = "" if name == "train" else f"{getattr(source, f'{name}_share'):g} of "
-            whole = "all" if is_whole else "train"
-            origins[name] = f"drawn, {share}{whole}" if share else f"what is left of {whole}"
+        "train": f"what is left of {whole}",
+        "val": f"drawn, {source.val_share:g} of {whole}",
+        "test": f"drawn, {source.test_share:g} of {whole}",
+    } | {name: f"given as {folder!r}" for name, folder in listing.ready.items()}
     return Description(
         classes=listing.classes,
         counts=counts,
@@ -184,9 +177,7 @@ def notes_of(source: Filled, span: tuple[int, int] | None, heads: Sequence[Head]
             "upper 8 are kept: convert them to 8 bits where their values end far below 65,535."
         )
     if odd := sum(head.height != head.width for head in heads):
-        done = "their centres are cropped"
-        if source.aspect == "stretch":
-            done = "they are stretched"
+        done = {"crop": "their centres are cropped", "stretch": "they are stretched"}[source.aspect]
         yield f"{odd} of {len(heads)} images looked at are not square: {done} (dataset.aspect)."
     if source.in_channels == 1 and (coloured := sum(head.channels == 3 for head in heads)):
         yield f"{coloured} of {len(heads)} images looked at are coloured and become grey."

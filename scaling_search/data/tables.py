@@ -28,7 +28,7 @@ class Table(Protocol):
 
     @property
     def where(self) -> str:
-        """Its name, for people."""
+        """Its name, as shown."""
 
     @property
     def folder(self) -> Path:
@@ -189,7 +189,9 @@ def _outside_parquet(path: Path, column: str) -> Iterator[str]:
     with _parquet(path) as file:
         leaves = {file.schema.column(i).path: i for i in range(len(file.schema))}
         wanted = column if column in leaves else f"{column}.path"
-        if wanted not in leaves or not _is_text(file, leaves[wanted]):
+        if wanted not in leaves:
+            return
+        if str(file.schema.column(leaves[wanted]).logical_type) not in {"String", "JSON"}:
             return
         of_bytes = leaves.get(f"{column}.bytes")
         groups = [
@@ -201,10 +203,6 @@ def _outside_parquet(path: Path, column: str) -> Iterator[str]:
         for batch in file.iter_batches(PATHS_AT_ONCE, **options) if groups else ():
             values = batch.column(0).to_pylist()
             yield from _paths(v.get("path") if isinstance(v, Mapping) else v for v in values)
-
-
-def _is_text(file: Any, leaf: int) -> bool:
-    return str(file.schema.column(leaf).logical_type) in {"String", "JSON"}
 
 
 def _has_gaps(about: Any) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,16 +47,6 @@ class Arrays(OwnImages):
     Channels are those of the arrays; a resolution of None is the shorter side of their images, up
     to 320.
     """
-
-    @property
-    def background(self) -> Literal["white"]:
-        """Arrays of grey and colour have nothing transparent."""
-        return "white"
-
-    @property
-    def broken(self) -> Literal["fail"]:
-        """A damaged file leaves nothing to skip."""
-        return "fail"
 
     def stamp(self) -> Iterator[object]:
         """The state of each file."""
@@ -123,11 +113,7 @@ class Opened:
 
 
 def _opened(dataset: Arrays) -> Opened:
-    """Pairs of images and labels.
-
-    Raises:
-        RuntimeError: They are not there or cannot be read.
-    """
+    """Pairs of images and labels."""
     place = sources.existing(dataset, REMEDY)
     names = names_in(place)
     pairs, splits, others = {}, dict[str, str](), list[str]()
@@ -153,11 +139,7 @@ def _opened(dataset: Arrays) -> Opened:
 
 
 def _paired(place: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Names of images and labels by the split that they mean, empty for the whole.
-
-    Raises:
-        RuntimeError: One of two is not there, or there are several.
-    """
+    """Names of images and labels by the split that they mean, empty for the whole."""
     by_role: dict[tuple[str, str], str] = {}
     for name in names:
         if (role := _role(name)) is None:
@@ -200,40 +182,26 @@ def _role(name: str) -> tuple[str, str] | None:
 
 
 def _check_images(dataset: Arrays, pixels: Stored) -> None:
-    """Looks whether images are what the options say.
-
-    Raises:
-        ValueError: They are not.
-    """
+    """Checks that images are what the options say."""
     if pixels.dtype.kind not in "iu":
-        remedy = "(255 * images).astype('uint8')"
-        if pixels.dtype.kind != "b":
-            remedy = (
-                "(255 * images).round().astype('uint8') where they reach from 0 to 1, "
-                "images.round().astype('uint8') where from 0 to 255"
-            )
         raise ValueError(
             f"dataset.path must hold images of integers, as uint8 from 0 to 255, got "
-            f"{pixels.dtype} for {pixels.name} in {dataset.path!r}; save {remedy}"
+            f"{pixels.dtype} for {pixels.name} in {dataset.path!r}; save "
+            "(255 * images).round().astype('uint8') where they reach from 0 to 1, "
+            "images.round().astype('uint8') where from 0 to 255"
         )
     if len(pixels.shape) not in {3, 4} or (shape := _layout(pixels.shape)) is None:
-        remedy = "transpose or reshape them"
-        if len(pixels.shape) == 4:
-            remedy = "save images of grey or of red, green and blue alone"
         raise ValueError(
             f"dataset.path must hold images (N, H, W), (N, H, W, C) or (N, C, H, W) of 1 or 3 "
-            f"channels, got {pixels.shape} for {pixels.name} in {dataset.path!r}; {remedy}"
+            f"channels, got {pixels.shape} for {pixels.name} in {dataset.path!r}; "
+            "transpose or reshape them, or save grey or red, green and blue alone"
         )
     if dataset.in_channels not in {None, shape[0]}:
         raise sources.refused("in_channels", dataset, shape[0])
 
 
 def _check_alike(dataset: Arrays, found: Sequence[Stored]) -> None:
-    """Looks whether the images of all splits have one shape.
-
-    Raises:
-        ValueError: They have not.
-    """
+    """Checks that the images of all splits have one shape."""
     shapes = {_layout(pixels.shape): pixels.name for pixels in found}
     if len(shapes) > 1:
         (one, a), (other, b) = list(shapes.items())[:2]
@@ -253,11 +221,7 @@ def _layout(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
 
 
 def _column(dataset: Arrays, images: Stored, labels: Stored) -> Column:
-    """The labels of as many images.
-
-    Raises:
-        ValueError: They are not as many, or the images not what the options say.
-    """
+    """The labels of as many images."""
     _check_images(dataset, images)
     if labels.shape[:1] != images.shape[:1]:
         raise ValueError(

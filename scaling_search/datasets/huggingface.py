@@ -116,7 +116,7 @@ class HuggingFace(OwnPictures):
 
 
 class Picture(NamedTuple):
-    """A picture's name for people, what its row holds, and where its path begins."""
+    """A picture's name as shown, what its row holds, and where its path begins."""
 
     name: str
     value: Any
@@ -177,12 +177,7 @@ def _local(dataset: HuggingFace) -> Path | None:
 
 
 def _opened(dataset: HuggingFace) -> Opened:
-    """The tables that lie there, whatever their names.
-
-    Raises:
-        ValueError: The name of a file means two splits.
-        RuntimeError: They cannot be read, or are not there.
-    """
+    """The tables that lie there, whatever their names."""
     datasets, place = tables.library(), _local(dataset)
     if place is not None and not any((place / name).is_file() for name in SAVED):
         return _of_files(dataset, place)
@@ -234,11 +229,7 @@ def _of_files(dataset: HuggingFace, place: Path) -> Opened:
 
 
 def _told(dataset: HuggingFace, path: Path, root: Path) -> tuple[str, str]:
-    """The split that a file's name or folders mean, and by which word; both empty if none does.
-
-    Raises:
-        ValueError: They mean several.
-    """
+    """The split that a file's name or folders mean, and by which word; both empty if none does."""
     below = path.relative_to(root) if root.is_dir() else Path(path.name)
     parts = (below.name.removesuffix(path.suffix), *reversed(below.parts[:-1]))
     told = [words for part in parts if (words := split_words(part))]
@@ -270,11 +261,7 @@ def _explained(dataset: HuggingFace) -> Iterator[None]:
 
 
 def _check_columns(dataset: HuggingFace, table: Table) -> None:
-    """Looks whether a table has the columns.
-
-    Raises:
-        RuntimeError: It has not.
-    """
+    """Checks that a table has the columns."""
     with _explained(dataset):
         columns = table.features
     for key in ("image", "label"):

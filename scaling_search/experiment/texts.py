@@ -12,7 +12,7 @@ PATHS = ("out", "audit.table", "dataset.path", "dataset.root")
 """Options that name a file or folder."""
 
 TEXTS = (
-    *("name", "storage", *PATHS, "dataset.url", "dataset.config", "dataset.revision"),
+    *("name", "storage", *PATHS, "dataset.config", "dataset.revision"),
     *("dataset.image", "dataset.label", "cost.device", "executor.address", "executor.device"),
 )
 """Options whose value is text, which needs no quotes of Hydra's: `as_text`."""

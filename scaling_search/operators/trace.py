@@ -109,11 +109,7 @@ def traced(network: nn.Module, image: Tensor) -> Trace:
 
 
 def _check_is_open(module: nn.Module, name: str) -> None:
-    """Looks whether a trace sees what a module computes.
-
-    Raises:
-        UncountedError: It does not.
-    """
+    """Checks that a trace sees what a module computes."""
     is_compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None)
     if is_compiled or isinstance(module, torch.jit.ScriptModule):
         by = "torch.compile" if is_compiled else "torch.jit"
@@ -163,14 +159,11 @@ def _operation(node: Any, products: list[Product], learned: set[int]) -> Operati
 
 
 def _check_used(weights: dict[Value, tuple[str, Tensor]]) -> None:
-    """Looks whether each weight goes into an operator: what does not, escapes the count.
+    """Checks that each weight goes into an operator: what does not, escapes the count.
 
     What is left of a trace is what the logits need, so that a weight that is only added, looked
     up or scaled by has its use too. One that has none belongs to a module that is never called,
     whose result is thrown away, or that computes outside of torch.
-
-    Raises:
-        UncountedError: One does not.
     """
     for value, (name, tensor) in weights.items():
         is_weight = isinstance(tensor, nn.Parameter) and tensor.ndim > 1
@@ -219,5 +212,5 @@ def _module(node: Any) -> str:
 
 
 def place(module: str) -> str:
-    """A module for people, by its name."""
+    """A module as shown, by its name."""
     return f"module {module!r}" if module else "the network itself"

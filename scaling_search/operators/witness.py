@@ -27,7 +27,7 @@ Seen = dict[str, Counter[str]]
 
 
 def confirm(network: nn.Module, image: Tensor, trace: Trace) -> None:
-    """Looks whether torch counts of a network what its trace does.
+    """Checks that torch counts of a network what its trace does.
 
     Raises:
         RuntimeError: It does not, by the operators and the module where they differ.

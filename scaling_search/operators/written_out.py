@@ -58,7 +58,7 @@ class WrittenOut:
 
         Args:
             node: The operator.
-            place: The module where it stands, for people.
+            place: The module where it stands, as shown.
 
         Raises:
             UncountedError: It sums products of pairs up.

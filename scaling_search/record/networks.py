@@ -12,6 +12,7 @@ from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, Shares
 from scaling_search.planning.ladder import Member, Placed
 from scaling_search.record.architectures import from_json, to_json
+from scaling_search.record.schema import current
 from scaling_search.record.study import Row
 
 COEFFICIENTS = ("alpha", "beta", "gamma")
@@ -34,7 +35,7 @@ def candidate_of(row: Mapping[str, Any], allowed: Sequence[str] = ()) -> Candida
         ValueError: The row's architecture is not that of its name, or may not be built.
     """
     try:
-        architecture: Architecture = from_json(row["architecture"], allowed=allowed)
+        architecture: Architecture = from_json(current(row["architecture"]), allowed=allowed)
     except KeyError as error:
         raise ValueError(
             f"storage must hold networks with their architectures, got one without {error}; take "

@@ -27,6 +27,34 @@ ADDED: dict[str, dict[str, Any]] = {
 Options whose defaults do so are not here.
 """
 
+ANY: Any = object()
+"""Any value of a dropped option: none of them changed a result."""
+
+_EFFICIENTNET: dict[str, Any] = {"norm_epsilon": 0.001, "se_ratio": 0.25}
+_MOBILENET: dict[str, Any] = {"norm_momentum": 0.1, "norm_epsilon": 0.001}
+_RESNET: dict[str, Any] = {"norm_momentum": 0.1, "norm_epsilon": 0.00001}
+_SAMPLER: dict[str, Any] = {"objective": ANY}
+
+DROPPED: dict[str, dict[str, Any]] = {
+    f"scaling_search.{name}": values
+    for name, values in {
+        "base_networks.efficientnets.EfficientNet": _EFFICIENTNET,
+        "base_networks.efficientnets.efficientnet": _EFFICIENTNET | {"norm_momentum": 0.01},
+        "base_networks.efficientnets.small_efficientnet": _EFFICIENTNET | {"norm_momentum": 0.1},
+        "base_networks.mobilenet_v1.MobileNetV1": _MOBILENET,
+        "base_networks.mobilenet_v2.MobileNetV2": _MOBILENET,
+        "base_networks.resnets.ResNet": _RESNET,
+        "base_networks.resnets.resnet": _RESNET,
+        "costs.latency.Latency": {"warm_up": 5, "threads": 1},
+        "datasets.fashion_mnist.FashionMnist": {"download": ANY, "url": ANY},
+        "samplers.focus.Focus": _SAMPLER | {"target": ANY},
+        "samplers.optuna.Gp": _SAMPLER,
+        "samplers.optuna.Qmc": {"sequence": "sobol", "scramble": False, "seed": ANY},
+        "samplers.optuna.Tpe": _SAMPLER,
+    }.items()
+}
+"""Options that no longer exist, by the part's name of today, with the value that the code has."""
+
 COMMANDS = ("Audit", "Confirm", "Export", "Fairness", "Report", "Scale", "Transfer")
 
 MOVED = {
@@ -67,14 +95,26 @@ NAMES = ("_target_", "class")
 
 
 def current(options: Any) -> Any:
-    """Plain options of an older run with today's names of parts and the options added since."""
+    """Plain options of an older run as those of today: parts renamed, options added and dropped.
+
+    Raises:
+        ValueError: A dropped option has another value than the code has now.
+    """
     if isinstance(options, list):
         return [current(value) for value in options]
     if not isinstance(options, Mapping):
         return options
     name = next((str(options[key]) for key in NAMES if key in options), "")
     read = ADDED.get(name, {}) | {key: current(value) for key, value in options.items()}
-    return read | {key: MOVED.get(name, name) for key in NAMES if key in options}
+    name = MOVED.get(name, name)
+    for option, value in DROPPED.get(name, {}).items():
+        if value is not ANY and read.get(option, value) != value:
+            raise ValueError(
+                f"{option} of {name.rpartition('.')[2]} must be {value!r}, which can no longer be "
+                f"chosen, got {read[option]!r}; take the version that made this run"
+            )
+        read.pop(option, None)
+    return read | {key: name for key in NAMES if key in options}
 
 
 def check_version(version: int, where: str) -> None:

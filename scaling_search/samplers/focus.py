@@ -1,10 +1,8 @@
 """The training that narrows the answer down the most for its time."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from scaling_search.answer.design import Design, differences_from_best
 from scaling_search.answer.fit import Surface, fit_surface
@@ -19,31 +17,25 @@ from scaling_search.training.price import predicted_seconds
 
 @part
 class Focus:
-    """Chooses what the region of the best split would shrink by, for each predicted second.
+    """Chooses the training that shrinks the best split's region the most per predicted second.
 
     Seed 0 of every candidate comes first, in the order of the plan. Then always the training, of
     any network with its next seed, that most lowers the variance of f(best) - f(x) summed over the
     points x of the region. The first training with a seed tells nothing alone, and is judged
     together with the best second one and the base network's, which opens every seed. Without a
     surface it goes seed by seed. A network that has only failed comes last.
-
-    Attributes:
-        objective: What the surface is fitted to.
-        target: Cost that the networks should have, over the base network's.
     """
-
-    objective: Objective = "val_loss"
-    target: Annotated[float, Field(gt=0)] = 2.0
 
     def choose(
         self,
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
+        objective: Objective,
     ) -> Trial:
         """The next seed of the network whose training tells the most per second."""
         first = remaining[0]
-        surface = None if first.seed == 0 else self._surface(finished)
+        surface = None if first.seed == 0 else _surface(finished, objective)
         done = [result.trial for result in finished if result.state == "COMPLETE"]
         done = [trial for trial in (*done, *running) if trial.candidate.number > 0]
         options = _next_of_each(remaining, {trial.candidate.number for trial in done})
@@ -54,11 +46,15 @@ class Focus:
         chosen = options[int((rates >= rates.max() * (1 - 1e-9)).argmax())]
         return next((t for t in remaining if t.order == (chosen.seed, 0)), chosen)
 
-    def _surface(self, finished: Sequence[TrialResult]) -> Surface | None:
-        try:
-            return fit_surface(of_results(finished, response=self.objective, target=self.target))
-        except ValueError:
-            return None
+
+def _surface(finished: Sequence[TrialResult], objective: Objective) -> Surface | None:
+    candidates = [result.trial.candidate for result in finished]
+    # At any cost the surface is the same but for a constant, which no difference has.
+    target = float(np.median([c.cost_ratio for c in candidates if c.number > 0] or [1.0]))
+    try:
+        return fit_surface(of_results(finished, response=objective, target=target))
+    except ValueError:
+        return None
 
 
 def _next_of_each(remaining: Sequence[Trial], trained: set[int]) -> list[Trial]:
@@ -77,7 +73,7 @@ def _rates(
     remaining: Sequence[Trial],
     finished: Sequence[TrialResult],
 ) -> Values:
-    """By how much each training would lower the variance for each predicted second."""
+    """The fall of the variance for each predicted second of each training."""
     networks = {trial.candidate.number: trial.candidate.shares for trial in done}
     place = {number: index for index, number in enumerate(networks)}
     design = Design(

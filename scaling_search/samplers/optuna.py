@@ -1,18 +1,18 @@
-"""Optuna's samplers over the triangle of shares."""
+"""Optuna's models and Sobol's sequence over the triangle of shares."""
 
 import logging
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from optuna.trial import TrialState, create_trial
 from pydantic import Field
+from scipy.stats import qmc
 
 from scaling_search.core.part import part
 from scaling_search.core.scaling import Shares
@@ -73,12 +73,10 @@ class Model(ABC):
     in flight are under way in it.
 
     Attributes:
-        objective: What to make small or large.
         num_startup: So many trainings are chosen at random first.
         seed: Of the model's own draws.
     """
 
-    objective: Objective = "val_loss"
     num_startup: Annotated[int, Field(ge=1)] = 10
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -93,10 +91,11 @@ class Model(ABC):
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
+        objective: Objective,
     ) -> Trial:
         """The lowest untrained seed of the network nearest to the model's suggestion."""
         sampler = self.sampler(self.seed + len(finished) + len(running))
-        wanted = suggestion(sampler, self.objective, running, finished, self.coordinates)
+        wanted = suggestion(sampler, objective, running, finished, self.coordinates)
         return nearest(remaining, wanted)
 
 
@@ -128,47 +127,29 @@ class Gp(Model):
 
 @part
 class Qmc:
-    """Chooses the network nearest to the next point of a sequence that fills the triangle evenly.
+    """Chooses the network nearest to the next point of Sobol's sequence in the triangle of shares.
 
     However early a search is ended, what it has trained covers the triangle. Every candidate gets
     one seed before any gets two, the base network first, and the sequence begins anew with each
-    seed. Results do not change it.
-
-    Attributes:
-        sequence: Sobol's or Halton's.
-        scramble: True to permute the sequence at random, which keeps it even.
-        seed: Of that permutation.
+    seed. Results do not change it. Unscrambled, it covers a little better early on.
     """
-
-    sequence: Literal["sobol", "halton"] = "sobol"
-    scramble: bool = False
-    seed: Annotated[int, Field(ge=0)] = 0
 
     def choose(
         self,
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
+        objective: Objective,  # noqa: ARG002 - the protocol's; a sequence does not look at it
     ) -> Trial:
         """The lowest untrained seed of the network nearest to the sequence's point."""
         lowest = of_lowest_seed(remaining)[0].seed
         begun = [*running, *(result.trial for result in finished)]
         num_done = sum(t.seed == lowest and t.candidate.number > 0 for t in begun)
-        return nearest(remaining, self._point(num_done))
-
-    def _point(self, place: int) -> Shares:
-        """The point at a place of the sequence, counted from 0."""
-        with warnings.catch_warnings():
-            # The class may still change its interface; the tests would say so.
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            sampler = QMCSampler(qmc_type=self.sequence, scramble=self.scramble, seed=self.seed)
-        study, unused = optuna.create_study(), create_trial(state=TrialState.RUNNING)
-        for _ in range(place + 1):  # a study counts the points that were taken in it
-            point = sampler.sample_relative(study, unused, SQUARE.distributions)
-        depth, width = (point[name] for name in SQUARE.names)
+        points = qmc.Sobol(2, scramble=False).random_base2(num_done.bit_length())
+        depth, width = points[num_done].tolist()
         # The half of the square that lies beyond the triangle is turned into it: as even as before.
         is_beyond = depth + width > 1
-        return SQUARE.shares(1 - depth, 1 - width) if is_beyond else SQUARE.shares(depth, width)
+        return nearest(remaining, split(1 - depth, 1 - width) if is_beyond else split(depth, width))
 
 
 def suggestion(
@@ -184,20 +165,26 @@ def suggestion(
     commands; trainings in flight are under way in it, and those that failed are left out.
     """
     study = optuna.create_study(direction=direction(objective), sampler=sampler)
-    for result in finished:
-        if result.state == "COMPLETE":
-            value = getattr(result.curve[-1], objective)
-            _tell(study, coordinates, result.trial, value)
-    for trial in running:
-        _tell(study, coordinates, trial, None)
+    ended = [(r.trial, getattr(r.curve[-1], objective)) for r in finished if r.state == "COMPLETE"]
+    for trial, value in [*ended, *((trial, None) for trial in running)]:
+        if (shares := trial.candidate.shares) is None:
+            continue
+        point = np.clip(coordinates.of(shares), 0, 1).tolist()
+        study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING if value is None else TrialState.COMPLETE,
+                value=value,
+                params=dict(zip(coordinates.names, point, strict=True)),
+                distributions=coordinates.distributions,
+            )
+        )
     asked = study.ask(coordinates.distributions).params
     return coordinates.shares(*(asked[name] for name in coordinates.names))
 
 
 def of_lowest_seed(remaining: Sequence[Trial]) -> list[Trial]:
     """In each candidate's lowest untrained seed, only those of the lowest of all."""
-    lowest = remaining[0].seed
-    return [trial for trial in remaining if trial.seed == lowest]
+    return [trial for trial in remaining if trial.seed == remaining[0].seed]
 
 
 def nearest(remaining: Sequence[Trial], wanted: Shares) -> Trial:
@@ -206,27 +193,9 @@ def nearest(remaining: Sequence[Trial], wanted: Shares) -> Trial:
     So every candidate gets one seed before any gets two; of each seed the base network, which has
     no shares, comes first.
     """
-    eligible = of_lowest_seed(remaining)
-    if eligible[0].candidate.number == 0:
-        return eligible[0]
-    return min(eligible, key=lambda trial: (_distance(trial, wanted), trial.order))
 
+    def distance(trial: Trial) -> tuple[float, tuple[int, int]]:
+        shares = trial.candidate.shares
+        return (-1.0 if shares is None else shares.distance(wanted)), trial.order
 
-def _distance(trial: Trial, wanted: Shares) -> float:
-    assert trial.candidate.shares is not None  # only the base network has none
-    return trial.candidate.shares.distance(wanted)
-
-
-def _tell(study: optuna.Study, coordinates: Coordinates, trial: Trial, value: float | None) -> None:
-    """Adds a training to a study: with a value what has ended, without what is under way."""
-    shares = trial.candidate.shares
-    if shares is None:
-        return
-    clipped = [min(1.0, max(0.0, number)) for number in coordinates.of(shares)]
-    frozen: FrozenTrial = create_trial(
-        state=TrialState.RUNNING if value is None else TrialState.COMPLETE,
-        value=value,
-        params=dict(zip(coordinates.names, clipped, strict=True)),
-        distributions=coordinates.distributions,
-    )
-    study.add_trial(frozen)
+    return min(of_lowest_seed(remaining), key=distance)

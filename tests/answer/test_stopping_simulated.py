@@ -57,7 +57,7 @@ def looks(folder: Path, sampler: Sampler, draw: int) -> tuple[list[int], bool]:
     remaining = [result.trial for result in by_key.values()]
     finished: list[TrialResult] = []
     while remaining and not stopping.reached(finished, 0, Counter()):
-        trial = sampler.choose(remaining, [], finished)
+        trial = sampler.choose(remaining, [], finished, "val_loss")
         assert trial is not None
         remaining.remove(trial)
         finished = sorted([*finished, by_key[trial.key]], key=lambda r: r.trial.order)
@@ -67,7 +67,7 @@ def looks(folder: Path, sampler: Sampler, draw: int) -> tuple[list[int], bool]:
 @pytest.mark.parametrize(
     ("sampler", "num_draws", "most"),
     # By benchmarks/simulate_samplers.py about 0.04 of such searches end, of three seeds each.
-    [(Grid(), 20, 2), (Focus(objective="val_loss", target=2.0), 5, 1)],
+    [(Grid(), 20, 2), (Focus(), 5, 1)],
 )
 def test_a_flat_truth_hardly_ever_ends_a_search(
     tmp_path: Path, sampler: Sampler, num_draws: int, most: int

@@ -111,7 +111,10 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
         ),
         (["plan", "candidates.tolerance=5"], ["candidates.tolerance", "less than 1", "5"]),
         (["plan", "base_network.resolution=3"], ["base_network.resolution", "strides", "3"]),
-        (["plan", "base_network.stride=[1,2]"], ["one value for each stage", "stride 2"]),
+        (
+            ["plan", "base_network.stride=[1,2]"],
+            ["base_network.stride must have one for each stage, 3 values, got 2"],
+        ),
         (
             ["search", "dataset=fashion_mnist", "dataset.root=/nowhere/at/all"],
             ["dataset.root", "/nowhere/at/all"],

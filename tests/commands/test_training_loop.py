@@ -38,7 +38,7 @@ from tests.tiny import changed, ended, tiny_plan, tiny_recipe, tiny_run
 
 NO_LIMITS = Limits(failed_share=1.0)
 PROVENANCE = {"version": "1", "commit": "abc"}
-TPE = Tpe(objective="val_loss", num_startup=2, seed=0)
+TPE = Tpe(num_startup=2, seed=0)
 
 
 @functools.cache
@@ -102,7 +102,9 @@ class Backwards:
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
+        objective: str,
     ) -> Trial | None:
+        assert objective == "val_loss"
         for trials in (remaining, running, [result.trial for result in finished]):
             assert list(trials) == sorted(trials, key=lambda trial: trial.order)
         if len(running) + len(finished) >= self.num_wanted:

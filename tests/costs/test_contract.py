@@ -18,6 +18,7 @@ from scaling_search.costs.memory import Memory
 from scaling_search.costs.params import Params
 from scaling_search.costs.train_flops import TrainFlops
 from scaling_search.planning.budget import COUNTS, Budget
+from scaling_search.runtime.threads import threads
 from tests.base_networks.families import SMALL, family
 from tests.composed import PARTS, part
 from tests.proxies import Lying
@@ -87,7 +88,7 @@ def test_parameters_cannot_be_held_for_resolution_does_not_change_them() -> None
 
 
 def latency(**changes: Any) -> Latency:
-    options: dict[str, Any] = {"device": "cpu", "batch_size": 8, "repeats": 9, "warm_up": 2}
+    options: dict[str, Any] = {"device": "cpu", "batch_size": 8, "repeats": 9}
     return Latency(**options | changes)
 
 
@@ -109,10 +110,11 @@ def test_a_network_takes_as_long_as_itself() -> None:
 
 def test_timing_leaves_torch_as_it_was() -> None:
     torch.manual_seed(0)
-    before, threads = torch.get_rng_state(), torch.get_num_threads()
-    latency(threads=threads + 1).sample(small_efficientnet(), small_efficientnet())
+    before = torch.get_rng_state()
+    with threads(2):
+        latency().sample(small_efficientnet(), small_efficientnet())
+        assert torch.get_num_threads() == 2
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.get_num_threads() == threads
     assert not torch.is_inference_mode_enabled()
 
 

@@ -37,7 +37,6 @@ def random_small(stream: random.Random) -> EfficientNet:
         resolution=stream.randint(162, 170) if num_stages == 4 else stream.randint(54, 70),
         in_channels=stream.choice((1, 3)),
         num_classes=stream.choice((1, 10, 100)),
-        se_ratio=stream.choice((0.05, 0.25, 1.0)),
         width_divisor=stream.choice((1, 2, 8)),
         resolution_divisor=stream.choice((1, 2, 16)),
         depth_rounding=stream.choice(("ceil", "round")),

@@ -282,11 +282,11 @@ PIXELS = noise(16, 6, 6)
             {"images": PIXELS / 255.0},
             r"from 0 to 255, got float64 .*; save \(255 \* images\)\.round\(\)\.astype\('uint8'\)",
         ),
-        ({"images": PIXELS > 9}, r"got bool for .*; save \(255 \* images\)\.astype\('uint8'\)$"),
+        ({"images": PIXELS > 9}, r"got bool for .*; save \(255 \* images\)\.round\(\)"),
         ({"images": PIXELS[0]}, r"of 1 or 3 channels, got \(6, 6\) for images in .*; transpose"),
         (
             {"images": noise(16, 6, 6, 4)},
-            r"of 1 or 3 channels, got \(16, 6, 6, 4\) .*; save images of",
+            r"of 1 or 3 channels, got \(16, 6, 6, 4\) .*; transpose",
         ),
         ({"images": noise(16, 6, 6, 3)}, r"in_channels must be 3 as in .*, got 1; add dataset\.in"),
         ({"images": noise(16, 5, 9)}, r"resolution must be at most 5, .* got 6.*\.resolution=5"),

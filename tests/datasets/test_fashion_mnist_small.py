@@ -50,8 +50,6 @@ def test_the_subset_is_the_one_drawn_from_the_whole(dataset: FashionMnistSmall) 
         pytest.skip(f"the whole set is not in {DEBIAN_FOLDER}")
     drawn = FashionMnist(
         root=str(DEBIAN_FOLDER),
-        download=False,
-        url="http://127.0.0.1",
         num_train=10_000,
         num_val=5_000,
         num_test=5_000,

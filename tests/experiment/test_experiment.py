@@ -105,7 +105,6 @@ OUT_OF_RANGE: dict[Callable[..., object], dict[str, SearchStrategy[Any]]] = {
     tiny_network: {
         "num_layers": st.lists(st.integers(max_value=0), min_size=2, max_size=2),
         "stem_stride": st.integers(min_value=3),
-        "se_ratio": at_most(0) | above(1),
         "dropout": below(0) | at_least(1),
         "depth_rounding": st.text(max_size=3),
     },

@@ -163,7 +163,7 @@ class Last:
 
     word: str
 
-    def choose(self, remaining, running, finished):
+    def choose(self, remaining, running, finished, objective):
         return remaining[-1]
 '''
 DATASET = '''

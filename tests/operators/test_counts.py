@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from scaling_search.base_networks.traced import traced_layers
-from scaling_search.core.network import training_flops
+from scaling_search.base_networks.traced import layers_of, traced_logits
+from scaling_search.core.network import Layer, training_flops
 from scaling_search.operators.einsum import contractions
 from scaling_search.operators.trace import traced
 from scaling_search.operators.witness import confirm, step_flops
@@ -20,6 +20,12 @@ from tests.operators.blocks import CASES, HEAD, STEM, D, T, image, recurrent, se
 
 ELEMENT_BY_ELEMENT_BACKWARD = {"mv", "matmul by a vector", "addmv", "dot"}
 """The gradient of one of their operands is no product."""
+
+
+def traced_layers(network: nn.Module, image: Tensor) -> tuple[list[Layer], object]:
+    """The layers of a network by its trace, and what came out."""
+    trace, logits = traced_logits(network, image)
+    return layers_of(network, trace), logits
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluating", "training"])

@@ -2,6 +2,8 @@
 
 import shutil
 from dataclasses import replace
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,19 @@ import pandas as pd
 import pytest
 
 import scaling_search as ss
+from scaling_search.base_networks import small_efficientnet
 from scaling_search.commands.search import search
-from scaling_search.record.schema import ADDED, BEFORE, CROP_KEY, VERSION, check_choices, current
+from scaling_search.record.architectures import completed, from_json, to_json
+from scaling_search.record.schema import (
+    ADDED,
+    ANY,
+    BEFORE,
+    CROP_KEY,
+    DROPPED,
+    VERSION,
+    check_choices,
+    current,
+)
 from scaling_search.record.study import Record
 from tests.cli import ran
 from tests.in_process import Executing, printed
@@ -101,6 +114,31 @@ def test_an_option_that_is_added_has_the_value_of_before(tmp_path: Path) -> None
     for name, options in ADDED.items():
         assert current({"_target_": name}) == {"_target_": name, **options}
         assert current({"class": name, "aspect": "stretch"})["aspect"] == "stretch"
+
+
+DROPPED_OPTIONS = [(name, key) for name, options in DROPPED.items() for key in options]
+
+
+@pytest.mark.parametrize(("name", "option"), DROPPED_OPTIONS)
+def test_an_option_that_was_dropped_is_read_with_the_value_of_the_code(
+    name: str, option: str
+) -> None:
+    module, _, attribute = name.rpartition(".")
+    assert option not in signature(getattr(import_module(module), attribute)).parameters
+    value = DROPPED[name][option]
+    for key in ("_target_", "class"):
+        older = {key: name, option: "whatever" if value is ANY else value}
+        assert current([older]) == [{key: name}]
+    if value is not ANY:
+        with pytest.raises(ValueError, match=rf"{option} of {attribute} must be .* got 'other'; "):
+            current({"_target_": name, option: "other"})
+
+
+def test_networks_of_a_record_with_options_of_before_are_those_of_today() -> None:
+    network = small_efficientnet()
+    older = to_json(network) | {"norm_epsilon": 0.001, "se_ratio": 0.25}
+    assert from_json(current(older)) == network
+    assert completed(current(older)) == to_json(network)
 
 
 @pytest.mark.parametrize(

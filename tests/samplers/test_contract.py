@@ -52,7 +52,7 @@ def choose(
     taken = {trial.key for trial in (*running, *finished)}
     remaining = [trial for trial in TRIALS if trial.key not in taken]
     results = [result_of(trial) for trial in in_order(finished)]
-    return sampler.choose(remaining, in_order(running), results), remaining
+    return sampler.choose(remaining, in_order(running), results, "val_loss"), remaining
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -112,7 +112,7 @@ def test_driven_to_the_end_it_chooses_every_training_once_seed_by_seed(
 
 def test_a_search_of_which_every_training_failed_goes_on(sampler: Sampler) -> None:
     *finished, last = TRIALS
-    assert sampler.choose([last], [], [failed(trial) for trial in finished]) == last
+    assert sampler.choose([last], [], [failed(trial) for trial in finished], "val_loss") == last
 
 
 def test_nothing_is_trained_yet_and_everything_is_in_flight(sampler: Sampler) -> None:

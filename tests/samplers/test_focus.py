@@ -24,7 +24,7 @@ from scaling_search.spaces import Buildable
 from tests.surfaces import Luck, Truth, around, flat
 from tests.tiny import candidate_of, ended, failed, tiny_dataset, tiny_recipe
 
-FOCUS = Focus(objective="val_loss", target=2.0)
+FOCUS = Focus()
 LUCK = Luck(seed_sd=0.0065)
 INSIDE = around(0.3, 0.35)
 Seconds = Callable[[Candidate], float]
@@ -91,7 +91,7 @@ def drive(
         running = sorted(chosen[len(chosen) + 1 - num_slots :], key=lambda t: t.order)
         finished = trained(chosen[: len(chosen) - len(running)], truth, draw=draw, seconds=seconds)
         remaining = [t for t in trials(num_seeds) if t not in chosen]
-        each = sampler.choose(remaining, running, finished)
+        each = sampler.choose(remaining, running, finished, "val_loss")
         assert each is not None
         chosen.append(each)
     return chosen
@@ -146,7 +146,7 @@ def choice(
 ) -> tuple[int, int]:
     """The number and the seed of what is chosen."""
     finished = trained(done, truth, seconds=seconds)
-    chosen = FOCUS.choose(sorted(remaining, key=lambda t: t.order), running, finished)
+    chosen = FOCUS.choose(sorted(remaining, key=lambda t: t.order), running, finished, "val_loss")
     return chosen.candidate.number, chosen.seed
 
 
@@ -201,16 +201,16 @@ def test_without_a_surface_it_goes_seed_by_seed() -> None:
     assert choice(remaining, few) == (0, 1)
     assert choice([t for t in remaining if t.candidate.number], few) == (1, 1)
     lost = [failed(t) for t in trials(1)]
-    assert FOCUS.choose(remaining, [], lost).order == (1, 0)
+    assert FOCUS.choose(remaining, [], lost, "val_loss").order == (1, 0)
     everything = trials(1)
     constant = [ended(t, 0.4) for t in everything]
-    assert FOCUS.choose(remaining, [], constant).order == (1, 0)
+    assert FOCUS.choose(remaining, [], constant, "val_loss").order == (1, 0)
 
 
 def test_a_network_that_only_failed_comes_last() -> None:
     finished = [failed(r.trial) if r.trial.order == (0, 9) else r for r in trained(trials(1), flat)]
-    assert FOCUS.choose([trial(9, 1), trial(12, 2)], [], finished).order == (2, 12)
-    assert FOCUS.choose([trial(9, 1)], [], finished).order == (1, 9)
+    assert FOCUS.choose([trial(9, 1), trial(12, 2)], [], finished, "val_loss").order == (2, 12)
+    assert FOCUS.choose([trial(9, 1)], [], finished, "val_loss").order == (1, 9)
 
 
 @pytest.mark.parametrize("truth", [INSIDE, around(0.0, 0.5)], ids=["inside", "on an edge"])

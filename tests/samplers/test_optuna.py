@@ -2,7 +2,6 @@
 
 import logging
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import optuna
@@ -20,7 +19,6 @@ from scaling_search.samplers.optuna import SQUARE, TRIANGLE, Coordinates, Model,
 from tests.searches import BESTS, loss, means_by_chance, plan, searched, trial_of
 from tests.tiny import ended, failed, tiny_trial
 
-Sequence = Literal["sobol", "halton"]
 NUM_STARTUP = 10
 BEST = Shares(0.2, 0.3, 0.5)
 TRIALS = [trial_of(candidate) for candidate in plan().candidates]
@@ -51,7 +49,7 @@ def test_after_its_startup_gp_trains_better_networks_than_chance_would(best: Sha
 @pytest.mark.parametrize(("model", "number"), [(Tpe, 20), (Gp, 13)])
 def test_losses_are_made_small_and_accuracies_large(model: type[Model], number: int) -> None:
     # The accuracy of `ended` falls as its loss grows, so that both are one truth.
-    accurate = searched(model(objective="val_accuracy"), BEST, number)
+    accurate = searched(model(), BEST, number, "val_accuracy")
     assert searched(model(), BEST, number) == accurate
 
 
@@ -71,7 +69,7 @@ def chosen(sampler: Qmc, remaining: list[Trial], number: int) -> list[Trial]:
     running: list[Trial] = []
     for _ in range(number):
         rest = [trial for trial in remaining if trial not in running]
-        running.append(sampler.choose(rest, sorted(running, key=lambda t: t.order), []))
+        running.append(sampler.choose(rest, sorted(running, key=lambda t: t.order), [], "val_loss"))
     return running
 
 
@@ -95,18 +93,12 @@ def test_its_networks_cover_the_triangle_better_than_chance_does(number: int) ->
     assert distance(chosen(Qmc(), TRIALS, number)) < np.quantile(by_chance, 0.05)
 
 
-@pytest.mark.parametrize("sequence", ["sobol", "halton"])
-def test_scrambled_they_do_on_average(sequence: Sequence) -> None:
-    ways = [chosen(Qmc(sequence, scramble=True, seed=seed), TRIALS, 16) for seed in range(6)]
-    assert np.mean([distance(way) for way in ways]) < np.median(distances_by_chance(16))
-
-
 def test_results_do_not_change_the_way_and_what_is_in_flight_is_passed() -> None:
     way = chosen(Qmc(), TRIALS, 6)
     for done, then in pairwise([way[:i] for i in range(1, 7)]):
         rest = [trial for trial in TRIALS if trial not in done]
         results = [ended(t, 1.0) if i % 2 else failed(t) for i, t in enumerate(done)]
-        assert Qmc().choose(rest, [], results) == then[-1]
+        assert Qmc().choose(rest, [], results, "val_loss") == then[-1]
 
 
 def test_every_seed_begins_the_sequence_anew() -> None:
@@ -114,13 +106,6 @@ def test_every_seed_begins_the_sequence_anew() -> None:
     way = [t.order for t in chosen(Qmc(), twice, len(twice))]
     half = len(way) // 2
     assert way[half:] == [(1, number) for _, number in way[:half]]
-
-
-def test_a_scrambled_sequence_has_a_way_for_each_seed() -> None:
-    ways = [chosen(Qmc(scramble=True, seed=seed), TRIALS, 6) for seed in (0, 1)]
-    assert ways[0] != ways[1]
-    plain = [chosen(Qmc(seed=seed), TRIALS, 6) for seed in (0, 1)]
-    assert plain[0] == plain[1]
 
 
 # What Optuna is told, and what is made of its answer.
