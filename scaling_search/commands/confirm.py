@@ -9,14 +9,14 @@ from scaling_search.answer.conclusions import Conclusion
 from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
 from scaling_search.core.candidate import Candidate
-from scaling_search.core.formatting import count, difference
 from scaling_search.core.scaling import REFERENCES
 from scaling_search.core.trial import Trial
+from scaling_search.display.confirmation import confirmation_section
+from scaling_search.display.formatting import count, difference
 from scaling_search.display.terminal import say, show
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.options import Confirm
-from scaling_search.follow_ups.confirmation import stored_section
-from scaling_search.follow_ups.tested import num_seeds_needed
+from scaling_search.follow_ups.confirmation import Confirmation, num_seeds_needed
 from scaling_search.record.results import METRICS, noise
 from scaling_search.record.studies import FOLLOW_UPS
 from scaling_search.record.study import LookAtTest, Record
@@ -60,8 +60,9 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
         return
     record = run.studies.begun("confirm")
     record.end_test_look(_now())
-    section = stored_section(record, run.experiment.objective)
-    assert section is not None
+    tested = Confirmation.last(record)
+    assert tested is not None
+    section = confirmation_section(tested, run.experiment.objective)
     write_table(section.table, run.folder / f"{section.name}.csv")
     console.print()
     show(console, section)
@@ -106,7 +107,7 @@ def _num_seeds(run: Run, conclusion: Conclusion, delta: float | None) -> int:
     """The number of seeds that the difference that matters needs.
 
     Raises:
-        ValueError: That difference or the luck of a seed is not known.
+        ValueError: That difference or the noise of a seed is not known.
     """
     if delta is None:
         raise ValueError(
@@ -120,20 +121,20 @@ def _num_seeds(run: Run, conclusion: Conclusion, delta: float | None) -> int:
             "confirm.num_seeds=8, or a decide.seed_sd to have the number worked out"
         )
     num_seeds = num_seeds_needed(seed_sd, delta)
-    smallest, luck = (difference(value, run.experiment.objective) for value in (delta, seed_sd))
+    smallest, noise_sd = (difference(one, run.experiment.objective) for one in (delta, seed_sd))
     needed = f"{count(num_seeds, 'seed')} a network find a difference of {smallest} in 80 of 100"
-    say(run.console, [f"{needed} cases; seeds vary a network by {luck} of its own."])
+    say(run.console, [f"{needed} cases; seeds vary a network by {noise_sd} of its own."])
     return num_seeds
 
 
 def _seed_sd(run: Run, conclusion: Conclusion) -> float | None:
-    """The seed's luck that networks do not share; None where no network has two seeds."""
+    """Standard deviation of the seed that networks do not share; None without second seeds."""
     experiment = run.experiment
     if experiment.decide.seed_sd is not None:
         return experiment.decide.seed_sd
-    luck = conclusion.diagnosis
-    if luck is not None and luck.seed_sd is not None:
-        return luck.seed_sd * math.sqrt(1 - (luck.shared_fraction or 0.0))
+    diagnosis = conclusion.diagnosis
+    if diagnosis is not None and diagnosis.own_seed_sd is not None:
+        return diagnosis.own_seed_sd
     measured = noise(run.results, experiment.objective)
     return measured.seed_sd if measured.residual_sd is None else measured.residual_sd
 

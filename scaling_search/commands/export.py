@@ -15,8 +15,7 @@ from scaling_search.exports.card_data import CardData
 from scaling_search.exports.files import write_export
 from scaling_search.exports.members import named, rows_of, trainings
 from scaling_search.exports.programs import check_packages
-from scaling_search.follow_ups import confirmation
-from scaling_search.follow_ups.tested import Tested
+from scaling_search.follow_ups.confirmation import Confirmation
 from scaling_search.record.results import results_table, with_means
 
 LEFT_OUT = ("measured cost", "failed")
@@ -78,11 +77,9 @@ def card_data(run: Run, options: Export) -> CardData:
     confirmed = run.studies.beyond("confirm")
     fresh = [] if confirmed is None else confirmed.rows()
     looks = [] if confirmed is None else [look for look in confirmed.test_looks if look.when]
-    tested, contrasts = None, []
-    if confirmed is not None and looks and looks[-1].arms["found"] == found.number:
-        tested = confirmation.stored_section(confirmed, experiment.objective)
-        rows = {(int(str(row["candidate"])), int(str(row["seed"]))): row for row in fresh}
-        contrasts = Tested(looks[-1], rows).contrasts(experiment.objective)
+    tested = None if confirmed is None else Confirmation.last(confirmed)
+    if tested is not None and tested.look.arms["found"] != found.number:
+        tested = None
     members = named(run.members(), experiment.candidates.target)
     networks = pd.DataFrame([one.candidate.row() for one in members]).drop_duplicates("network")
     means = with_means(networks, pd.concat([search, scale], ignore_index=True))
@@ -99,7 +96,6 @@ def card_data(run: Run, options: Export) -> CardData:
         search=search,
         scale=scale,
         confirm=results_table(fresh),
-        contrasts=contrasts,
         tested=tested,
         looks=len(looks),
     )

@@ -2,11 +2,12 @@
 
 from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
+from scaling_search.display.fairness import fairness_sections
 from scaling_search.display.plots.drawing import save
 from scaling_search.display.plots.fairness import section_figure
 from scaling_search.display.terminal import say, show
 from scaling_search.experiment.options import Fairness
-from scaling_search.follow_ups.fairness import stored_sections, trials
+from scaling_search.follow_ups.fairness import fairness_checks, trials
 from scaling_search.record.tables import write_table
 
 
@@ -35,10 +36,10 @@ def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = Fal
     if train_more(run, asked, "fairness", price_only=price_only) is None:
         return
     record = run.studies.begun("fairness")
-    sections = stored_sections(
+    checks = fairness_checks(
         run.record.rows(), record.rows(), experiment=experiment, found=found.number
     )
-    for section in sections:
+    for section in fairness_sections(checks):
         console.print()
         show(console, section)
         write_table(section.table, run.folder / f"{section.name}.csv")

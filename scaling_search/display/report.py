@@ -11,9 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from scaling_search.answer.conclusions import Conclusion, comparison_cells
+from scaling_search.answer.conclusions import Conclusion
 from scaling_search.answer.region import GRID
-from scaling_search.core.formatting import (
+from scaling_search.display.answer import comparison_lines
+from scaling_search.display.formatting import (
     Formatter,
     coefficient_columns,
     count,
@@ -23,13 +24,13 @@ from scaling_search.core.formatting import (
     plus_minus,
     terminal_columns,
 )
-from scaling_search.core.sections import Section
 from scaling_search.display.plots.accuracy import accuracy_over_flops
 from scaling_search.display.plots.curves import training_curves
 from scaling_search.display.plots.drawing import rendered
 from scaling_search.display.plots.families import family_curves
 from scaling_search.display.plots.families import published_family as published_family_figure
 from scaling_search.display.plots.triangle import triangle_of_shares
+from scaling_search.display.report_section import ReportSection
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.planning.candidates import LARGEST_GAP
 from scaling_search.planning.published import published_family
@@ -56,8 +57,8 @@ def write_report(
     objective: str,
     equal: str,
     facts: Mapping[str, str],
-    answers: Sequence[tuple[Section, Figure | None]] = (),
-    data: tuple[Section, bytes] | None = None,
+    answers: Sequence[tuple[ReportSection, Figure | None]] = (),
+    data: tuple[ReportSection, bytes] | None = None,
     published: bool = False,
 ) -> list[Path]:
     """Writes tables, figures and ``report.html``; the paths of all files.
@@ -112,7 +113,7 @@ def write_report(
     files["report.html"] = _html(
         conclusions=conclusion.sentences,
         sentences=sentences(coefficients, results, objective),
-        comparisons=[] if found is None else comparison_cells(found),
+        comparisons=[] if found is None else comparison_lines(found),
         coefficients=_cells(coefficients, coefficient_columns(objective)),
         families=[] if families is None else _cells(families, family_columns()),
         figures=[(name.replace("_", " "), _embedded(image)) for name, image in images.items()],

@@ -9,8 +9,15 @@ import jinja2
 import pandas as pd
 import yaml
 
-from scaling_search.core.formatting import HEADERS, coefficient, count, difference, plus_minus
 from scaling_search.core.scaling import Shares
+from scaling_search.display.confirmation import confirmation_section
+from scaling_search.display.formatting import (
+    HEADERS,
+    coefficient,
+    count,
+    difference,
+    plus_minus,
+)
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.members import NamedNetwork
 from scaling_search.planning.ladder import ON_RAY
@@ -79,6 +86,7 @@ def card(
     trained = [member for member in known.members if known.kept_of(member)]
     return environment.from_string(source).render(
         known=known,
+        tested=known.tested and confirmation_section(known.tested, known.experiment.objective),
         values=values,
         loading=loading,
         front=yaml.safe_dump(_front(known, values), sort_keys=False, allow_unicode=True),
@@ -125,8 +133,8 @@ def _front(known: CardData, values: Mapping[str, Any]) -> dict[str, object]:
     }
     means |= {
         f"test accuracy, mean of {count(one.pairs, 'fresh seed')}": one.found
-        for one in known.contrasts
-        if (one.split, one.measure, one.other) == ("test", "val_accuracy", "base")
+        for one in (known.tested.comparisons("val_accuracy") if known.tested else ())
+        if (one.split, one.measure, one.verdict.against) == ("test", "val_accuracy", "base")
     }
     module, _, name = values["data"]["class"].rpartition(".")
     result = {

@@ -12,11 +12,10 @@ import yaml
 
 from scaling_search.answer.conclusions import Conclusion
 from scaling_search.core.scaling import DIMENSIONS
-from scaling_search.core.sections import Section
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.options import Export
 from scaling_search.exports.members import NamedNetwork, Training
-from scaling_search.follow_ups.tested import Contrast, over_seeds
+from scaling_search.follow_ups.confirmation import Confirmation, over_seeds
 from scaling_search.record.networks import COEFFICIENTS
 from scaling_search.record.results import METRICS
 from scaling_search.runtime.passwords import without_password
@@ -49,9 +48,8 @@ class CardData:
         search: A row for each training of the search.
         scale: A row for each training of the families beyond it.
         confirm: A row for each training with fresh seeds.
-        contrasts: The found network against others with fresh seeds; empty before the test split
-            was looked at, or where another network was found then.
-        tested: The same in words; None as above.
+        tested: The found network with fresh seeds; None before the test split was looked at, or
+            where another network was found then.
         looks: Number of looks at the test split.
         kept: Trainings whose weights were kept, with what their files say.
     """
@@ -68,8 +66,7 @@ class CardData:
     search: pd.DataFrame
     scale: pd.DataFrame
     confirm: pd.DataFrame
-    contrasts: Sequence[Contrast]
-    tested: Section | None
+    tested: Confirmation | None
     looks: int
     kept: Mapping[Training, Facts] = field(default_factory=dict)
 
@@ -161,15 +158,15 @@ def as_yaml(values: Mapping[str, Any]) -> str:
 
 
 def _fresh_gains(known: CardData) -> Iterator[dict[str, object]]:
-    for one in known.contrasts:
+    for one in known.tested.comparisons(known.experiment.objective) if known.tested else ():
         yield {
-            "over": one.other,
+            "over": one.verdict.against,
             "split": one.split,
             "measure": one.measure.removeprefix("val_"),
             "by": "fresh seeds",
             "seeds": one.pairs,
-            **dataclasses.asdict(one.better_by),
-            "verdict": one.verdict,
+            **dataclasses.asdict(one.verdict.difference),
+            "verdict": one.verdict.outcome,
         }
 
 

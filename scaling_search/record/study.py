@@ -102,8 +102,8 @@ def _engine_options(storage: str) -> dict[str, object]:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen of the region of the best split while a search went on.
+class InterimAnalysis:
+    """The region of the best split during a search.
 
     Attributes:
         trainings: Of scaled networks, ended.
@@ -262,13 +262,14 @@ class Record:
             self.study.set_user_attr("costs", dict(state))
 
     @property
-    def looks(self) -> list[Look]:
-        """What was seen of the best split's region so far, first to last."""
-        return [Look(**look) for look in self.study.user_attrs.get("looks", [])]
+    def interim_analyses(self) -> list[InterimAnalysis]:
+        """The interim analyses so far, first to last."""
+        return [InterimAnalysis(**one) for one in self.study.user_attrs.get("looks", [])]
 
-    def add_look(self, look: Look) -> None:
-        """Records what was seen of the region."""
-        self.study.set_user_attr("looks", [asdict(one) for one in (*self.looks, look)])
+    def add_interim_analysis(self, analysis: InterimAnalysis) -> None:
+        """Records an interim analysis."""
+        kept = [asdict(one) for one in (*self.interim_analyses, analysis)]
+        self.study.set_user_attr("looks", kept)
 
     @property
     def test_looks(self) -> list[LookAtTest]:

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
-from scaling_search.core.sections import Section
 from scaling_search.display.plots.accuracy import accuracy_over_flops, dominating, pareto_front
 from scaling_search.display.plots.curves import training_curves
 from scaling_search.display.plots.drawing import fence, save
@@ -28,6 +27,7 @@ from scaling_search.display.plots.fairness import (
 )
 from scaling_search.display.plots.families import family_curves, published_family
 from scaling_search.display.plots.triangle import place, triangle_of_shares
+from scaling_search.display.report_section import ReportSection
 from scaling_search.runtime.files import replace_file
 from tests.tables import Tables, every_training, families, tables
 
@@ -259,7 +259,7 @@ def test_each_network_is_a_line_over_the_setting_with_its_means() -> None:
 
 def test_a_section_has_the_figure_of_its_setting() -> None:
     for setting, axis in (("rate", "Learning rate over"), ("length", "Length of training over")):
-        section = Section("name", "title", (), [], settings(setting, 3))
+        section = ReportSection("name", "title", (), [], settings(setting, 3))
         assert axis in said(section_figure(section, "val_loss", equal="epochs"))
 
 

@@ -52,7 +52,7 @@ def written(folder: Path, search: Tables, **changes: object) -> list[Path]:
         "objective": "val_accuracy",
         "equal": "epochs",
         "facts": FACTS,
-        "conclusion": Conclusion(None, None, ("No surface is fitted: too few networks.",)),
+        "conclusion": Conclusion(None, sentences=("No surface is fitted: too few networks.",)),
     }
     return write_report(folder, **given | changes)  # type: ignore[arg-type]  # each has its own type
 

@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from scaling_search.core.sections import Section
 from scaling_search.display.plots.accuracy import dominating
 from scaling_search.display.plots.drawing import (
     COLOURS,
@@ -21,6 +20,7 @@ from scaling_search.display.plots.drawing import (
     sheet,
     styled,
 )
+from scaling_search.display.report_section import ReportSection
 
 STYLES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)))
 """Lines of networks of one colour, so that they can be told apart."""
@@ -30,7 +30,7 @@ def learning_rate_curves(table: pd.DataFrame, objective: str, *, equal: str) -> 
     """Means over the learning rate, a line for each network.
 
     Args:
-        table: Of the section on the learning rate, as `fairness.stored_sections` gives it.
+        table: Of the section on the learning rate, as `fairness_sections` gives it.
         objective: ``val_accuracy`` or ``val_loss``.
         equal: What the trainings of one rate have in common, as `Recipe.equal` has it.
     """
@@ -42,7 +42,7 @@ def length_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure:
     """Means over the length of training, a line for each network.
 
     Args:
-        table: Of the section on the length, as `fairness.stored_sections` gives it.
+        table: Of the section on the length, as `fairness_sections` gives it.
         objective: ``val_accuracy`` or ``val_loss``.
         equal: What the trainings of one length have in common, as `Recipe.equal` has it.
     """
@@ -50,8 +50,8 @@ def length_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure:
     return _curves(table, "length", objective, name, "after shorter and longer training", equal)
 
 
-def section_figure(section: Section, objective: str, *, equal: str) -> Figure:
-    """The figure of one of the sections that `fairness.stored_sections` gives."""
+def section_figure(section: ReportSection, objective: str, *, equal: str) -> Figure:
+    """The figure of one of the sections that `fairness_sections` gives."""
     draw = learning_rate_curves if "rate" in section.table else length_curves
     return draw(section.table, objective, equal=equal)
 
