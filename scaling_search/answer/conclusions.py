@@ -21,7 +21,7 @@ class Conclusion:
         answer: By the surface; None where none can be fitted.
         diagnosis: Variance components and tests of the fit; None as above.
         by_other: The answer by the metric that is not the objective; None where it has none.
-        missing: What a fit needs; empty where there is one.
+        missing: Why no surface is fitted; empty where one is.
         sentences: All of it in words; `Run.conclusion` has them.
     """
 

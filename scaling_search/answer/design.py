@@ -1,4 +1,4 @@
-"""How much a further training reduces the variance of the best split.
+"""Reduction of the variance of the best split by a further training.
 
 Variances need no losses, so trainings in flight count as finished.
 """
@@ -23,10 +23,10 @@ class Design:
     All variances are over the residual variance.
 
     Attributes:
-        shares: Of the networks, (networks, 3).
+        shares: Shares of the networks, (networks, 3).
         network: Network of each training, an index into `shares`, (trainings,).
-        seed: Of each training, (trainings,).
-        variance_ratio: Of network effect to residual.
+        seed: Seed of each training, (trainings,).
+        variance_ratio: Variance of the network effect over the residual variance.
     """
 
     shares: Points
@@ -53,8 +53,8 @@ class Design:
 
         Args:
             differences: Terms of one point less those of another, (differences, 6).
-            network: Of each possible training, an index into `shares`, (options,).
-            seed: Of each possible training, (options,).
+            network: Network of each possible training, an index into `shares`, (options,).
+            seed: Seed of each possible training, (options,).
 
         Returns:
             The decrease by each training alone, (options,), and by each two with the same new

@@ -28,7 +28,7 @@ def smallest_difference(
     Source: Cohen 1988, Section 2.4, with the noncentral t instead of its tables.
 
     Args:
-        standard_error: Of the difference, above 0.
+        standard_error: Standard error of the difference, above 0.
         freedom: Degrees of freedom of the standard error.
         threshold: Critical value in standard errors; None for that of a two-sided t-test.
 
@@ -62,8 +62,8 @@ def detectable(
     """Smallest difference between each two references that the verdict "better" finds.
 
     Args:
-        shares: Of the planned networks.
-        num_seeds: Of each network.
+        shares: Shares of the planned networks.
+        num_seeds: Number of seeds of each network.
         seed_sd: Standard deviation of the objective over seeds, without what networks share.
         network_sd: Standard deviation of networks around the surface.
 

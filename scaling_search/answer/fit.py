@@ -25,13 +25,13 @@ class Surface:
 
     Attributes:
         observations: The trainings.
-        coefficients: Of the six terms of `scheffe`, (6,).
-        covariance: Of the coefficients, (6, 6).
+        coefficients: Coefficients of the six terms of `scheffe`, (6,).
+        covariance: Covariance of the coefficients, (6, 6).
         seeds: Seeds, ascending.
         offsets: Effect of each seed on the loss of all networks; the mean over trainings is 0.
         slope: Decrease of the loss when the cost grows e-fold.
         variance_ratio: Variance of the network effect over `residual_variance`.
-        residual_variance: Of a training, after seed and network.
+        residual_variance: Residual variance of a training, after seed and network.
         freedom: Degrees of freedom of every interval and test: networks less coefficients, because
             trainings of one network are not independent observations of the surface.
         searched: Points whose convex hull was searched, (points, 3).
@@ -63,7 +63,7 @@ class Surface:
         return fitted
 
     def standard_error(self, points: Points) -> Values:
-        """Of the fitted loss, (points,)."""
+        """Standard error of the fitted loss, (points,)."""
         terms = scheffe(points)
         errors: Values = np.sqrt(np.einsum("ij,jk,ik->i", terms, self.covariance, terms))
         return errors
@@ -80,7 +80,7 @@ def fit_surface(data: Observations, *, variance_ratio: float | None = None) -> S
 
     Args:
         data: At least seven networks whose shares span a quadratic, and the base network.
-        variance_ratio: Of network effect to residual; None to estimate it.
+        variance_ratio: Variance of the network effect over the residual one; None to estimate it.
 
     Raises:
         ValueError: The trainings cannot answer.
@@ -157,8 +157,8 @@ def flatness(surface: Surface) -> FTest:
 def residual_variance(squares: float, design: Values, response: Values) -> float:
     """Returns the residual variance of a fit with these residual squares."""
     # Rounding leaves this much of a surface without noise; less would be read as certainty.
-    smallest: float = (16 * float(np.finfo(float).eps) * float(np.abs(response).max())) ** 2
-    return max(squares / (len(design) - design.shape[1]), smallest)
+    smallest = (16 * np.finfo(float).eps * float(np.abs(response).max())) ** 2
+    return float(max(squares / (len(design) - design.shape[1]), smallest))
 
 
 def ordinary_fit(design: Values, response: Values) -> tuple[Values, float, int]:
@@ -172,10 +172,7 @@ def ordinary_fit(design: Values, response: Values) -> tuple[Values, float, int]:
 def least_squares(
     design: Values, response: Values, network: Indices, variance_ratio: float
 ) -> tuple[Values, Values, float]:
-    """Generalised least squares: estimates, their covariance over the scale, residual squares.
-
-    Trainings of one network share an effect of ``variance_ratio`` times the residual variance.
-    """
+    """Generalised least squares: estimates, their covariance over the scale, residual squares."""
     counts = np.bincount(network)
     pull = (1 - 1 / np.sqrt(1 + counts * variance_ratio)) / np.maximum(counts, 1)
     rows = np.hstack([design, response[:, None]])
@@ -249,10 +246,9 @@ def _slope(data: Observations, design: Values, logs: Values, variance_ratio: flo
     gaps = []
     for response, base in ((data.loss, data.base_loss), (logs, np.zeros_like(data.base_loss))):
         estimates, _, _ = least_squares(design, response, data.network, variance_ratio)
-        offsets = dict(
-            zip(seeds, _offsets(estimates[NUM_TERMS:], counts / counts.sum()), strict=True)
-        )
-        moved = base - np.array([offsets.get(seed, 0.0) for seed in data.base_seed])
+        offsets = _offsets(estimates[NUM_TERMS:], counts / counts.sum())
+        by_seed = dict(zip(seeds, offsets, strict=True))
+        moved = base - np.array([by_seed.get(seed, 0.0) for seed in data.base_seed])
         gaps.append(float(moved.mean() - (terms @ estimates[:NUM_TERMS]).mean()))
     return gaps[0] / (math.log(data.target) - gaps[1])
 

@@ -27,10 +27,10 @@ class Observations:
         shares: As built, (networks, 3).
         cost_ratio: Measured cost over the base network's, (networks,).
         network: Network of each training, an index into `candidates`, (trainings,).
-        seed: Of each training, (trainings,).
-        loss: Of each training, (trainings,); an accuracy comes with a minus sign.
-        base_seed: Of each training of the base network.
-        base_loss: Of each training of the base network.
+        seed: Seed of each training, (trainings,).
+        loss: Loss of each training, (trainings,); an accuracy comes with a minus sign.
+        base_seed: Seed of each training of the base network.
+        base_loss: Loss of each training of the base network.
         num_failed: Failed trainings, which are in none of these.
     """
 

@@ -113,7 +113,7 @@ def design_thresholds(
     """The same for a design without losses, (points,).
 
     Args:
-        covariance: Of the surface's six coefficients in any unit, (6, 6).
+        covariance: Covariance of the surface's six coefficients in any unit, (6, 6).
         freedom: Its degrees of freedom.
         searched: Points whose hull is searched, (points searched, 3).
         points: Points to exclude.

@@ -76,8 +76,8 @@ class Comparison:
     """The best split against a reference, in units of the metric.
 
     Attributes:
-        verdict: Of the best split; its interval holds for all references at once.
-        shares: Of the reference.
+        verdict: Verdict of the best split; its interval holds for all references at once.
+        shares: Shares of the reference.
         prediction: The surface there, at exactly the target's cost, with its own t interval.
         distance: To the nearest trained network.
         is_possible: True if it is in the region of the best split.

@@ -1,6 +1,5 @@
 """Trains the winner anew with fresh seeds, then looks at the test split, once."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,11 +9,9 @@ from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import REFERENCES
-from scaling_search.core.trial import Trial
 from scaling_search.display.confirmation import confirmation_section
 from scaling_search.display.formatting import count, difference
 from scaling_search.display.terminal import say, show
-from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.options import Confirm
 from scaling_search.follow_ups.confirmation import Confirmation, num_seeds_needed
 from scaling_search.record.results import METRICS, noise
@@ -50,7 +47,12 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
         )
     look = looks[-1] if is_begun else _new_look(run, networks, options)
     say(console, [_intention(look, is_begun=is_begun)])
-    trials = _trials(run.experiment, networks, look)
+    candidates = {candidate.number: candidate for candidate in networks}
+    trials = [
+        replace(run.experiment.trial(candidates[number], seed), on_test=True)
+        for number in sorted(set(look.arms.values()))
+        for seed in look.seeds
+    ]
 
     def begin(record: Record) -> None:
         if not is_begun:
@@ -72,7 +74,8 @@ def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> Look
     """The networks to train, by the search as it is now, and seeds that no training has used."""
     experiment, conclusion = run.experiment, run.conclusion
     found, why = run.found(conclusion)
-    arms = {"found": found.number, "paper": _paper(networks).number, "base": 0}
+    away = {one.number: one.shares.distance(REFERENCES["paper"]) for one in networks if one.shares}
+    arms = {"found": found.number, "paper": min(away, key=away.__getitem__), "base": 0}
     delta = experiment.decide.delta
     if delta is None and conclusion.answer is not None:
         delta = conclusion.answer.delta
@@ -91,16 +94,6 @@ def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> Look
         searched={metric: ended[metric].tolist() for metric in METRICS},
         began=_now(),
     )
-
-
-def _paper(networks: Sequence[Candidate]) -> Candidate:
-    """The candidate nearest to the paper's split."""
-
-    def distance(candidate: Candidate) -> float:
-        return math.inf if candidate.shares is None else candidate.shares.distance(paper)
-
-    paper = REFERENCES["paper"]
-    return min(networks, key=distance)
 
 
 def _num_seeds(run: Run, conclusion: Conclusion, delta: float | None) -> int:
@@ -145,16 +138,6 @@ def _first_unused_seed(run: Run) -> int:
     own = [run.record, *(record for record in beyond if record is not None)]
     used = [int(str(row["seed"])) for record in own for row in record.rows()]
     return max([run.experiment.num_seeds - 1, *used]) + 1
-
-
-def _trials(experiment: Experiment, networks: Sequence[Candidate], look: LookAtTest) -> list[Trial]:
-    """All trainings of a look, by candidate and seed."""
-    candidates = {candidate.number: candidate for candidate in networks}
-    return [
-        replace(experiment.trial(candidates[number], seed), on_test=True)
-        for number in sorted(set(look.arms.values()))
-        for seed in look.seeds
-    ]
 
 
 def _intention(look: LookAtTest, *, is_begun: bool) -> str:

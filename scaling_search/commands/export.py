@@ -10,7 +10,7 @@ from scaling_search.commands.retraining import train_again
 from scaling_search.commands.run import Run
 from scaling_search.display.terminal import say, tell
 from scaling_search.experiment.options import Export
-from scaling_search.exports.card import example, loading, members_cells
+from scaling_search.exports.card import example, loading, member_lines
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.files import write_export
 from scaling_search.exports.members import named, rows_of, trainings
@@ -44,21 +44,21 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
         check_packages()
     with console.status("reading the record"):
         run.check_choices()
-        known = card_data(run, options)
+        data = card_data(run, options)
     trained = trainings(
-        known.members,
-        pd.concat([known.trained, known.confirm]),
+        data.members,
+        pd.concat([data.trained, data.confirm]),
         folder=run.folder.resolve() / "weights",
-        fingerprint=known.fingerprint,
+        fingerprint=data.fingerprint,
     )
     if options.train and not train_again(run, trained, price_only=price_only):
         return
     kept = {one: facts for one in trained if (facts := one.facts()) is not None}
-    known = replace(known, kept=kept)
+    data = replace(data, kept=kept)
     folder = run.folder / "export"
     with console.status("writing networks"):
-        paths = write_export(known, folder)
-    _show(console, known)
+        paths = write_export(data, folder)
+    _show(console, data)
     if without := [one for one in trained if one not in kept]:
         names = ", ".join(dict.fromkeys(one.member.name for one in without))
         again = run.next("export", "export.train=true")
@@ -66,7 +66,7 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
         tell(console, f"{left}; this trains them again for that: {again}")
     say(console, [f"  {path}" for path in paths])
     if options.programs:
-        console.print(loading(example(known).name, f"{folder}/"), markup=False, soft_wrap=True)
+        console.print(loading(example(data).name, f"{folder}/"), markup=False, soft_wrap=True)
 
 
 def card_data(run: Run, options: Export) -> CardData:
@@ -101,9 +101,9 @@ def card_data(run: Run, options: Export) -> CardData:
     )
 
 
-def _show(console: Console, known: CardData) -> None:
+def _show(console: Console, data: CardData) -> None:
     """Prints the table of members."""
-    header, *lines = members_cells(known)
+    header, *lines = member_lines(data)
     shown = [place for place, title in enumerate(header) if title not in LEFT_OUT]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for place in shown:

@@ -286,7 +286,7 @@ class Run:
     def sections(self, conclusion: Conclusion) -> "Iterator[tuple[ReportSection, Figure | None]]":
         """Answers of trainings beyond the search, each with its figure if it has one."""
         from scaling_search.display.plots.drift import best_by_size  # noqa: PLC0415  # takes matplotlib
-        from scaling_search.display.plots.fairness import section_figure  # noqa: PLC0415  # as above
+        from scaling_search.display.plots.fairness import setting_curves  # noqa: PLC0415  # as above
 
         objective, equal = self.experiment.objective, self.experiment.recipe.equal
         fresh = self.studies.beyond("confirm")
@@ -308,7 +308,7 @@ class Run:
                 found=None if conclusion.answer is None else conclusion.answer.found,
             )
             for section in fairness_sections(checks):
-                yield section, section_figure(section, objective, equal=equal)
+                yield section, setting_curves(section.table, objective, equal=equal)
 
     def report(self, *, most: int = 10, published: bool = False) -> Path:
         """Prints the answer and writes tables, figures and ``report.html`` into the folder.
@@ -331,14 +331,17 @@ class Run:
         coefficients = self._coefficients(results, conclusion.answer)
         about = data_sheet.kept(self.folder)
         sections = list(self.sections(conclusion))
+        tables = {
+            "candidates": self.candidates,
+            "results": results,
+            "curves": self.curves,
+            "coefficients": coefficients,
+        }
+        if (families := self.families) is not None:
+            tables |= {"families": families, "families_results": self.results_of("scale")}
         written = report.write_report(
             self.folder,
-            candidates=self.candidates,
-            results=results,
-            curves=self.curves,
-            coefficients=coefficients,
-            families=self.families,
-            families_results=self.results_of("scale"),
+            tables,
             conclusion=conclusion,
             objective=objective,
             equal=experiment.recipe.equal,

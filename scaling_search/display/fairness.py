@@ -49,7 +49,7 @@ def about_rates(cells: CellMeans | None, names: Sequence[str], objective: str) -
 
     Args:
         cells: Networks at half, once and twice the rate; None where none has all three.
-        names: Of the networks.
+        names: Names of the networks.
         objective: The metric.
     """
     if cells is None or cells.test is None or cells.detectable is None:
@@ -113,7 +113,7 @@ def about_trend(trend: Trend | None, names: Sequence[str], objective: str) -> st
 
     Args:
         trend: Gain of each doubling over shares; None where that cannot be fitted.
-        names: Of the networks.
+        names: Names of the networks.
         objective: The metric.
     """
     if trend is None:

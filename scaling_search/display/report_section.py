@@ -10,7 +10,7 @@ class ReportSection:
     """A part of the report and of the terminal's output.
 
     Attributes:
-        name: Of its CSV file, without the suffix.
+        name: Name of its CSV file, without the suffix.
         title: Its heading.
         sentences: The verdict first.
         lines: Printed table: a header and rows of text; empty for none.

@@ -114,7 +114,7 @@ class Confirmation:
     """Trainings with fresh seeds that were evaluated on the test split.
 
     Attributes:
-        look: What was trained.
+        look: Networks and seeds that were trained.
         number: Evaluations of the test split so far, this one counted.
         rows: By candidate and seed, failed ones too.
     """

@@ -27,9 +27,9 @@ class FactorialDesign:
         objective: The metric.
         rows: The trainings, with the setting's factor and the loss as columns.
         networks: A row for each scaled network, by number.
-        names: Of these networks: nearest references and number.
+        names: Names of these networks: nearest references and number.
         is_complete: True for those with a finished training at each factor.
-        cells: Of the complete networks; None without any.
+        cells: Cells of the complete networks; None without any.
     """
 
     setting: str

@@ -46,7 +46,7 @@ def learning_rate_trials(
 
     Args:
         experiment: Its recipe is changed.
-        networks: Of the search, the base network first.
+        networks: Networks of the search, the base network first.
         found: The network that the search found; None before, where another network near thirds
             stands in for it, for the price.
         num_seeds: Trainings of each network at each rate.
@@ -121,8 +121,8 @@ class LengthCheck:
         gains: Decrease of the loss with each doubling, (complete networks,); None without cells.
         trend: The gains over the shares; None where that cannot be fitted.
         spread: Standard deviation of the networks' true means at the search's own length.
-        correlations: Of the means at half and at twice the length with those at the search's own;
-            None for fewer than three networks or unknown noise.
+        correlations: At half and at twice the length, with the means at the search's own; None for
+            fewer than three networks or unknown noise.
         surfaces: At half and at twice the length; empty where one cannot be fitted.
         missing: Why none is fitted.
     """

@@ -30,9 +30,10 @@ class CellMeans:
     seeds for each network the means are plain ones.
 
     Attributes:
-        means: Of the loss, (networks, settings).
+        means: Means of the loss, (networks, settings).
         unscaled: Variances of the means over `residual_variance`, (networks, settings).
-        residual_variance: Of a training, after cell and block; NaN without degrees of freedom.
+        residual_variance: Variance of a training, after cell and block; NaN without degrees of
+            freedom.
         freedom: Trainings less cells and offsets.
         test: F-test of the interaction of network and setting; None without degrees of freedom.
         detectable: Smallest change of one network's loss between the first and the last setting,
@@ -62,10 +63,10 @@ def fit_cells(network: Indices, setting: Indices, seed: Indices, loss: Values) -
     """Fits the cell means of trainings; each cell has at least one.
 
     Args:
-        network: Of each training, 0 to networks - 1.
-        setting: Of each training, 0 to settings - 1.
-        seed: Of each training.
-        loss: Of each training.
+        network: Network of each training, 0 to networks - 1.
+        setting: Setting of each training, 0 to settings - 1.
+        seed: Seed of each training.
+        loss: Loss of each training.
     """
     num_networks, num_settings = int(network.max()) + 1, int(setting.max()) + 1
     offsets = _offsets(setting, seed)
@@ -117,7 +118,7 @@ def fit_trend(shares: Points, values: Values, weights: Values) -> Trend | None:
 
     Args:
         shares: As built, (networks, 3).
-        values: Of the networks.
+        values: Values of the networks.
         weights: Inverse variances of the values, up to a factor.
     """
     freedom = len(values) - NUM_TERMS

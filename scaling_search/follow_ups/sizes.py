@@ -40,10 +40,10 @@ class PooledDesign:
 
     Attributes:
         sizes: Costs over the base network's, ascending, the search's first.
-        terms: Of each network: six terms, a level for each size but the first, five terms times
+        terms: Six terms of each network, a level for each size but the first, five terms times
             log2 of the size over the first, (networks, terms).
-        design: Of each training: the terms of its network and centred dummies of all seeds but
-            the first, (trainings, columns).
+        design: Terms of each training's network and centred dummies of all seeds but the first,
+            (trainings, columns).
         response: Losses corrected to exactly their size's cost, (trainings,).
         network: Network of each training, an index into `terms`, (trainings,).
     """
@@ -122,7 +122,8 @@ class PooledFit:
     """One model of the trainings of all sizes.
 
     Attributes:
-        surfaces: Of each size, ascending, the search's first, on the splits that all sizes reach.
+        surfaces: One for each size, ascending, the search's first, on the splits that all sizes
+            reach.
         test: F-test of a change of the surface's shape with the size.
     """
 
@@ -138,7 +139,7 @@ def fit_sizes(surface: Surface, larger: Sequence[Observations]) -> PooledFit:
     exactly their size's cost with the slope of the search. The F-test is that of the five.
 
     Args:
-        surface: Of the search.
+        surface: Surface of the search.
         larger: Trainings of larger sizes, ascending.
 
     Raises:
@@ -250,7 +251,7 @@ class DetectableChange:
     """Smallest detectable change of a difference between two splits with the size.
 
     Attributes:
-        names: Of both splits.
+        names: Names of both splits.
         smallest: From the search's size to the largest, in units of the metric.
         now: The difference at the search's size: the first's loss less the second's.
     """

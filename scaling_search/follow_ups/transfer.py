@@ -30,7 +30,7 @@ class Power:
         metric: The objective.
         first: The search's size.
         last: The largest size.
-        changes: Of each two corners, ascending; empty for fewer than two.
+        changes: Changes of each two corners, ascending; empty for fewer than two.
     """
 
     metric: str
@@ -46,7 +46,7 @@ class Transferred:
     Attributes:
         table: A row for each network of the larger sizes, with its means.
         fit: One model of all sizes; None where they cannot be compared.
-        drift: Of the best split; None as above.
+        drift: Drift of the best split; None as above.
         power: None as above.
         is_common: True if the best split of the search alone is one that all sizes reach.
         misfits: True if a quadratic surface does not fit the search.
@@ -66,7 +66,7 @@ def power_before(conclusion: Conclusion, networks: pd.DataFrame, num_seeds: int)
     """The detectable changes of trainings that have not been done.
 
     Args:
-        conclusion: Of the search, with an answer.
+        conclusion: Conclusion of the search, with an answer.
         networks: A row for each network, as `ladder.members_table` gives them.
         num_seeds: Trainings of each.
 
@@ -87,7 +87,7 @@ def transferred(
     """Compares sizes; None before any training and without a surface of the search.
 
     Args:
-        conclusion: Of the search.
+        conclusion: Conclusion of the search.
         networks: A row for each network of the larger sizes, as `ladder.members_table` or
             `Transferred.table` gives them; trainings of others are not used.
         trained: Their trainings, as `results.results_table` gives them.
