@@ -266,7 +266,7 @@ def after_part(case: Case, finished: list[TrialResult]) -> dict[str, float]:
 
 def says_better(data: Observations) -> float:
     """Whether the best split is called better than any reference."""
-    return float(any(c.verdict == "better" for c in answer(fit_surface(data)).comparisons))
+    return float(any(c.verdict.outcome == "better" for c in answer(fit_surface(data)).comparisons))
 
 
 def stopped(case: Case, finished: list[TrialResult]) -> dict[str, float]:

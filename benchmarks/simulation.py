@@ -237,11 +237,13 @@ def false_alarms(data: Observations, surface: Surface) -> dict[str, float]:
         network=np.arange(len(data.loss)),
     )
     return {
-        "better": float(any(c.verdict == "better" for c in found.comparisons)),
+        "better": float(any(c.verdict.outcome == "better" for c in found.comparisons)),
         "left_out": float(not found.region.is_everything),
-        "better_without_f_test": float(any(c.difference_low > 0 for c in found.comparisons[1:])),
+        "better_without_f_test": float(
+            any(c.verdict.difference.low > 0 for c in found.comparisons[1:])
+        ),
         "better_as_independent": float(
-            any(c.verdict == "better" for c in answer(fit_surface(alone)).comparisons)
+            any(c.verdict.outcome == "better" for c in answer(fit_surface(alone)).comparisons)
         ),
     }
 
