@@ -48,13 +48,13 @@ from simulation import (
 from scaling_search.answer.design import Design
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import Indices, Observations, Values, of_results
-from scaling_search.answer.region import GRID, Searched, best_point, find_region, in_region
+from scaling_search.answer.region import GRID, Hull, best_point, find_region, in_region
 from scaling_search.answer.stopping import Limits, Stopping
 from scaling_search.answer.verdicts import answer
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Epoch, Trial, TrialResult
-from scaling_search.record.study import Objective, RegionEstimate
+from scaling_search.record.study import InterimAnalysis, Objective
 from scaling_search.samplers import focus
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")
@@ -71,16 +71,16 @@ class Looks:
     objective = OBJECTIVE
 
     def __init__(self) -> None:
-        self._estimates: list[RegionEstimate] = []
+        self._analyses: list[InterimAnalysis] = []
 
     @property
-    def region_estimates(self) -> list[RegionEstimate]:
-        """The estimates of the region so far."""
-        return list(self._estimates)
+    def interim_analyses(self) -> list[InterimAnalysis]:
+        """What was seen of the region so far."""
+        return list(self._analyses)
 
-    def add_region_estimate(self, estimate: RegionEstimate) -> None:
+    def add_interim_analysis(self, analysis: InterimAnalysis) -> None:
         """Keeps what was seen."""
-        self._estimates.append(estimate)
+        self._analyses.append(analysis)
 
 
 @cache
@@ -269,7 +269,7 @@ def after_part(case: Case, finished: list[TrialResult]) -> dict[str, float]:
 
 def says_better(data: Observations) -> float:
     """True if the best split is called better than any reference."""
-    return float(any(c.verdict == "better" for c in answer(fit_surface(data)).comparisons))
+    return float(any(c.verdict.outcome == "better" for c in answer(fit_surface(data)).comparisons))
 
 
 def stopped(case: Case, finished: list[TrialResult]) -> dict[str, float]:
@@ -277,7 +277,7 @@ def stopped(case: Case, finished: list[TrialResult]) -> dict[str, float]:
     if case.truth == "flat":
         return {"stopped": 1.0, "far": 1.0, "wrong": 1.0, "missed": 1.0}
     surface = fit_surface(observed(finished))
-    searched = Searched.of(surface.searched)
+    searched = Hull.of(surface.searched)
     truths = {"wrong": optimum_within(case, searched), "missed": optimum(case)}
     lacks = {name: float(not in_region(surface, truth)[0]) for name, truth in truths.items()}
     region = find_region(surface)

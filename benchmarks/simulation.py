@@ -25,7 +25,7 @@ from rows import write_rows
 
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Observations, Values
-from scaling_search.answer.region import GRID, Searched, best_point, find_region, in_region
+from scaling_search.answer.region import GRID, Hull, best_point, find_region, in_region
 from scaling_search.answer.verdicts import answer
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import REFERENCES
@@ -113,10 +113,10 @@ def extent(truth: str) -> tuple[float, float]:
 @cache
 def optimum(case: Case) -> Points:
     """The best point of what a plan's networks search, to five decimals, (1, 3)."""
-    return optimum_within(case, Searched.of(networks(case.plan)[0]))
+    return optimum_within(case, Hull.of(networks(case.plan)[0]))
 
 
-def optimum_within(case: Case, searched: Searched) -> Points:
+def optimum_within(case: Case, searched: Hull) -> Points:
     """The best point of what was searched, to five decimals, (1, 3)."""
     points, step = triangle(0.01), 0.01
     while True:
@@ -237,11 +237,13 @@ def false_alarms(data: Observations, surface: Surface) -> dict[str, float]:
         network=np.arange(len(data.loss)),
     )
     return {
-        "better": float(any(c.verdict == "better" for c in found.comparisons)),
+        "better": float(any(c.verdict.outcome == "better" for c in found.comparisons)),
         "left_out": float(not found.region.is_everything),
-        "better_without_f_test": float(any(c.difference_low > 0 for c in found.comparisons[1:])),
+        "better_without_f_test": float(
+            any(c.verdict.difference.low > 0 for c in found.comparisons[1:])
+        ),
         "better_as_independent": float(
-            any(c.verdict == "better" for c in answer(fit_surface(alone)).comparisons)
+            any(c.verdict.outcome == "better" for c in answer(fit_surface(alone)).comparisons)
         ),
     }
 

@@ -1,6 +1,6 @@
-"""What a training that is yet to come would tell about the best split.
+"""Reduction of the variance of the best split by a further training.
 
-Variances need no losses, so that trainings in flight count as if they had ended.
+Variances need no losses, so trainings in flight count as finished.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,20 @@ from scaling_search.answer.region import GRID, Region, circle
 from scaling_search.core.space_filling import Points, as_points, scheffe
 
 NEAREST = 0.02
-"""Points of the region closer than this to the best are the best itself."""
+"""Points of the region closer than this to the best count as the best."""
 
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """Trainings of some networks, their losses left out.
+    """Trainings without their losses, in the model of `fit_surface`.
 
-    The model is the fit's: a surface of six terms, an offset of each seed, an effect of each
-    network. All variances are over the residual variance, which the choice of a training does not
-    change.
+    All variances are over the residual variance.
 
     Attributes:
-        shares: Of the networks, (networks, 3).
-        network: Which network each training is of, an index into `shares`, (trainings,).
-        seed: Of each training, (trainings,).
-        variance_ratio: Of network effect to residual.
+        shares: Shares of the networks, (networks, 3).
+        network: Network of each training, an index into `shares`, (trainings,).
+        seed: Seed of each training, (trainings,).
+        variance_ratio: Variance of the network effect over the residual variance.
     """
 
     shares: Points
@@ -43,25 +41,24 @@ class Design:
 
     @property
     def covariance(self) -> Values:
-        """Of all coefficients, those of the surface first."""
+        """Covariance of all coefficients, those of the surface first."""
         blank = np.zeros(len(self.network))
         return least_squares(self.rows, blank, self.network, self.variance_ratio)[1]
 
     def falls(self, differences: Values, network: Indices, seed: Indices) -> tuple[Values, Values]:
-        """By how much one more training, or two, would lower some variances in all.
+        """Decrease of the summed variance of some differences by one more training, or two.
 
-        A training with a seed that no other has cannot be told from that seed's offset and tells
-        nothing; together with a second of this seed it tells their difference.
+        A single training with a new seed only determines that seed's offset; two with the same new
+        seed determine their difference.
 
         Args:
-            differences: Terms of one point less those of another, (differences, 6); the falls are
-                those of the summed variances of these differences of the surface.
-            network: Of each training that could come, an index into `shares`, (options,).
-            seed: Of each training that could come, (options,).
+            differences: Terms of one point less those of another, (differences, 6).
+            network: Network of each possible training, an index into `shares`, (options,).
+            seed: Seed of each possible training, (options,).
 
         Returns:
-            The falls for each training alone, (options,), and for each two of one seed that no
-            training has yet, (options, options), zero for all others.
+            The decrease by each training alone, (options,), and by each two with the same new
+            seed, (options, options), zero for all others.
         """
         seeds = np.unique(self.seed)
         covariance = self.covariance
@@ -69,7 +66,7 @@ class Design:
         counts = np.bincount(self.network, minlength=len(self.shares)).astype(np.float64)
         sums = np.zeros((len(self.shares), covariance.shape[1]))
         np.add.at(sums, self.network, self.rows)
-        # A new training less what those of its network say of it, and the variance of that.
+        # A new training less its prediction from others of its network, and the variance of that.
         pull = self.variance_ratio / (1 + counts * self.variance_ratio)
         news = _rows(self.shares[network], seed, seeds) - (pull[:, None] * sums)[network]
         noise = 1 + pull[network]
@@ -90,7 +87,7 @@ class Design:
 def differences_from_best(region: Region) -> Values:
     """Terms of the best point less those of each other point of the region, (points, 6).
 
-    Where the region falls between the points of the grid, those of a circle around the best.
+    Points of a circle around the best where the region falls between the points of the grid.
     """
     best = as_points([region.best])
     points = GRID[region.mask]
@@ -102,6 +99,6 @@ def differences_from_best(region: Region) -> Values:
 
 
 def _rows(shares: Points, seed: Indices, seeds: Indices) -> Values:
-    """Terms of the surface and of all seeds but the first; of an unknown seed only the former."""
+    """Terms of the surface and of all seeds but the first; an unknown seed has none."""
     dummies = (seed[:, None] == seeds[1:]).astype(np.float64)
     return np.hstack([scheffe(shares), dummies])

@@ -1,4 +1,4 @@
-"""How small a difference between two splits a plan would find, before anything is trained."""
+"""The smallest difference that trainings detect, before anything is trained."""
 
 import math
 from collections.abc import Sequence
@@ -6,24 +6,51 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from scipy import optimize, stats
 
 from scaling_search.answer.design import Design
-from scaling_search.answer.fit import NUM_TERMS, is_singular
-from scaling_search.answer.power import smallest_difference
+from scaling_search.answer.fit import LEVEL, NUM_TERMS, is_singular
 from scaling_search.answer.region import design_thresholds
 from scaling_search.core.scaling import REFERENCES, Shares
 from scaling_search.core.space_filling import as_points, scheffe
 
+POWER = 0.8
+"""Probability with which a difference is detected."""
+
+
+def smallest_difference(
+    standard_error: float, freedom: int, threshold: float | None = None
+) -> float:
+    """Smallest true difference that is detected, with its sign, with probability `POWER`.
+
+    The estimate over its standard error follows a noncentral t.
+
+    Source: Cohen 1988, Section 2.4, with the noncentral t instead of its tables.
+
+    Args:
+        standard_error: Standard error of the difference, above 0.
+        freedom: Degrees of freedom of the standard error.
+        threshold: Critical value in standard errors; None for that of a two-sided t-test.
+
+    Returns:
+        In the unit of the standard error; infinite without degrees of freedom.
+    """
+    if freedom < 1:
+        return math.inf
+    limit = float(stats.t.ppf(1 - LEVEL / 2, freedom)) if threshold is None else threshold
+
+    def excess(shift: float) -> float:
+        return float(stats.nct.sf(limit, freedom, shift)) - POWER
+
+    largest = 2 * limit + 4
+    while excess(largest) < 0:
+        largest *= 2
+    return standard_error * float(optimize.brentq(excess, 0.0, largest, xtol=1e-6))
+
 
 @dataclass(frozen=True)
 class Detectable:
-    """What a plan finds of a pair of references.
-
-    Attributes:
-        names: Of both.
-        difference: The smallest true difference of the objective that is found with probability
-            0.8, as the verdict "better" finds it: simultaneously over all rivals.
-    """
+    """Smallest detectable difference of a pair of references, in units of the objective."""
 
     names: tuple[str, str]
     difference: float
@@ -32,16 +59,16 @@ class Detectable:
 def detectable(
     shares: Sequence[Shares], num_seeds: int, *, seed_sd: float, network_sd: float = 0.0
 ) -> list[Detectable]:
-    """The smallest difference of each pair of references that is found, smallest first.
+    """Smallest difference between each two references that the verdict "better" finds.
 
     Args:
-        shares: Of the networks that would be trained.
-        num_seeds: Of each.
-        seed_sd: Standard deviation of the objective over seeds, what all networks share left out.
+        shares: Shares of the planned networks.
+        num_seeds: Number of seeds of each network.
+        seed_sd: Standard deviation of the objective over seeds, without what networks share.
         network_sd: Standard deviation of networks around the surface.
 
     Returns:
-        Nothing where the networks do not determine a quadratic surface and its error.
+        Ascending; empty where the networks do not determine a quadratic surface and its error.
     """
     networks = as_points(list(shares))
     freedom = len(networks) - NUM_TERMS

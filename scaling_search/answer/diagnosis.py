@@ -1,31 +1,29 @@
-"""What the residuals of a surface say: how large each kind of luck is, and whether it fits."""
+"""Variance components of a fitted surface, and tests of its fit."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from scaling_search.answer.fit import FTest, Surface, is_singular, least_squares
-from scaling_search.answer.observations import Values
+from scaling_search.answer.fit import FTest, Surface, is_singular, least_squares, ordinary_fit
 from scaling_search.core.space_filling import scheffe
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """How large each kind of luck is, and whether a quadratic surface fits.
+    """Variance components of a fitted surface, and tests of its fit.
 
     Attributes:
         seed_sd: Standard deviation over seeds within a network, pooled; None while no network has
             two.
-        shared_fraction: Of the seed's variance, what all networks have in common; None where too
+        shared_fraction: Part of the seed variance that all networks have in common; None where too
             few seeds overlap.
         network_sd: Standard deviation of networks around the surface.
-        left_out_error: Root mean square by which a surface through the other networks misses a
-            network's mean; None where no network can be spared.
+        left_out_error: Root mean square error of a network's mean predicted from the other
+            networks; None where no network can be left out.
         lack_of_fit: Networks around the surface against trainings around their network; None
-            without such replicates.
-        triple_product: Whether the product of all three shares would help; None where the
-            networks do not say.
+            without replicates.
+        triple_product: Test of the product of all three shares; None where it cannot be fitted.
     """
 
     seed_sd: float | None
@@ -35,18 +33,30 @@ class Diagnosis:
     lack_of_fit: FTest | None
     triple_product: FTest | None
 
+    @property
+    def own_seed_sd(self) -> float | None:
+        """The seed standard deviation without what all networks have in common."""
+        if self.seed_sd is None:
+            return None
+        return self.seed_sd * math.sqrt(1 - (self.shared_fraction or 0.0))
+
+    @property
+    def misfits(self) -> bool:
+        """True if a test shows that a quadratic surface does not fit."""
+        tests = (self.lack_of_fit, self.triple_product)
+        return any(test is not None and test.is_significant for test in tests)
+
 
 def diagnose(surface: Surface) -> Diagnosis:
-    """What the residuals of a surface say."""
+    """Returns the variance components and tests of a surface."""
     data = surface.observations
     corrected = surface.corrected()
     networks = np.eye(len(data.candidates))[data.network]
     dummies = np.eye(len(surface.seeds))[np.searchsorted(surface.seeds, data.seed)]
-    surface_squares, surface_rank = _residual(
-        np.hstack([scheffe(data.shares)[data.network], dummies]), corrected
-    )
-    within_squares, within_rank = _residual(networks, corrected)
-    error_squares, error_rank = _residual(np.hstack([networks, dummies]), corrected)
+    terms = scheffe(data.shares)[data.network]
+    _, surface_squares, surface_rank = ordinary_fit(np.hstack([terms, dummies]), corrected)
+    _, within_squares, within_rank = ordinary_fit(networks, corrected)
+    _, error_squares, error_rank = ordinary_fit(np.hstack([networks, dummies]), corrected)
     num_within, num_error = len(corrected) - within_rank, len(corrected) - error_rank
     seed_variance = within_squares / num_within if num_within else None
     error = error_squares / num_error if num_error else None
@@ -68,13 +78,12 @@ def diagnose(surface: Surface) -> Diagnosis:
 
 
 def _left_out_error(surface: Surface) -> float | None:
-    """The offsets stay those of all networks; each mean is predicted without its own network."""
+    """Seed offsets stay those of all networks; each mean is predicted without its own network."""
     data = surface.observations
     moved = surface.corrected() - surface.offsets[np.searchsorted(surface.seeds, data.seed)]
     means = np.bincount(data.network, weights=moved) / data.counts
     roots = 1 / np.sqrt(surface.variance_ratio + 1 / data.counts)
-    terms = scheffe(data.shares)
-    basis = np.linalg.qr(terms * roots[:, None])[0]
+    basis = np.linalg.qr(scheffe(data.shares) * roots[:, None])[0]
     weighted = means * roots
     spared = 1 - (basis**2).sum(axis=1)
     can_go = spared > 1e-9
@@ -98,13 +107,4 @@ def _triple_product(surface: Surface) -> FTest | None:
         design, surface.corrected(), data.network, surface.variance_ratio
     )
     error = unscaled[-1, -1] * squares / freedom
-    if error == 0:
-        return None
-    return FTest.of(float(fitted[-1] ** 2 / error), 1, surface.freedom - 1)
-
-
-def _residual(design: Values, response: Values) -> tuple[float, int]:
-    """Squares that a design leaves, and its rank."""
-    estimates, _, rank, _ = np.linalg.lstsq(design, response, rcond=1e-9)
-    left = response - design @ estimates
-    return float(left @ left), int(rank)
+    return FTest.of(float(fitted[-1] ** 2 / error), 1, surface.freedom - 1) if error else None

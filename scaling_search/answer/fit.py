@@ -1,4 +1,4 @@
-"""The loss as a quadratic surface over shares, with seeds and networks as causes of luck."""
+"""The loss as a quadratic surface over shares: a mixed model with seeds and networks."""
 
 import math
 from dataclasses import dataclass
@@ -9,11 +9,14 @@ from scipy import stats
 from scaling_search.answer.observations import Indices, Observations, Values
 from scaling_search.core.space_filling import LARGEST_HOLE, Points, largest_hole, scheffe
 
+LEVEL = 0.05
+"""Level of all tests; intervals have 1 - level."""
+
 NUM_TERMS = 6
-"""Coefficients of the surface."""
+"""Number of coefficients of the surface."""
 
 RATIOS = np.concatenate([[0.0], np.geomspace(1e-4, 1e6, 31)])
-"""Variance ratios that are tried before the best of them is refined."""
+"""Variance ratios of the first search for the best one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,19 +24,16 @@ class Surface:
     """A fitted surface: the loss at exactly the target's cost, averaged over the seeds used.
 
     Attributes:
-        observations: What it was fitted to.
-        coefficients: Of the six terms of `scheffe`, (6,).
-        covariance: Of the coefficients, (6, 6).
-        seeds: The seeds that occur, ascending.
-        offsets: How far each seed moves the loss of all networks; their mean over the trainings
-            is 0.
-        slope: By how much the loss falls when the cost grows e-fold.
+        observations: The trainings.
+        coefficients: Coefficients of the six terms of `scheffe`, (6,).
+        covariance: Covariance of the coefficients, (6, 6).
+        seeds: Seeds, ascending.
+        offsets: Effect of each seed on the loss of all networks; the mean over trainings is 0.
+        slope: Decrease of the loss when the cost grows e-fold.
         variance_ratio: Variance of the network effect over `residual_variance`.
-        residual_variance: Of a training, after seed and network; the scale of generalised least
-            squares, (trainings - coefficients) in its denominator.
-        freedom: Degrees of freedom of every interval and test: networks less coefficients.
-            Trainings of one network are not independent witnesses of the surface: with as many
-            seeds for each network the covariance rests on the means of networks alone.
+        residual_variance: Residual variance of a training, after seed and network.
+        freedom: Degrees of freedom of every interval and test: networks less coefficients, because
+            trainings of one network are not independent observations of the surface.
         searched: Points whose convex hull was searched, (points, 3).
     """
 
@@ -50,11 +50,11 @@ class Surface:
 
     @property
     def network_sd(self) -> float:
-        """Standard deviation of what the shares do not explain of a network."""
+        """Standard deviation of networks around the surface."""
         return math.sqrt(self.variance_ratio * self.residual_variance)
 
     def corrected(self) -> Values:
-        """The losses as they would be at exactly the target's cost, (trainings,)."""
+        """Losses corrected to exactly the target's cost, (trainings,)."""
         return self.observations.corrected(self.slope)
 
     def loss(self, points: Points) -> Values:
@@ -63,24 +63,24 @@ class Surface:
         return fitted
 
     def standard_error(self, points: Points) -> Values:
-        """Of the fitted loss, (points,)."""
+        """Standard error of the fitted loss, (points,)."""
         terms = scheffe(points)
         errors: Values = np.sqrt(np.einsum("ij,jk,ik->i", terms, self.covariance, terms))
         return errors
 
 
 def fit_surface(data: Observations, *, variance_ratio: float | None = None) -> Surface:
-    """The surface through some trainings.
+    """Fits the surface to trainings.
 
-    Generalised least squares of the six terms and of an offset for each seed, with an effect of
-    each network as a random part. The slope comes from the base network: what its mean loss is
-    above the mean of the surface over the networks, over the log of the target; both are taken at
-    the mean of the seeds. Slope and variance ratio depend on each other a little: the slope is
-    solved for at a ratio of 0, then at the ratio of restricted maximum likelihood, and held.
+    Generalised least squares of the six terms and of an offset for each seed, with a random effect
+    of each network. The slope comes from the base network: its mean loss less the mean of the
+    surface over the networks, over the log of the target, both at the mean of the seeds. Slope and
+    variance ratio depend on each other a little: the slope is solved for at a ratio of 0, then at
+    the ratio of restricted maximum likelihood, and held.
 
     Args:
         data: At least seven networks whose shares span a quadratic, and the base network.
-        variance_ratio: Of network effect to residual; None to estimate it.
+        variance_ratio: Variance of the network effect over the residual one; None to estimate it.
 
     Raises:
         ValueError: The trainings cannot answer.
@@ -99,10 +99,7 @@ def fit_surface(data: Observations, *, variance_ratio: float | None = None) -> S
         if variance_ratio is None:
             ratio = restricted_ratio(design, corrected, data.network)
     estimates, unscaled, squares = least_squares(design, corrected, data.network, ratio)
-    freedom = len(design) - design.shape[1]
-    # Rounding leaves so much of a surface without noise; less would be read as certainty.
-    smallest = (16 * np.finfo(float).eps * float(np.abs(corrected).max())) ** 2
-    variance = max(squares / freedom, smallest)
+    variance = residual_variance(squares, design, corrected)
     return Surface(
         observations=data,
         coefficients=estimates[:NUM_TERMS],
@@ -119,7 +116,7 @@ def fit_surface(data: Observations, *, variance_ratio: float | None = None) -> S
 
 @dataclass(frozen=True)
 class FTest:
-    """An F-test: its statistic, its two degrees of freedom and how likely chance gives as much."""
+    """An F-test."""
 
     statistic: float
     numerator: int
@@ -128,9 +125,20 @@ class FTest:
 
     @classmethod
     def of(cls, statistic: float, numerator: int, denominator: int) -> "FTest":
-        """The test of a statistic with so many degrees of freedom."""
+        """Returns the test of a statistic."""
         p_value = float(stats.f.sf(statistic, numerator, denominator))
         return cls(statistic, numerator, denominator, p_value)
+
+    @classmethod
+    def of_contrasts(cls, contrasts: Values, covariance: Values, freedom: int) -> "FTest":
+        """Returns the test that all contrasts are 0."""
+        statistic = float(contrasts @ np.linalg.solve(covariance, contrasts)) / len(contrasts)
+        return cls.of(statistic, len(contrasts), freedom)
+
+    @property
+    def is_significant(self) -> bool:
+        """True if the p-value is below `LEVEL`."""
+        return self.p_value < LEVEL
 
 
 CONTRASTS = np.hstack(
@@ -141,20 +149,30 @@ CONTRASTS[:2, 2] = -1
 
 
 def flatness(surface: Surface) -> FTest:
-    """Whether all splits of the cost could be equally good: the five contrasts together."""
-    contrasts = CONTRASTS @ surface.coefficients
+    """Returns the F-test of a flat surface, on which all splits are equally good."""
     covariance = CONTRASTS @ surface.covariance @ CONTRASTS.T
-    statistic = float(contrasts @ np.linalg.solve(covariance, contrasts)) / len(contrasts)
-    return FTest.of(statistic, len(contrasts), surface.freedom)
+    return FTest.of_contrasts(CONTRASTS @ surface.coefficients, covariance, surface.freedom)
+
+
+def residual_variance(squares: float, design: Values, response: Values) -> float:
+    """Returns the residual variance of a fit with these residual squares."""
+    # Rounding leaves this much of a surface without noise; less would be read as certainty.
+    smallest = (16 * np.finfo(float).eps * float(np.abs(response).max())) ** 2
+    return float(max(squares / (len(design) - design.shape[1]), smallest))
+
+
+def ordinary_fit(design: Values, response: Values) -> tuple[Values, float, int]:
+    """Ordinary least squares: estimates, residual squares, rank of the design."""
+    solved, _, rank, _ = np.linalg.lstsq(design, response, rcond=1e-9)
+    estimates: Values = solved.astype(np.float64)
+    left = response - design @ estimates
+    return estimates, float(left @ left), int(rank)
 
 
 def least_squares(
     design: Values, response: Values, network: Indices, variance_ratio: float
 ) -> tuple[Values, Values, float]:
-    """Generalised least squares: estimates, their covariance over the scale, squares left.
-
-    Trainings of one network share an effect of ``variance_ratio`` times the residual variance.
-    """
+    """Generalised least squares: estimates, their covariance over the scale, residual squares."""
     counts = np.bincount(network)
     pull = (1 - 1 / np.sqrt(1 + counts * variance_ratio)) / np.maximum(counts, 1)
     rows = np.hstack([design, response[:, None]])
@@ -170,16 +188,14 @@ def least_squares(
 
 
 def is_singular(design: Values) -> bool:
-    """Whether some coefficients of a design cannot be told from each other."""
+    """True if a design does not determine its coefficients."""
     values = np.linalg.svd(design, compute_uv=False)
     return len(design) < design.shape[1] or bool(values[-1] < 1e-6 * values[0])
 
 
 def _check(data: Observations) -> None:
-    """Says in one line what is missing before anything can be fitted."""
-    num_networks, failed = len(data.candidates), ""
-    if data.num_failed:
-        failed = f" ({data.num_failed} failed)"
+    num_networks = len(data.candidates)
+    failed = f" ({data.num_failed} failed)" if data.num_failed else ""
     if num_networks <= NUM_TERMS:
         raise ValueError(
             f"the surface must have {NUM_TERMS + 1} networks or more with a finished training, "
@@ -230,10 +246,9 @@ def _slope(data: Observations, design: Values, logs: Values, variance_ratio: flo
     gaps = []
     for response, base in ((data.loss, data.base_loss), (logs, np.zeros_like(data.base_loss))):
         estimates, _, _ = least_squares(design, response, data.network, variance_ratio)
-        offsets = dict(
-            zip(seeds, _offsets(estimates[NUM_TERMS:], counts / counts.sum()), strict=True)
-        )
-        moved = base - np.array([offsets.get(seed, 0.0) for seed in data.base_seed])
+        offsets = _offsets(estimates[NUM_TERMS:], counts / counts.sum())
+        by_seed = dict(zip(seeds, offsets, strict=True))
+        moved = base - np.array([by_seed.get(seed, 0.0) for seed in data.base_seed])
         gaps.append(float(moved.mean() - (terms @ estimates[:NUM_TERMS]).mean()))
     return gaps[0] / (math.log(data.target) - gaps[1])
 
@@ -246,9 +261,9 @@ def _offsets(estimates: Values, weights: Values) -> Values:
 
 
 def restricted_ratio(design: Values, response: Values, network: Indices) -> float:
-    """The ratio of network effect to residual variance by restricted maximum likelihood.
+    """Ratio of network to residual variance by restricted maximum likelihood.
 
-    Not below 0; 0 while no network has two trainings, and where nothing is left over at all.
+    0 while no network has two trainings, and where there is no residual.
     """
     counts = np.bincount(network)
     if counts.max() < 2:
@@ -265,7 +280,7 @@ def restricted_ratio(design: Values, response: Values, network: Indices) -> floa
     freedom = len(design) - design.shape[1]
 
     def criterion(ratios: Values) -> Values:
-        """Minus twice the profile of the restricted log likelihood, up to a constant."""
+        """Minus twice the profiled restricted log likelihood, up to a constant."""
         grown = 1 + counts * ratios[:, None]
         pulled = (ratios[:, None] / grown) @ products
         information = rows.T @ rows - pulled.reshape(-1, rows.shape[1], rows.shape[1])

@@ -1,4 +1,4 @@
-"""What the fit takes of a results table."""
+"""The part of a results table that the fit takes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ class Observations:
         candidates: Number of each network in the plan, (networks,).
         shares: As built, (networks, 3).
         cost_ratio: Measured cost over the base network's, (networks,).
-        network: Which network each training is of, an index into `candidates`, (trainings,).
-        seed: Of each training, (trainings,).
-        loss: What should be small, (trainings,): an accuracy comes with a minus sign.
-        base_seed: Of each training of the base network.
-        base_loss: Of each training of the base network.
-        num_failed: Trainings that failed and are in none of these.
+        network: Network of each training, an index into `candidates`, (trainings,).
+        seed: Seed of each training, (trainings,).
+        loss: Loss of each training, (trainings,); an accuracy comes with a minus sign.
+        base_seed: Seed of each training of the base network.
+        base_loss: Loss of each training of the base network.
+        num_failed: Failed trainings, which are in none of these.
     """
 
     response: str
@@ -48,8 +48,8 @@ class Observations:
 
     @property
     def sign(self) -> float:
-        """What a loss is multiplied by to be the response again."""
-        return -1.0 if self.response.endswith("accuracy") else 1.0
+        """Factor that makes a loss the response again."""
+        return sign_of(self.response)
 
     @property
     def counts(self) -> Indices:
@@ -57,20 +57,24 @@ class Observations:
         return np.bincount(self.network, minlength=len(self.candidates))
 
     def corrected(self, slope: float) -> Values:
-        """The losses as they would be at exactly the target's cost, (trainings,).
+        """Losses corrected to exactly the target's cost, (trainings,).
 
         Args:
-            slope: By how much the loss falls when the cost grows e-fold.
+            slope: Decrease of the loss when the cost grows e-fold.
         """
-        logs = np.log(self.cost_ratio / self.target)[self.network]
-        corrected: Values = self.loss + slope * logs
+        corrected: Values = self.loss + slope * np.log(self.cost_ratio / self.target)[self.network]
         return corrected
+
+
+def sign_of(metric: str) -> float:
+    """Factor between a metric and a loss: -1 for an accuracy."""
+    return -1.0 if metric.endswith("accuracy") else 1.0
 
 
 def of_results(
     finished: Iterable[TrialResult], *, response: Objective, target: float
 ) -> Observations:
-    """What the fit takes of trainings while a search goes on."""
+    """Returns the observations of a search that goes on."""
     rows = [
         result.trial.candidate.row()
         | {"seed": result.trial.seed, "state": result.state}
@@ -81,7 +85,7 @@ def of_results(
 
 
 def observations(results: pd.DataFrame, *, response: str, target: float) -> Observations:
-    """What the fit takes of a results table: trainings that ended, of networks and of the base."""
+    """Returns the finished trainings of a results table."""
     if results.empty:
         ended = results.reindex(columns=["candidate", "seed", response, "cost_ratio"])
     else:
@@ -91,7 +95,7 @@ def observations(results: pd.DataFrame, *, response: str, target: float) -> Obse
     networks = scaled.drop_duplicates("candidate").sort_values("candidate")
     candidates = networks["candidate"].to_numpy(dtype=np.int64)
     shares = networks.reindex(columns=[f"{d}_share" for d in DIMENSIONS])
-    sign = -1.0 if response.endswith("accuracy") else 1.0
+    sign = sign_of(response)
     return Observations(
         response=response,
         target=target,

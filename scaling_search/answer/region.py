@@ -1,4 +1,4 @@
-"""Where the best split of the cost can be: the surface's best point and its 95 % region."""
+"""The best split of the surface and its 95 % region."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,27 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from scaling_search.answer.fit import CONTRASTS, Surface, flatness
+from scaling_search.answer.fit import CONTRASTS, LEVEL, Surface, flatness
 from scaling_search.answer.observations import Values
 from scaling_search.core.scaling import REFERENCES, Shares
 from scaling_search.core.space_filling import Points, as_points, scheffe, triangle
 
 Mask = NDArray[np.bool_]
 
-LEVEL = 0.05
-"""The chance of an error that tests and intervals allow."""
-
 NUM_DRAWS = 4000
-"""Draws of the multivariate t behind each threshold, always the same ones."""
+"""Draws of the multivariate t for each critical value, with a fixed seed."""
 
 EDGE = 0.01
-"""A share below this is none: rounding leaves as much to a dimension that was not scaled."""
+"""A smaller share counts as 0: rounding leaves as much to a dimension that was not scaled."""
 
 GRID = triangle()
-"""The points on which the region is looked at."""
+"""Points of the triangle at which the region is evaluated."""
 
 GRID_AREA = np.array([1, 1 / 2, 1 / 6])[(GRID == 0).sum(axis=1)] / 200
-"""Of the triangle's area the part around each point of the grid; whole inside, cut at edges."""
+"""Part of the triangle's area around each point of the grid; smaller at edges and corners."""
 
 
 def circle(distance: float) -> Points:
@@ -41,17 +38,17 @@ def circle(distance: float) -> Points:
 
 NEIGHBOURS = circle(0.002)
 """Rivals close to every point. Without them an optimum between the points of the grid is hardly
-ever rejected."""
+ever excluded."""
 
 
 @dataclass(frozen=True, eq=False)
-class Searched:
-    """What was searched: the convex hull of the shares of the networks that were trained.
+class Hull:
+    """The convex hull of the trained networks' shares.
 
     Attributes:
-        vertices: Corners of the hull, in order around it, (corners, 3).
-        sides: Of each side the normal over depth and width, outwards, and its offset, (sides, 3).
-        rivals: What a point must not be beaten by: points of the grid, networks and references.
+        vertices: In order around the hull, (vertices, 3).
+        sides: Outward normal over depth and width, and offset, of each side, (sides, 3).
+        rivals: Points that every point is compared with: grid, networks and references.
     """
 
     vertices: Points
@@ -59,38 +56,34 @@ class Searched:
     rivals: Points
 
     @classmethod
-    def of(cls, shares: Points) -> "Searched":
-        """The hull of some networks' shares, which do not lie on one line."""
+    def of(cls, shares: Points) -> "Hull":
+        """Returns the hull of shares that do not lie on one line."""
         hull = ConvexHull(shares[:, :2])
         empty = cls(shares[hull.vertices], hull.equations, shares[:0])
         named = np.vstack([GRID, as_points(list(REFERENCES.values()))])
         return cls(empty.vertices, empty.sides, np.vstack([named[empty.holds(named)], shares]))
 
-    def holds(self, points: Points) -> Mask:
-        """Which points lie inside or on the edge, (points,)."""
-        outside: Mask = self.outside(points) <= 1e-9
-        return outside
-
-    def outside(self, points: Points) -> Values:
-        """How far points lie beyond the side that they are farthest out of; negative inside."""
-        beyond: Values = (points[:, :2] @ self.sides[:, :2].T + self.sides[:, 2]).max(axis=1)
-        return beyond
+    def holds(self, points: Points, tolerance: float = 1e-9) -> Mask:
+        """True for points inside or on the edge, (points,)."""
+        beyond = points[:, :2] @ self.sides[:, :2].T + self.sides[:, 2]
+        inside: Mask = beyond.max(axis=1) <= tolerance
+        return inside
 
 
 def best_point(surface: Surface) -> Shares:
-    """The point of the smallest fitted loss in all that was searched, exactly."""
+    """The minimum of the surface within the hull, exactly."""
     one, two, three, product, left, right = surface.coefficients
     curvature = np.array(
         [[-2 * left, product - left - right], [product - left - right, -2 * right]]
     )
     slopes = np.array([one - three + left, two - three + right])
-    searched = Searched.of(surface.searched)
-    options = [searched.vertices]
+    hull = Hull.of(surface.searched)
+    options = [hull.vertices]
     if np.linalg.eigvalsh(curvature)[0] > 0:
         depth, width = np.linalg.solve(curvature, -slopes)
         inside = np.array([[depth, width, 1 - depth - width]])
-        options.append(inside[searched.holds(inside)])
-    starts, ends = searched.vertices, np.roll(searched.vertices, -1, axis=0)
+        options.append(inside[hull.holds(inside)])
+    starts, ends = hull.vertices, np.roll(hull.vertices, -1, axis=0)
     at_start, halfway, at_end = (surface.loss(p) for p in (starts, (starts + ends) / 2, ends))
     bend = 2 * (at_start + at_end - 2 * halfway)
     place = np.full(len(starts), 0.0)
@@ -104,11 +97,10 @@ def best_point(surface: Surface) -> Shares:
 
 
 def thresholds(surface: Surface, points: Points, *, level: float = LEVEL) -> Values:
-    """How many standard errors a rival must lead each point by to leave it out, (points,).
+    """Critical value, in standard errors, for excluding each point, (points,).
 
-    The 95 % quantile (1 - ``level``) of the largest lead over all rivals when the truth is flat,
-    over draws of the design's multivariate t. Every lead less so many errors is a bound that holds
-    for all rivals at once; the same from above.
+    The 1 - ``level`` quantile of the largest lead over all rivals on a flat surface, from draws of
+    the multivariate t. Every lead less that many errors is a simultaneous lower bound.
     """
     return design_thresholds(
         surface.covariance, surface.freedom, surface.searched, points, level=level
@@ -118,14 +110,14 @@ def thresholds(surface: Surface, points: Points, *, level: float = LEVEL) -> Val
 def design_thresholds(
     covariance: Values, freedom: int, searched: Points, points: Points, *, level: float = LEVEL
 ) -> Values:
-    """The same for a design whose trainings have not been done, (points,).
+    """The same for a design without losses, (points,).
 
     Args:
-        covariance: Of the surface's six coefficients in any unit, (6, 6).
-        freedom: Degrees of freedom behind it.
+        covariance: Covariance of the surface's six coefficients in any unit, (6, 6).
+        freedom: Its degrees of freedom.
         searched: Points whose hull is searched, (points searched, 3).
-        points: Where.
-        level: The chance of an error.
+        points: Points to exclude.
+        level: Level of the test.
     """
     root = _root(covariance)
     # The scale drops out: equal designs share one computation.
@@ -135,9 +127,8 @@ def design_thresholds(
 
 
 def leads(surface: Surface, points: Points) -> Values:
-    """The largest lead of a rival over each point, in standard errors of the lead, (points,)."""
-    searched = Searched.of(surface.searched)
-    contrasts = _contrasts(points, searched)
+    """Largest lead of a rival over each point, in standard errors of the lead, (points,)."""
+    contrasts = _contrasts(points, Hull.of(surface.searched))
     errors = np.linalg.norm(contrasts @ _root(surface.covariance), axis=2)
     gains = -contrasts @ (CONTRASTS @ surface.coefficients)
     ratios = np.divide(gains, errors, out=np.zeros_like(gains), where=errors > 0)
@@ -146,14 +137,14 @@ def leads(surface: Surface, points: Points) -> Values:
 
 
 def in_region(surface: Surface, points: Points, *, level: float = LEVEL) -> Mask:
-    """Which points of what was searched can be the best, with 95 % confidence, (points,).
+    """True for points of the hull that can be the best, with confidence 1 - ``level``, (points,).
 
-    All of them while the surface may be flat. ``level`` is the chance of an error, 1 - 0.95.
+    All of them while the surface may be flat.
     """
-    mask = Searched.of(surface.searched).holds(points)
+    mask = Hull.of(surface.searched).holds(points)
     if mask.any() and flatness(surface).p_value < level:
         found = leads(surface, points[mask])
-        # Most points are beyond every threshold, so that theirs need not be known.
+        # Most points are beyond every critical value, which then need not be computed.
         is_near = found <= _highest_threshold(surface.freedom, level)
         mask[mask] = is_near
         if is_near.any():
@@ -163,19 +154,18 @@ def in_region(surface: Surface, points: Points, *, level: float = LEVEL) -> Mask
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """The points that can be the best.
+    """The 95 % region of the best split.
 
     Attributes:
-        best: The smallest fitted loss; a guess while `is_everything`.
-        is_everything: Whether the surface may be flat, so that nothing is left out.
-        mask: Which points of `GRID` are in the region, (231,).
-        searched: Which of them were searched, (231,).
-        networks: Which networks of the observations are in the region, (networks,).
-        low: The smallest share of each dimension in the region.
-        high: The largest share of each dimension in the region.
-        is_at_edge: Whether the best point lies on an edge of the triangle: a share below `EDGE`.
-        is_at_limit: Whether it lies at the limit of what was searched, beyond which there is more
-            of the triangle.
+        best: Minimum of the surface; a guess while `is_everything`.
+        is_everything: True if the surface may be flat, so that no point is excluded.
+        mask: True for points of `GRID` in the region, (231,).
+        searched: True for points of `GRID` in the hull, (231,).
+        networks: True for networks of the observations in the region, (networks,).
+        low: Smallest share of each dimension in the region.
+        high: Largest share of each dimension in the region.
+        is_at_edge: True if the best point lies on an edge of the triangle: a share below `EDGE`.
+        is_at_limit: True if the best point lies on an edge of the hull within the triangle.
     """
 
     best: Shares
@@ -183,8 +173,8 @@ class Region:
     mask: Mask
     searched: Mask
     networks: Mask
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
     is_at_edge: bool
     is_at_limit: bool
 
@@ -200,30 +190,29 @@ class Region:
 
 
 def find_region(surface: Surface) -> Region:
-    """The best point and all that can be better than it looks."""
+    """Returns the best point of a surface and its region."""
     shares = surface.observations.shares
-    searched = Searched.of(surface.searched)
+    hull = Hull.of(surface.searched)
     best = best_point(surface)
     points = np.vstack([GRID, shares, as_points(list(REFERENCES.values()))])
     mask = in_region(surface, points)
     # The best point belongs to it, however narrow the region is.
     extent = np.vstack([points[mask], as_points([best])])
-    low, high = extent.min(axis=0).tolist(), extent.max(axis=0).tolist()
     return Region(
         best=best,
-        is_everything=flatness(surface).p_value >= LEVEL,
+        is_everything=not flatness(surface).is_significant,
         mask=mask[: len(GRID)],
-        searched=searched.holds(GRID),
+        searched=hull.holds(GRID),
         networks=mask[len(GRID) : len(GRID) + len(shares)],
-        low=(low[0], low[1], low[2]),
-        high=(high[0], high[1], high[2]),
+        low=tuple(extent.min(axis=0).tolist()),
+        high=tuple(extent.max(axis=0).tolist()),
         is_at_edge=min(best) < EDGE,
-        is_at_limit=_is_at_limit(best, searched.vertices),
+        is_at_limit=_is_at_limit(best, hull.vertices),
     )
 
 
 def _is_at_limit(best: Shares, vertices: Points) -> bool:
-    """Whether a point lies on a side of the hull that is no part of the triangle's edge."""
+    """True if a point lies on a side of the hull that is not on the triangle's edge."""
     ends, point = np.roll(vertices, -1, axis=0), as_points([best])
     detour = sum(np.linalg.norm(side, axis=1) for side in (point - vertices, ends - point))
     is_on_side = detour - np.linalg.norm(ends - vertices, axis=1) < 1e-12
@@ -232,22 +221,21 @@ def _is_at_limit(best: Shares, vertices: Points) -> bool:
 
 
 def _root(covariance: Values) -> Values:
-    """A square root of the contrasts' covariance, (5, 5), from that of the six coefficients."""
+    """Square root of the contrasts' covariance, (5, 5), from that of the six coefficients."""
     return np.linalg.cholesky(CONTRASTS @ covariance @ CONTRASTS.T).astype(np.float64)
 
 
-def _contrasts(points: Points, searched: Searched) -> Values:
+def _contrasts(points: Points, hull: Hull) -> Values:
     """Terms of every rival less those of every point, (points, rivals + 24, 5).
 
     Multiplied with the five contrasts they give the rival's loss less the point's. Neighbours
-    outside of what was searched are no rivals: zeros.
+    outside the hull are no rivals: zeros.
     """
-    neighbours = points[:, None, :] + NEIGHBOURS
-    flat = neighbours.reshape(-1, 3)
+    flat = (points[:, None, :] + NEIGHBOURS).reshape(-1, 3)
     near = scheffe(flat).reshape(len(points), len(NEIGHBOURS), -1)
     own = scheffe(points)[:, None, :]
-    near = np.where(searched.holds(flat).reshape(len(points), -1, 1), near, own)
-    far = np.broadcast_to(scheffe(searched.rivals), (len(points), len(searched.rivals), 6))
+    near = np.where(hull.holds(flat).reshape(len(points), -1, 1), near, own)
+    far = np.broadcast_to(scheffe(hull.rivals), (len(points), len(hull.rivals), 6))
     differences: Values = (np.concatenate([far, near], axis=1) - own)[:, :, [0, 1, 3, 4, 5]]
     # What rounding leaves of a point's difference from itself has no direction.
     differences[np.abs(differences).max(axis=2) < 1e-12] = 0
@@ -265,16 +253,16 @@ def _draws(freedom: int) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=256)
 def _highest_threshold(freedom: int, level: float) -> float:
-    """What no threshold exceeds: that of all directions at once, with room for rounding."""
+    """Upper bound of all critical values: that of all directions at once, with room to round."""
     lengths = np.linalg.norm(_draws(freedom), axis=0)
     return 1.001 * float(np.quantile(lengths, 1 - level))
 
 
 @lru_cache(maxsize=256)
 def _thresholds(points: bytes, shares: bytes, root: bytes, freedom: int, level: float) -> Values:
-    """The thresholds of points; arrays come as bytes, to be looked up by."""
-    searched = Searched.of(np.frombuffer(shares).reshape(-1, 3))
-    contrasts = _contrasts(np.frombuffer(points).reshape(-1, 3), searched)
+    """Critical values of points; arrays are bytes to be keys of the cache."""
+    hull = Hull.of(np.frombuffer(shares).reshape(-1, 3))
+    contrasts = _contrasts(np.frombuffer(points).reshape(-1, 3), hull)
     directions = contrasts @ np.frombuffer(root).reshape(len(CONTRASTS), -1)
     lengths = np.linalg.norm(directions, axis=2, keepdims=True)
     units = np.divide(directions, lengths, out=np.zeros_like(directions), where=lengths > 0)

@@ -1,4 +1,4 @@
-"""When a search ends before all is trained."""
+"""Limits at which a search ends early."""
 
 import time
 from collections import Counter
@@ -10,23 +10,24 @@ from pydantic import Field
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import of_results
 from scaling_search.answer.region import find_region
-from scaling_search.core.formatting import count
 from scaling_search.core.part import part
 from scaling_search.core.trial import TrialResult
-from scaling_search.record.study import Record, RegionEstimate
+from scaling_search.record.study import InterimAnalysis, Record
 
-FIRST_LOOK = 20
-"""Networks with a finished training before the region is looked at."""
+FIRST_ANALYSIS = 20
+"""Number of networks with a finished training at the first interim analysis."""
 
 GROWTH = 1.25
-"""Trainings over those of the last look before it is looked at again.
+"""Trainings at an interim analysis over those at the last one.
 
-Each look is another chance to be sure by luck; few of them keep that rare.
+Each analysis is another chance of a wrong result; few of them keep that rare.
 """
 
-
 FEWEST = 5
-"""Trainings that a share of failed ones is taken of at least."""
+"""Minimum number of trainings before the failure rate is checked."""
+
+LONGEST_REASON = 300
+"""Characters of a failure's reason in a message."""
 
 
 @part
@@ -34,14 +35,14 @@ class Limits:
     """Limits at which a search ends before all is trained.
 
     Attributes:
-        trainings: End when the record holds so many; None for no limit.
-        hours: Hand out nothing more after so many of a command; None for no limit.
-        gpu_hours: Hand out nothing more once the record's trainings took so many hours of a
-            device, be it a GPU or a machine's CPU; None for no limit.
+        trainings: Largest number of trainings in the record; None for no limit.
+        hours: Hours of a command after which no training starts; None for no limit.
+        gpu_hours: Device hours of the record after which no training starts, on GPU or CPU; None
+            for no limit.
         region: End once the region of the best split is at most this part of what was searched;
             None to train all.
-        failed_share: Give up once more than this part of the trainings that ended, and of five at
-            least, have failed; 1 goes on whatever happens.
+        failed_share: Give up once more than this part of the finished trainings, and of five at
+            least, have failed; 1 never gives up.
     """
 
     trainings: Annotated[int, Field(ge=1)] | None = None
@@ -52,15 +53,14 @@ class Limits:
 
 
 class Stopping:
-    """Looks at the limits whenever a training could be handed out; its hours count from here.
+    """The check of the limits before each training; its hours count from here.
 
     Attributes:
-        limits: What ends the search.
-        record: Where each look at the region is kept, so that a search that goes on later looks
-            when an uninterrupted one would have.
+        limits: The limits.
+        record: Keeps the interim analyses, so that a resumed search has the same ones.
         target: Cost over the base network's.
-        is_lost: Whether another command has taken the run's folder over.
-        gave_up: Whether too many trainings failed.
+        is_lost: True if another command has taken the run's folder over.
+        gave_up: True if too many trainings failed.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class Stopping:
         self.is_lost = is_lost
         self.gave_up = False
         self._since = time.monotonic()
-        self._looks = record.region_estimates
+        self._analyses = record.interim_analyses
 
     def reached(
         self, finished: Sequence[TrialResult], num_running: int, reasons: Counter[str]
     ) -> str:
-        """The limit that is reached with these results and so many in flight, else nothing.
+        """The limit that is reached; empty for none.
 
         Args:
             finished: Sorted by candidate and seed.
-            num_running: Trainings in flight, which count as done where trainings are counted.
-            reasons: Kinds of reasons for which some of the finished failed.
+            num_running: Trainings in flight, which `limits.trainings` counts too.
+            reasons: Number of failures by kind.
         """
         limits = self.limits
         if self.is_lost():
@@ -106,37 +106,28 @@ class Stopping:
         return ""
 
     def _region(self, finished: Sequence[TrialResult], limit: float) -> str:
-        looks = self._looks
-        if is_due(finished, looks[-1].trainings if looks else 0):
-            look = self._look(finished)
-            if look is None:
+        analyses = self._analyses
+        if is_due(finished, analyses[-1].trainings if analyses else 0):
+            objective = self.record.objective
+            try:
+                surface = fit_surface(of_results(finished, response=objective, target=self.target))
+            except ValueError:
                 return ""
-            self.record.add_region_estimate(look)
-            looks.append(look)
-        if not looks or looks[-1].region > limit:
+            region = find_region(surface)
+            part = region.area / region.searched_area
+            analyses.append(InterimAnalysis(len(surface.observations.loss), part))
+            self.record.add_interim_analysis(analyses[-1])
+        if not analyses or analyses[-1].region > limit:
             return ""
-        seen = looks[-1]
+        last = analyses[-1]
         return (
-            f"limits.region={limit:g} is reached: with {seen.trainings} trainings the best split "
-            f"lies in {seen.region:.0%} of what was searched"
+            f"limits.region={limit:g} is reached: with {last.trainings} trainings the best split "
+            f"lies in {last.region:.0%} of what was searched"
         )
-
-    def _look(self, finished: Sequence[TrialResult]) -> RegionEstimate | None:
-        objective = self.record.objective
-        try:
-            surface = fit_surface(of_results(finished, response=objective, target=self.target))
-        except ValueError:
-            return None
-        region = find_region(surface)
-        return RegionEstimate(len(surface.observations.loss), region.area / region.searched_area)
-
-
-LONGEST_REASON = 300
-"""Characters of a reason in a line."""
 
 
 def told_failures(results: Sequence[TrialResult]) -> str:
-    """The number of failed trainings and their commonest reason; empty where none failed."""
+    """The number of failed trainings and their most frequent reason; empty for no failure."""
     failed = [result for result in results if result.state == "FAIL"]
     if not failed:
         return ""
@@ -145,25 +136,26 @@ def told_failures(results: Sequence[TrialResult]) -> str:
     ((reason, _),) = reasons.most_common(1)
     if len(reason) > LONGEST_REASON:
         reason = f"{reason[:LONGEST_REASON]}…; search.log has the whole of it"
-    said = f"{len(failed)} of {count(len(results), 'training')} failed, most often"
+    trainings = "training" if len(results) == 1 else "trainings"
+    said = f"{len(failed)} of {len(results)} {trainings} failed, most often"
     return f"{said} ({number}): {reason}"
 
 
 def is_due(finished: Sequence[TrialResult], last: int) -> bool:
-    """Whether the region should be looked at again.
+    """True if the next interim analysis is due.
 
     Args:
-        finished: What has ended.
-        last: Trainings at the last look, 0 before the first.
+        finished: All finished trainings.
+        last: Trainings at the last analysis, 0 before the first.
     """
-    if len(finished) < max(FIRST_LOOK, GROWTH * last):
-        return False  # without counting, which all but a few calls need not do
+    if len(finished) < max(FIRST_ANALYSIS, GROWTH * last):
+        return False  # most calls need not count
     ended = [r.trial for r in finished if r.state == "COMPLETE" and r.trial.candidate.number]
     num_networks = len({trial.candidate.number for trial in ended})
-    return num_networks >= FIRST_LOOK and len(ended) >= GROWTH * last
+    return num_networks >= FIRST_ANALYSIS and len(ended) >= GROWTH * last
 
 
 def gpu_hours(finished: Sequence[TrialResult]) -> float:
-    """Hours of whole devices that trainings took, failed ones too."""
+    """Device hours of trainings, failed ones too."""
     seconds = (r.total_seconds * r.device_share for r in finished if r.total_seconds > 0)
     return sum(seconds) / 3600

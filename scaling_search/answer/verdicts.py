@@ -1,87 +1,121 @@
-"""The best split against others: how much better it is, how sure that is, and one word for it."""
+"""The best split against each reference: difference, interval, verdict."""
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 import numpy as np
 from scipy import stats
 
-from scaling_search.answer.fit import CONTRASTS, FTest, Surface, flatness
-from scaling_search.answer.region import LEVEL, Region, find_region, in_region, thresholds
+from scaling_search.answer.fit import CONTRASTS, LEVEL, FTest, Surface, flatness
+from scaling_search.answer.region import Region, find_region, in_region, thresholds
 from scaling_search.core.scaling import REFERENCES, Shares
 from scaling_search.core.space_filling import as_points, distances, scheffe
 
-Verdict = Literal["better", "as good", "cannot tell"]
-
 MUCH_COMPUTE = 0.2
-"""What so much more compute is worth is the difference that matters, unless another is given."""
+"""The gain of this much more compute is the difference that matters, unless another is given."""
 
 FARTHEST = 0.25
-"""About a point farther than this from every network no word is said."""
+"""Largest distance to the nearest trained network at which a point is still judged."""
 
 MOST_TRAININGS = 1_000
-"""Numbers of trainings above this are not told apart."""
+"""Largest number of trainings that is estimated."""
+
+
+class Outcome(StrEnum):
+    """The four possible results of a comparison."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    AS_GOOD = "as good"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A network or split compared with another.
+
+    Attributes:
+        against: Name of the other.
+        difference: Gain over the other in units of the metric, better above 0.
+        outcome: None where no trained network is near enough to judge.
+    """
+
+    against: str
+    difference: Estimate
+    outcome: Outcome | None
+
+
+def outcome(difference: Estimate, delta: float | None) -> Outcome:
+    """The outcome that follows from an interval.
+
+    Args:
+        difference: Better above 0.
+        delta: The difference that matters; None if unknown.
+    """
+    if difference.low > 0:
+        return Outcome.BETTER
+    if difference.high < 0:
+        return Outcome.WORSE
+    if delta is not None and max(-difference.low, difference.high) <= delta:
+        return Outcome.AS_GOOD
+    return Outcome.CANNOT_TELL
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The best point against another, in units of the response.
+    """The best split against a reference, in units of the metric.
 
     Attributes:
-        name: ``best`` or one of `REFERENCES`.
-        shares: Where it is.
-        prediction: The surface there, at exactly the target's cost.
-        low: Lower end of the prediction's own 95 % interval (Student's t).
-        high: Upper end of it.
-        distance: To the nearest network that was trained.
-        is_possible: Whether it is in the region; False outside of what was searched.
-        difference: By how much the best is better; below 0 only outside of what was searched.
-        difference_low: Lower end of an interval that holds for all rivals at once with 95 %.
-        difference_high: Upper end; it holds for all rivals at once with 95 %, as the lower does.
-        compute: The same as more compute that would gain as much, a fraction; None where more
-            compute does not lower the loss.
-        compute_low: Of the lower end.
-        compute_high: Of the upper end.
-        verdict: What the best is against it; None for the best itself and where either point is
-            too far from every network.
-        trainings: About how many in all, the base network's not counted, would tell; more than
-            now, and `MOST_TRAININGS` + 1 stands for more than that. None unless the verdict is
-            ``cannot tell`` and the difference that matters is known.
+        verdict: Verdict of the best split; its interval holds for all references at once.
+        shares: Shares of the reference.
+        prediction: The surface there, at exactly the target's cost, with its own t interval.
+        distance: To the nearest trained network.
+        is_possible: True if it is in the region of the best split.
+        compute: More compute that would gain as much, a fraction; None where more compute does
+            not lower the loss.
+        trainings: Estimated total number of trainings that would decide, the base network's not
+            counted; `MOST_TRAININGS` + 1 for more. None unless the outcome is ``cannot tell``.
     """
 
-    name: str
+    verdict: Verdict
     shares: Shares
-    prediction: float
-    low: float
-    high: float
+    prediction: Estimate
     distance: float
     is_possible: bool
-    difference: float
-    difference_low: float
-    difference_high: float
-    compute: float | None
-    compute_low: float | None
-    compute_high: float | None
-    verdict: Verdict | None
+    compute: Estimate | None
     trainings: int | None
+
+    @property
+    def name(self) -> str:
+        """``best`` or one of `REFERENCES`."""
+        return self.verdict.against
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a surface says about the best split.
+    """The best split by a fitted surface.
 
     Attributes:
         surface: The fit.
-        flat: The test whether all splits could be equally good.
-        region: The best point and all that can be the best; the best is a guess while
-            ``region.is_everything``.
+        flat: F-test of a flat surface.
+        region: The best point and its 95 % region; a guess while ``region.is_everything``.
         found: Number of the candidate nearest to the best point.
         found_distance: Its distance.
+        best_mean: Number of the candidate with the best mean at exactly the target's cost.
         possible: Numbers of the candidates in the region.
-        delta: The difference that matters, in units of the response; None where more compute does
+        delta: The difference that matters, in units of the metric; None where more compute does
             not lower the loss and none was given.
-        comparisons: The best, then each of `REFERENCES`.
+        comparisons: The best split itself, then each of `REFERENCES`.
     """
 
     surface: Surface
@@ -89,17 +123,18 @@ class Answer:
     region: Region
     found: int
     found_distance: float
+    best_mean: int
     possible: tuple[int, ...]
     delta: float | None
     comparisons: tuple[Comparison, ...]
 
 
 def answer(surface: Surface, *, delta: float | None = None) -> Answer:
-    """The best split of a fitted surface against every reference.
+    """Returns the best split of a fitted surface, compared with every reference.
 
     Args:
         surface: The fit.
-        delta: The difference that matters, in units of the response; None for what 20 % more
+        delta: The difference that matters, in units of the metric; None for what 20 % more
             compute is worth.
 
     Raises:
@@ -113,12 +148,14 @@ def answer(surface: Surface, *, delta: float | None = None) -> Answer:
     region = find_region(surface)
     to_best = distances(as_points([region.best]), data.shares)[0]
     nearest = int(to_best.argmin())
+    means = np.bincount(data.network, weights=surface.corrected()) / data.counts
     return Answer(
         surface=surface,
         flat=flatness(surface),
         region=region,
         found=int(data.candidates[nearest]),
         found_distance=float(to_best[nearest]),
+        best_mean=int(data.candidates[means.argmin()]),
         possible=tuple(data.candidates[region.networks].tolist()),
         delta=delta,
         comparisons=_comparisons(surface, region, delta),
@@ -129,7 +166,7 @@ def _comparisons(surface: Surface, region: Region, delta: float | None) -> tuple
     data = surface.observations
     references = as_points(list(REFERENCES.values()))
     points = np.vstack([as_points([region.best]), references])
-    ends = data.sign * surface.loss(points)
+    predictions = data.sign * surface.loss(points)
     widths = stats.t.ppf(1 - LEVEL / 2, surface.freedom) * surface.standard_error(points)
     nearest = distances(points, data.shares).min(axis=1)
     possible = [True, *in_region(surface, references)]
@@ -140,72 +177,49 @@ def _comparisons(surface: Surface, region: Region, delta: float | None) -> tuple
     halves = np.concatenate([[0.0], thresholds(surface, references)]) * errors
     comparisons = []
     for i, name in enumerate(["best", *REFERENCES]):
-        difference, half = float(leads[i]), float(halves[i])
-        word: Verdict | None = None
+        half, ends = float(halves[i]), (leads[i], leads[i] - halves[i], leads[i] + halves[i])
+        difference = Estimate(*map(float, ends))
+        verdict, trainings = None, None
         if i > 0 and max(nearest[i], nearest[0]) <= FARTHEST:
-            word = verdict(difference, half, delta, is_flat=region.is_everything)
-        trainings = None
-        if word == "cannot tell" and delta is not None:
-            trainings = trainings_to_tell(len(data.loss), half, delta)
+            verdict = outcome(difference, delta)
+            # Only the extrapolated surface can be better than the best of what was searched.
+            if region.is_everything or verdict == Outcome.WORSE:
+                verdict = Outcome.CANNOT_TELL
+            if verdict == Outcome.CANNOT_TELL and delta is not None:
+                trainings = trainings_to_tell(len(data.loss), half, delta)
+        at, width = float(predictions[i]), float(widths[i])
         comparisons.append(
             Comparison(
-                name=name,
+                verdict=Verdict(name, difference, verdict),
                 shares=Shares(*points[i].tolist()),
-                prediction=float(ends[i]),
-                low=float(ends[i] - widths[i]),
-                high=float(ends[i] + widths[i]),
+                prediction=Estimate(at, at - width, at + width),
                 distance=float(nearest[i]),
                 is_possible=bool(possible[i]),
-                difference=difference,
-                difference_low=difference - half,
-                difference_high=difference + half,
                 compute=worth(difference, surface.slope),
-                compute_low=worth(difference - half, surface.slope),
-                compute_high=worth(difference + half, surface.slope),
-                verdict=word,
                 trainings=trainings,
             )
         )
     return tuple(comparisons)
 
 
-def verdict(difference: float, half: float, delta: float | None, *, is_flat: bool) -> Verdict:
-    """One word for the best against another point.
+def worth(difference: Estimate, slope: float) -> Estimate | None:
+    """More compute that lowers the loss by a difference, a fraction; None where none does.
 
-    Args:
-        difference: By how much the best is better.
-        half: Half the width of the difference's interval.
-        delta: The difference that matters, if it is known.
-        is_flat: Whether the surface may be flat; then nothing can be told.
-    """
-    if is_flat:
-        return "cannot tell"
-    if difference - half > 0:
-        return "better"
-    if delta is not None and abs(difference) + half <= delta:
-        return "as good"
-    return "cannot tell"
-
-
-def worth(difference: float, slope: float) -> float | None:
-    """How much more compute gains as much as a difference of loss, a fraction.
-
-    The loss falls by slope · log(1 + fraction); below 0 for a difference below 0.
+    The loss falls by slope · log(1 + fraction).
     """
     if slope <= 0:
         return None
-    try:
-        return math.expm1(difference / slope)
-    except OverflowError:
-        return math.inf
+    with np.errstate(over="ignore"):
+        ends = np.expm1(np.array([difference.mean, difference.low, difference.high]) / slope)
+    return Estimate(*ends.tolist())
 
 
 def trainings_to_tell(now: int, half: float, delta: float) -> int:
-    """About how many trainings make an interval as narrow as the difference that matters.
+    """Estimated number of trainings at which half an interval's width equals ``delta``.
 
-    Half a width falls with the root of the trainings: now · (half / delta)²; always more than now,
-    and `MOST_TRAININGS` + 1 for anything above that.
+    Widths fall with the root of the number: now · (half / delta)², always more than now, and at
+    most `MOST_TRAININGS` + 1.
     """
-    # Cut off before the square, which a tiny delta would take out of range.
+    # Limited before the square, which a tiny delta would take out of range.
     widths = min(half / delta, math.sqrt(MOST_TRAININGS + 1))
     return min(max(math.ceil(now * widths**2), now + 1), MOST_TRAININGS + 1)

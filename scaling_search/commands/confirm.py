@@ -1,6 +1,5 @@
 """Trains the winner anew with fresh seeds, then looks at the test split, once."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,14 +8,12 @@ from scaling_search.answer.conclusions import Conclusion
 from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
 from scaling_search.core.candidate import Candidate
-from scaling_search.core.formatting import count, difference
 from scaling_search.core.scaling import REFERENCES
-from scaling_search.core.trial import Trial
+from scaling_search.display.confirmation import confirmation_section
+from scaling_search.display.formatting import count, difference
 from scaling_search.display.terminal import say, show
-from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.options import Confirm
-from scaling_search.follow_ups.confirmation import stored_section
-from scaling_search.follow_ups.tested import num_seeds_needed
+from scaling_search.follow_ups.confirmation import Confirmation, num_seeds_needed
 from scaling_search.record.results import METRICS, noise
 from scaling_search.record.studies import FOLLOW_UPS
 from scaling_search.record.study import FinalTest, Record
@@ -50,7 +47,12 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
         )
     look = looks[-1] if is_begun else _new_look(run, networks, options)
     say(console, [_intention(look, is_begun=is_begun)])
-    trials = _trials(run.experiment, networks, look)
+    candidates = {candidate.number: candidate for candidate in networks}
+    trials = [
+        replace(run.experiment.trial(candidates[number], seed), on_test=True)
+        for number in sorted(set(look.arms.values()))
+        for seed in look.seeds
+    ]
 
     def begin(record: Record) -> None:
         if not is_begun:
@@ -60,8 +62,9 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
         return
     record = run.studies.begun("confirm")
     record.end_final_test(_now())
-    section = stored_section(record, run.experiment.objective)
-    assert section is not None
+    tested = Confirmation.last(record)
+    assert tested is not None
+    section = confirmation_section(tested, run.experiment.objective)
     write_table(section.table, run.folder / f"{section.name}.csv")
     console.print()
     show(console, section)
@@ -71,7 +74,8 @@ def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> Fina
     """The networks to train, by the search as it is now, and seeds that no training has used."""
     experiment, conclusion = run.experiment, run.conclusion
     found, why = run.found(conclusion)
-    arms = {"found": found.number, "paper": _paper(networks).number, "base": 0}
+    away = {one.number: one.shares.distance(REFERENCES["paper"]) for one in networks if one.shares}
+    arms = {"found": found.number, "paper": min(away, key=away.__getitem__), "base": 0}
     delta = experiment.decide.delta
     if delta is None and conclusion.answer is not None:
         delta = conclusion.answer.delta
@@ -92,21 +96,11 @@ def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> Fina
     )
 
 
-def _paper(networks: Sequence[Candidate]) -> Candidate:
-    """The candidate nearest to the paper's split."""
-
-    def distance(candidate: Candidate) -> float:
-        return math.inf if candidate.shares is None else candidate.shares.distance(paper)
-
-    paper = REFERENCES["paper"]
-    return min(networks, key=distance)
-
-
 def _num_seeds(run: Run, conclusion: Conclusion, delta: float | None) -> int:
     """The number of seeds that the difference that matters needs.
 
     Raises:
-        ValueError: That difference or the luck of a seed is not known.
+        ValueError: That difference or the noise of a seed is not known.
     """
     if delta is None:
         raise ValueError(
@@ -120,20 +114,20 @@ def _num_seeds(run: Run, conclusion: Conclusion, delta: float | None) -> int:
             "confirm.num_seeds=8, or a decide.seed_sd to have the number worked out"
         )
     num_seeds = num_seeds_needed(seed_sd, delta)
-    smallest, luck = (difference(value, run.experiment.objective) for value in (delta, seed_sd))
+    smallest, noise_sd = (difference(one, run.experiment.objective) for one in (delta, seed_sd))
     needed = f"{count(num_seeds, 'seed')} a network find a difference of {smallest} in 80 of 100"
-    say(run.console, [f"{needed} cases; seeds vary a network by {luck} of its own."])
+    say(run.console, [f"{needed} cases; seeds vary a network by {noise_sd} of its own."])
     return num_seeds
 
 
 def _seed_sd(run: Run, conclusion: Conclusion) -> float | None:
-    """The seed's luck that networks do not share; None where no network has two seeds."""
+    """Standard deviation of the seed that networks do not share; None without second seeds."""
     experiment = run.experiment
     if experiment.decide.seed_sd is not None:
         return experiment.decide.seed_sd
-    luck = conclusion.diagnosis
-    if luck is not None and luck.seed_sd is not None:
-        return luck.seed_sd * math.sqrt(1 - (luck.shared_fraction or 0.0))
+    diagnosis = conclusion.diagnosis
+    if diagnosis is not None and diagnosis.own_seed_sd is not None:
+        return diagnosis.own_seed_sd
     measured = noise(run.results, experiment.objective)
     return measured.seed_sd if measured.residual_sd is None else measured.residual_sd
 
@@ -144,16 +138,6 @@ def _first_unused_seed(run: Run) -> int:
     own = [run.record, *(record for record in beyond if record is not None)]
     used = [int(str(row["seed"])) for record in own for row in record.rows()]
     return max([run.experiment.num_seeds - 1, *used]) + 1
-
-
-def _trials(experiment: Experiment, networks: Sequence[Candidate], look: FinalTest) -> list[Trial]:
-    """All trainings of a look, by candidate and seed."""
-    candidates = {candidate.number: candidate for candidate in networks}
-    return [
-        replace(experiment.trial(candidates[number], seed), on_test=True)
-        for number in sorted(set(look.arms.values()))
-        for seed in look.seeds
-    ]
 
 
 def _intention(look: FinalTest, *, is_begun: bool) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from scaling_search.core.dataset import Dataset
 from scaling_search.data.description import Description
 from scaling_search.data.gathering import Described, describe
-from scaling_search.data.section import data_section
+from scaling_search.display.data import data_section
 from scaling_search.display.terminal import say, show
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.runtime.files import replace_file

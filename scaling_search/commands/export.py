@@ -10,13 +10,12 @@ from scaling_search.commands.retraining import train_again
 from scaling_search.commands.run import Run
 from scaling_search.display.terminal import say, tell
 from scaling_search.experiment.options import Export
-from scaling_search.exports.card import example, loading, members_cells
+from scaling_search.exports.card import example, loading, member_lines
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.files import write_export
 from scaling_search.exports.members import named, rows_of, trainings
 from scaling_search.exports.programs import check_packages
-from scaling_search.follow_ups import confirmation
-from scaling_search.follow_ups.tested import Tested
+from scaling_search.follow_ups.confirmation import Confirmation
 from scaling_search.record.results import results_table, with_means
 
 LEFT_OUT = ("measured cost", "failed")
@@ -45,21 +44,21 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
         check_packages()
     with console.status("reading the record"):
         run.check_choices()
-        known = card_data(run, options)
+        data = card_data(run, options)
     trained = trainings(
-        known.members,
-        pd.concat([known.trained, known.confirm]),
+        data.members,
+        pd.concat([data.trained, data.confirm]),
         folder=run.folder.resolve() / "weights",
-        fingerprint=known.fingerprint,
+        fingerprint=data.fingerprint,
     )
     if options.train and not train_again(run, trained, price_only=price_only):
         return
     kept = {one: facts for one in trained if (facts := one.facts()) is not None}
-    known = replace(known, kept=kept)
+    data = replace(data, kept=kept)
     folder = run.folder / "export"
     with console.status("writing networks"):
-        paths = write_export(known, folder)
-    _show(console, known)
+        paths = write_export(data, folder)
+    _show(console, data)
     if without := [one for one in trained if one not in kept]:
         names = ", ".join(dict.fromkeys(one.member.name for one in without))
         again = run.next("export", "export.train=true")
@@ -67,7 +66,7 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
         tell(console, f"{left}; this trains them again for that: {again}")
     say(console, [f"  {path}" for path in paths])
     if options.programs:
-        console.print(loading(example(known).name, f"{folder}/"), markup=False, soft_wrap=True)
+        console.print(loading(example(data).name, f"{folder}/"), markup=False, soft_wrap=True)
 
 
 def card_data(run: Run, options: Export) -> CardData:
@@ -78,11 +77,9 @@ def card_data(run: Run, options: Export) -> CardData:
     confirmed = run.studies.beyond("confirm")
     fresh = [] if confirmed is None else confirmed.rows()
     looks = [] if confirmed is None else [look for look in confirmed.final_tests if look.when]
-    tested, contrasts = None, []
-    if confirmed is not None and looks and looks[-1].arms["found"] == found.number:
-        tested = confirmation.stored_section(confirmed, experiment.objective)
-        rows = {(int(str(row["candidate"])), int(str(row["seed"]))): row for row in fresh}
-        contrasts = Tested(looks[-1], rows).contrasts(experiment.objective)
+    tested = None if confirmed is None else Confirmation.last(confirmed)
+    if tested is not None and tested.look.arms["found"] != found.number:
+        tested = None
     members = named(run.members(), experiment.candidates.target)
     networks = pd.DataFrame([one.candidate.row() for one in members]).drop_duplicates("network")
     means = with_means(networks, pd.concat([search, scale], ignore_index=True))
@@ -99,15 +96,14 @@ def card_data(run: Run, options: Export) -> CardData:
         search=search,
         scale=scale,
         confirm=results_table(fresh),
-        contrasts=contrasts,
         tested=tested,
         looks=len(looks),
     )
 
 
-def _show(console: Console, known: CardData) -> None:
+def _show(console: Console, data: CardData) -> None:
     """Prints the table of members."""
-    header, *lines = members_cells(known)
+    header, *lines = member_lines(data)
     shown = [place for place, title in enumerate(header) if title not in LEFT_OUT]
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for place in shown:

@@ -2,16 +2,17 @@
 
 from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
+from scaling_search.display.fairness import fairness_sections
 from scaling_search.display.plots.drawing import save
-from scaling_search.display.plots.fairness import section_figure
+from scaling_search.display.plots.fairness import setting_curves
 from scaling_search.display.terminal import say, show
 from scaling_search.experiment.options import Fairness
-from scaling_search.follow_ups.fairness import stored_sections, trials
+from scaling_search.follow_ups.fairness import fairness_checks, trials
 from scaling_search.record.tables import write_table
 
 
 def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = False) -> None:
-    """Says whether the learning rate or the length of training favours some networks.
+    """Tests the effect of learning rate and length of training on the comparison of networks.
 
     Args:
         run: A search.
@@ -35,13 +36,13 @@ def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = Fal
     if train_more(run, asked, "fairness", price_only=price_only) is None:
         return
     record = run.studies.begun("fairness")
-    sections = stored_sections(
+    checks = fairness_checks(
         run.record.rows(), record.rows(), experiment=experiment, found=found.number
     )
-    for section in sections:
+    for section in fairness_sections(checks):
         console.print()
         show(console, section)
         write_table(section.table, run.folder / f"{section.name}.csv")
-        figure = section_figure(section, experiment.objective, equal=experiment.recipe.equal)
+        figure = setting_curves(section.table, experiment.objective, equal=experiment.recipe.equal)
         drawn = save(figure, run.folder / "figures", section.name)
         say(console, [f"  {path}" for path in (run.folder / f"{section.name}.csv", *drawn)])

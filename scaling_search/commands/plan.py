@@ -1,15 +1,14 @@
 """Prints the networks that a search would train, what it would find, and its price."""
 
 import contextlib
-import math
 from collections.abc import Iterator
 
 from scaling_search.answer.detectable import detectable
 from scaling_search.commands.data_sheet import outlined, show_data
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.run import Run
-from scaling_search.core.formatting import count, difference
 from scaling_search.data.gathering import Described
+from scaling_search.display.formatting import count, difference
 from scaling_search.display.progress import Tracked
 from scaling_search.display.terminal import plan_table, say, scalings_sentences, scalings_table
 from scaling_search.experiment.options import Fairness
@@ -56,12 +55,12 @@ def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Pl
 def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
     """The smallest differences between references that would be found."""
     experiment = run.experiment
-    luck = run.conclusion.diagnosis if run.studies.is_begun else None
+    diagnosis = run.conclusion.diagnosis if run.studies.is_begun else None
     network_sd, measured = 0.0, ""
     seed_sd = experiment.decide.seed_sd
-    if seed_sd is None and luck is not None and luck.seed_sd is not None:
-        seed_sd = luck.seed_sd * math.sqrt(1 - (luck.shared_fraction or 0.0))
-        network_sd, measured = luck.network_sd, ", as this run has measured"
+    if seed_sd is None and diagnosis is not None and diagnosis.own_seed_sd is not None:
+        seed_sd = diagnosis.own_seed_sd
+        network_sd, measured = diagnosis.network_sd, ", as this run has measured"
     if seed_sd is None:
         yield (
             "How small a difference it would find depends on the luck of a seed: give "

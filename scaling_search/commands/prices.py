@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from scaling_search.answer.stopping import Limits
 from scaling_search.commands.run import Run
-from scaling_search.core.formatting import count
 from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.display.formatting import count
 from scaling_search.display.terminal import price_sentence
 from scaling_search.experiment.options import Fairness
 from scaling_search.follow_ups.fairness import learning_rate_trials, length_trials

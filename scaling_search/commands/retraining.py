@@ -8,8 +8,8 @@ from scaling_search.answer.stopping import told_failures
 from scaling_search.commands.run import Run
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import logged, provenance
-from scaling_search.core.formatting import count
 from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.display.formatting import count
 from scaling_search.display.progress import View
 from scaling_search.display.terminal import price_sentence, say
 from scaling_search.experiment.experiment import Experiment

@@ -1,7 +1,7 @@
 """A run: an experiment in a folder, with the results that the folder holds."""
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +18,20 @@ from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import Architecture
 from scaling_search.core.part import part
 from scaling_search.core.protocols import Executor
-from scaling_search.core.sections import Section
 from scaling_search.core.trial import TrialResult
-from scaling_search.data.section import data_section
+from scaling_search.display.answer import answer_sentences
+from scaling_search.display.confirmation import confirmation_section
+from scaling_search.display.data import data_section
+from scaling_search.display.fairness import fairness_sections
+from scaling_search.display.report_section import ReportSection
 from scaling_search.display.terminal import comparison_table, say, show
+from scaling_search.display.transfer import transfer_section
 from scaling_search.experiment.composing import choices, earlier_choices
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.trust import Trusted
-from scaling_search.follow_ups import confirmation, fairness, transfer
+from scaling_search.follow_ups.confirmation import Confirmation
+from scaling_search.follow_ups.fairness import fairness_checks
+from scaling_search.follow_ups.transfer import transferred
 from scaling_search.record.architectures import completed
 from scaling_search.record.networks import candidate_of, earlier_rows, network_row, networks_table
 from scaling_search.record.results import coefficient_table, curves_table, results_table, with_means
@@ -196,13 +202,15 @@ class Run:
 
     @property
     def conclusion(self) -> Conclusion:
-        """The answer and the kinds of noise, as values and in sentences."""
-        return conclude(
-            self.results,
+        """The answer, the variance components, and both in sentences."""
+        results = self.results
+        found = conclude(
+            results,
             objective=self.experiment.objective,
             target=self.experiment.candidates.target,
             delta=self.experiment.decide.delta,
         )
+        return replace(found, sentences=tuple(answer_sentences(found, results)))
 
     @property
     def answer(self) -> Answer | None:
@@ -249,31 +257,32 @@ class Run:
             equal=self.experiment.recipe.equal,
         )
 
-    def sections(self, conclusion: Conclusion) -> "Iterator[tuple[Section, Figure | None]]":
-        """Sections on trainings beyond the search, each with its figure if it has one."""
+    def sections(self, conclusion: Conclusion) -> "Iterator[tuple[ReportSection, Figure | None]]":
+        """Answers of trainings beyond the search, each with its figure if it has one."""
         from scaling_search.display.plots.drift import best_by_size  # noqa: PLC0415  # takes matplotlib
-        from scaling_search.display.plots.fairness import section_figure  # noqa: PLC0415  # as above
+        from scaling_search.display.plots.fairness import setting_curves  # noqa: PLC0415  # as above
 
         objective, equal = self.experiment.objective, self.experiment.recipe.equal
-        if (tested := self.studies.beyond("confirm")) is not None:
-            confirmed = confirmation.stored_section(tested, objective)
-            if confirmed is not None:
-                yield confirmed, None
+        fresh = self.studies.beyond("confirm")
+        if fresh is not None and (tested := Confirmation.last(fresh)) is not None:
+            yield confirmation_section(tested, objective), None
         larger, networks = self.studies.beyond("transfer"), self.networks_of("transfer")
         if larger is not None and networks:
             placed = networks_table(networks)
-            told = transfer.stored(conclusion, placed, results_table(larger.rows()))
+            told = transferred(conclusion, placed, results_table(larger.rows()))
             if told is not None:
-                figure = best_by_size(told.regions, placed, equal=equal) if told.regions else None
-                yield told.section, figure
+                drift = told.drift
+                figure = best_by_size(drift.regions, placed, equal=equal) if drift else None
+                yield transfer_section(told), figure
         if (checked := self.studies.beyond("fairness")) is not None:
-            for section in fairness.stored_sections(
+            checks = fairness_checks(
                 self.record.rows(),
                 checked.rows(),
                 experiment=self.experiment,
                 found=None if conclusion.answer is None else conclusion.answer.found,
-            ):
-                yield section, section_figure(section, objective, equal=equal)
+            )
+            for section in fairness_sections(checks):
+                yield section, setting_curves(section.table, objective, equal=equal)
 
     def report(self, *, most: int = 10, published: bool = False) -> Path:
         """Prints the answer and writes tables, figures and ``report.html`` into the folder.
@@ -296,14 +305,17 @@ class Run:
         coefficients = self._coefficients(results, conclusion.answer)
         about = data_sheet.kept(self.folder)
         sections = list(self.sections(conclusion))
+        tables = {
+            "candidates": self.candidates,
+            "results": results,
+            "curves": self.curves,
+            "coefficients": coefficients,
+        }
+        if (families := self.families) is not None:
+            tables |= {"families": families, "families_results": self.results_of("scale")}
         written = report.write_report(
             self.folder,
-            candidates=self.candidates,
-            results=results,
-            curves=self.curves,
-            coefficients=coefficients,
-            families=self.families,
-            families_results=self.results_of("scale"),
+            tables,
             conclusion=conclusion,
             objective=objective,
             equal=experiment.recipe.equal,

@@ -14,9 +14,9 @@ from scaling_search.answer.stopping import Stopping, told_failures
 from scaling_search.commands.run import Run, by_candidate
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.core.candidate import Candidate
-from scaling_search.core.formatting import count
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.display.formatting import count
 from scaling_search.display.progress import View
 from scaling_search.display.terminal import price_sentence, say, tell
 from scaling_search.record.study import Record

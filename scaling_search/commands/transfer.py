@@ -1,6 +1,4 @@
-"""Trains ten networks of each larger size: does the best split hold there?"""
-
-import pandas as pd
+"""Trains ten networks of each larger size."""
 
 from scaling_search.answer.conclusions import Conclusion
 from scaling_search.commands.run import Run
@@ -10,8 +8,9 @@ from scaling_search.display.plots.drawing import save
 from scaling_search.display.plots.drift import best_by_size
 from scaling_search.display.progress import Tracked
 from scaling_search.display.terminal import say, show
+from scaling_search.display.transfer import about_networks, about_power, transfer_section
 from scaling_search.experiment.options import Transfer
-from scaling_search.follow_ups.transfer import Transferred, sentences_before, stored
+from scaling_search.follow_ups.transfer import power_before, transferred
 from scaling_search.planning.candidates import measure
 from scaling_search.planning.ladder import placed, ten_points
 from scaling_search.record.networks import network_row, networks_table
@@ -53,7 +52,12 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
     measure([one.candidate for one in chosen], experiment.cost, track)
     rows = [network_row(one) for one in chosen]
     table = networks_table(rows)
-    say(console, sentences_before(conclusion, table, options.num_seeds))
+    say(console, about_networks(table))
+    try:
+        power = about_power(power_before(conclusion, table, options.num_seeds))
+    except ValueError as error:
+        power = f"These trainings cannot show whether the best split holds: {error}."
+    say(console, [power])
     trials = [
         experiment.trial(one.candidate, seed, target=one.size)
         for one in chosen
@@ -66,9 +70,17 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
 
     if train_more(run, trials, "transfer", price_only=price_only, begin=begin) is None:
         return
-    told = stored(conclusion, table, run.results_of("transfer"))
+    told = transferred(conclusion, table, run.results_of("transfer"))
     assert told is not None
-    _show(run, told, table)
+    section = transfer_section(told)
+    paths = [run.folder / f"{section.name}.csv"]
+    write_table(section.table, paths[0])
+    if told.drift is not None:
+        figure = best_by_size(told.drift.regions, table, equal=experiment.recipe.equal)
+        paths += save(figure, run.folder / "figures", section.name)
+    console.print()
+    show(console, section)
+    say(console, [f"  {path}" for path in paths])
 
 
 def _check_sizes(options: Transfer, target: float) -> None:
@@ -88,23 +100,8 @@ def _found(run: Run, networks: list[Candidate], conclusion: Conclusion) -> Candi
     """
     answer = conclusion.answer
     if answer is None:
-        why = conclusion.sentences[0].partition(": ")[2].rstrip(".")
         raise ValueError(
             f"out must hold a search with a fitted surface, got {run.out!r} without one "
-            f"({why}); search further first"
+            f"({conclusion.missing}); search further first"
         )
     return next(c for c in networks if c.number == answer.found)
-
-
-def _show(run: Run, told: Transferred, networks: pd.DataFrame) -> None:
-    """Prints and writes what was found."""
-    folder, console = run.folder, run.console
-    section = told.section
-    paths = [folder / f"{section.name}.csv"]
-    write_table(section.table, paths[0])
-    if told.regions:
-        figure = best_by_size(told.regions, networks, equal=run.experiment.recipe.equal)
-        paths += save(figure, folder / "figures", section.name)
-    console.print()
-    show(console, section)
-    say(console, [f"  {path}" for path in paths])

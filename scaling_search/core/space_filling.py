@@ -14,7 +14,7 @@ LARGEST_HOLE = 0.25
 """Largest distance from `largest_hole` at which the whole triangle still counts as searched."""
 
 AT_ONCE = 10_000
-"""Number of points whose distances are in memory at a time."""
+"""Number of points whose distances are in memory at once."""
 
 
 def triangle(step: float = 0.05) -> Points:
@@ -71,10 +71,9 @@ def largest_hole(shares: Sequence[Shares] | Points) -> tuple[float, Shares]:
 def space_filling_subset(shares: Sequence[Shares] | Points, size: int) -> list[int]:
     """Indices of at most ``size`` points that fill the triangle, in the order of their choice.
 
-    First come the nearest points to each reference; then, up to half of ``size``, always the point
-    farthest from those chosen (maximin); then the point where a quadratic surface has the largest
-    variance. Ties go to the first point, so the subset is always the same. Distances alone would
-    leave the largest variance of the surface about twice as large.
+    First the nearest point to each reference; then, up to half of ``size``, the point farthest
+    from those chosen (maximin); then the point where a quadratic surface has the largest variance.
+    Ties go to the first point. Distances alone would leave the largest variance twice as large.
     """
     points = as_points(shares)
     size = min(size, len(points))

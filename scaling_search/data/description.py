@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from scaling_search.core.dataset import Split, Splits
-from scaling_search.core.formatting import count
 from scaling_search.data.maps import NAMES, sums_of
 
 FLAT_SD = 1.5
@@ -216,7 +215,8 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
     if found.num_copies:
         yield _about_copies(found, are_dropped=are_dropped)
     if found.contradicting:
-        what = f"{count(found.contradicting, 'image')} {{}} under more than one label"
+        images = "image" if found.contradicting == 1 else "images"
+        what = f"{found.contradicting} {images} {{}} under more than one label"
         if are_dropped:
             yield f"{what.format('stood')}, of which one was kept; look at them."
         else:
@@ -224,7 +224,7 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
             yield f"{what.format(does)}, which no network can learn."
     yield from imbalance(found.counts["train"], classes)
     if num_flat := sum(found.flat):
-        yield f"{count(num_flat, 'image')} {'is' if num_flat == 1 else 'are'} {FLAT}."
+        yield f"{num_flat} {'image is' if num_flat == 1 else 'images are'} {FLAT}."
 
 
 def imbalance(counts: Sequence[int], classes: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The report: what a search found in sentences, tables for people and machines, figures."""
+"""The report: sentences, tables and figures of a run."""
 
 import base64
 import math
@@ -11,9 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from scaling_search.answer.conclusions import Conclusion, comparison_cells
+from scaling_search.answer.conclusions import Conclusion
 from scaling_search.answer.region import GRID
-from scaling_search.core.formatting import (
+from scaling_search.display.answer import comparison_lines
+from scaling_search.display.formatting import (
     Formatter,
     coefficient_columns,
     count,
@@ -23,13 +24,13 @@ from scaling_search.core.formatting import (
     plus_minus,
     terminal_columns,
 )
-from scaling_search.core.sections import Section
 from scaling_search.display.plots.accuracy import accuracy_over_flops
 from scaling_search.display.plots.curves import training_curves
 from scaling_search.display.plots.drawing import rendered
 from scaling_search.display.plots.families import family_curves
-from scaling_search.display.plots.families import published_family as published_family_figure
+from scaling_search.display.plots.families import published_family as published_figure
 from scaling_search.display.plots.triangle import triangle_of_shares
+from scaling_search.display.report_section import ReportSection
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.planning.candidates import LARGEST_GAP
 from scaling_search.planning.published import published_family
@@ -40,100 +41,87 @@ from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.passwords import without_password
 
 FEW_DEGREES_OF_FREEDOM = 6
-"""An error estimated from fewer differences is itself off by about a third."""
+"""With fewer, an estimated error is itself off by about a third."""
 
 
 def write_report(
     folder: Path,
+    tables: Mapping[str, pd.DataFrame],
     *,
-    candidates: pd.DataFrame,
-    results: pd.DataFrame,
-    curves: pd.DataFrame,
-    coefficients: pd.DataFrame,
-    families: pd.DataFrame | None,
-    families_results: pd.DataFrame,
     conclusion: Conclusion,
     objective: str,
     equal: str,
     facts: Mapping[str, str],
-    answers: Sequence[tuple[Section, Figure | None]] = (),
-    data: tuple[Section, bytes] | None = None,
+    answers: Sequence[tuple[ReportSection, Figure | None]] = (),
+    data: tuple[ReportSection, bytes] | None = None,
     published: bool = False,
 ) -> list[Path]:
-    """Writes tables, figures and ``report.html``; the paths of all files.
+    """Writes tables, figures and ``report.html``, and returns the paths of all files.
 
-    Equal arguments give equal bytes. Tables are those of `results`, figures of `plots`.
+    Equal arguments give equal bytes.
 
     Args:
-        folder: Made if it is not there.
-        candidates: The planned networks, the base as candidate 0.
-        results: A row for each training.
-        curves: A row for each epoch of each training.
-        coefficients: A row for each network.
-        families: A row for each family and phi, None where none was trained.
-        families_results: A row for each training of families beyond the search.
-        conclusion: What the fitted surface says.
+        folder: Created if missing.
+        tables: By name: ``candidates``, ``results``, ``curves``, ``coefficients``; with trained
+            families also ``families`` and ``families_results``.
+        conclusion: The answer.
         objective: ``val_accuracy`` or ``val_loss``.
-        equal: What the trainings have in common, as `Recipe.equal` has it.
-        facts: How it was measured: what, and its value.
-        answers: What trainings beyond the search said, each with its figure if it has one.
-        data: What was trained on, with the contact sheet as PNG; None where it was not kept.
+        equal: `Recipe.equal` of the trainings.
+        facts: Conditions of the measurement, by name.
+        answers: Sections on further trainings, each with its figure if it has one.
+        data: The section on the data and the contact sheet as PNG; None where they are not known.
         published: True to draw EfficientNet-B0 to B7's published ImageNet accuracies too.
 
     Raises:
         RuntimeError: A file cannot be written.
     """
-    tables = {
-        "candidates": candidates,
-        "results": results,
-        "curves": curves,
-        "coefficients": coefficients,
-    }
-    found = conclusion.answer
+    found, coefficients, results = conclusion.answer, tables["coefficients"], tables["results"]
+    families = tables.get("families")
     region = None if found is None else GRID[found.region.mask]
-    if found is not None:
-        tables["comparisons"] = conclusion.comparisons()
     figures = {
         "accuracy_over_flops": accuracy_over_flops(coefficients, equal=equal),
         "triangle_of_shares": triangle_of_shares(coefficients, objective, region, equal=equal),
-        "training_curves": training_curves(curves, objective, equal=equal),
+        "training_curves": training_curves(tables["curves"], objective, equal=equal),
     }
+    written = dict(tables)
+    if found is not None:
+        written["comparisons"] = conclusion.comparisons()
     if families is not None:
-        tables |= {"families": families, "families_results": families_results}
         figures["families"] = family_curves(families, equal=equal)
-    tables |= {section.name: section.table for section, _ in answers}
-    if data is not None:
-        tables[data[0].name] = data[0].table
-    files = {f"{name}.csv": csv(table) for name, table in tables.items()}
+    sections = [section for section, _ in answers] + ([] if data is None else [data[0]])
+    written |= {section.name: section.table for section in sections}
+    files = {f"{name}.csv": csv(table) for name, table in written.items()}
     images = {name: rendered(figure) for name, figure in figures.items()}
     drawn = {section.name: rendered(figure) for section, figure in answers if figure is not None}
-    for name, image in (images | drawn).items():
+    extra = (
+        {"published_family": rendered(published_figure(published_family()))} if published else {}
+    )
+    for name, image in (images | drawn | extra).items():
         files |= {f"figures/{name}{suffix}": content for suffix, content in image.items()}
     files["report.html"] = _html(
         conclusions=conclusion.sentences,
         sentences=sentences(coefficients, results, objective),
-        comparisons=[] if found is None else comparison_cells(found),
-        coefficients=_cells(coefficients, coefficient_columns(objective)),
-        families=[] if families is None else _cells(families, family_columns()),
-        figures=[(name.replace("_", " "), _embedded(image)) for name, image in images.items()],
+        comparisons=[] if found is None else comparison_lines(found),
+        coefficients=_lines(coefficients, coefficient_columns(objective)),
+        families=[] if families is None else _lines(families, family_columns()),
+        figures=[
+            (name.replace("_", " "), _embedded(image[".svg"])) for name, image in images.items()
+        ],
         answers=[
-            (section, _embedded(drawn[section.name]) if section.name in drawn else "")
+            (section, _embedded(drawn[section.name][".svg"]) if section.name in drawn else "")
             for section, _ in answers
         ],
-        data=None if data is None else (data[0], base64.b64encode(data[1]).decode()),
+        data=None if data is None else (data[0], _embedded(data[1])),
         facts=dict(facts),
         failures=_failures(results),
     )
-    if published:
-        image = rendered(published_family_figure(published_family()))
-        files |= {f"figures/published_family{end}": content for end, content in image.items()}
     for name, content in files.items():
         replace_file(folder / name, content)
     return [folder / name for name in files]
 
 
 def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str) -> list[str]:
-    """What the numbers say, and how far luck allows to say it.
+    """The best mean, its gain, and the noise of the order, in sentences.
 
     Args:
         coefficients: As `results.coefficient_table` gives it.
@@ -150,7 +138,7 @@ def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str)
     ranked = scaled.dropna(subset=["order"]).sort_values("order")
     said = _about_best(ranked, coefficients[coefficients["candidate"] == 0], objective)
     if len(ranked):
-        said += _about_noise(results, objective)
+        said += _about_noise(noise(results, objective), objective)
     if num_failed:
         are = "is" if num_failed == 1 else "are"
         said.append(f"{failed} and {are} left out of the means.")
@@ -192,82 +180,81 @@ def _about_best(ranked: pd.DataFrame, base: pd.DataFrame, objective: str) -> lis
         value = level(base[f"{objective}_mean"].iloc[0], objective)
         return [f"Only the base network has a finished training: {name} {value}."]
     best = ranked.iloc[0]
-    value = level(best[f"{objective}_mean"], objective)
-    triple = ", ".join(f"{name} {best[name]:.2f}" for name in ("alpha", "beta", "gamma"))
-    seeds = count(int(best["num_seeds"]), "seed")
-    cost = f"{best['cost_ratio']:.2f} times the base network's cost"
-    found = f"The best mean is a {name} of {value}: {triple}"
-    found = f"{found} (network {best['candidate']}, {seeds}) at {cost}."
+    found = (
+        f"The best mean is a {name} of {level(best[f'{objective}_mean'], objective)}: "
+        f"{', '.join(f'{one} {best[one]:.2f}' for one in ('alpha', 'beta', 'gamma'))} "
+        f"(network {best['candidate']}, {count(int(best['num_seeds']), 'seed')}) at "
+        f"{best['cost_ratio']:.2f} times the base network's cost."
+    )
     gain, error = best[f"{objective}_gain"], best[f"{objective}_gain_se"]
-    better = "better" if gain >= 0 else "worse"
-    unit = " points" if objective == "val_accuracy" else ""
-    if base["num_seeds"].sum() == 0:
-        return [found, "The base network has no finished training, so the gain is not known."]
     if math.isnan(gain):
-        return [found, "It shares no seed with the base network, so the gain is not known."]
+        why = "It shares no seed with the base network"
+        if base["num_seeds"].sum() == 0:
+            why = "The base network has no finished training"
+        return [found, f"{why}, so the gain is not known."]
+    better = "better" if gain >= 0 else "worse"
     if math.isnan(error):
         size = f"{difference(abs(gain), objective)} {better}"
         return [found, f"On their one common seed it is {size} than the base network."]
-    luck = "; that may be luck" if abs(gain) <= 2 * error else ""
-    size = f"{plus_minus(abs(gain), error, objective)}{unit} {better}"
-    within = "mean and standard error of the differences within a seed"
-    return [found, f"It is {size} than the base network ({within}){luck}."]
+    unit = " points" if objective == "val_accuracy" else ""
+    return [
+        found,
+        (
+            f"It is {plus_minus(abs(gain), error, objective)}{unit} {better} than the base network "
+            "(mean and standard error of the differences within a seed)"
+            f"{'; that is within noise' if abs(gain) <= 2 * error else ''}."
+        ),
+    ]
 
 
-def _about_noise(results: pd.DataFrame, objective: str) -> list[str]:
-    luck = noise(results, objective)
-    others = luck.num_networks - 1
-    unknown = "how much of the order is luck cannot be known from this"
+def _about_noise(found: Noise, objective: str) -> list[str]:
+    others, close = found.num_networks - 1, found.num_within_noise
     if others == 0:
         return ["Only one scaled network has a finished training, so there is no order to judge."]
-    if luck.seed_sd is None:
-        return [f"One seed a network: {unknown}; num_seeds=3 would say."]
-    if luck.residual_sd is None or luck.num_within_noise is None:
-        return [f"Too few networks have a second seed: {unknown}; more seeds would say."]
+    if found.seed_sd is None or found.residual_sd is None or close is None:
+        few = "One seed a network" if found.seed_sd is None else "Few networks have a second seed"
+        return [f"{few}: the noise of the order is not known; num_seeds=3 would show it."]
     seed_sd, residual_sd, spread = (
-        difference(value, objective) for value in (luck.seed_sd, luck.residual_sd, luck.spread)
+        difference(value, objective) for value in (found.seed_sd, found.residual_sd, found.spread)
     )
-    alike = "once what a seed does to all networks alike is taken out"
-    sizes = (
-        f"From seed to seed a network varies by {seed_sd} (standard deviation), by {residual_sd} "
-        f"{alike}; from network to network the means vary by {spread}."
-    )
-    flattered = f"As the best of {luck.num_networks} means it likely looks better than it is."
-    return [sizes, _verdict(luck, others), flattered]
-
-
-def _verdict(luck: Noise, others: int) -> str:
-    close = luck.num_within_noise
+    said = "No other network lies within two standard errors of the best"
     if close:
-        near = f"{close} of the {others} other networks {'lies' if close == 1 else 'lie'}"
-        if close == others:
-            near = "The other network lies" if others == 1 else f"All {others} other networks lie"
-        return f"{near} within two standard errors of the best: this search names no winner."
-    alone = "No other network lies within two standard errors of the best"
-    if luck.degrees_of_freedom < FEW_DEGREES_OF_FREEDOM:
-        return f"{alone}, but so few trainings give a rough error: more seeds would say."
-    return f"{alone}: it stands out."
+        lie = "lies" if close == 1 else "lie"
+        said = (
+            f"{close} of the {count(others, 'other network')} {lie} within two standard errors of "
+            "the best: this search names no winner"
+        )
+    elif found.degrees_of_freedom < FEW_DEGREES_OF_FREEDOM:
+        said = f"{said}, but so few trainings give a rough error: more seeds would show more"
+    else:
+        said = f"{said}: it stands out"
+    return [
+        (
+            f"From seed to seed a network varies by {seed_sd} (standard deviation), by "
+            f"{residual_sd} without the effect of a seed on all networks; from network to network "
+            f"the means vary by {spread}."
+        ),
+        f"{said}.",
+        f"As the best of {found.num_networks} means it likely looks better than it is.",
+    ]
 
 
-def _cells(table: pd.DataFrame, columns: Mapping[str, Formatter]) -> list[list[str]]:
+def _lines(table: pd.DataFrame, columns: Mapping[str, Formatter]) -> list[list[str]]:
     """The header and a line for each row, as text."""
-    lines = [[cell(row) for cell in columns.values()] for _, row in table.iterrows()]
+    lines = [[text(row) for text in columns.values()] for _, row in table.iterrows()]
     return [list(columns), *lines]
 
 
 def _failures(results: pd.DataFrame) -> list[list[str]]:
-    if results.empty:
-        return []
-    failed = results[results["state"] != "COMPLETE"]
+    failed = results if results.empty else results[results["state"] != "COMPLETE"]
     if failed.empty:
         return []
     lines = failed[["candidate", "network", "seed", "reason"]].astype(str).to_numpy().tolist()
     return [["network", "layers / channels / px", "seed", "reason"], *lines]
 
 
-def _embedded(image: Mapping[str, bytes]) -> str:
-    """A rendered figure as HTML takes it."""
-    return base64.b64encode(image[".svg"]).decode()
+def _embedded(image: bytes) -> str:
+    return base64.b64encode(image).decode()
 
 
 def _html(**content: object) -> bytes:
@@ -282,16 +269,12 @@ def _html(**content: object) -> bytes:
     return environment.from_string(source).render(**content).encode()
 
 
-def _cost(experiment: Experiment, record: Record) -> str:
-    """The cost that is held equal, and where it was measured if it was."""
-    said = str(experiment.cost)
-    samples = record.costs.get(said, {}).get("samples", {}).values()
-    devices = ", ".join(sorted({sample["device"] for sample in samples}))
-    return f"{said}, measured on {devices}" if devices else said
-
-
 def facts(experiment: Experiment, record: Record, results: pd.DataFrame) -> dict[str, str]:
     """The conditions of the measurement, by name."""
+    cost = str(experiment.cost)
+    samples = record.costs.get(cost, {}).get("samples", {}).values()
+    if devices := ", ".join(sorted({sample["device"] for sample in samples})):
+        cost = f"{cost}, measured on {devices}"
     options = vars(experiment.recipe).items()
     recipe = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in options)
     known = {
@@ -299,7 +282,7 @@ def facts(experiment: Experiment, record: Record, results: pd.DataFrame) -> dict
         "base network": str(experiment.base_network),
         "target": f"{experiment.candidates.target:g} times the base network's "
         f"{experiment.cost.column}, ± {experiment.candidates.tolerance:.0%}",
-        "cost": _cost(experiment, record),
+        "cost": cost,
         "data": without_password(f"{experiment.dataset} (fingerprint {record.fingerprint[:16]})"),
         "recipe": recipe,
         "sampler": str(experiment.sampler),

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scaling_search.answer.conclusions import comparison_cells
 from scaling_search.answer.verdicts import Answer
-from scaling_search.core.formatting import count
 from scaling_search.core.scaling import DIMENSIONS, Shares
-from scaling_search.core.sections import Section
+from scaling_search.display.answer import comparison_lines
+from scaling_search.display.formatting import count
 from scaling_search.display.progress import duration
+from scaling_search.display.report_section import ReportSection
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.ladder import Member
 from scaling_search.training.price import Price
@@ -61,7 +61,7 @@ def ladder_table(found: Sequence[Member]) -> Table:
 
 def comparison_table(found: Answer) -> Table:
     """The best split against each reference; their shares are in `REFERENCES` and the report."""
-    header, *lines = comparison_cells(found)
+    header, *lines = comparison_lines(found)
     table = _columns(*header[:1], *header[2:-1])
     table.add_column(header[-1], no_wrap=True)
     for line in lines:
@@ -200,11 +200,11 @@ def price_sentence(cost: Price, slots: int) -> str:
     )
 
 
-def show(console: Console, section: Section) -> None:
+def show(console: Console, section: ReportSection) -> None:
     """Prints a section: its title, its table if it has one, its sentences."""
     console.print(section.title, style="bold", highlight=False)
-    if section.cells:
-        header, *lines = section.cells
+    if section.lines:
+        header, *lines = section.lines
         table = _columns(*header)
         table.columns[0].justify = "left"  # names
         for line in lines:

@@ -1,4 +1,4 @@
-"""A model card, for people and for model hubs."""
+"""The text of a model card."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,21 +9,28 @@ import jinja2
 import pandas as pd
 import yaml
 
-from scaling_search.core.formatting import HEADERS, coefficient, count, difference, plus_minus
 from scaling_search.core.scaling import Shares
+from scaling_search.display.confirmation import confirmation_section
+from scaling_search.display.formatting import (
+    HEADERS,
+    coefficient,
+    count,
+    difference,
+    plus_minus,
+)
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.members import NamedNetwork
 from scaling_search.planning.ladder import ON_RAY
 from scaling_search.record.networks import COEFFICIENTS
 
 
-def members_cells(known: CardData) -> list[list[str]]:
-    """A header, and a line for each member, as tables of the report write them."""
+def member_lines(data: CardData) -> list[list[str]]:
+    """The table of members: a header and a line for each."""
     lines = []
-    for member in known.members:
-        row = known.means[member.network]
-        seeds = [str(training.seed) for training, _ in known.kept_of(member)]
-        cells = {
+    for member in data.members:
+        row = data.means[member.network]
+        seeds = [str(training.seed) for training, _ in data.kept_of(member)]
+        line = {
             "member": member.name,
             "phi": f"{member.phi:g}",
             "px": f"{row['resolution']}",
@@ -38,15 +45,15 @@ def members_cells(known: CardData) -> list[list[str]]:
             "failed": f"{row['num_failed']}",
             "weights of seeds": ", ".join(seeds) or "–",
         }
-        lines.append(cells)
-    return [list(lines[0]), *(list(cells.values()) for cells in lines)]
+        lines.append(line)
+    return [list(lines[0]), *(list(line.values()) for line in lines)]
 
 
 def gain_sentence(gains: Iterable[Mapping[str, Any]]) -> str:
     """The first gain of the found network over the base network."""
     one = next((one for one in gains if one["over"] == "base"), None)
     if one is None:
-        return "It shares no seed with the base network, so its gain is not known."
+        return "It shares no seed with the base network, so its gain is not data."
     metric = f"val_{one['measure']}"
     ends = [difference(one[end], metric) for end in ("low", "high") if one[end] is not None]
     interval = f" ({' to '.join(ends)})" if ends else ""
@@ -58,12 +65,12 @@ def gain_sentence(gains: Iterable[Mapping[str, Any]]) -> str:
 
 
 def card(
-    known: CardData, values: Mapping[str, Any], files: Mapping[str, Mapping[str, object]]
+    data: CardData, values: Mapping[str, Any], files: Mapping[str, Mapping[str, object]]
 ) -> str:
     """``README.md``: a model card.
 
     Args:
-        known: All that it says.
+        data: Its values.
         values: The content of ``coefficients.yaml``.
         files: The other files, with what ``family.json`` says of each.
     """
@@ -75,28 +82,29 @@ def card(
         keep_trailing_newline=True,
     )
     environment.filters |= {"table": _table, "block": _block, "listed": _listed}
-    row = known.means[known.members[1].network]
-    trained = [member for member in known.members if known.kept_of(member)]
+    row = data.means[data.members[1].network]
+    trained = [member for member in data.members if data.kept_of(member)]
     return environment.from_string(source).render(
-        known=known,
+        data=data,
+        tested=data.tested and confirmation_section(data.tested, data.experiment.objective),
         values=values,
         loading=loading,
-        front=yaml.safe_dump(_front(known, values), sort_keys=False, allow_unicode=True),
+        front=yaml.safe_dump(_front(data, values), sort_keys=False, allow_unicode=True),
         triple=", ".join(f"{name} {coefficient(name)(pd.Series(row))}" for name in COEFFICIENTS),
         gain=gain_sentence(values["gains"]),
-        cells=members_cells(known),
-        example=example(known),
-        aside=_aside(known),
-        weights=f"weights/{known.kept_of(trained[-1])[0][0].path.name}" if trained else None,
+        members=member_lines(data),
+        example=example(data),
+        aside=_aside(data),
+        weights=f"weights/{data.kept_of(trained[-1])[0][0].path.name}" if trained else None,
         trained=[member.name for member in trained],
-        untrained=[member.name for member in known.members if member not in trained],
+        untrained=[member.name for member in data.members if member not in trained],
         files=files,
     )
 
 
-def example(known: CardData) -> NamedNetwork:
+def example(data: CardData) -> NamedNetwork:
     """A member to show: with weights if any has them, the largest compound one if that is there."""
-    named = [one for one in known.members if known.kept_of(one)] or known.members
+    named = [one for one in data.members if data.kept_of(one)] or data.members
     return ([one for one in named if one.name.startswith("compound-")] or named)[-1]
 
 
@@ -109,7 +117,7 @@ def loading(name: str, folder: str = "") -> str:
     )
 
 
-def _front(known: CardData, values: Mapping[str, Any]) -> dict[str, object]:
+def _front(data: CardData, values: Mapping[str, Any]) -> dict[str, object]:
     """The head that model hubs read, in the order of Hugging Face's own cards."""
     front: dict[str, object] = {
         "library_name": "pytorch",
@@ -117,7 +125,7 @@ def _front(known: CardData, values: Mapping[str, Any]) -> dict[str, object]:
         "tags": ["image-classification", "compound-scaling", "scaling-search"],
         "metrics": ["accuracy"],
     }
-    row = known.means[known.members[1].network]
+    row = data.means[data.members[1].network]
     if math.isnan(row["val_accuracy_mean"]):
         return front
     means = {
@@ -125,8 +133,8 @@ def _front(known: CardData, values: Mapping[str, Any]) -> dict[str, object]:
     }
     means |= {
         f"test accuracy, mean of {count(one.pairs, 'fresh seed')}": one.found
-        for one in known.contrasts
-        if (one.split, one.measure, one.other) == ("test", "val_accuracy", "base")
+        for one in (data.tested.comparisons("val_accuracy") if data.tested else ())
+        if (one.split, one.measure, one.verdict.against) == ("test", "val_accuracy", "base")
     }
     module, _, name = values["data"]["class"].rpartition(".")
     result = {
@@ -134,16 +142,16 @@ def _front(known: CardData, values: Mapping[str, Any]) -> dict[str, object]:
         "dataset": {"name": name, "type": module.rpartition(".")[2]},
         "metrics": [{"type": "accuracy", "name": n, "value": v} for n, v in means.items()],
     }
-    name = f"{known.experiment.name}-found"
+    name = f"{data.experiment.name}-found"
     return front | {"model-index": [{"name": name, "results": [result]}]}
 
 
-def _aside(known: CardData) -> str:
-    """Names members of the compound family off the found coefficients; empty if there are none."""
-    found = _shares(known.members[1])
+def _aside(data: CardData) -> str:
+    """A sentence on compound members off the found shares; empty without any."""
+    found = _shares(data.members[1])
     away = {
         member.name: _shares(member).distance(found)
-        for member in known.members
+        for member in data.members
         if member.name.startswith("compound-")
     }
     others = [f"{name} ({gap:.2f} away)" for name, gap in away.items() if gap > ON_RAY]
@@ -173,8 +181,8 @@ def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _table(cells: Iterable[Sequence[str]]) -> str:
+def _table(lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table: a header and lines, the first column to the left."""
-    header, *lines = ([one.replace("|", "\\|").replace("\n", " ") for one in c] for c in cells)
+    header, *rows = ([one.replace("|", "\\|").replace("\n", " ") for one in line] for line in lines)
     rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))

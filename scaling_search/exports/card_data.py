@@ -1,4 +1,4 @@
-"""The values that an export says, and the same as YAML."""
+"""The values of a model card, and the same as YAML."""
 
 import dataclasses
 import math
@@ -12,11 +12,10 @@ import yaml
 
 from scaling_search.answer.conclusions import Conclusion
 from scaling_search.core.scaling import DIMENSIONS
-from scaling_search.core.sections import Section
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.options import Export
 from scaling_search.exports.members import NamedNetwork, Training
-from scaling_search.follow_ups.tested import Contrast, over_seeds
+from scaling_search.follow_ups.confirmation import Confirmation, over_seeds
 from scaling_search.record.networks import COEFFICIENTS
 from scaling_search.record.results import METRICS
 from scaling_search.runtime.passwords import without_password
@@ -34,26 +33,25 @@ HEAD = """\
 
 @dataclass(frozen=True, eq=False)
 class CardData:
-    """All that an export says, as values.
+    """The values of a model card.
 
     Attributes:
         experiment: Every choice of the search.
         options: Files to write.
-        fingerprint: Of the data.
-        planned: Number of trainings that the search could do.
-        found: Number of the network that was found.
-        why: The reason that it is this one.
-        conclusion: Of the search's trainings.
+        fingerprint: Fingerprint of the data.
+        planned: Number of planned trainings of the search.
+        found: Number of the found network.
+        why: Reason for its choice.
+        conclusion: Conclusion of the search's trainings.
         members: The base network first, then the found one.
         means: Columns with means over seeds, by network.
         search: A row for each training of the search.
         scale: A row for each training of the families beyond it.
         confirm: A row for each training with fresh seeds.
-        contrasts: The found network against others with fresh seeds; empty before the test split
-            was looked at, or where another network was found then.
-        tested: The same in words; None as above.
-        looks: Number of looks at the test split.
-        kept: Trainings whose weights were kept, with what their files say.
+        tested: The found network with fresh seeds; None before the evaluation on the test split,
+            or where another network was found then.
+        looks: Number of evaluations on the test split.
+        kept: Trainings whose weights were kept, with the facts of their files.
     """
 
     experiment: Experiment
@@ -68,8 +66,7 @@ class CardData:
     search: pd.DataFrame
     scale: pd.DataFrame
     confirm: pd.DataFrame
-    contrasts: Sequence[Contrast]
-    tested: Section | None
+    tested: Confirmation | None
     looks: int
     kept: Mapping[Training, Facts] = field(default_factory=dict)
 
@@ -89,9 +86,9 @@ class CardData:
         return [one for one in self.kept.items() if one[0].member.network == member.network]
 
 
-def values_of(known: CardData) -> dict[str, Any]:
-    """All that ``coefficients.yaml`` says and the card repeats, in types that YAML has."""
-    experiment, found = known.experiment, known.members[1]
+def values_of(data: CardData) -> dict[str, Any]:
+    """The content of ``coefficients.yaml``, in types that YAML has."""
+    experiment, found = data.experiment, data.members[1]
     row = found.candidate.row()
     columns = ("flops_ratio", "nominal_flops_ratio", "flops", "params", "activations")
     recipe = _options(experiment.recipe)
@@ -99,9 +96,9 @@ def values_of(known: CardData) -> dict[str, Any]:
     values = {
         "experiment": experiment.name,
         "found": {
-            "candidate": known.found,
-            "why": known.why,
-            "is_a_guess": known.is_guess,
+            "candidate": data.found,
+            "why": data.why,
+            "is_a_guess": data.is_guess,
             "phi": found.phi,
             "coefficients": {
                 name: {
@@ -122,32 +119,32 @@ def values_of(known: CardData) -> dict[str, Any]:
                 **{column: row[column] for column in columns},
             },
         },
-        "gains": [*_fresh_gains(known), *_gains_of_the_search(known)],
-        "region": _region(known.conclusion),
+        "gains": [*_fresh_gains(data), *_gains_of_the_search(data)],
+        "region": _region(data.conclusion),
         "base_network": _options(experiment.base_network),
         "data": {
             **{
                 key: _without_place(key, held) for key, held in _options(experiment.dataset).items()
             },
             "licence": getattr(experiment.dataset, "licence", "not stated"),
-            "fingerprint": known.fingerprint,
-            "images": next((facts.images for facts in known.kept.values()), {}),
+            "fingerprint": data.fingerprint,
+            "images": next((facts.images for facts in data.kept.values()), {}),
         },
         "recipe": recipe,
         "seeds": {
             name: sorted({int(seed) for seed in results["seed"]}) if len(results) else []
             for name, results in (
-                ("search", known.search),
-                ("families", known.scale),
-                ("confirm", known.confirm),
+                ("search", data.search),
+                ("families", data.scale),
+                ("confirm", data.confirm),
             )
         },
         "trainings": {
-            "planned": known.planned,
-            "ended": int((known.search["state"] == "COMPLETE").sum()),
-            "failed": int((known.search["state"] != "COMPLETE").sum()),
+            "planned": data.planned,
+            "ended": int((data.search["state"] == "COMPLETE").sum()),
+            "failed": int((data.search["state"] != "COMPLETE").sum()),
         },
-        "versions": _versions(pd.concat([known.trained, known.confirm])),
+        "versions": _versions(pd.concat([data.trained, data.confirm])),
     }
     return {key: _plain(value) for key, value in values.items()}
 
@@ -160,28 +157,28 @@ def as_yaml(values: Mapping[str, Any]) -> str:
     return HEAD + text
 
 
-def _fresh_gains(known: CardData) -> Iterator[dict[str, object]]:
-    for one in known.contrasts:
+def _fresh_gains(data: CardData) -> Iterator[dict[str, object]]:
+    for one in data.tested.comparisons(data.experiment.objective) if data.tested else ():
         yield {
-            "over": one.other,
+            "over": one.verdict.against,
             "split": one.split,
             "measure": one.measure.removeprefix("val_"),
             "by": "fresh seeds",
             "seeds": one.pairs,
-            **dataclasses.asdict(one.better_by),
-            "verdict": one.verdict,
+            **dataclasses.asdict(one.verdict.difference),
+            "verdict": one.verdict.outcome,
         }
 
 
-def _gains_of_the_search(known: CardData) -> Iterator[dict[str, object]]:
+def _gains_of_the_search(data: CardData) -> Iterator[dict[str, object]]:
     """Gains within each seed that the base network shares, the metric that decides first."""
-    complete = known.search[known.search["state"] == "COMPLETE"]
-    for metric in sorted(METRICS, key=lambda one: one != known.experiment.objective):
+    complete = data.search[data.search["state"] == "COMPLETE"]
+    for metric in sorted(METRICS, key=lambda one: one != data.experiment.objective):
         by_seed = complete.pivot_table(index="seed", columns="candidate", values=metric)
-        if known.found not in by_seed or 0 not in by_seed:
+        if data.found not in by_seed or 0 not in by_seed:
             return
         sign = 1 if metric == "val_accuracy" else -1
-        gains = (sign * (by_seed[known.found] - by_seed[0])).dropna().to_numpy(dtype=float)
+        gains = (sign * (by_seed[data.found] - by_seed[0])).dropna().to_numpy(dtype=float)
         if len(gains) == 0:
             return
         estimate = over_seeds(gains) if len(gains) > 1 else None
@@ -249,4 +246,4 @@ def _plain(value: object) -> object:
         return [_plain(one) for one in value]
     if isinstance(value, float):
         return None if math.isnan(value) else float(f"{value:.7g}")
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    return value if value is None or isinstance(value, bool | int) else str(value)

@@ -31,8 +31,8 @@ class Files:
         self.details[name] = {"sha256": digest, "bytes": len(content), **details}
 
 
-def write_export(known: CardData, folder: Path) -> list[Path]:
-    """Writes all files of an export, ``family.json`` last, and returns their paths.
+def write_export(data: CardData, folder: Path) -> list[Path]:
+    """Writes all files of an export, each whole or not at all, ``family.json`` last; their paths.
 
     Files of an earlier export that are not written again are removed, others stay.
 
@@ -40,16 +40,16 @@ def write_export(known: CardData, folder: Path) -> list[Path]:
         RuntimeError: Weights do not fit their network, a program does not answer as its network,
             or a file cannot be written.
     """
-    options = known.options
+    options = data.options
     formats = [form for form in (PROGRAM, ONNX) if getattr(options, form.option)]
     files = Files()
-    for member, *others in distinct(known.members).values():
-        _add_network(files, member, [member.name, *(one.name for one in others)], known, formats)
-    values = values_of(known)
+    for member, *others in distinct(data.members).values():
+        _add_network(files, member, [member.name, *(one.name for one in others)], data, formats)
+    values = values_of(data)
     files.add("coefficients.yaml", as_yaml(values).encode())
-    files.add("README.md", card(known, values, files.details).encode())
-    members = {member.name: _facts(member, known, files) for member in known.members}
-    family = {"experiment": known.experiment.name, "members": members, "files": files.details}
+    files.add("README.md", card(data, values, files.details).encode())
+    members = {member.name: _facts(member, data, files) for member in data.members}
+    family = {"experiment": data.experiment.name, "members": members, "files": files.details}
     before = set(_earlier(folder))
     contents = files.contents | {FAMILY: (json.dumps(family, indent=2) + "\n").encode()}
     for name, content in contents.items():
@@ -65,12 +65,12 @@ def _add_network(
     files: Files,
     member: NamedNetwork,
     names: list[str],
-    known: CardData,
+    data: CardData,
     formats: Iterable[Format],
 ) -> None:
     """Adds a network's weights, and its programs with the first of them."""
     network, weights = None, None
-    for training, facts in known.kept_of(member):
+    for training, facts in data.kept_of(member):
         trained = training.network(facts)
         if network is None:
             network, weights = trained, f"weights/{training.path.name}"
@@ -93,9 +93,9 @@ def _add_network(
             files.add(name, content, members=names, weights=weights, largest_difference=difference)
 
 
-def _facts(member: NamedNetwork, known: CardData, files: Files) -> dict[str, object]:
-    """The entry of a member in ``family.json``."""
-    normalised = next(({"mean": f.mean, "std": f.std} for _, f in known.kept_of(member)), None)
+def _facts(member: NamedNetwork, data: CardData, files: Files) -> dict[str, object]:
+    """A member as ``family.json`` has it."""
+    normalised = next(({"mean": f.mean, "std": f.std} for _, f in data.kept_of(member)), None)
     program = f"{PROGRAM.option}/{member.name}.{PROGRAM.suffix}"
     return {
         "phi": member.phi,

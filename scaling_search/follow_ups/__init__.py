@@ -1,1 +1,1 @@
-"""What is asked of an answer: does it hold on test images, at other rates, at larger sizes?"""
+"""Tests of an answer: on test images, at other learning rates and lengths, at larger sizes."""

@@ -1,206 +1,204 @@
-"""A search's winner trained anew and tested, in words and as tables."""
+"""The found network against others, trained with fresh seeds and evaluated on the test split."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-import pandas as pd
+import numpy as np
+from scipy import stats
 
-from scaling_search.core.formatting import count, difference, level
-from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
-from scaling_search.core.sections import Section
-from scaling_search.follow_ups.tested import Contrast, Tested
-from scaling_search.record.study import Objective, Record, scores_on_test
+from scaling_search.answer.detectable import POWER, smallest_difference
+from scaling_search.answer.fit import LEVEL
+from scaling_search.answer.observations import Values, sign_of
+from scaling_search.answer.verdicts import Estimate, Verdict, outcome
+from scaling_search.record.study import FinalTest, Objective, Record, Row, scores_on_test
+
+MEASURES: tuple[Objective, ...] = ("val_loss", "val_accuracy")
+SPLITS = ("test", "validation")
 
 
-def stored_section(record: Record, objective: Objective) -> Section | None:
-    """What the last look at the test split said; None before there was one.
+def num_seeds_needed(seed_sd: float, delta: float) -> int:
+    """Fewest seeds of each network, at least 2, with which a t-test at 5 % has power 0.8.
+
+    Degrees of freedom are those of two independent arms; a test of n pairs has half of them and
+    would need one more.
 
     Args:
-        record: Of the new trainings, not of the search.
-        objective: The measure that decides.
+        seed_sd: Standard deviation over seeds, without what networks share.
+        delta: The difference, in the same unit.
     """
-    looks = [(number, look) for number, look in enumerate(record.final_tests, 1) if look.when]
-    if not looks:
-        return None
-    number, look = looks[-1]
-    wanted = {(arm, seed) for arm in look.arms.values() for seed in look.seeds}
-    by_key = {(int(str(row["candidate"])), int(str(row["seed"]))): row for row in record.rows()}
-    tested = Tested(look, {key: row for key, row in by_key.items() if key in wanted})
-    contrasts = tested.contrasts(objective)
-    said = [
-        *(_about(tested, other, contrasts) for other in tested.others),
-        *_contradictions(tested, contrasts),
-        *_about_optimism(tested, objective),
-        *_about_trainings(tested, contrasts),
-    ]
-    if number > 1:
-        said = [f"{one.removesuffix('.')} (look {number} at the test split)." for one in said]
-    return Section(
-        name="confirm",
-        title="The winner, tested",
-        sentences=tuple(said),
-        cells=_cells(contrasts),
-        table=pd.DataFrame([_row(one, tested, number) for one in contrasts]),
-    )
+    normal = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))
+    num_seeds = max(2, math.floor(2 * (normal * seed_sd / delta) ** 2))  # never more than needed
+    while smallest_difference(seed_sd * math.sqrt(2 / num_seeds), 2 * (num_seeds - 1)) > delta:
+        num_seeds += 1
+    return num_seeds
 
 
-def _name(tested: Tested, arm: str) -> str:
-    """An arm for people."""
-    number = tested.look.arms[arm]
-    if arm == "base":
-        return "the base network"
-    if arm == "found":
-        return f"network {number}"
-    row = next((row for (n, _), row in tested.rows.items() if n == number), None)
-    if row is None:
-        return f"network {number}, the nearest to the paper's split"
-    shares = Shares(*(float(str(row[f"{dimension}_share"])) for dimension in DIMENSIONS))
-    away = shares.distance(REFERENCES["paper"])
-    return f"network {number}, the nearest to the paper's split ({away:.2f} away)"
+def over_seeds(differences: Values) -> Estimate:
+    """The mean of at least two differences within a seed, by Student's t."""
+    variance = float(differences.var(ddof=1)) / len(differences)
+    return _interval(float(differences.mean()), variance, len(differences) - 1)
 
 
-def _about(tested: Tested, other: str, contrasts: Sequence[Contrast]) -> str:
-    """The verdict on the test split by the objective, or why there is none."""
-    found, against = _name(tested, "found"), _name(tested, other)
-    one = next((one for one in contrasts if one.other == other), None)
-    if one is None:
-        pairs, wanted = len(tested.pairs(other)), len(tested.look.seeds)
-        return (
-            f"{found.capitalize()} cannot be compared with {against}: {pairs} of {wanted} seeds "
-            "ended in both, and an interval needs two."
+def over_seeds_and_images(differences: Values) -> Estimate:
+    """The mean of differences (seeds, images) over the populations of seeds and of images.
+
+    Seeds and images are crossed random effects: the mean's variance is (M_s + M_i - M_e) / (s·i)
+    with the mean squares of seeds, of images and of the residual; taken at least as large as
+    either effect's own, M / (s·i), with Satterthwaite's degrees of freedom.
+
+    Source: Searle, Casella & McCulloch 1992, Section 4.3 (expected mean squares, two-way crossed
+    without replicates); Satterthwaite 1946.
+
+    Args:
+        differences: At least two seeds and two images.
+    """
+    num_seeds, num_images = differences.shape
+    by_seed, by_image = differences.mean(axis=1), differences.mean(axis=0)
+    mean = float(by_seed.mean())
+    of_seeds = float(by_seed.var(ddof=1)) / num_seeds
+    of_images = float(by_image.var(ddof=1)) / num_images
+    left = differences - by_seed[:, None] - by_image + mean
+    freedom = (num_seeds - 1) * (num_images - 1)
+    of_rest = float((left**2).sum()) / freedom / differences.size
+    variance = max(of_seeds + of_images - of_rest, of_seeds, of_images)
+    spread = of_seeds**2 / (num_seeds - 1) + of_images**2 / (num_images - 1) + of_rest**2 / freedom
+    return _interval(mean, variance, variance**2 / spread if spread else 1.0)
+
+
+def _interval(mean: float, variance: float, freedom: float) -> Estimate:
+    half = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * math.sqrt(variance)
+    return Estimate(mean, mean - half, mean + half)
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """The found network against another by one metric on one split.
+
+    Attributes:
+        split: ``test`` or ``validation``.
+        measure: ``val_loss`` or ``val_accuracy``, of either split.
+        pairs: Number of seeds that ended in both.
+        found: Mean of the found network.
+        other: Mean of the other.
+        verdict: Against ``paper`` or ``base``.
+    """
+
+    split: str
+    measure: Objective
+    pairs: int
+    found: float
+    other: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """Gain of a network's mean in the search over its mean with fresh seeds.
+
+    Attributes:
+        searched: Its mean in the search, on the validation split.
+        size: The gain, above 0 where the search was optimistic.
+        error: Standard error, from the scatter of both.
+        half: Half the width of a 95 % interval.
+    """
+
+    searched: float
+    size: float
+    error: float
+    half: float
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Trainings with fresh seeds that were evaluated on the test split.
+
+    Attributes:
+        look: Networks and seeds that were trained.
+        number: Evaluations of the test split so far, this one counted.
+        rows: By candidate and seed, failed ones too.
+    """
+
+    look: FinalTest
+    number: int
+    rows: Mapping[tuple[int, int], Row]
+
+    @classmethod
+    def last(cls, record: Record) -> "Confirmation | None":
+        """The last evaluation of the test split; None before there was one."""
+        looks = [(number, look) for number, look in enumerate(record.final_tests, 1) if look.when]
+        if not looks:
+            return None
+        number, look = looks[-1]
+        wanted = {(arm, seed) for arm in look.arms.values() for seed in look.seeds}
+        rows = {(int(str(row["candidate"])), int(str(row["seed"]))): row for row in record.rows()}
+        return cls(look, number, {key: row for key, row in rows.items() if key in wanted})
+
+    @property
+    def others(self) -> list[str]:
+        """Arms that are another network than the found one."""
+        arms = self.look.arms
+        return [other for other in ("paper", "base") if arms[other] != arms["found"]]
+
+    @property
+    def num_failed(self) -> int:
+        """Number of failed trainings."""
+        return sum(row["state"] != "COMPLETE" for row in self.rows.values())
+
+    def ended(self, arm: str) -> dict[int, Row]:
+        """An arm's trainings that did not fail, by seed."""
+        number = self.look.arms[arm]
+        rows = {seed: self.rows.get((number, seed)) for seed in self.look.seeds}
+        return {seed: row for seed, row in rows.items() if row and row["state"] == "COMPLETE"}
+
+    def pairs(self, other: str) -> list[tuple[Row, Row]]:
+        """The trainings of the found and of another arm, by seed, where neither failed."""
+        found, against = self.ended("found"), self.ended(other)
+        return [(found[seed], against[seed]) for seed in found if seed in against]
+
+    def comparisons(self, objective: Objective) -> list[PairedComparison]:
+        """All comparisons with an interval: test before validation, the objective first."""
+        measures = sorted(MEASURES, key=lambda measure: measure != objective)
+        return [
+            self._comparison(other, split, measure)
+            for other in self.others
+            if len(self.pairs(other)) > 1
+            for split in SPLITS
+            for measure in measures
+        ]
+
+    def _comparison(self, other: str, split: str, measure: Objective) -> PairedComparison:
+        found, against = (
+            np.array([_values(row, split, measure) for row in rows])
+            for rows in zip(*self.pairs(other), strict=True)
         )
-    images = scores_on_test(tested.pairs(other)[0][0])
-    assert images is not None
-    on = f"On {len(images.losses):,} test images {found}"
-    by, measure = _size(one), _measure(one.measure)
-    if one.verdict in {"better", "worse"}:
-        return f"{on} is {one.verdict} than {against}: by {by} in {measure}."
-    word = "better" if one.better_by.mean >= 0 else "worse"
-    if one.verdict == "as good":
-        assert tested.look.delta is not None
-        within = difference(tested.look.delta, one.measure)
-        return f"{on} is as good as {against}: {word} by {by} in {measure}, within ± {within}."
-    return f"{on} cannot be told from {against}: {word} by {by} in {measure}."
+        gains = sign_of(measure) * (against - found)
+        difference = over_seeds(gains) if gains.ndim == 1 else over_seeds_and_images(gains)
+        delta = self.look.delta if measure == self.look.objective else None
+        verdict = Verdict(other, difference, outcome(difference, delta))
+        means = float(found.mean()), float(against.mean())
+        return PairedComparison(split, measure, len(gains), *means, verdict)
 
-
-def _size(one: Contrast) -> str:
-    """How much better or worse, above 0 in the direction of the mean."""
-    estimate = one.better_by
-    ends = (estimate.mean, estimate.low, estimate.high)
-    if estimate.mean < 0:
-        ends = (-estimate.mean, -estimate.high, -estimate.low)
-    mean, low, high = (difference(end, one.measure) for end in ends)
-    return f"{mean} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
-
-
-def _contradictions(tested: Tested, contrasts: Sequence[Contrast]) -> list[str]:
-    """Where one measure or split says better and another worse."""
-    said = []
-    for other in tested.others:
-        sides: dict[str, list[str]] = {"better": [], "worse": []}
-        for one in contrasts:
-            if one.other == other and one.verdict in sides:
-                sides[one.verdict].append(f"{one.split} {_measure(one.measure)}")
-        if sides["better"] and sides["worse"]:
-            found, against = _name(tested, "found"), _name(tested, other)
-            said.append(
-                f"Warning: {found} is better than {against} by {' and '.join(sides['better'])}, "
-                f"worse by {' and '.join(sides['worse'])}."
-            )
-    return said
-
-
-def _about_optimism(tested: Tested, objective: Objective) -> list[str]:
-    one = tested.optimism(objective)
-    if one is None:
-        return []
-    found = _name(tested, "found")
-    word = "better" if one.size >= 0 else "worse"
-    by = f"{difference(abs(one.size), objective)} ± {difference(one.error, objective)}"
-    said = (
-        f"its mean there, {level(one.searched, objective)} in validation {_measure(objective)}, "
-        f"is {word} by {by} (standard error) than with fresh seeds"
-    )
-    if one.size > one.half:
-        return [f"The search was optimistic about {found}: {said}."]
-    if one.size < -one.half:
-        return [f"The search was pessimistic about {found}: {said}."]
-    return [f"How optimistic the search was about {found} is lost in luck: {said}."]
-
-
-def _about_trainings(tested: Tested, contrasts: Sequence[Contrast]) -> list[str]:
-    look, found = tested.look, _name(tested, "found")
-    anew = f"{count(len(look.seeds), 'seed')} that the search never used"
-    said = [
-        (
-            f"{found.capitalize()} ({look.why}) was trained anew with {anew}, {look.seeds[0]} to "
-            f"{look.seeds[-1]}."
+    def optimism(self, measure: Objective) -> Optimism | None:
+        """The optimism of the search about the found network; None without a standard error."""
+        searched = np.array(self.look.searched[measure])
+        fresh = np.array(
+            [_values(row, "validation", measure) for row in self.ended("found").values()]
         )
-    ]
-    if look.arms["paper"] == look.arms["found"]:
-        said.append(
-            f"{found.capitalize()} is also {_name(tested, 'paper').partition(', ')[2]}; nothing "
-            "is there to compare."
-        )
-    if contrasts:
-        said.append(
-            "Each interval holds with 95 %; on the test split it counts the luck of the seeds and "
-            "of the test images, on the validation split that of the seeds alone."
-        )
-    if tested.num_failed:
-        said.append(
-            f"{tested.num_failed} of {len(tested.rows)} trainings failed; a seed is left out where "
-            "either network's did."
-        )
-    return said
+        freedom = len(searched) + len(fresh) - 2
+        if not len(searched) or not len(fresh) or freedom < 1:
+            return None
+        squares = sum(float(((x - x.mean()) ** 2).sum()) for x in (searched, fresh))
+        error = math.sqrt(squares / freedom * (1 / len(searched) + 1 / len(fresh)))
+        size = sign_of(measure) * float(fresh.mean() - searched.mean())
+        half = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error
+        return Optimism(float(searched.mean()), size, error, half)
 
 
-def _measure(measure: Objective) -> str:
-    return measure.removeprefix("val_")
-
-
-def _cells(contrasts: Sequence[Contrast]) -> list[list[str]]:
-    if not contrasts:
-        return []
-    header = ["against", "by", "seeds", "found", "other", "found is better by", "found is"]
-    return [header, *(_line(one) for one in contrasts)]
-
-
-def _line(one: Contrast) -> list[str]:
-    estimate = one.better_by
-    mean, low, high = (
-        difference(value, one.measure).removesuffix(" points")
-        for value in (estimate.mean, estimate.low, estimate.high)
-    )
-    return [
-        one.other,
-        f"{one.split} {_measure(one.measure)}",
-        str(one.pairs),
-        level(one.found, one.measure),
-        level(one.against, one.measure),
-        f"{mean} ({low} to {high})",
-        one.verdict,
-    ]
-
-
-def _row(one: Contrast, tested: Tested, number: int) -> dict[str, object]:
-    look = tested.look
-    lost = tested.optimism(one.measure) if one.split == "validation" else None
-    return {
-        "look": number,
-        "found": look.arms["found"],
-        "against": one.other,
-        "candidate": look.arms[one.other],
-        "split": one.split,
-        "measure": _measure(one.measure),
-        "pairs": one.pairs,
-        "found_mean": one.found,
-        "other_mean": one.against,
-        "better_by": one.better_by.mean,
-        "low": one.better_by.low,
-        "high": one.better_by.high,
-        "verdict": one.verdict,
-        "delta": look.delta if one.measure == look.objective else None,
-        "searched_mean": None if lost is None else lost.searched,
-        "optimism": None if lost is None else lost.size,
-        "optimism_error": None if lost is None else lost.error,
-    }
+def _values(row: Row, split: str, measure: Objective) -> Values:
+    """One value of a training on the validation split, one for each image on the test split."""
+    if split == "validation":
+        return np.array(row[measure], dtype=float)
+    scores = scores_on_test(row)
+    assert scores is not None
+    return scores.losses if measure == "val_loss" else scores.hits

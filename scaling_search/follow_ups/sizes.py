@@ -1,4 +1,4 @@
-"""The surface over several sizes: one model of all, how the best moves, and what can be found."""
+"""One surface model of several sizes: drift of the best split, smallest detectable change."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,33 +7,27 @@ from itertools import combinations
 
 import numpy as np
 
+from scaling_search.answer.detectable import smallest_difference
 from scaling_search.answer.fit import (
+    LEVEL,
     NUM_TERMS,
     FTest,
     Surface,
     is_singular,
     least_squares,
+    residual_variance,
     restricted_ratio,
 )
 from scaling_search.answer.observations import Indices, Observations, Values
-from scaling_search.answer.power import smallest_difference
-from scaling_search.answer.region import (
-    GRID,
-    LEVEL,
-    Region,
-    Searched,
-    best_point,
-    find_region,
-    in_region,
-)
+from scaling_search.answer.region import GRID, Hull, Region, best_point, find_region, in_region
 from scaling_search.core.scaling import Shares
 from scaling_search.core.space_filling import Points, as_points, scheffe, triangle
 
 CHANGING = np.eye(NUM_TERMS)[[0, 1, 3, 4, 5]]
-"""The five of the six terms that may change with the size; a level for each size is the sixth."""
+"""Five of the six terms change with the size; each size has a level instead of the sixth."""
 
 GRID_STEP, FINE_STEP = 0.05, 0.02
-"""Distances of the points of `GRID`, and of those on which a region's ends are looked for."""
+"""Distances of the points of `GRID`, and of those that refine a region's ends."""
 
 FINE = triangle(FINE_STEP)
 
@@ -41,17 +35,17 @@ FEWEST_PLACES = "the networks of the larger sizes must be spread over the triang
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class PooledDesign:
     """Trainings of all sizes in one design.
 
     Attributes:
         sizes: Costs over the base network's, ascending, the search's first.
-        terms: Of each network: six terms, a level for each size but the first, five terms times
+        terms: Six terms of each network, a level for each size but the first, five terms times
             log2 of the size over the first, (networks, terms).
-        design: Of each training: the terms of its network and an offset for each seed but the
-            first, over their mean, (trainings, columns).
-        response: Losses as they would be at exactly their size's cost, (trainings,).
-        network: Which network each training is of, an index into `terms`, (trainings,).
+        design: Terms of each training's network and centred dummies of all seeds but the first,
+            (trainings, columns).
+        response: Losses corrected to exactly their size's cost, (trainings,).
+        network: Network of each training, an index into `terms`, (trainings,).
     """
 
     sizes: tuple[float, ...]
@@ -61,11 +55,11 @@ class Pool:
     network: Indices
 
     @classmethod
-    def of(cls, surface: Surface, larger: Sequence[Observations]) -> "Pool":
-        """The search's trainings and those of larger sizes, ascending.
+    def of(cls, surface: Surface, larger: Sequence[Observations]) -> "PooledDesign":
+        """Returns the design of the search and of larger sizes, ascending.
 
         Raises:
-            ValueError: They cannot tell how the surface changes.
+            ValueError: They do not determine how the surface changes.
         """
         parts = [surface.observations, *larger]
         _check(parts)
@@ -99,12 +93,12 @@ class Pool:
 
     @property
     def freedom(self) -> int:
-        """Networks less coefficients without those of seeds, as for the search's surface."""
+        """Networks less coefficients, seeds not counted."""
         num_networks, num_terms = self.terms.shape
         return int(num_networks - num_terms)
 
     def surface_terms(self, size: float) -> Values:
-        """What turns the coefficients of `terms` into the six of a size, (6, terms)."""
+        """Matrix from the coefficients of `terms` to the six of a size, (6, terms)."""
         levels = np.zeros((NUM_TERMS, len(self.sizes) - 1))
         place = self.sizes.index(size)
         levels[:3, place - 1 : place] = 1.0  # shares sum to 1: a level is in each linear term
@@ -113,7 +107,6 @@ class Pool:
 
 
 def _check(parts: Sequence[Observations]) -> None:
-    """Says which size has too few networks to have a hull."""
     if len(parts) < 2:
         raise ValueError(f"{FEWEST_PLACES}, got none with a finished training; train them")
     for part in parts[1:]:
@@ -125,44 +118,41 @@ def _check(parts: Sequence[Observations]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Sizes:
-    """The surface at each size by one model of all trainings.
+class PooledFit:
+    """One model of the trainings of all sizes.
 
     Attributes:
-        surfaces: One for each size, ascending, the search's first; what was searched is what all
-            sizes reach.
-        test: Whether the shape of the surface changes with the size.
+        surfaces: One for each size, ascending, the search's first, on the splits that all sizes
+            reach.
+        test: F-test of a change of the surface's shape with the size.
     """
 
     surfaces: tuple[Surface, ...]
     test: FTest
 
 
-def fit_sizes(surface: Surface, larger: Sequence[Observations]) -> Sizes:
-    """How the surface of a search changes with the size.
+def fit_sizes(surface: Surface, larger: Sequence[Observations]) -> PooledFit:
+    """Fits one model to the trainings of all sizes.
 
-    One model of all trainings: six terms, a level for each size but the search's, five terms times
-    log2 of the size over the search's, an offset of each seed, a random effect of each network.
-    Losses are corrected to exactly their size's cost with the slope of the search. The F-test is
-    that of the five.
+    Six terms, a level for each size but the search's, five terms times log2 of the size over the
+    search's, an offset of each seed, a random effect of each network. Losses are corrected to
+    exactly their size's cost with the slope of the search. The F-test is that of the five.
 
     Args:
-        surface: Of the search.
+        surface: Surface of the search.
         larger: Trainings of larger sizes, ascending.
 
     Raises:
-        ValueError: They cannot tell.
+        ValueError: They do not determine the model.
     """
-    pool = Pool.of(surface, larger)
+    pool = PooledDesign.of(surface, larger)
     ratio = restricted_ratio(pool.design, pool.response, pool.network)
     estimates, unscaled, squares = least_squares(pool.design, pool.response, pool.network, ratio)
-    # Rounding leaves so much of a surface without noise; less would be read as certainty.
-    smallest = (16 * np.finfo(float).eps * float(np.abs(pool.response).max())) ** 2
-    variance = max(squares / (len(pool.design) - pool.design.shape[1]), smallest)
+    variance = residual_variance(squares, pool.design, pool.response)
     num_terms = pool.terms.shape[1]
     estimates, covariance = estimates[:num_terms], variance * unscaled[:num_terms, :num_terms]
     parts = (surface.observations, *larger)
-    common = _common([Searched.of(data.shares) for data in parts])
+    common = _common([Hull.of(data.shares) for data in parts])
     surfaces = []
     for data in parts:
         terms = pool.surface_terms(data.target)
@@ -180,55 +170,44 @@ def fit_sizes(surface: Surface, larger: Sequence[Observations]) -> Sizes:
         )
     num_changes = len(CHANGING)
     changes, spread = estimates[-num_changes:], covariance[-num_changes:, -num_changes:]
-    statistic = float(changes @ np.linalg.solve(spread, changes)) / num_changes
-    return Sizes(tuple(surfaces), FTest.of(statistic, num_changes, pool.freedom))
+    return PooledFit(tuple(surfaces), FTest.of_contrasts(changes, spread, pool.freedom))
 
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """How the best split moves from the search's size to the largest.
+    """Drift of the best split from the search's size to the largest.
 
     Attributes:
-        regions: The best point of each size and all that can be the best, by size, ascending.
-        moved: Shares of the best split at the largest size less those at the search's.
-        low: Of each share the lower end of the drift's interval, of at least 95 %.
-        high: The upper end of it.
+        regions: The best point and its region, by size, ascending.
+        moved: Best shares at the largest size less those at the search's, by dimension.
+        low: Lower ends of the drift's simultaneous interval of at least 95 %.
+        high: Upper ends.
     """
 
     regions: Mapping[float, Region]
-    moved: tuple[float, float, float]
-    low: tuple[float, float, float]
-    high: tuple[float, float, float]
+    moved: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
 
 
-def find_drift(sizes: Sizes) -> Drift:
-    """How the best split moves, with an interval of at least 95 %.
+def find_drift(pooled: PooledFit) -> Drift:
+    """Returns the drift of the best split, with an interval of at least 95 %.
 
-    The best split of the search's size lies with 97.5 % in its region of that level, that of the
-    largest size in its own, so that both do with 95 % (Bonferroni). The drift is then a difference
-    of a point of one and a point of the other, and the interval goes from the smallest to the
-    largest such difference. It holds for all three shares at once. Regions are looked at on points
-    0.02 apart, and each end is moved on by as much.
+    The 97.5 % regions of the search's size and of the largest hold together with 95 %
+    (Bonferroni). The interval of each share goes from the smallest to the largest difference of a
+    point of one and a point of the other. Regions are evaluated on points 0.02 apart, and each end
+    is moved outwards by as much.
     """
-    first, last = sizes.surfaces[0], sizes.surfaces[-1]
+    first, last = pooled.surfaces[0], pooled.surfaces[-1]
     (low, high), (last_low, last_high) = _extent(first), _extent(last)
-    regions = {surface.observations.target: find_region(surface) for surface in sizes.surfaces}
+    regions = {surface.observations.target: find_region(surface) for surface in pooled.surfaces}
     one, other = (as_points([regions[s.observations.target].best])[0] for s in (first, last))
-    return Drift(
-        regions,
-        moved=_three(other - one),
-        low=_three(last_low - high),
-        high=_three(last_high - low),
-    )
-
-
-def _three(values: Values) -> tuple[float, float, float]:
-    depth, width, resolution = (values.round(9) + 0.0).tolist()
-    return depth, width, resolution
+    ends = (other - one, last_low - high, last_high - low)
+    return Drift(regions, *(tuple((end.round(9) + 0.0).tolist()) for end in ends))
 
 
 def _extent(surface: Surface) -> tuple[Values, Values]:
-    """The smallest and the largest shares that the best split has with 97.5 %."""
+    """Smallest and largest shares of the 97.5 % region."""
     held = np.vstack(
         [GRID[in_region(surface, GRID, level=LEVEL / 2)], as_points([best_point(surface)])]
     )
@@ -242,10 +221,10 @@ def _extent(surface: Surface) -> tuple[Values, Values]:
     )
 
 
-def _common(hulls: Sequence[Searched]) -> Points:
-    """Corners of what lies in all of some hulls, (corners, 3).
+def _common(hulls: Sequence[Hull]) -> Points:
+    """Vertices of the intersection of hulls, (vertices, 3).
 
-    Source: Sutherland & Hodgman 1974: one hull is cut by each side of the others.
+    Source: Sutherland & Hodgman 1974: one hull is clipped by each side of the others.
     """
     corners = hulls[0].vertices
     for side in np.vstack([hull.sides for hull in hulls[1:]]):
@@ -268,13 +247,12 @@ def _common(hulls: Sequence[Searched]) -> Points:
 
 
 @dataclass(frozen=True)
-class Change:
-    """What a design finds of how a difference between two splits changes with the size.
+class DetectableChange:
+    """Smallest detectable change of a difference between two splits with the size.
 
     Attributes:
-        names: Of both splits.
-        smallest: The smallest change, from the search's size to the largest, that is found with
-            probability 0.8, in units of the response.
+        names: Names of both splits.
+        smallest: From the search's size to the largest, in units of the metric.
         now: The difference at the search's size: the first's loss less the second's.
     """
 
@@ -285,16 +263,15 @@ class Change:
 
 def smallest_changes(
     surface: Surface, larger: Sequence[Observations], points: Mapping[str, Shares]
-) -> list[Change]:
-    """The smallest change that is found for each pair of points, the smallest first.
+) -> list[DetectableChange]:
+    """Smallest change that a t-test at 5 % detects for each pair of points, ascending.
 
-    Found means that the contrast's t-test at 5 % finds it; seeds and networks vary as the surface
-    says. Losses of the larger sizes are not looked at.
+    Variances are those of the surface; losses of the larger sizes are not used.
 
     Raises:
-        ValueError: The design cannot tell.
+        ValueError: The design does not determine the model.
     """
-    pool = Pool.of(surface, larger)
+    pool = PooledDesign.of(surface, larger)
     blank = np.zeros(len(pool.design))
     covariance = least_squares(pool.design, blank, pool.network, surface.variance_ratio)[1]
     end = pool.terms.shape[1]
@@ -306,5 +283,7 @@ def smallest_changes(
         contrast = step * CHANGING @ terms
         error = math.sqrt(surface.residual_variance * float(contrast @ spread @ contrast))
         smallest = smallest_difference(error, pool.freedom)
-        changes.append(Change((one, other), smallest, float(terms @ surface.coefficients)))
+        changes.append(
+            DetectableChange((one, other), smallest, float(terms @ surface.coefficients))
+        )
     return sorted(changes, key=lambda change: change.smallest)

@@ -38,8 +38,8 @@ def direction(objective: Objective) -> Literal["minimize", "maximize"]:
 
 
 @dataclass(frozen=True)
-class RegionEstimate:
-    """The region of the best split, estimated while a search goes on.
+class InterimAnalysis:
+    """The region of the best split during a search.
 
     Attributes:
         trainings: Finished trainings of scaled networks that it rests on.
@@ -149,13 +149,13 @@ class Record:
             self.study.set_user_attr(key, value)
 
     @property
-    def region_estimates(self) -> list[RegionEstimate]:
+    def interim_analyses(self) -> list[InterimAnalysis]:
         """The estimates of the best split's region, first to last."""
-        return [RegionEstimate(**one) for one in self.study.user_attrs.get("looks", [])]
+        return [InterimAnalysis(**one) for one in self.study.user_attrs.get("looks", [])]
 
-    def add_region_estimate(self, estimate: RegionEstimate) -> None:
+    def add_interim_analysis(self, estimate: InterimAnalysis) -> None:
         """Records one more estimate of the region."""
-        every = (*self.region_estimates, estimate)
+        every = (*self.interim_analyses, estimate)
         self.study.set_user_attr("looks", [asdict(one) for one in every])
 
     @property

@@ -1,9 +1,13 @@
 """What a plan would find: against draws of it through the fit and the verdicts."""
 
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.stats.power import TTestIndPower
 
-from scaling_search.answer.detectable import detectable
+from scaling_search.answer.detectable import detectable, smallest_difference
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.region import thresholds
 from scaling_search.core.scaling import REFERENCES, Shares
@@ -65,3 +69,37 @@ def test_networks_that_determine_no_surface_find_nothing() -> None:
     assert detectable(shares()[:6], 3, seed_sd=0.0065) == []
     line = [Shares(a, 1 - a, 0.0) for a in np.linspace(0, 1, 12).tolist()]
     assert detectable(line, 3, seed_sd=0.0065) == []
+
+
+def test_two_networks_of_three_seeds_must_differ_by_as_much_as_the_known_figure() -> None:
+    """At a seed's standard deviation of 0.0065: 0.020, as large as the whole spread of a search."""
+    error = 0.0065 * math.sqrt(1 / 3 + 1 / 3)
+    assert smallest_difference(error, 4) == pytest.approx(0.020, abs=0.0005)
+
+
+@pytest.mark.parametrize("number", [3, 5, 20])
+def test_it_is_that_of_statsmodels(number: int) -> None:
+    known = TTestIndPower().solve_power(
+        nobs1=number, alpha=0.05, power=0.8, alternative="two-sided"
+    )
+    found = smallest_difference(math.sqrt(2 / number), 2 * number - 2)
+    assert found == pytest.approx(known, rel=1e-3)  # it counts findings of the wrong sign too
+
+
+def test_draws_find_it_so_often() -> None:
+    stream = np.random.default_rng(0)
+    difference = smallest_difference(0.3, 9)
+    errors = 0.3 * np.sqrt(stream.chisquare(9, 20_000) / 9)
+    estimates = stream.normal(difference, 0.3, 20_000)
+    found = (estimates / errors > stats.t.ppf(0.975, 9)).mean()
+    assert found == pytest.approx(0.8, abs=0.01)  # three standard errors of 20,000 draws
+
+
+def test_a_higher_threshold_needs_more() -> None:
+    usual = smallest_difference(1.0, 20)
+    assert smallest_difference(1.0, 20, threshold=3.5) > usual
+    assert smallest_difference(2.0, 20) == pytest.approx(2 * usual)
+
+
+def test_without_degrees_of_freedom_nothing_is_found() -> None:
+    assert smallest_difference(1.0, 0) == math.inf

@@ -13,7 +13,7 @@ from scaling_search.answer.region import (
     GRID,
     GRID_AREA,
     NEIGHBOURS,
-    Searched,
+    Hull,
     best_point,
     find_region,
     in_region,
@@ -42,7 +42,7 @@ def test_neighbours_are_24_points_at_distance_0_002_around() -> None:
 
 def test_what_was_searched_is_the_hull_of_the_networks() -> None:
     shares = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]])
-    searched = Searched.of(shares)
+    searched = Hull.of(shares)
     inside = searched.holds(GRID)
     assert inside.tolist() == (GRID.min(axis=1) >= 0.1 - 1e-12).tolist()
     assert len(searched.vertices) == 3
@@ -54,7 +54,7 @@ def optimum(surface: Surface) -> tuple[float, float]:
     """The smallest loss on a fine grid of what was searched, and the best point's."""
     steps = np.linspace(0, 1, 401)
     fine = np.array([(d, w, 1 - d - w) for d in steps for w in steps if d + w <= 1 + 1e-12])
-    inside = fine[Searched.of(surface.observations.shares).holds(fine)]
+    inside = fine[Hull.of(surface.observations.shares).holds(fine)]
     best = as_points([best_point(surface)])
     return float(surface.loss(inside).min()), float(surface.loss(best)[0])
 
@@ -67,7 +67,7 @@ def test_no_point_is_better_than_the_best(seed: int) -> None:
     on_grid, best = optimum(drawn)
     assert best <= on_grid + 1e-12
     assert on_grid - best < 1e-3
-    assert Searched.of(drawn.observations.shares).holds(as_points([best_point(drawn)])).all()
+    assert Hull.of(drawn.observations.shares).holds(as_points([best_point(drawn)])).all()
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_thresholds_do_not_depend_on_the_scale_or_on_the_company() -> None:
 def test_leads_are_differences_over_their_standard_errors() -> None:
     surface = fitted(around(0.3, 0.4), Luck(0.0065))
     point = np.array([[0.61, 0.2, 0.19]])
-    rivals = np.vstack([Searched.of(surface.observations.shares).rivals, point + NEIGHBOURS])
+    rivals = np.vstack([Hull.of(surface.observations.shares).rivals, point + NEIGHBOURS])
     terms = scheffe(rivals) - scheffe(point)
     gains = -terms @ surface.coefficients
     errors = np.sqrt(np.einsum("ij,jk,ik->i", terms, surface.covariance, terms))

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from scaling_search.answer.stopping import FIRST_LOOK, GROWTH, Limits, Stopping
+from scaling_search.answer.stopping import FIRST_ANALYSIS, GROWTH, Limits, Stopping
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import Shares
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.display.progress import View
-from scaling_search.record.study import Record, RegionEstimate
+from scaling_search.record.study import InterimAnalysis, Record
 from scaling_search.samplers.grid import Grid
 from tests.in_process import InProcess
 from tests.searches import plan, trial_of
@@ -72,8 +72,8 @@ def run(
 
 def test_a_clear_best_split_ends_the_search_early_and_the_record_says_why(tmp_path: Path) -> None:
     search = run(tmp_path, Knowing(0.3))
-    looks = search.record.region_estimates
-    assert looks[0].trainings == FIRST_LOOK
+    looks = search.record.interim_analyses
+    assert looks[0].trainings == FIRST_ANALYSIS
     assert looks[-1].region <= 0.1
     assert len(search.finished) < 3 * 41
     assert search.stopped == search.record.stopped
@@ -84,11 +84,11 @@ def test_a_clear_best_split_ends_the_search_early_and_the_record_says_why(tmp_pa
 def test_a_flat_truth_is_trained_to_the_end(tmp_path: Path) -> None:
     search = run(tmp_path, Knowing(0.0))
     assert search.stopped == "all trainings are done"
-    assert {look.region for look in search.record.region_estimates} == {1.0}
+    assert {look.region for look in search.record.interim_analyses} == {1.0}
 
 
 def test_looks_are_a_quarter_apart_and_nothing_is_seen_between(tmp_path: Path) -> None:
-    numbers = [look.trainings for look in run(tmp_path, Knowing(0.0)).record.region_estimates]
+    numbers = [look.trainings for look in run(tmp_path, Knowing(0.0)).record.interim_analyses]
     assert numbers == [20, 25, 32, 40, 50, 63, 79, 99]
     assert all(b >= GROWTH * a > b - 1 for a, b in itertools.pairwise(numbers))
 
@@ -103,7 +103,7 @@ def test_a_search_that_goes_on_looks_and_ends_as_an_uninterrupted_one(
     expected = run(whole, Knowing(0.1))
     run(pieces, Knowing(0.1), trainings=cut)
     search = run(pieces, Knowing(0.1))
-    assert search.record.region_estimates == expected.record.region_estimates
+    assert search.record.interim_analyses == expected.record.interim_analyses
     assert search.finished.keys() == expected.finished.keys()
 
 
@@ -113,28 +113,28 @@ def test_a_search_that_has_ended_by_its_region_trains_nothing_more(tmp_path: Pat
     again = run(tmp_path, executor)
     assert executor.submitted == []
     assert again.stopped == first.stopped
-    assert again.record.region_estimates == first.record.region_estimates
+    assert again.record.interim_analyses == first.record.interim_analyses
 
 
 def test_failed_trainings_and_the_base_network_are_no_witnesses(tmp_path: Path) -> None:
     search = run(tmp_path, Knowing(0.0, fail_every=3))
-    first = search.record.region_estimates[0]
-    assert first.trainings == FIRST_LOOK
+    first = search.record.interim_analyses[0]
+    assert first.trainings == FIRST_ANALYSIS
     at_first_look = [r for r in search.finished.values() if r.state == "COMPLETE"]
     assert len(at_first_look) == 3 * 41 - 41
 
 
 def test_fewer_networks_than_a_first_look_needs_are_never_looked_at(tmp_path: Path) -> None:
-    search = run(tmp_path, Knowing(0.3), num_networks=FIRST_LOOK - 1)
-    assert search.record.region_estimates == []
+    search = run(tmp_path, Knowing(0.3), num_networks=FIRST_ANALYSIS - 1)
+    assert search.record.interim_analyses == []
     assert search.stopped == "all trainings are done"
 
 
 def test_looks_survive_in_the_record(tmp_path: Path) -> None:
     path = str(tmp_path / "study.log")
-    Record(path, "search", "val_loss").add_region_estimate(RegionEstimate(20, 0.5))
-    Record(path, "search", "val_loss").add_region_estimate(RegionEstimate(25, 0.25))
-    assert Record(path, "search", "val_loss").region_estimates == [
-        RegionEstimate(20, 0.5),
-        RegionEstimate(25, 0.25),
+    Record(path, "search", "val_loss").add_interim_analysis(InterimAnalysis(20, 0.5))
+    Record(path, "search", "val_loss").add_interim_analysis(InterimAnalysis(25, 0.25))
+    assert Record(path, "search", "val_loss").interim_analyses == [
+        InterimAnalysis(20, 0.5),
+        InterimAnalysis(25, 0.25),
     ]

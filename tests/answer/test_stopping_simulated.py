@@ -48,8 +48,8 @@ def outcomes(draw: int) -> list[TrialResult]:
     return sorted(results, key=lambda result: result.trial.order)
 
 
-def looks(folder: Path, sampler: Sampler, draw: int) -> tuple[list[int], bool]:
-    """Trainings at each look at the region of one search, and whether the last one ended it."""
+def interim_analyses(folder: Path, sampler: Sampler, draw: int) -> tuple[list[int], bool]:
+    """Trainings at each interim analysis of a search, and True if the last one ended it."""
     record = Record(str(folder / f"{draw}.log"), "search", "val_loss")
     limits = Limits(trainings=None, hours=None, gpu_hours=None, region=0.15, failed_share=1.0)
     stopping = Stopping(limits, record, 2.0)
@@ -61,7 +61,7 @@ def looks(folder: Path, sampler: Sampler, draw: int) -> tuple[list[int], bool]:
         assert trial is not None
         remaining.remove(trial)
         finished = sorted([*finished, by_key[trial.key]], key=lambda r: r.trial.order)
-    return [look.trainings for look in record.region_estimates], bool(remaining)
+    return [look.trainings for look in record.interim_analyses], bool(remaining)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_flat_truth_hardly_ever_ends_a_search(
     schedule = [20, 25, 32, 40, 50]
     num_ended = 0
     for draw in range(num_draws):
-        numbers, is_ended = looks(tmp_path, sampler, draw)
+        numbers, is_ended = interim_analyses(tmp_path, sampler, draw)
         assert numbers == schedule[: len(numbers)]
         assert is_ended or len(numbers) == len(schedule)
         num_ended += is_ended

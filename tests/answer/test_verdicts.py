@@ -6,14 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaling_search.answer.fit import fit_surface
-from scaling_search.answer.region import LEVEL
+from scaling_search.answer.fit import LEVEL, fit_surface
 from scaling_search.answer.verdicts import (
     Answer,
     Comparison,
+    Estimate,
+    Outcome,
     answer,
+    outcome,
     trainings_to_tell,
-    verdict,
     worth,
 )
 from scaling_search.core.scaling import REFERENCES
@@ -25,37 +26,37 @@ def against(found: Answer, name: str) -> Comparison:
 
 
 @pytest.mark.parametrize(
-    ("difference", "half", "delta", "expected"),
+    ("low", "high", "delta", "expected"),
     [
-        (0.010, 0.009, 0.005, "better"),
-        (0.010, 0.011, 0.005, "cannot tell"),
-        (0.010, 0.010, 0.005, "cannot tell"),
-        (0.002, 0.003, 0.005, "as good"),
-        (0.002, 0.0031, 0.005, "cannot tell"),
-        (-0.002, 0.003, 0.005, "as good"),
-        (-0.002, 0.0031, 0.005, "cannot tell"),
-        # Surely better, though by less than matters.
-        (0.002, 0.001, 0.005, "better"),
-        (0.002, 0.003, None, "cannot tell"),
+        (0.01, 0.03, None, "better"),
+        (0.001, 0.003, 0.1, "better"),  # surely, though by less than matters
+        (-0.03, -0.01, None, "worse"),
+        (-0.03, -0.01, 0.1, "worse"),
+        (-0.01, 0.03, 0.03, "as good"),
+        (-0.03, 0.01, 0.03, "as good"),
         (0.0, 0.0, 0.005, "as good"),
+        (-0.01, 0.03, 0.029, "cannot tell"),
+        (-0.03, 0.01, 0.029, "cannot tell"),
+        (-0.01, 0.03, None, "cannot tell"),
+        (0.0, 0.02, 0.005, "cannot tell"),
+        (0.0, 0.0, None, "cannot tell"),
     ],
 )
-def test_the_word_follows_from_the_interval(
-    difference: float, half: float, delta: float | None, expected: str
+def test_the_outcome_follows_from_the_interval(
+    low: float, high: float, delta: float | None, expected: Outcome
 ) -> None:
-    assert verdict(difference, half, delta, is_flat=False) == expected
-    assert verdict(difference, half, delta, is_flat=True) == "cannot tell"
+    assert outcome(Estimate((low + high) / 2, low, high), delta) == expected
 
 
 def test_worth_is_the_compute_that_gains_as_much() -> None:
     slope = 0.03
-    fraction = worth(slope * math.log(1.2), slope)
-    assert fraction == pytest.approx(0.2)
-    assert worth(-slope * math.log(1.25), slope) == pytest.approx(-0.2)
-    assert worth(0.0, slope) == 0
-    assert worth(0.01, 0.0) is None
-    assert worth(0.01, -0.03) is None
-    assert worth(1.0, 1e-9) == math.inf
+    difference = Estimate(slope * math.log(1.2), -slope * math.log(1.25), 0.0)
+    fraction = worth(difference, slope)
+    assert fraction is not None
+    assert (fraction.mean, fraction.low, fraction.high) == pytest.approx((0.2, -0.2, 0.0))
+    assert worth(difference, 0.0) is None
+    assert worth(difference, -0.03) is None
+    assert worth(Estimate(1.0, 0.0, 1.0), 1e-9) == Estimate(math.inf, 0.0, math.inf)
 
 
 @pytest.mark.parametrize(
@@ -78,12 +79,12 @@ def test_a_clear_best_is_better_than_what_is_far_and_as_good_as_what_is_near() -
     found = answer(fitted(around(0.33, 0.335), Luck(0.0005)))
     assert found.flat.p_value < LEVEL
     for name in ("depth", "width", "resolution", "pycls"):
-        assert against(found, name).verdict == "better"
-        assert against(found, name).difference_low > 0
+        assert against(found, name).verdict.outcome == "better"
+        assert against(found, name).verdict.difference.low > 0
         assert not against(found, name).is_possible
-    assert against(found, "thirds").verdict == "as good"
+    assert against(found, "thirds").verdict.outcome == "as good"
     assert found.delta == pytest.approx(found.surface.slope * math.log(1.2))
-    assert against(found, "best").verdict is None
+    assert against(found, "best").verdict.outcome is None
     assert against(found, "best").is_possible
 
 
@@ -91,7 +92,7 @@ def test_a_flat_truth_lets_nothing_be_told() -> None:
     found = answer(fitted(flat, Luck(0.0065)))
     assert found.flat.p_value >= LEVEL
     assert found.region.is_everything
-    assert {c.verdict for c in found.comparisons[1:]} == {"cannot tell"}
+    assert {c.verdict.outcome for c in found.comparisons[1:]} == {"cannot tell"}
     assert len(found.possible) == 30
     assert all(c.trainings and c.trainings > 90 for c in found.comparisons[1:])
 
@@ -102,18 +103,18 @@ def test_no_word_about_a_point_far_from_every_network() -> None:
     found = answer(fit_surface(trainings(shares, around(0.3, 0.35), Luck(0.0003))))
     far, near = against(found, "width"), against(found, "thirds")
     assert far.distance > 0.25
-    assert far.verdict is None
+    assert far.verdict.outcome is None
     assert far.trainings is None
     assert near.distance <= 0.25
-    assert near.verdict is not None
+    assert near.verdict.outcome is not None
 
 
 def test_a_larger_delta_makes_more_points_as_good() -> None:
     surface = fitted(around(0.3, 0.35), Luck(0.003))
     strict, generous = answer(surface, delta=1e-5), answer(surface, delta=1.0)
-    assert against(strict, "thirds").verdict == "cannot tell"
+    assert against(strict, "thirds").verdict.outcome == "cannot tell"
     assert against(strict, "thirds").trainings == 1001
-    assert against(generous, "thirds").verdict == "as good"
+    assert against(generous, "thirds").verdict.outcome == "as good"
     assert against(generous, "thirds").trainings is None
 
 
@@ -129,7 +130,7 @@ def test_compute_that_does_not_help_is_worth_nothing() -> None:
     assert found.surface.slope < 0
     assert found.delta is None
     assert {c.compute for c in found.comparisons} == {None}
-    assert against(found, "depth").verdict == "better"
+    assert against(found, "depth").verdict.outcome == "better"
     assert against(found, "thirds").trainings is None
 
 
@@ -151,10 +152,9 @@ def test_an_accuracy_is_told_as_an_accuracy() -> None:
     accuracies = replace(losses, response="val_accuracy")
     one, other = answer(fit_surface(losses)), answer(fit_surface(accuracies))
     for by_loss, by_accuracy in zip(one.comparisons, other.comparisons, strict=True):
-        assert by_accuracy.prediction == -by_loss.prediction
-        assert by_accuracy.low == pytest.approx(-by_loss.high)
-        assert by_accuracy.high == pytest.approx(-by_loss.low)
-        assert by_accuracy.difference == by_loss.difference
+        lost, won = by_loss.prediction, by_accuracy.prediction
+        assert won.mean == -lost.mean
+        assert (won.low, won.high) == pytest.approx((-lost.high, -lost.low))
         assert by_accuracy.verdict == by_loss.verdict
     assert one.region.best == other.region.best
 
@@ -163,13 +163,11 @@ def test_every_reference_is_compared_and_intervals_hold_their_middle() -> None:
     found = answer(fitted(around(0.3, 0.35), Luck(0.0065, network_sd=0.003)))
     assert [c.name for c in found.comparisons] == ["best", *REFERENCES]
     for c in found.comparisons:
-        assert c.low < c.prediction < c.high
-        assert c.difference_low <= c.difference <= c.difference_high
-        assert c.difference >= 0
+        assert c.prediction.low < c.prediction.mean < c.prediction.high
+        assert c.verdict.difference.mean >= 0
         assert c.compute is not None
-        assert c.compute_low is not None
-        assert c.compute_high is not None
-        assert c.compute_low <= c.compute <= c.compute_high
+        for one in (c.verdict.difference, c.compute):
+            assert one.low <= one.mean <= one.high
 
 
 def test_a_flat_truth_seldom_has_a_better_point() -> None:
@@ -178,6 +176,6 @@ def test_a_flat_truth_seldom_has_a_better_point() -> None:
     wrong = 0
     for seed in range(num_draws):
         found = answer(fit_surface(trainings(plan_shares(), flat, luck, seed=seed)))
-        wrong += any(c.verdict == "better" for c in found.comparisons)
+        wrong += any(c.verdict.outcome == "better" for c in found.comparisons)
     # The bar is 0.065; two binomial standard errors of 200 draws are 0.035.
     assert wrong / num_draws <= 0.065 + 2 * np.sqrt(0.065 * 0.935 / num_draws)

@@ -26,7 +26,7 @@ from scaling_search.commands.export import export
 from scaling_search.commands.run import Run
 from scaling_search.commands.scale import scale
 from scaling_search.commands.search import search
-from scaling_search.core.formatting import plus_minus
+from scaling_search.display.formatting import plus_minus
 from scaling_search.experiment.options import Confirm, Export, Scale
 from scaling_search.exports import programs
 from scaling_search.exports.programs import ONNX, PROGRAM, Format, checked

@@ -17,14 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
-from scaling_search.core.sections import Section
 from scaling_search.display.plots.accuracy import accuracy_over_flops, dominating, pareto_front
 from scaling_search.display.plots.curves import training_curves
 from scaling_search.display.plots.drawing import fence, save
 from scaling_search.display.plots.fairness import (
-    learning_rate_curves,
-    length_curves,
-    section_figure,
+    setting_curves,
 )
 from scaling_search.display.plots.families import family_curves, published_family
 from scaling_search.display.plots.triangle import place, triangle_of_shares
@@ -52,7 +49,6 @@ SEARCHES = {
 SHARES = [f"{dimension}_share" for dimension in DIMENSIONS]
 FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "accuracy": lambda t: accuracy_over_flops(t.coefficients, equal="epochs"),
-    "accuracy over params": lambda t: accuracy_over_flops(t.coefficients, "params", equal="epochs"),
     "triangle of accuracy": lambda t: triangle_of_shares(
         t.coefficients, "val_accuracy", equal="epochs"
     ),
@@ -66,29 +62,27 @@ EQUAL_FIGURES: dict[str, Callable[[str], Figure]] = {
     ),
     "curves": lambda e: training_curves(SEARCHES["failures"].curves, equal=e),
     "families": lambda e: family_curves(families(), equal=e),
-    "rates": lambda e: learning_rate_curves(settings("rate", 5), "val_loss", equal=e),
-    "lengths": lambda e: length_curves(settings("length", 10), "val_loss", equal=e),
+    "rates": lambda e: setting_curves(settings("rate", 5), "val_loss", equal=e),
+    "lengths": lambda e: setting_curves(settings("length", 10), "val_loss", equal=e),
 }
 OTHER_FIGURES: dict[str, Callable[[], Figure]] = {
     "families": lambda: family_curves(families(), equal="epochs"),
-    "families, one seed, and the published": lambda: family_curves(
-        families(1), PUBLISHED, equal="epochs"
-    ),
+    "families, one seed": lambda: family_curves(families(1), equal="epochs"),
     "families without trainings": lambda: family_curves(
         families().assign(num_seeds=0), equal="epochs"
     ),
     "published": lambda: published_family(PUBLISHED),
-    "rates": lambda: learning_rate_curves(settings("rate", 5), "val_loss", equal="epochs"),
-    "rates of one network": lambda: learning_rate_curves(
+    "rates": lambda: setting_curves(settings("rate", 5), "val_loss", equal="epochs"),
+    "rates of one network": lambda: setting_curves(
         settings("rate", 1), "val_accuracy", equal="epochs"
     ),
-    "rates, one left out": lambda: learning_rate_curves(
+    "rates, one left out": lambda: setting_curves(
         settings("rate", 5, left_out=[2]), "val_loss", equal="training_flops"
     ),
-    "rates, all left out": lambda: learning_rate_curves(
+    "rates, all left out": lambda: setting_curves(
         settings("rate", 2, left_out=[1, 2]), "val_loss", equal="epochs"
     ),
-    "lengths": lambda: length_curves(settings("length", 10), "val_accuracy", equal="epochs"),
+    "lengths": lambda: setting_curves(settings("length", 10), "val_accuracy", equal="epochs"),
 }
 
 
@@ -246,21 +240,18 @@ def heights(axes: Axes) -> np.ndarray:
 
 def test_each_network_is_a_line_over_the_setting_with_its_means() -> None:
     table = settings("rate", 5, left_out=[2])
-    figure = learning_rate_curves(table, "val_loss", equal="epochs")
+    figure = setting_curves(table, "val_loss", equal="epochs")
     drawn, level = (heights(axes) for axes in figure.axes)
     wanted = table["val_loss_mean"].to_numpy().reshape(5, 3)[[0, 2, 3, 4]]
     np.testing.assert_allclose(drawn, wanted)
     np.testing.assert_allclose(level, wanted - wanted.mean(axis=0))
     assert "Not drawn: 1 of 5 networks." in said(figure)
-    assert "Not drawn" not in said(
-        learning_rate_curves(settings("rate", 5), "val_loss", equal="epochs")
-    )
+    assert "Not drawn" not in said(setting_curves(settings("rate", 5), "val_loss", equal="epochs"))
 
 
-def test_a_section_has_the_figure_of_its_setting() -> None:
+def test_the_axis_is_named_after_the_setting() -> None:
     for setting, axis in (("rate", "Learning rate over"), ("length", "Length of training over")):
-        section = Section("name", "title", (), [], settings(setting, 3))
-        assert axis in said(section_figure(section, "val_loss", equal="epochs"))
+        assert axis in said(setting_curves(settings(setting, 3), "val_loss", equal="epochs"))
 
 
 def test_a_training_of_one_epoch_is_visible() -> None:

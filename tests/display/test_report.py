@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -41,20 +42,24 @@ def searched(num_networks: int, num_seeds: int, accuracy: Trained) -> Tables:
     return Tables(planned, results, pd.DataFrame(), coefficients)
 
 
-def written(folder: Path, search: Tables, **changes: object) -> list[Path]:
-    given: dict[str, object] = {
+def written(
+    folder: Path, search: Tables, families: pd.DataFrame | None = None, **changes: object
+) -> list[Path]:
+    tables = {
         "candidates": search.candidates,
         "results": search.results,
         "curves": search.curves,
         "coefficients": search.coefficients,
-        "families": None,
-        "families_results": pd.DataFrame(),
+    }
+    if families is not None:
+        tables |= {"families": families, "families_results": pd.DataFrame()}
+    given: dict[str, object] = {
         "objective": "val_accuracy",
         "equal": "epochs",
         "facts": FACTS,
-        "conclusion": Conclusion(None, None, ("No surface is fitted: too few networks.",)),
+        "conclusion": Conclusion(None, sentences=("No surface is fitted: too few networks.",)),
     }
-    return write_report(folder, **given | changes)  # type: ignore[arg-type]  # each has its own type
+    return write_report(folder, tables, **given | changes)  # type: ignore[arg-type]  # each has its own type
 
 
 @pytest.fixture(scope="module")
@@ -130,20 +135,17 @@ def test_the_best_is_named_with_its_value_coefficients_seeds_and_cost() -> None:
     assert "validation loss of 0.1000" in by_loss
 
 
-def test_one_seed_says_that_luck_is_unknown() -> None:
-    unknown = (
-        "One seed a network: how much of the order is luck cannot be known from this; "
-        "num_seeds=3 would say."
-    )
+def test_one_seed_says_that_the_noise_is_unknown() -> None:
+    unknown = "One seed a network: the noise of the order is not known; num_seeds=3 would show it."
     assert unknown in said(tables(9, 1))
     assert "One seed a network" not in said(tables(9, 3))
     for claim in ("stands out", "standard error", "names no winner"):
         assert claim not in said(tables(9, 1, lead=0.2))
 
 
-def test_too_few_second_seeds_say_that_luck_is_unknown() -> None:
+def test_too_few_second_seeds_say_that_the_noise_is_unknown() -> None:
     search = tables(3, 2, failed=[(2, 1), (3, 1)])
-    assert "Too few networks have a second seed" in said(search)
+    assert "Few networks have a second seed: the noise" in said(search)
     assert "stands out" not in said(search)
 
 
@@ -179,8 +181,8 @@ def test_networks_that_cannot_be_told_from_the_best_are_counted() -> None:
 def test_equal_means_are_no_win() -> None:
     search = searched(4, 3, lambda *_: 0.1)
     assert noise(search.results, "val_accuracy").num_within_noise == 3
-    assert "All 3 other networks lie within two standard errors" in said(search)
-    assert "The other network lies within" in said(searched(2, 3, lambda *_: 0.1))
+    assert "3 of the 3 other networks lie within two standard errors" in said(search)
+    assert "1 of the 1 other network lies within" in said(searched(2, 3, lambda *_: 0.1))
 
 
 def test_the_gain_is_given_with_its_error() -> None:
@@ -194,12 +196,12 @@ def test_the_gain_is_given_with_its_error() -> None:
     )
 
 
-def test_a_gain_within_its_error_may_be_luck() -> None:
+def test_a_gain_within_its_error_is_called_noise() -> None:
     def accuracy(number: int, seed: int) -> float:
         return 0.8 + (0.01 * (-1) ** seed if number else 0) + 0.004 * number
 
-    assert "; that may be luck." in said(searched(2, 4, accuracy))
-    assert "may be luck" not in said(searched(2, 4, lambda number, _: 0.8 + 0.01 * number))
+    assert "; that is within noise." in said(searched(2, 4, accuracy))
+    assert "within noise" not in said(searched(2, 4, lambda number, _: 0.8 + 0.01 * number))
 
 
 def test_a_loss_against_the_base_is_called_worse() -> None:
@@ -323,7 +325,7 @@ def test_the_page_has_every_network_with_its_numbers(tmp_path: Path) -> None:
         return None if (number, seed) == (2, 1) else 0.8 + 0.01 * number + 0.02 * seed
 
     search = searched(3, 2, accuracy)
-    page = Page(written(tmp_path, search, curves=tables(1, 0).curves)[-1])
+    page = Page(written(tmp_path, replace(search, curves=tables(1, 0).curves))[-1])
     header, base, *others = page.tables[0]
     assert base[header.index("order")] == "base"
     assert [row[header.index("network")] for row in others] == ["3", "1", "2"]

@@ -14,9 +14,10 @@ from scaling_search.commands.cli import main
 from scaling_search.commands.confirm import confirm
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
+from scaling_search.display.confirmation import confirmation_section
 from scaling_search.experiment.experiment import Decide
 from scaling_search.experiment.options import Confirm
-from scaling_search.follow_ups.confirmation import stored_section
+from scaling_search.follow_ups.confirmation import Confirmation
 from scaling_search.record.study import Record
 from scaling_search.spaces import Buildable
 from scaling_search.training.engine import train_trial
@@ -96,8 +97,9 @@ def test_a_winner_that_is_the_papers_own_network_is_trained_once(tmp_path: Path)
 
 def test_what_is_printed_is_what_the_record_says_later(run: Run) -> None:
     out = printed(confirm, run, TWO)
-    section = stored_section(record(run), run.experiment.objective)
-    assert section is not None
+    tested = Confirmation.last(record(run))
+    assert tested is not None
+    section = confirmation_section(tested, run.experiment.objective)
     assert all(sentence in out for sentence in section.sentences)
     assert len(section.table) == len(said(run))
 
@@ -145,7 +147,7 @@ def test_nothing_of_the_test_split_is_told_before_the_end(run: Run) -> None:
     values = [f"{row['test_loss']:.4f}" for row in record(run).rows()]
     assert "test" not in out.replace(run.out, "")
     assert not [value for value in values if value in out]
-    assert stored_section(record(run), run.experiment.objective) is None
+    assert Confirmation.last(record(run)) is None
     folder = run.folder
     assert not (folder / "confirm.csv").exists()
     log = (folder / "search.log").read_text(encoding="utf-8")
@@ -167,8 +169,9 @@ def test_a_forced_look_takes_new_seeds_and_is_counted(run: Run) -> None:
     printed(confirm, run, Confirm(num_seeds=3, force=True))
     first, second = record(run).final_tests
     assert (first.seeds, second.seeds) == ([1, 2], [3, 4, 5])
-    section = stored_section(record(run), run.experiment.objective)
-    assert section is not None
+    tested = Confirmation.last(record(run))
+    assert tested is not None
+    section = confirmation_section(tested, run.experiment.objective)
     assert all("(look 2 at the test split)" in sentence for sentence in section.sentences)
     assert set(said(run)["look"]) == {2}
     assert (said(run)["pairs"] == 3).all()
@@ -242,7 +245,7 @@ def test_the_number_of_seeds_follows_from_the_difference_that_matters(
     assert "Seeds 1 to 8: " in out
 
 
-def test_the_luck_of_seeds_is_what_the_search_has_measured(run: Run) -> None:
+def test_the_noise_of_seeds_is_what_the_search_has_measured(run: Run) -> None:
     two = changed(run, num_seeds=2)
     printed(search, two)
     out = printed(confirm, changed(two, decide=Decide(delta=1.0)), price_only=True)

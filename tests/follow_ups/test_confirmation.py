@@ -1,295 +1,161 @@
-import io
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from pathlib import Path
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from rich.console import Console
+from scipy import stats
 
-from scaling_search.core import trial as values
-from scaling_search.core.scaling import REFERENCES
-from scaling_search.core.sections import Section
-from scaling_search.core.trial import TrialResult
-from scaling_search.display.terminal import show
-from scaling_search.follow_ups.confirmation import stored_section
-from scaling_search.record.results import results_table
-from scaling_search.record.study import FinalTest, Record
-from tests.tiny import candidate_of, ended, failed, tiny_plan, tiny_trial
-
-IMAGES = 1 + np.random.default_rng(1).random(60)
-"""Cross-entropies of sixty images."""
-
-SEEDS = [3, 4, 5, 6]
-LOOK = FinalTest(
-    arms={"found": 2, "paper": 1, "base": 0},
-    seeds=SEEDS,
-    objective="val_loss",
-    delta=0.1,
-    why="nearest to the surface's best",
-    searched={"val_loss": [1.0, 1.02], "val_accuracy": [0.9, 0.898]},
-    began="2026-11-02T10:00:00+00:00",
+from scaling_search.answer.verdicts import Estimate
+from scaling_search.core.dataset import Splits
+from scaling_search.follow_ups.confirmation import (
+    num_seeds_needed,
+    over_seeds,
+    over_seeds_and_images,
 )
-WHEN = "2026-11-03T10:00:00+00:00"
+from scaling_search.training.engine import train_trial
+from tests.faults import Faulty
+from tests.tiny import tiny_dataset, tiny_trial
 
-Loss = Callable[[int, int], float]
-"""Of an arm's number with a seed."""
+# How many seeds.
 
 
-def scored(number: int, seed: int, loss: float, hit: float = 0.5) -> TrialResult:
-    """A result with this loss on both splits; the first of the images are recognised."""
-    trial = replace(tiny_trial(number, seed=seed), on_test=True)
-    losses = (IMAGES - IMAGES.mean() + loss).astype("<f2")
-    hits = np.arange(len(IMAGES)) < hit * len(IMAGES)
-    test = values.TestScores(  # imported by name it would be taken for tests
-        float(losses.mean()), hits.mean(), losses.tobytes(), np.packbits(hits).tobytes()
+@pytest.mark.parametrize(("delta", "num_seeds"), [(0.010, 8), (0.005, 28), (0.002, 167)])
+def test_the_published_numbers_of_seeds_are_met(delta: float, num_seeds: int) -> None:
+    assert num_seeds_needed(0.0065, delta) == num_seeds
+
+
+def test_so_many_seeds_find_the_difference_in_80_of_100_and_fewer_do_not() -> None:
+    def power(num_seeds: int) -> float:
+        freedom, shift = 2 * num_seeds - 2, math.sqrt(num_seeds / 2) * 0.8
+        return float(stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, shift))
+
+    needed = num_seeds_needed(1.0, 0.8)
+    assert power(needed - 1) < 0.8 <= power(needed)
+
+
+def test_two_seeds_are_the_fewest() -> None:
+    assert num_seeds_needed(0.001, 10.0) == 2
+    assert num_seeds_needed(0.0, 0.01) == 2
+
+
+# Intervals.
+
+
+def test_the_interval_over_seeds_is_a_paired_t_test() -> None:
+    found, other = np.array([0.1, 0.4, 0.2, 0.35]), np.array([0.2, 0.3, 0.25, 0.5])
+    given = over_seeds(other - found)
+    expected = stats.ttest_rel(other, found).confidence_interval(0.95)
+    assert given.mean == pytest.approx((other - found).mean())
+    assert (given.low, given.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_where_images_agree_only_seeds_count_and_the_other_way() -> None:
+    values = np.array([0.1, -0.2, 0.4])
+    by_seed = over_seeds_and_images(np.repeat(values[:, None], 50, axis=1))
+    assert_equal(by_seed, over_seeds(values))
+    assert_equal(over_seeds_and_images(np.repeat(values[None], 50, axis=0)), over_seeds(values))
+
+
+def assert_equal(one: Estimate, other: Estimate) -> None:
+    assert (one.mean, one.low, one.high) == pytest.approx((other.mean, other.low, other.high))
+
+
+def test_without_any_scatter_the_interval_is_a_point() -> None:
+    assert_equal(over_seeds_and_images(np.full((3, 4), 0.5)), Estimate(0.5, 0.5, 0.5))
+
+
+def test_the_mean_squares_are_those_of_a_two_way_table() -> None:
+    # By hand: row means 1, 3, 5, column means 2, 4, all residuals 0 but those of one exchange.
+    table = np.array([[0.0, 2.0], [2.0, 4.0], [4.5, 5.5]])
+    rows, columns = table.mean(axis=1), table.mean(axis=0)
+    mean_square_rows, mean_square_columns = 2 * rows.var(ddof=1), 3 * columns.var(ddof=1)
+    left = table - rows[:, None] - columns + table.mean()
+    mean_square_left = (left**2).sum() / 2
+    variance = (mean_square_rows + mean_square_columns - mean_square_left) / 6
+    freedom = (6 * variance) ** 2 / (
+        mean_square_rows**2 / 2 + mean_square_columns**2 / 1 + mean_square_left**2 / 2
     )
-    return replace(ended(trial, loss), test=test)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    mean = table.mean()
+    assert_equal(over_seeds_and_images(table), Estimate(mean, mean - half, mean + half))
 
 
-def jitter(number: int, seed: int) -> float:
-    """A hundredth of luck that differs between arms and seeds and is nothing in the mean."""
-    return -0.01 if (seed + number // 2) % 2 else 0.01
-
-
-def opened(folder: Path) -> Record:
-    return Record(f"{folder}/study.log", "tiny-confirm", "val_loss")
-
-
-def looked(
-    folder: Path,
-    loss: Loss,
-    look: FinalTest = LOOK,
-    *,
-    hit: Loss = lambda *_: 0.5,
-    lost: Iterable[tuple[int, int]] = (),
-) -> Section:
-    """What is said after one more look."""
-    record = opened(folder)
-    record.begin_final_test(look)
-    for number in sorted(set(look.arms.values())):
-        for seed in look.seeds:
-            if (number, seed) in lost:
-                record.add(failed(tiny_trial(number, seed=seed)))
-            else:
-                record.add(scored(number, seed, loss(number, seed), hit(number, seed)))
-    record.end_final_test(WHEN)
-    section = stored_section(opened(folder), "val_loss")
-    assert section is not None
-    return section
-
-
-def gaining(gain: float) -> Loss:
-    """Network 2 is so much better than network 1, and both than the base network."""
-    losses = {0: 1.5, 1: 1.0, 2: 1.0 - gain}
-    return lambda number, seed: losses[number] + jitter(number, seed)
-
-
-def paper() -> str:
-    shares = candidate_of(tiny_plan(), 1).shares
-    assert shares is not None
-    away = shares.distance(REFERENCES["paper"])
-    return f"network 1, the nearest to the paper's split ({away:.2f} away)"
-
-
+@pytest.mark.parametrize("num_seeds", [3, 8])
 @pytest.mark.parametrize(
-    ("gain", "said"),
-    [
-        (0.2, r"is better than {}: by 0\.2000 \(0\.1\d+ to 0\.2\d+\) in loss\."),
-        (-0.2, r"is worse than {}: by 0\.\d+ \(0\.1\d+ to 0\.2\d+\) in loss\."),
-        (
-            0.01,
-            r"is as good as {}: better by 0\.\d+ \(-0\.\d+ to .*\) in loss, within ± 0\.1000\.",
-        ),
-        (-0.01, r"is as good as {}: worse by 0\.\d+ \(-0\.\d+ to 0\.0\d+\) in loss, within .*"),
-    ],
+    ("seed_sd", "image_sd"), [(0.3, 1.0), (0.05, 1.0), (0.3, 0.1)], ids=["both", "images", "seeds"]
 )
-def test_the_verdict_against_the_paper_comes_first(tmp_path: Path, gain: float, said: str) -> None:
-    sentence = looked(tmp_path, gaining(gain)).sentences[0]
-    assert re.fullmatch(rf"On 60 test images network 2 {said.format(re.escape(paper()))}", sentence)
-
-
-def test_a_difference_within_luck_and_beyond_delta_cannot_be_told(tmp_path: Path) -> None:
-    def loss(number: int, seed: int) -> float:
-        return 1 + 20 * jitter(number, seed)
-
-    said = looked(tmp_path, loss).sentences[0]
-    assert f"network 2 cannot be told from {paper()}: " in said
-    unknown = looked(tmp_path, gaining(0.01), replace(LOOK, delta=None, seeds=[9, 10, 11]))
-    assert "cannot be told from" in unknown.sentences[0]
-
-
-def test_the_base_network_is_compared_too(tmp_path: Path) -> None:
-    section = looked(tmp_path, gaining(0.2))
-    assert section.sentences[1].startswith("On 60 test images network 2 is better than the base ")
-    assert section.table["against"].tolist() == ["paper"] * 4 + ["base"] * 4
-    assert section.table["split"].tolist() == (["test"] * 2 + ["validation"] * 2) * 2
-    assert section.table["measure"].tolist() == ["loss", "accuracy"] * 4
-    assert (section.table["pairs"] == 4).all()
-
-
-def test_the_differences_are_seed_by_seed(tmp_path: Path) -> None:
-    # Seeds move both networks by a lot, alike.
-    def loss(number: int, seed: int) -> float:
-        return seed + (0.0 if number == 2 else 0.1) + jitter(number, seed) / 10
-
-    table = looked(tmp_path, loss).table
-    on_validation = table[(table["split"] == "validation") & (table["measure"] == "loss")].iloc[0]
-    gains = [loss(1, seed) - loss(2, seed) for seed in SEEDS]
-    assert on_validation["better_by"] == pytest.approx(np.mean(gains))
-    assert on_validation["high"] - on_validation["low"] < 0.02
-    assert on_validation["verdict"] == "better"
-
-
-def test_accuracy_decides_where_it_is_the_objective(tmp_path: Path) -> None:
-    record = opened(tmp_path)
-    looked(tmp_path, gaining(0.2), hit=lambda number, _: 0.9 if number == 2 else 0.5)
-    section = stored_section(record, "val_accuracy")
-    assert section is not None
-    assert "is better than" in section.sentences[0]
-    assert "by 40.00 points (" in section.sentences[0]
-    assert section.sentences[0].endswith("in accuracy.")
-
-
-def test_measures_that_contradict_are_a_warning(tmp_path: Path) -> None:
-    # Nearly all images change sides, which no sample of sixty gives by chance.
-    section = looked(tmp_path, gaining(0.2), hit=lambda number, _: 0.05 if number == 2 else 0.95)
-    warning = next(said for said in section.sentences if said.startswith("Warning"))
-    assert "is better than network 1" in warning
-    assert "by test loss and validation loss" in warning
-    assert "worse by test accuracy" in warning
-    agreed = looked(tmp_path, gaining(0.2), replace(LOOK, seeds=[13, 14, 15]))
-    assert not [said for said in agreed.sentences if said.startswith("Warning")]
-
-
-@pytest.mark.parametrize(
-    ("searched", "said"),
-    [
-        ([0.5, 0.52], "The search was optimistic about network 2: its mean there, 0.5100 in"),
-        ([1.5, 1.52], "The search was pessimistic about network 2: its mean there, 1.5100 in"),
-        ([0.99, 1.0], "How optimistic the search was about network 2 is lost in luck: its mean"),
-        ([0.5], "The search was optimistic about network 2: its mean there, 0.5000 in validation"),
-    ],
-)
-def test_how_optimistic_the_search_was_is_said(
-    tmp_path: Path, searched: list[float], said: str
+def test_the_interval_over_seeds_and_images_holds_as_often_as_it_says(
+    num_seeds: int, seed_sd: float, image_sd: float
 ) -> None:
-    look = replace(LOOK, searched={"val_loss": searched, "val_accuracy": searched})
-    section = looked(tmp_path, gaining(0.0), look)
-    assert section.sentences[2].startswith(said)
-    row = section.table[section.table["split"] == "validation"].iloc[0]
-    assert row["optimism"] == pytest.approx(1.0 - np.mean(searched))
-    fresh = [1 + jitter(2, seed) for seed in SEEDS]
-    squares = sum(np.var(x) * len(x) for x in (fresh, searched))
-    freedom = len(fresh) + len(searched) - 2
-    error = (squares / freedom * (1 / len(fresh) + 1 / len(searched))) ** 0.5
-    assert row["optimism_error"] == pytest.approx(error)
+    stream = np.random.default_rng(0)
+    shape = (num_seeds, 100)
+    hits = 0
+    for _ in range(300):
+        seeds = seed_sd * stream.standard_normal((num_seeds, 1))
+        images = image_sd * stream.standard_normal(100)
+        given = over_seeds_and_images(0.2 + seeds + images + stream.standard_normal(shape))
+        hits += given.low <= 0.2 <= given.high
+    # 285 are expected; their standard deviation is 3.8.
+    assert 285 - 3 * 3.8 <= hits <= 285 + 3 * 3.8
 
 
-def test_better_and_worse_than_in_the_search_are_told_apart(tmp_path: Path) -> None:
-    look = replace(LOOK, searched={"val_loss": [0.5, 0.52], "val_accuracy": [0.5, 0.5]})
-    assert "is better by 0.4900 ± 0.0" in looked(tmp_path, gaining(0.0), look).sentences[2]
-    look = replace(look, seeds=[7, 8], searched={"val_loss": [1.5, 1.6], "val_accuracy": [0.5]})
-    assert "is worse by 0.5500 ± 0.0" in looked(tmp_path, gaining(0.0), look).sentences[2]
+def test_an_interval_over_images_alone_would_hold_too_seldom() -> None:
+    # What the simulation above would say of an interval that forgets the seeds.
+    stream = np.random.default_rng(0)
+    hits = 0
+    for _ in range(300):
+        seeds = 0.3 * stream.standard_normal((3, 1))
+        table = seeds + stream.standard_normal(100) + stream.standard_normal((3, 100))
+        forgetful = over_seeds(table.mean(axis=0))
+        hits += forgetful.low <= 0 <= forgetful.high
+    assert hits < 285 - 3 * 3.8
 
 
-def test_failures_leave_out_their_pairs_and_are_counted(tmp_path: Path) -> None:
-    section = looked(tmp_path, gaining(0.2), lost=[(2, 3), (1, 4)])
-    assert section.table["pairs"].tolist() == [2] * 4 + [3] * 4
-    assert section.sentences[-1] == (
-        "2 of 12 trainings failed; a seed is left out where either network's did."
-    )
-    whole = looked(tmp_path, gaining(0.2), replace(LOOK, seeds=[7, 8]))
-    assert not [said for said in whole.sentences if "failed" in said]
+# Training that is evaluated on the test split.
 
 
-def test_fewer_than_two_pairs_give_no_interval(tmp_path: Path) -> None:
-    section = looked(tmp_path, gaining(0.2), lost=[(1, 3), (1, 4), (2, 5)])
-    assert section.sentences[0] == (
-        f"Network 2 cannot be compared with {paper()}: 1 of 4 seeds ended in both, and an "
-        "interval needs two."
-    )
-    assert set(section.table["against"]) == {"base"}
+def test_the_test_changes_nothing_of_the_training() -> None:
+    trial = tiny_trial(1)
+    with_test, without = (train_trial(replace(trial, on_test=on), "cpu") for on in (True, False))
+    assert with_test.curve == without.curve
+    assert without.test is None
+    assert with_test.test is not None
 
 
-def test_nothing_but_failures_can_be_said_too(tmp_path: Path) -> None:
-    everything = [(number, seed) for number in (0, 1, 2) for seed in SEEDS]
-    section = looked(tmp_path, gaining(0.2), lost=everything)
-    assert section.cells == []
-    assert section.table.empty
-    assert "0 of 4 seeds ended in both" in section.sentences[0]
-    assert "12 of 12 trainings failed" in section.sentences[-1]
-    for sentence in section.sentences:
-        assert not re.search(r"\bnan\b|None|optimis|interval holds", sentence)
+@dataclass(frozen=True)
+class TwiceValidation:
+    """The tiny images, their validation split for the test split too."""
+
+    num_classes: int = 10
+    in_channels: int = 1
+    resolution: int = 28
+
+    def check(self) -> None:
+        tiny_dataset().check()
+
+    def fingerprint(self) -> str:
+        return f"twice {tiny_dataset().fingerprint()}"
+
+    def load(self, resolution: int, device: str) -> Splits:
+        splits = tiny_dataset().load(resolution, device)
+        return Splits(splits.train, splits.val, splits.val)
 
 
-def test_the_papers_own_network_is_trained_once_and_that_is_said(tmp_path: Path) -> None:
-    look = replace(LOOK, arms={"found": 1, "paper": 1, "base": 0})
-    section = looked(tmp_path, gaining(0.2), look)
-    assert set(section.table["against"]) == {"base"}
-    same = [said for said in section.sentences if "is also the nearest to the paper's" in said]
-    assert len(same) == 1
-    assert same[0].endswith("; nothing is there to compare.")
-    apart = looked(tmp_path, gaining(0.2), replace(LOOK, seeds=[7, 8]))
-    assert not [said for said in apart.sentences if "is also" in said]
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_the_test_is_of_the_last_epochs_network_on_each_image(averaging: float) -> None:
+    trial = replace(tiny_trial(1, averaging=averaging), on_test=True, dataset=TwiceValidation())
+    result = train_trial(trial, "cpu")
+    last, test = result.curve[-1], result.test
+    assert test is not None
+    assert (test.loss, test.accuracy) == pytest.approx((last.val_loss, last.val_accuracy))
+    assert test.losses.shape == test.hits.shape == (50,)
+    # Eleven bits of each loss are kept.
+    assert test.losses.mean() == pytest.approx(test.loss, rel=2**-11)
+    assert test.hits.mean() == pytest.approx(test.accuracy)
+    assert set(test.hits) <= {0.0, 1.0}
 
 
-def test_which_network_and_seeds_were_trained_is_said(tmp_path: Path) -> None:
-    assert (
-        "Network 2 (nearest to the surface's best) was trained anew with 4 seeds that the search "
-        "never used, 3 to 6." in looked(tmp_path, gaining(0.2)).sentences
-    )
-
-
-def test_before_a_look_has_ended_nothing_is_said(tmp_path: Path) -> None:
-    record = opened(tmp_path)
-    assert stored_section(record, "val_loss") is None
-    record.begin_final_test(LOOK)
-    for number in (0, 1, 2):
-        for seed in SEEDS:
-            record.add(scored(number, seed, 1.0))
-    assert stored_section(record, "val_loss") is None
-    record.end_final_test(WHEN)
-    assert stored_section(record, "val_loss") is not None
-
-
-def test_a_second_look_says_so_in_every_sentence_and_holds_its_own_seeds(tmp_path: Path) -> None:
-    first = looked(tmp_path, gaining(0.2))
-    assert not [said for said in first.sentences if "look" in said]
-    assert set(first.table["look"]) == {1}
-    opened(tmp_path).begin_final_test(replace(LOOK, seeds=[7, 8]))
-    between = stored_section(opened(tmp_path), "val_loss")
-    assert between is not None
-    assert between.sentences == first.sentences
-    opened(tmp_path).end_final_test(WHEN)
-    third = looked(tmp_path, gaining(-0.2), replace(LOOK, seeds=[9, 10, 11]))
-    assert all(said.endswith(" (look 3 at the test split).") for said in third.sentences)
-    assert "is worse than" in third.sentences[0]
-    assert (third.table["pairs"] == 3).all()
-
-
-def test_results_keep_means_and_no_images(tmp_path: Path) -> None:
-    looked(tmp_path, gaining(0.2))
-    table = results_table(opened(tmp_path).rows())
-    assert {"test_loss", "test_accuracy"} <= set(table.columns)
-    assert not {"test_losses", "test_hits", "curve"} & set(table.columns)
-
-
-def test_scores_are_read_back_as_they_were(tmp_path: Path) -> None:
-    result = scored(1, 3, 1.25, hit=0.4)
-    opened(tmp_path).add(result)
-    read = opened(tmp_path).results_of([result.trial])[result.trial.key]
-    assert read.test == result.test
-    assert read.test is not None
-    assert read.test.hits.sum() == 24
-    assert read.test.losses.mean() == pytest.approx(1.25, rel=1e-3)
-
-
-def test_the_table_fits_100_characters(tmp_path: Path) -> None:
-    section = looked(tmp_path, lambda number, seed: 10 + 300 * jitter(number, seed))
-    console = Console(width=100, record=True, file=io.StringIO())
-    show(console, replace(section, sentences=()))
-    text = console.export_text()
-    assert "…" not in text
-    assert len(text.splitlines()) == 1 + 9
+def test_a_test_that_cannot_be_made_is_a_failed_training() -> None:
+    trial = replace(tiny_trial(), on_test=True, dataset=Faulty("bad test split"))
+    result = train_trial(trial, "cpu")
+    assert (result.state, result.test) == ("FAIL", None)

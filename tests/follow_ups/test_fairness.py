@@ -13,22 +13,25 @@ from scaling_search.answer.fit import is_singular
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import REFERENCES
-from scaling_search.core.sections import Section
 from scaling_search.core.space_filling import as_points, scheffe
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.experiment.experiment import Experiment
-from scaling_search.experiment.options import Fairness
-from scaling_search.follow_ups.fairness import (
+from scaling_search.display.fairness import (
     about_order,
     about_rates,
     about_shift,
     about_trend,
+    fairness_sections,
+)
+from scaling_search.display.report_section import ReportSection
+from scaling_search.experiment.experiment import Experiment
+from scaling_search.experiment.options import Fairness
+from scaling_search.follow_ups.fairness import (
+    fairness_checks,
     learning_rate_trials,
     length_trials,
-    stored_sections,
     trials,
 )
-from scaling_search.follow_ups.interactions import Chance, fit_cells, fit_trend
+from scaling_search.follow_ups.interactions import RankCorrelation, fit_cells, fit_trend
 from scaling_search.planning.candidates import Plan
 from scaling_search.record.study import Record
 from scaling_search.spaces import Buildable
@@ -74,11 +77,11 @@ def told(
     experiment: Experiment,
     found: int | None = None,
     lost: Callable[[Trial], bool] = lambda _: False,
-) -> list[Section]:
+) -> list[ReportSection]:
     """The sections after all trainings that are asked for, some of them failed."""
     results = [failed(t) if lost(t) else ended(t, loss(t)) for t in asked]
     held = rows(folder, results, experiment)
-    return stored_sections([], held, experiment=experiment, found=found)
+    return fairness_sections(fairness_checks([], held, experiment=experiment, found=found))
 
 
 def luck(trial: Trial, sd: float = 0.002) -> float:
@@ -187,13 +190,12 @@ def test_a_favoured_network_is_named_with_what_it_gains(
     assert first.startswith("The learning rate favours some networks (F(8, 12) = ")
     # It gains 0.5 from twice the rate and the other four nothing: 0.4 more than the mean.
     assert gained(first) == pytest.approx(0.4, abs=0.01)
-    assert "Its place among them depends on the rate: 4 at half, 2 at the search's own, 1" in first
     assert order.startswith("From best to worst at half the rate: depth (1)")
     assert (
         "at twice the rate: width (2), depth (1), resolution (3), thirds (4), found (21)" in order
     )
     assert together == "All 5 together are best at twice the rate."
-    header, *lines = section.cells
+    header, *lines = section.lines
     assert header[2:] == ["rate × 0.5", "rate × 1", "rate × 2"]
     assert [line[0] for line in lines][-1] == "found (21)"
     assert len(section.table) == 15
@@ -210,9 +212,9 @@ def test_a_rate_that_is_better_for_all_favours_none(
     (section,) = told(asked, loss, folder=tmp_path, experiment=proxy)
     said = " ".join(section.sentences)
     assert "No sign that the learning rate favours some networks (F(8, 12) = " in said
-    assert "would have been found with probability 0.8." in said
+    assert "With probability 0.8 the test finds one of the 5 that gains" in said
     assert "All 5 together are best at half the rate." in said
-    assert "found" not in section.cells[-1][0]
+    assert "found" not in section.lines[-1][0]
 
 
 def cells_of(means: list[list[float]]) -> list[str]:
@@ -228,15 +230,13 @@ def cells_of(means: list[list[float]]) -> list[str]:
 
 def test_an_order_that_stays_is_said_so() -> None:
     first, order, _ = cells_of([[1.0, 1.0, 0.5], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]])
-    assert first.endswith(
-        "more than the mean of the 3; its place among them, 1, is the same at all three."
-    )
+    assert first.endswith("more than the mean of the 3.")
     assert order == "The order of the networks is the same at all three rates."
     first, order, together = cells_of([[1.0, 1.0, 2.3], [0.2, 2.0, 2.2], [3.0, 3.0, 3.2]])
     assert "b gains most from half the rate" in first
     assert order == (
-        "From best to worst at half the rate: b, a, c; at the search's own: a, b, c; at twice the "
-        "rate: b, a, c."
+        "From best to worst at half the rate: b, a, c; at the search's own rate: a, b, c; "
+        "at twice the rate: b, a, c."
     )
     assert together == "All 3 together are best at half the rate."
     assert "at the search's own rate." in cells_of([[2.0, 1.0, 4.0], [2.5, 2.0, 3.0]])[-1]
@@ -257,7 +257,7 @@ def test_accuracies_are_better_when_they_are_larger(plan: Plan, tmp_path: Path) 
     (section,) = told(asked, loss, folder=tmp_path, experiment=experiment)
     assert gained(section.sentences[0]) == pytest.approx(4, abs=0.1)  # points
     assert " points more than the mean of the 5" in section.sentences[0]
-    assert section.cells[2][4].endswith(" % (1)")
+    assert section.lines[2][4].endswith(" % (1)")
 
 
 def test_failures_are_counted_and_a_network_without_a_rate_is_left_out(
@@ -273,7 +273,7 @@ def test_failures_are_counted_and_a_network_without_a_rate_is_left_out(
     assert "F(6, 8) = " in said
     assert "3 of 30 trainings failed and are left out." in said
     assert "not in the test: resolution (3)." in said
-    assert section.cells[3][2:] == ["–", "–", "–"]
+    assert section.lines[3][2:] == ["–", "–", "–"]
     assert section.table["val_loss_mean"].isna().sum() == 3
     whole = told(asked, lambda t: 2 + luck(t), folder=tmp_path / "other", experiment=proxy)
     assert "failed" not in " ".join(whole[0].sentences)
@@ -282,7 +282,7 @@ def test_failures_are_counted_and_a_network_without_a_rate_is_left_out(
 def test_what_cannot_be_tested_is_said(proxy: Experiment, plan: Plan, tmp_path: Path) -> None:
     asked = learning_rate_trials(proxy, plan, None)
     (section,) = told(asked, luck, folder=tmp_path, experiment=proxy, lost=lambda t: t.seed == 1)
-    assert section.sentences[0].startswith("Whether the learning rate favours some networks cannot")
+    assert section.sentences[0].startswith("These results cannot show whether the learning rate")
     short = [t for t in length_trials(proxy, plan) if t.candidate.number < 6]
     (section,) = told(short, luck, folder=tmp_path / "other", experiment=proxy)
     assert section.sentences[0].endswith(
@@ -305,7 +305,7 @@ def test_a_length_that_favours_a_dimension_is_found(
     assert "The length of training favours some splits (F(5, 4) = " in section.sentences[0]
     assert "each doubling gains most near network width (2), by the fit 0.5" in section.sentences[0]
     assert "Rank correlation of the means" in section.sentences[1]
-    assert section.cells[0][-1] == "gain / doubling"
+    assert section.lines[0][-1] == "gain / doubling"
     gains = section.table.drop_duplicates("name").set_index("candidate")["gain_per_doubling"]
     assert gains[2] == pytest.approx(0.7, abs=0.05)
     assert "The surface is best at" in section.sentences[2]
@@ -320,8 +320,8 @@ def test_a_length_that_is_alike_for_all_favours_none(
     (section,) = told(length_trials(proxy, plan), loss, folder=tmp_path, experiment=proxy)
     said = " ".join(section.sentences)
     assert "No sign that the length of training favours some splits (F(5, 4) = " in said
-    assert "10 networks find only large effects" in said
-    assert "Whether the best split moves with the length cannot be told" in said
+    assert "10 networks show only large effects" in said
+    assert "These results cannot show whether the best split moves with the length" in said
 
 
 def test_a_trend_is_told_both_ways() -> None:
@@ -336,18 +336,17 @@ def test_a_trend_is_told_both_ways() -> None:
     assert "and there are 10." in about_trend(None, names, "val_loss")
 
 
+def order(half: float, twice: float, spread: float = 1.0) -> str:
+    first, last = (RankCorrelation(value, expected=0.6, low=0.2) for value in (half, twice))
+    return about_order(first, last, spread)
+
+
 def test_an_order_that_changes_more_than_seeds_allow_is_said() -> None:
-    chance = Chance(expected=0.6, low=0.2)
-    assert "at half the length the order is another." in about_order(
-        [(0.1, chance), (0.5, chance)], 1.0
-    )
-    assert "at half and twice the length the order is another." in about_order(
-        [(0.1, chance), (-0.5, chance)], 1.0
-    )
-    kept = about_order([(0.3, chance), (0.5, chance)], 1.0)
-    assert "0.30 at half, 0.50 at twice the length" in kept
-    assert kept.endswith("no sign of another order.")
-    assert about_order([(0.1, chance), (0.1, chance)], 0.0).endswith("there is no order to keep.")
+    assert order(0.1, 0.5).endswith("at half the length the order is another.")
+    assert order(0.1, -0.5).endswith("at half and twice the length the order is another.")
+    assert "0.30 at half, 0.50 at twice the length" in order(0.3, 0.5)
+    assert order(0.3, 0.5).endswith("no sign of another order.")
+    assert order(0.1, 0.1, spread=0.0).endswith("there is no order to keep.")
 
 
 def test_whether_the_best_split_moves_is_told_by_the_regions() -> None:
@@ -356,7 +355,7 @@ def test_whether_the_best_split_moves_is_told_by_the_regions() -> None:
     assert about_shift(here, there).endswith("have nothing in common: the best split moves.")
     assert about_shift(here, fitted(around(0.1, 0.1), sharp, seed=1)).endswith("may be the same.")
     level = fitted(flat, blunt, seed=3)
-    assert "cannot be told: the surface may be flat at twice the length (F" in about_shift(
+    assert "with the length: the surface may be flat at twice the length (F" in about_shift(
         here, level
     )
     assert " and at twice the length (F" in about_shift(level, level)
@@ -366,16 +365,16 @@ def test_sections_come_of_what_is_stored_alone(
     proxy: Experiment, plan: Plan, tmp_path: Path
 ) -> None:
     searched = rows(tmp_path, [ended(t, 2 + luck(t)) for t in proxy.trials(plan)], proxy)
-    assert stored_sections([], [], experiment=proxy, found=None) == []
-    assert stored_sections(searched, [], experiment=proxy, found=None) == []
+    assert fairness_sections(fairness_checks(searched, [], experiment=proxy, found=None)) == []
     asked = [*learning_rate_trials(proxy, plan, None), *length_trials(proxy, plan)]
     known = {trial.key for trial in proxy.trials(plan)}
     others = [ended(t, 2 + luck(t)) for t in asked if t.key not in known]
     trained = rows(tmp_path / "more", others, proxy)
-    both = stored_sections(searched, trained, experiment=proxy, found=7)
+    both = fairness_sections(fairness_checks(searched, trained, experiment=proxy, found=7))
     assert [section.name for section in both] == ["fairness_learning_rate", "fairness_length"]
     # What both studies hold counts once.
-    again = stored_sections(searched, [*trained, *searched], experiment=proxy, found=7)
+    twice = fairness_checks(searched, [*trained, *searched], experiment=proxy, found=7)
+    again = fairness_sections(twice)
     assert [section.sentences for section in again] == [section.sentences for section in both]
 
 
@@ -412,4 +411,4 @@ def test_a_network_far_from_every_reference_has_its_number_alone(
 ) -> None:
     asked = learning_rate_trials(proxy, replace(plan, candidates=plan.candidates[:1]), None)
     (section,) = told(asked, luck, folder=tmp_path, experiment=proxy)
-    assert [line[0] for line in section.cells[1:]] == ["depth (1)"]
+    assert [line[0] for line in section.lines[1:]] == ["depth (1)"]

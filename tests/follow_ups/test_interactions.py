@@ -1,4 +1,4 @@
-"""Whether a setting acts alike on all networks: tests against others' and against known truths."""
+"""The interaction of a setting with networks: against statsmodels and against known truths."""
 
 import math
 
@@ -10,8 +10,8 @@ from scipy import stats
 from scaling_search.answer.observations import Indices, Values
 from scaling_search.core.space_filling import scheffe
 from scaling_search.follow_ups.interactions import (
-    Cells,
-    chance_rank_correlation,
+    CellMeans,
+    RankCorrelation,
     fit_cells,
     fit_trend,
     rank_correlation,
@@ -115,7 +115,7 @@ def test_one_seed_leaves_nothing_to_test_with() -> None:
     assert cells.freedom == 0
 
 
-def drawn(interaction: float, luck: int) -> Cells:
+def drawn(interaction: float, luck: int) -> CellMeans:
     trainings = grid()
     return fit_cells(*trainings, losses(trainings, luck=luck, interaction=interaction))
 
@@ -170,17 +170,23 @@ def test_too_few_networks_or_places_have_no_trend() -> None:
     assert fit_trend(spread_points(7), values[:7] ** 2, np.ones(7)) is not None
 
 
-def test_luck_allows_the_known_rank_correlation() -> None:
+def expected(num_networks: int, error: float, network_sd: float) -> RankCorrelation:
+    """The rank correlation of an order that does not change."""
+    means = np.arange(float(num_networks))
+    return rank_correlation(means, means, error, error, network_sd)
+
+
+def test_noise_gives_the_known_rank_correlation() -> None:
     # 25 networks with a true standard deviation of 0.005, three seeds of 0.0065: 0.62.
-    error = 0.0065 / math.sqrt(3)
-    chance = chance_rank_correlation(0.005, error, error, num_networks=25)
-    assert chance.expected == pytest.approx(0.62, abs=0.05)
-    assert 0.2 < chance.low < 0.5
+    found = expected(25, 0.0065 / math.sqrt(3), 0.005)
+    assert found.expected == pytest.approx(0.62, abs=0.05)
+    assert 0.2 < found.low < 0.5
+    assert not found.has_changed
 
 
-def test_luck_allows_everything_without_error_and_nothing_without_spread() -> None:
-    assert chance_rank_correlation(1.0, 0.0, 0.0, num_networks=10).low == 1
-    nothing = chance_rank_correlation(0.0, 1.0, 1.0, num_networks=10)
+def test_noise_gives_one_without_error_and_nothing_without_spread() -> None:
+    assert expected(10, 0.0, 1.0).low == 1
+    nothing = expected(10, 1.0, 0.0)
     assert nothing.expected == pytest.approx(0, abs=0.02)
     # Spearman's quantile for ten pairs. Source: Zar 1972.
     assert nothing.low == pytest.approx(-0.564, abs=0.03)
@@ -188,8 +194,10 @@ def test_luck_allows_everything_without_error_and_nothing_without_spread() -> No
 
 def test_the_rank_correlation_is_spearmans() -> None:
     first, second = np.array([1.0, 2.0, 3.0, 5.0]), np.array([2.0, 1.0, 3.0, 9.0])
-    assert rank_correlation(first, second) == pytest.approx(stats.spearmanr(first, second)[0])
-    assert math.isnan(rank_correlation(first, np.ones(4)))
+    found = rank_correlation(first, second, 1.0, 1.0, 1.0)
+    assert found.value == pytest.approx(stats.spearmanr(first, second)[0])
+    assert math.isnan(rank_correlation(first, np.ones(4), 1.0, 1.0, 1.0).value)
+    assert rank_correlation(first, first[::-1], 0.1, 0.1, 9.0).has_changed
 
 
 def test_the_true_spread_is_that_of_the_means_less_their_errors() -> None:

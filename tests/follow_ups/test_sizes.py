@@ -8,10 +8,10 @@ from statsmodels.regression.linear_model import GLS
 
 from scaling_search.answer.fit import CONTRASTS, Surface, least_squares
 from scaling_search.answer.observations import Observations
-from scaling_search.answer.region import GRID, Searched, in_region
+from scaling_search.answer.region import GRID, Hull, in_region
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
 from scaling_search.core.space_filling import Points, as_points, scheffe
-from scaling_search.follow_ups.sizes import Pool, find_drift, fit_sizes, smallest_changes
+from scaling_search.follow_ups.sizes import PooledDesign, find_drift, fit_sizes, smallest_changes
 from tests.larger import NOISY, at_size, best_at, drawn
 from tests.surfaces import Luck, around
 
@@ -101,16 +101,16 @@ def test_the_interval_holds_every_difference_of_points_of_both_regions() -> None
 
 def test_the_best_is_looked_for_in_what_all_sizes_reach() -> None:
     surface, larger = drawn(0.0, NOISY)
-    common = Searched.of(fit_sizes(surface, larger).surfaces[0].searched)
-    hulls = [Searched.of(data.shares) for data in (surface.observations, *larger)]
-    everywhere = np.all([hull.outside(GRID) < 1e-6 for hull in hulls], axis=0)
-    assert (common.outside(GRID) < 1e-6).tolist() == everywhere.tolist()
+    common = Hull.of(fit_sizes(surface, larger).surfaces[0].searched)
+    hulls = [Hull.of(data.shares) for data in (surface.observations, *larger)]
+    everywhere = np.all([hull.holds(GRID, 1e-6) for hull in hulls], axis=0)
+    assert common.holds(GRID, 1e-6).tolist() == everywhere.tolist()
     assert 0.3 < everywhere.mean() < 0.9
 
 
 def change_found(surface: Surface, larger: list[Observations], contrast: Points) -> float:
     """A contrast's change from the search's size to the largest, in standard errors."""
-    pool = Pool.of(surface, larger)
+    pool = PooledDesign.of(surface, larger)
     estimates, unscaled, squares = least_squares(
         pool.design, pool.response, pool.network, surface.variance_ratio
     )

@@ -14,8 +14,15 @@ from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.core.space_filling import Points
 from scaling_search.display.plots.drawing import rendered
 from scaling_search.display.plots.drift import best_by_size
+from scaling_search.display.report_section import ReportSection
+from scaling_search.display.transfer import (
+    about_drift,
+    about_networks,
+    about_power,
+    transfer_section,
+)
 from scaling_search.follow_ups.sizes import Drift, fit_sizes
-from scaling_search.follow_ups.transfer import sentences_before, stored, verdict
+from scaling_search.follow_ups.transfer import power_before, transferred
 from scaling_search.planning.ladder import members_table
 from tests.larger import NOISY, at_size, best_at, chosen, drawn
 from tests.surfaces import Luck, Truth, around, plan_shares, results_of, trainings
@@ -36,14 +43,14 @@ def drift_of(low: float, high: float) -> Drift:
 @pytest.mark.parametrize(
     ("p_value", "low", "high", "said"),
     [
-        (0.2, 0.1, 0.3, "No drift can be seen: a surface that keeps its shape from 2x to 8x"),
+        (0.2, 0.1, 0.3, "No significant change of the surface from 2x to 8x (p = 0.200): no drift"),
         (0.01, 0.1, 0.3, "The best split moves with the size (p = 0.010): at 8x it has more depth"),
         (0.0001, -0.3, -0.1, "(p < 0.001): at 8x it has less depth and more width than at 2x."),
-        (0.01, -0.1, 0.3, "which way the best split moves cannot be told."),
+        (0.01, -0.1, 0.3, "direction in which the best split moves is not significant."),
     ],
 )
 def test_the_verdict_follows_its_rules(p_value: float, low: float, high: float, said: str) -> None:
-    assert said in verdict(FTest(2.0, 5, 30, p_value), drift_of(low, high))
+    assert said in about_drift(FTest(2.0, 5, 30, p_value), drift_of(low, high))
 
 
 @cache
@@ -72,11 +79,18 @@ def trained(drift: float, *, failed: tuple[int, ...] = (), spread: float = 0.06)
     return rows
 
 
+def section(
+    conclusion: Conclusion, networks: pd.DataFrame, trained: pd.DataFrame
+) -> ReportSection | None:
+    told = transferred(conclusion, networks, trained)
+    return transfer_section(told) if told else None
+
+
 def test_a_drift_is_told_with_where_the_best_lies_at_each_size() -> None:
     conclusion = concluded(around(*best_at(1, 0.2)), Luck(0.0065))
-    told = stored(conclusion, networks(), trained(0.2))
+    told = section(conclusion, networks(), trained(0.2))
     assert told is not None
-    said = told.section.sentences
+    said = told.sentences
     assert said[0] == (
         "The best split moves with the size (p < 0.001): at 8x it has more depth and less "
         "resolution than at 2x."
@@ -94,31 +108,30 @@ def test_a_drift_is_told_with_where_the_best_lies_at_each_size() -> None:
         s.startswith("The found split cannot be reached at 8x: the nearest is") for s in said
     )
     assert not any("failed" in s or "Left out" in s or "Warning" in s for s in said)
-    assert list(told.regions) == [2, 4, 8]
 
 
 def test_a_best_that_the_larger_sizes_do_not_reach_is_said() -> None:
     outside = "; the best of the search alone lies outside."
     for place, is_said in (((0.0, 0.1), True), ((0.4, 0.45), False)):
-        told = stored(concluded(around(*place), Luck(0.001)), networks(), trained(0.0))
+        told = section(concluded(around(*place), Luck(0.001)), networks(), trained(0.0))
         assert told is not None
-        assert told.section.sentences[4].endswith(outside) == is_said
+        assert told.sentences[4].endswith(outside) == is_said
 
 
 def test_where_all_is_luck_the_best_is_a_guess() -> None:
-    told = stored(concluded(around(0.3, 0.3, spread=0.0)), networks(), trained(0.0, spread=0.0))
+    told = section(concluded(around(0.3, 0.3, spread=0.0)), networks(), trained(0.0, spread=0.0))
     assert told is not None
-    said = told.section.sentences
-    assert said[0].startswith("No drift can be seen")
+    said = told.sentences
+    assert said[0].startswith("No significant change")
     assert said[1].startswith("At 2x the surface may be flat: any split may be the best; depth")
     assert "which is a guess; the intervals" in said[4]
 
 
 def test_the_table_has_a_line_for_each_network() -> None:
-    told = stored(concluded(around(0.3, 0.3)), networks(), trained(0.0))
+    told = section(concluded(around(0.3, 0.3)), networks(), trained(0.0))
     assert told is not None
-    table, (header, *lines) = told.section.table, told.section.cells
-    assert (told.section.name, len(table), len(lines)) == ("transfer", 20, 20)
+    table, (header, *lines) = told.table, told.lines
+    assert (told.name, len(table), len(lines)) == ("transfer", 20, 20)
     assert table["size"].tolist() == [4.0] * 10 + [8.0] * 10
     assert table["point"].tolist()[:3] == list(DIMENSIONS)
     assert table["num_seeds"].eq(1).all()
@@ -128,79 +141,84 @@ def test_the_table_has_a_line_for_each_network() -> None:
     assert lines[0][:5] == ["4x", "depth", "1.00 / 0.00 / 0.00", "0.00", "3.933x"]
     assert max(sum(len(cell) + 1 for cell in line) for line in lines) < 90
     # The section's own table does for the networks.
-    again = stored(concluded(around(0.3, 0.3)), table, trained(0.0))
+    again = section(concluded(around(0.3, 0.3)), table, trained(0.0))
     assert again is not None
-    assert again.section.sentences == told.section.sentences
-    pd.testing.assert_frame_equal(again.section.table, table)
+    assert again.sentences == told.sentences
+    pd.testing.assert_frame_equal(again.table, table)
 
 
 def test_failures_are_counted_and_networks_without_a_result_left_out() -> None:
-    told = stored(concluded(around(0.3, 0.3)), networks(), trained(0.0, failed=(203, 310)))
+    told = section(concluded(around(0.3, 0.3)), networks(), trained(0.0, failed=(203, 310)))
     assert told is not None
-    said = told.section.sentences
+    said = told.sentences
     assert "2 of 20 trainings failed and do not count." in said
     assert said[-1] == "Left out, without a finished training: resolution at 4x, pycls at 8x."
-    assert said[0].startswith("No drift can be seen")
-    assert told.section.cells[3][5:] == ["–", "–", "0"]
+    assert said[0].startswith("No significant change")
+    assert told.lines[3][5:] == ["–", "–", "0"]
 
 
 def test_too_few_results_are_said_and_nothing_is_drawn() -> None:
     rows = trained(0.0)
-    told = stored(concluded(around(0.3, 0.3)), networks(), rows[rows["candidate"].isin([201, 202])])
+    told = section(
+        concluded(around(0.3, 0.3)), networks(), rows[rows["candidate"].isin([201, 202])]
+    )
     assert told is not None
-    assert told.section.sentences[0] == (
-        "Whether the best split holds at larger sizes cannot be told: the networks of the larger "
-        "sizes must be spread over the triangle, got 2 on a line at 4x; take a wider "
+    assert told.sentences[0] == (
+        "These results cannot show whether the best split holds at larger sizes: the networks of "
+        "the larger sizes must be spread over the triangle, got 2 on a line at 4x; take a wider "
         "candidates.tolerance."
     )
-    assert not told.regions
     all_failed = trained(0.0, failed=tuple(networks()["candidate"]))
-    told = stored(concluded(around(0.3, 0.3)), networks(), all_failed)
+    told = section(concluded(around(0.3, 0.3)), networks(), all_failed)
     assert told is not None
-    assert "got none with a finished training" in told.section.sentences[0]
+    assert "got none with a finished training" in told.sentences[0]
 
 
 def test_there_is_nothing_to_tell_without_trainings_or_a_surface() -> None:
-    assert stored(concluded(around(0.3, 0.3)), networks(), pd.DataFrame()) is None
-    assert stored(Conclusion(None, None, ("No surface.",)), networks(), trained(0.0)) is None
+    assert transferred(concluded(around(0.3, 0.3)), networks(), pd.DataFrame()) is None
+    assert transferred(Conclusion(None), networks(), trained(0.0)) is None
     others = trained(0.0).assign(network="of another time")
-    assert stored(concluded(around(0.3, 0.3)), networks(), others) is None
+    assert transferred(concluded(around(0.3, 0.3)), networks(), others) is None
 
 
 def test_a_network_that_had_another_number_counts_under_its_own() -> None:
     rows = trained(0.0)
     renumbered = rows.assign(candidate=rows["candidate"].to_numpy()[::-1])
-    one, other = (stored(concluded(around(0.3, 0.3)), networks(), r) for r in (rows, renumbered))
+    one, other = (section(concluded(around(0.3, 0.3)), networks(), r) for r in (rows, renumbered))
     assert one is not None
     assert other is not None
-    assert one.section.sentences == other.section.sentences
+    assert one.sentences == other.sentences
 
 
 def test_a_misfit_of_the_search_is_a_warning() -> None:
     def wavy(points: Points) -> Points:
         return 0.4 + 0.05 * np.sin(9 * points[:, 0]) * np.sin(9 * points[:, 1])
 
-    told = stored(concluded(wavy, Luck(0.001)), networks(), trained(0.0))
+    told = section(concluded(wavy, Luck(0.001)), networks(), trained(0.0))
     assert told is not None
-    assert any(s.startswith("Warning: a quadratic surface misfits") for s in told.section.sentences)
+    assert any(s.startswith("Warning: a quadratic surface misfits") for s in told.sentences)
+
+
+def power(networks: pd.DataFrame, num_seeds: int = 3) -> str:
+    return about_power(power_before(concluded(around(0.3, 0.3)), networks, num_seeds))
 
 
 def test_before_it_starts_it_says_what_it_would_find() -> None:
-    conclusion = concluded(around(0.3, 0.3))
-    said = sentences_before(conclusion, networks(), 1)
-    assert said[0] == "resolution alone cannot be reached at 4x: the nearest has 0.50."
-    assert said[-1].startswith("With probability 0.8 these trainings find a change from 2x to 8x")
-    assert "and resolution 0.33 (0." in said[-1]
+    assert next(about_networks(networks())) == (
+        "resolution alone cannot be reached at 4x: the nearest has 0.50."
+    )
+    said = power(networks(), 1)
+    assert said.startswith("With probability 0.8 these trainings find a change from 2x to 8x")
+    assert "and resolution 0.33 (0." in said
     few = networks()[networks()["point"].isin(["depth", "width"])]
-    said = sentences_before(conclusion, few, 1)
-    assert said[0] == "At 4x there are 2 networks for 10 points."
-    assert said[-1].startswith("These trainings cannot tell whether the best split holds: the")
-    inside = networks()[~networks()["point"].isin(DIMENSIONS)]
-    assert sentences_before(conclusion, inside, 3)[-1] == (
+    assert next(about_networks(few)) == "At 4x there are 2 networks for 10 points."
+    with pytest.raises(ValueError, match="must be spread over the triangle"):
+        power(few, 1)
+    assert power(networks()[~networks()["point"].isin(DIMENSIONS)]) == (
         "Too few networks stand for corners at 8x to say what change would be found."
     )
     two = networks()[networks()["point"] != "resolution"]
-    assert "in the difference between depth and width" in sentences_before(conclusion, two, 3)[-1]
+    assert "in the difference between depth and width" in power(two)
 
 
 @pytest.mark.parametrize("is_guess", [False, True])

@@ -12,8 +12,9 @@ from scaling_search.answer.stopping import Limits
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
 from scaling_search.commands.transfer import transfer
+from scaling_search.display.transfer import transfer_section
 from scaling_search.experiment.options import Transfer
-from scaling_search.follow_ups.transfer import stored
+from scaling_search.follow_ups.transfer import transferred
 from scaling_search.record.tables import read_table
 from scaling_search.spaces import Buildable
 from tests.in_process import Executing, printed
@@ -113,9 +114,9 @@ def test_at_a_limit_it_ends_and_the_stored_part_is_told(run: Run) -> None:
 def test_what_is_stored_says_the_same_without_training(run: Run) -> None:
     out = printed(transfer, run, FOUR)
     networks = read_table(run.folder / "transfer.csv")
-    told = stored(run.conclusion, networks, run.results_of("transfer"))
+    told = transferred(run.conclusion, networks, run.results_of("transfer"))
     assert told is not None
-    assert all(sentence in out.replace("\n", " ") for sentence in told.section.sentences)
+    assert all(sentence in out.replace("\n", " ") for sentence in transfer_section(told).sentences)
 
 
 def test_equal_training_flops_are_those_of_each_size(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Accuracy over cost: every network of a search, with error bars and the Pareto front."""
+"""Accuracy over FLOPs of a search, with error bars and the Pareto front."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.display.plots.drawing import (
     COLOURS,
-    COST_NAMES,
+    FLOPS,
     GREY,
     INK,
     MARKERS,
     METRIC_NAMES,
-    Look,
+    Keywords,
     count_axis,
     empty,
     fence,
@@ -28,11 +28,11 @@ from scaling_search.display.plots.drawing import (
 
 NUM_LABELLED = 5
 EQUAL_COST = 1.25
-"""Networks whose largest cost is less than so many times the smallest lie in one band."""
+"""Largest cost over the smallest of networks in one band."""
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
-    """Indices of the points that none beats in both cost (less) and value (more), by cost."""
+    """Indices of the points that no other beats in both cost and value, by cost."""
     front: list[int] = []
     for i in sorted(range(len(costs)), key=lambda i: (costs[i], -values[i])):
         is_equal = bool(front) and (costs[i], values[i]) == (costs[front[-1]], values[front[-1]])
@@ -42,25 +42,21 @@ def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
 
 
 @styled()
-def accuracy_over_flops(
-    coefficients: pd.DataFrame, cost_column: str = "flops", *, equal: str
-) -> Figure:
-    """Every network's mean validation accuracy over its cost, with standard errors over seeds.
+def accuracy_over_flops(coefficients: pd.DataFrame, *, equal: str) -> Figure:
+    """Every network's mean validation accuracy over FLOPs, with standard errors over seeds.
 
-    Networks of one cost lie in a narrow band: where that is so, the horizontal axis is broken
-    between the base network and the band, so that the band is wide enough to read.
+    The horizontal axis is broken between the base network and a narrow band of equal cost.
 
     Args:
         coefficients: As `results.coefficient_table` gives it.
-        cost_column: The horizontal axis.
-        equal: What the trainings have in common, as `Recipe.equal` has it.
+        equal: `Recipe.equal` of the trainings.
     """
     is_trained = coefficients["num_seeds"] > 0
     table = pd.DataFrame(
         {
             "base": coefficients["candidate"] == 0,
             "kind": dominating(coefficients),
-            "cost": coefficients[cost_column].astype(float),
+            "cost": coefficients["flops"].astype(float),
             "mean": coefficients["val_accuracy_mean"].astype(float),
             "error": coefficients["val_accuracy_sd"] / np.sqrt(coefficients["num_seeds"]),
             "label": coefficients.apply(triple, axis=1),
@@ -74,11 +70,10 @@ def accuracy_over_flops(
         caption=_caption(table, num_untrained=int((~is_trained).sum())),
         equal=equal,
     )
-    name = COST_NAMES.get(cost_column, cost_column)
     if table.empty:
         axes = figure.subplots()
         empty(axes, "no finished training")
-        axes.set(xlabel=name, ylabel=METRIC_NAMES["val_accuracy"])
+        axes.set(xlabel=FLOPS, ylabel=METRIC_NAMES["val_accuracy"])
         return figure
     panels, log = _panels(figure, table)
     bars = table["error"].fillna(0)
@@ -97,7 +92,7 @@ def accuracy_over_flops(
         _front(panel, table)
         panel.set_xlim(*limits)
         is_base = len(panels) > 1 and panel is panels[0]
-        count_axis(panel, name, log=log, digits=3 if is_base else 6)
+        count_axis(panel, FLOPS, log=log, digits=3 if is_base else 6)
     if len(panels) > 1:
         _break(*panels, tick=float(table.loc[table["base"], "cost"].iloc[0]))
     best = table[~table["base"]].nlargest(NUM_LABELLED, "mean")
@@ -131,12 +126,12 @@ def _caption(table: pd.DataFrame, *, num_untrained: int) -> str:
         lowest = table.loc[table["below"], "mean"].min()
         parts.append(f"Arrows: {table['below'].sum()} far below, down to {lowest:.1%}.")
     if len(table):
-        parts.append("Colour: what takes over half of the growth in cost.")
+        parts.append("Colour: the dimension with over half of the growth in cost.")
     return " ".join(parts)
 
 
 def _panels(figure: Figure, table: pd.DataFrame) -> tuple[list[Axes], bool]:
-    """Axes with their horizontal limits, two if the axis is broken; whether it is logarithmic."""
+    """Axes with their horizontal limits, two if the axis is broken; True if it is logarithmic."""
     scaled, base = table.loc[~table["base"], "cost"], table.loc[table["base"], "cost"]
     if len(scaled) and len(base) and scaled.max() / scaled.min() < EQUAL_COST:
         first, last, at = scaled.min(), scaled.max(), base.iloc[0]
@@ -159,14 +154,14 @@ def _networks(axes: Axes, table: pd.DataFrame) -> None:
         group = table[(table["kind"] == kind) & ~table["base"]]
         if len(group):
             label = "mixed" if kind == "mixed" else f"mostly {kind}"
-            look: Look = {"marker": marker, "s": 62 if marker == "^" else 44}
+            look: Keywords = {"marker": marker, "s": 62 if marker == "^" else 44}
             _points(axes, group, COLOURS[kind], look | {"label": label})
     base = table[table["base"]]
     if len(base):
         _points(axes, base, INK, {"marker": "*", "s": 200, "label": "base network"})
 
 
-def _points(axes: Axes, table: pd.DataFrame, colour: str, look: Look) -> None:
+def _points(axes: Axes, table: pd.DataFrame, colour: str, look: Keywords) -> None:
     x, y, errors = table["cost"], table["mean"], table["error"].fillna(0)
     axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=colour, alpha=0.5, elinewidth=1)
     axes.scatter(x, y, color=colour, edgecolor="white", linewidth=0.6, zorder=3, **look)
@@ -176,17 +171,17 @@ def _front(axes: Axes, table: pd.DataFrame) -> None:
     front = table.iloc[pareto_front(list(table["cost"]), list(table["mean"]))]
     costs = [*front["cost"], 2 * table["cost"].max()]
     means = [*front["mean"], front["mean"].iloc[-1]]
-    look: Look = {"color": INK, "linewidth": 1.1, "linestyle": (0, (4, 2)), "zorder": 1.5}
+    look: Keywords = {"color": INK, "linewidth": 1.1, "linestyle": (0, (4, 2)), "zorder": 1.5}
     axes.plot(costs, means, drawstyle="steps-post", label="Pareto front of means", **look)
 
 
 def _break(left: Axes, right: Axes, *, tick: float) -> None:
-    """Shows that the horizontal axis leaves something out between two panels."""
+    """Marks the break of the horizontal axis between two panels."""
     left.set_xticks([tick])
     left.set_xlabel("")
     right.spines["left"].set_visible(False)
     right.tick_params(axis="y", left=False, labelleft=False)
-    look: Look = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 9, "clip_on": False}
+    look: Keywords = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 9, "clip_on": False}
     left.plot([1], [0], transform=left.transAxes, color=GREY, **look)
     right.plot([0], [0], transform=right.transAxes, color=GREY, **look)
 

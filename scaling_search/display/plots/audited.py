@@ -4,22 +4,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
-from scaling_search.display.plots.drawing import COLOURS, INK, Look, rail, sheet, styled
+from scaling_search.display.plots.drawing import COLOURS, INK, Keywords, rail, sheet, styled
 from scaling_search.display.plots.triangle import NAMED, frame, place
 
 MOST_NAMED = 14
-"""More names would not stand beside the triangle."""
+"""Most names that fit beside the triangle."""
 
 
 @styled()
 def triangle_of_variants(audited: pd.DataFrame) -> Figure:
-    """Where each row splits its cost, by its multipliers and as built.
+    """The split of each row's cost, by its multipliers and as built.
 
     Args:
         audited: As `audit.audit` gives it. Rows that are not within the triangle, or are the base
             network, are not drawn.
     """
-    look: Look
+    look: Keywords
     drawn = audited[audited[_columns("")].ge(0).all(axis=1)].reset_index(drop=True)
     num_beyond = int(audited[_columns("")].lt(0).any(axis=1).sum())
     caption = (

@@ -10,7 +10,7 @@ from scaling_search.display.plots.drawing import (
     GREY,
     INK,
     METRIC_NAMES,
-    Look,
+    Keywords,
     empty,
     fence,
     percent_axis,
@@ -29,7 +29,7 @@ def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy", *, eq
     Args:
         curves: As `results.curves_table` gives it.
         objective: By which the best is the best: ``val_accuracy`` or ``val_loss``.
-        equal: What the trainings have in common, as `Recipe.equal` has it.
+        equal: `Recipe.equal` of the trainings.
     """
     figure = sheet(
         9.2,
@@ -57,7 +57,7 @@ def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy", *, eq
 
 def _panel(axes: Axes, curves: pd.DataFrame, metric: str, best: int | None) -> None:
     means = curves.pivot_table(index="epoch", columns="candidate", values=metric)
-    dots: Look = {"marker": "o", "markersize": 4} if len(means) < 3 else {}
+    dots: Keywords = {"marker": "o", "markersize": 4} if len(means) < 3 else {}
     named = {0: (INK, "base network")}
     if best is not None:
         named[best] = (COLOURS["best"], f"network {best}, best mean at the end")

@@ -1,4 +1,4 @@
-"""How every figure looks, and how it becomes files: style, colours, labels that do not collide."""
+"""Style and files of all figures."""
 
 import io
 import math
@@ -16,8 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from scaling_search.runtime.files import replace_file
 
-Look = dict[str, Any]
-"""Keywords that matplotlib checks itself."""
+Keywords = dict[str, Any]
+"""Arguments that matplotlib checks itself."""
 
 INK, GREY, FAINT = "#222222", "#8c8c8c", "#e4e4e4"
 
@@ -28,23 +28,19 @@ COLOURS = {
     "mixed": "#CC79A7",
     "best": "#D55E00",
 }
-"""Colours that colour-blind readers tell apart. Source: Okabe & Ito 2008."""
+"""For colour-blind readers. Source: Okabe & Ito 2008."""
 
 MARKERS = {"depth": "^", "width": "s", "resolution": "o", "mixed": "D"}
-"""Colour never stands alone: each meaning has a marker too."""
+"""Colour never stands alone."""
 
 METRIC_NAMES = {
     "val_accuracy": "Validation accuracy",
     "val_loss": "Validation loss (nats)",
     "train_loss": "Training loss (nats)",
 }
-COST_NAMES = {
-    "flops": "Multiply-adds per image",
-    "params": "Parameters",
-    "activations": "Activations per image",
-}
+FLOPS = "Multiply-adds per image"
 EQUAL_NAMES = {"epochs": "equal epochs", "training_flops": "equal training FLOPs"}
-"""What networks of one cost have in common in training, by `Recipe.equal`."""
+"""Equal amount of training, by `Recipe.equal`."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -80,7 +76,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The one style, for as long as it is needed; also a decorator."""
+    """The style of all figures, as a context manager or decorator."""
     with mpl.rc_context(_STYLE):
         yield
 
@@ -95,10 +91,14 @@ class Sheet(Figure):
 def sheet(
     width: float, height: float, *, title: str, caption: str, equal: str | None = None
 ) -> Figure:
-    """An empty figure of so many inches with a title above and a caption below all axes.
+    """An empty figure with a title above and a caption below all axes.
 
-    The caption begins with what was equal in training (`Recipe.equal`); None for trainings of
-    others.
+    Args:
+        width: In inches.
+        height: In inches.
+        title: Title of the figure.
+        caption: Follows the amount of training.
+        equal: `Recipe.equal` of the trainings; None for published ones.
     """
     if equal is not None:
         caption = f"Trained at {EQUAL_NAMES[equal]}. {caption}".strip()
@@ -115,7 +115,7 @@ def triple(row: "pd.Series[Any]") -> str:
 
 
 def empty(axes: Axes, text: str) -> None:
-    """Says in the middle of axes why nothing is drawn there."""
+    """Writes in the middle of empty axes."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
@@ -146,7 +146,7 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "thousands"), (1, ""))
 
 
 def fence(values: "pd.Series[float]") -> tuple[float, float]:
-    """Limits beyond which a value would squeeze all others; infinite for fewer than eight.
+    """Limits of outliers; infinite for fewer than eight values.
 
     Source: Tukey 1977, with four interquartile ranges for "far out".
     """
@@ -157,18 +157,14 @@ def fence(values: "pd.Series[float]") -> tuple[float, float]:
 
 
 def rail(axes: Axes, labels: Sequence[tuple[float, float, str]], *, header: str) -> None:
-    """Writes labels of points (x, y, text) beside the axes, each tied to its point by a line.
-
-    The axes' limits must be final. Labels keep the order of their points from top to bottom and
-    the distance that a line of text needs.
-    """
+    """Writes labels of points (x, y, text) beside axes with final limits, without overlap."""
     low, high = axes.get_ylim()
     gap, place = 0.062, 1.0
     axes.text(1.03, place, header, transform=axes.transAxes, va="center", fontsize=8.5, color=GREY)
     ordered = sorted(labels, key=lambda label: -label[1])
     for num_below, (x, y, text) in zip(reversed(range(len(labels))), ordered, strict=True):
         place = min(place - gap, max((y - low) / (high - low), 0.4 + gap * num_below))
-        line: Look = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "relpos": (0, 0.5)}
+        line: Keywords = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "relpos": (0, 0.5)}
         axes.annotate(
             text,
             (x, y),

@@ -1,7 +1,6 @@
-"""How the best split moves with the size: a region on the triangle of shares for each."""
+"""The best split of each size on the triangle of shares."""
 
 from collections.abc import Mapping
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -12,20 +11,21 @@ from matplotlib.tri import Triangulation
 
 from scaling_search.answer.region import GRID, Mask, Region
 from scaling_search.core.scaling import DIMENSIONS
-from scaling_search.display.plots.drawing import COLOURS, GREY, INK, Look, sheet, styled
+from scaling_search.core.space_filling import triangle
+from scaling_search.display.plots.drawing import COLOURS, GREY, INK, Keywords, sheet, styled
 from scaling_search.display.plots.triangle import frame, place
 
-LOOKS: list[Look] = [
+LOOKS: list[Keywords] = [
     {"color": INK, "marker": "o", "linestyle": "-"},
     {"color": COLOURS["width"], "marker": "s", "linestyle": (0, (5, 2))},
     {"color": COLOURS["depth"], "marker": "^", "linestyle": (0, (1, 1.2))},
     {"color": COLOURS["mixed"], "marker": "D", "linestyle": (0, (5, 1, 1, 1))},
     {"color": COLOURS["resolution"], "marker": "v", "linestyle": (0, (8, 1))},
 ]
-"""Of the sizes, the search's first; they begin again after the last."""
+"""Styles of the sizes, the search's first; repeated after the last."""
 
 RIM = 0.004
-"""How far outside of the triangle the rim lies: outlines on an edge are seen beside it."""
+"""Distance of outlines from the triangle's edge, where they stay visible."""
 
 
 @styled()
@@ -34,17 +34,16 @@ def best_by_size(regions: Mapping[float, Region], networks: pd.DataFrame, *, equ
 
     Args:
         regions: By size, the search's first.
-        networks: Of the larger sizes: ``size`` and shares.
-        equal: What the trainings have in common, as `Recipe.equal` has it.
+        networks: Networks of the larger sizes: ``size`` and shares.
+        equal: `Recipe.equal` of the trainings.
     """
     figure = sheet(
         7.6,
         6.2,
         title="The best split at each size",
-        caption="Large marks: the best split of the fitted surface, within what all sizes reach "
-        "(inside the grey line), and its 95\N{NO-BREAK SPACE}% region. A hollow one is a guess: "
-        "the surface may be flat, so that any split may be the best. Small marks: the networks of "
-        "the larger sizes.",
+        caption="Large marks: the best split of the surface among those that all sizes reach "
+        "(inside the grey line), and its 95\N{NO-BREAK SPACE}% region. Hollow: a guess, because "
+        "the surface may be flat. Small marks: the networks of the larger sizes.",
         equal=equal,
     )
     axes = figure.subplots()
@@ -60,10 +59,10 @@ def best_by_size(regions: Mapping[float, Region], networks: pd.DataFrame, *, equ
         colour, marker = look["color"], look["marker"]
         mine = networks.loc[networks["size"] == size, [f"{d}_share" for d in DIMENSIONS]]
         if len(mine):
-            small: Look = {"marker": marker, "s": 26, "facecolor": "none", "edgecolor": colour}
+            small: Keywords = {"marker": marker, "s": 26, "facecolor": "none", "edgecolor": colour}
             axes.scatter(*place(mine.to_numpy(dtype=float)), linewidth=0.9, zorder=3, **small)
         label = f"{size:g}x{'' if i else ', searched'}"
-        line: Look = {"marker": marker, "color": colour, "markersize": 9}
+        line: Keywords = {"marker": marker, "color": colour, "markersize": 9}
         if region.is_everything:
             label += ", a guess"
             line |= {"markerfacecolor": "white", "markeredgewidth": 1.8, "linestyle": "none"}
@@ -77,37 +76,14 @@ def best_by_size(regions: Mapping[float, Region], networks: pd.DataFrame, *, equ
     return figure
 
 
-def _outline(axes: Axes, mask: Mask, look: Look, *, width: float) -> None:
+def _outline(axes: Axes, mask: Mask, look: Keywords, *, width: float) -> None:
     """Draws the outline of some points of the grid, halfway to those beside them or on the edge."""
-    lattice, is_inside = _lattice()
-    heights = np.zeros(len(is_inside))
-    heights[is_inside] = mask
-    lines: Look = {"levels": [0.5], "colors": [look["color"]], "linestyles": [look["linestyle"]]}
-    axes.tricontour(lattice, heights, linewidths=width, zorder=2, **lines)
-
-
-@cache
-def _lattice() -> tuple[Triangulation, Mask]:
-    """The grid with a rim on the triangle's edge, on which outlines close, and what is no rim.
-
-    Points of the grid come in the order of `GRID`.
-    """
-    num_steps = round(1 / GRID[1, 1])
-    ends = range(-1, num_steps + 2)
-    nodes = {(i, j): np.array([i, j, num_steps - i - j]) for i in ends for j in ends}
-    nodes = {key: node for key, node in nodes.items() if node.min() >= -1}
-    number = {key: place for place, key in enumerate(nodes)}
-    corners = [
-        triple
-        for i, j in nodes
-        for triple in (
-            ((i, j), (i + 1, j), (i, j + 1)),
-            ((i + 1, j), (i + 1, j + 1), (i, j + 1)),
-        )
-        if all(corner in nodes for corner in triple)
-    ]
-    whole = np.array(list(nodes.values())) / num_steps
-    shares = np.maximum(whole, -RIM)
+    steps = round(1 / GRID[1, 1])
+    whole = (triangle(1 / (steps + 3)) * (steps + 3)).round() - 1  # with a ring around the grid
+    heights = np.zeros(len(whole))
+    heights[whole.min(axis=1) >= 0] = mask
+    shares = np.maximum(whole / steps, -RIM)
     x, y = place(shares / shares.sum(axis=1, keepdims=True))
-    triangles = [[number[corner] for corner in triple] for triple in corners]
-    return Triangulation(x, y, triangles), whole.min(axis=1) >= 0
+    lattice = Triangulation(x, y, Triangulation(*place(whole)).triangles)
+    lines: Keywords = {"colors": [look["color"]], "linestyles": [look["linestyle"]]}
+    axes.tricontour(lattice, heights, levels=[0.5], linewidths=width, zorder=2, **lines)

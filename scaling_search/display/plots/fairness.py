@@ -1,4 +1,4 @@
-"""Means at half, once and twice a setting of the search: does it favour some networks?"""
+"""Means at half, once and twice a setting of the search."""
 
 import numpy as np
 import pandas as pd
@@ -7,14 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from scaling_search.core.sections import Section
 from scaling_search.display.plots.accuracy import dominating
 from scaling_search.display.plots.drawing import (
     COLOURS,
     GREY,
     MARKERS,
     METRIC_NAMES,
-    Look,
+    Keywords,
     empty,
     percent_axis,
     rail,
@@ -23,59 +22,41 @@ from scaling_search.display.plots.drawing import (
 )
 
 STYLES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)))
-"""Lines of networks of one colour, so that they can be told apart."""
+"""Line styles of networks of one colour."""
 
 
-def learning_rate_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure:
-    """Means over the learning rate, a line for each network.
-
-    Args:
-        table: Of the section on the learning rate, as `fairness.stored_sections` gives it.
-        objective: ``val_accuracy`` or ``val_loss``.
-        equal: What the trainings of one rate have in common, as `Recipe.equal` has it.
-    """
-    name = "Learning rate over the search's own"
-    return _curves(table, "rate", objective, name, "at other learning rates", equal)
-
-
-def length_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure:
-    """Means over the length of training, a line for each network.
-
-    Args:
-        table: Of the section on the length, as `fairness.stored_sections` gives it.
-        objective: ``val_accuracy`` or ``val_loss``.
-        equal: What the trainings of one length have in common, as `Recipe.equal` has it.
-    """
-    name = "Length of training over the search's own"
-    return _curves(table, "length", objective, name, "after shorter and longer training", equal)
-
-
-def section_figure(section: Section, objective: str, *, equal: str) -> Figure:
-    """The figure of one of the sections that `fairness.stored_sections` gives."""
-    draw = learning_rate_curves if "rate" in section.table else length_curves
-    return draw(section.table, objective, equal=equal)
+TITLES = {
+    "rate": ("Learning rate over the search's own", "at other learning rates"),
+    "length": ("Length of training over the search's own", "after shorter and longer training"),
+}
+"""Axis label and end of the title of each setting."""
 
 
 @styled()
-def _curves(
-    table: pd.DataFrame, setting: str, objective: str, name: str, when: str, equal: str
-) -> Figure:
+def setting_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure:
+    """Means over a setting, a line for each network.
+
+    Args:
+        table: Table of a section of `fairness_sections`.
+        objective: ``val_accuracy`` or ``val_loss``.
+        equal: `Recipe.equal` of the trainings at one setting.
+    """
+    setting = next(name for name in TITLES if name in table)
+    name, when = TITLES[setting]
     metric = METRIC_NAMES[objective]
     means = table.pivot_table(index=setting, columns="name", values=f"{objective}_mean", sort=False)
     errors = table.pivot_table(index=setting, columns="name", values=f"{objective}_se", sort=False)
     means, errors = means.sort_index(), errors.reindex_like(means).fillna(0.0)
     num_networks = table["name"].nunique()
     missing = num_networks - means.shape[1]
-    figure = sheet(
-        10.4,
-        4.8,
-        title=f"{metric} {when}",
-        caption="Means over seeds; bars: one standard error, from what network, setting and seed "
-        "leave of all trainings. On the right the mean of all networks is taken off: were no "
-        "network favoured, all lines would be level. Colour: what takes over half of the growth "
-        "in cost." + (f" Not drawn: {missing} of {num_networks} networks." if missing else ""),
-        equal=equal,
+    caption = (
+        "Means over seeds; bars: one standard error, from the residuals of all trainings. On the "
+        "right the mean of all networks is subtracted: level lines if no network is favoured. "
+        "Colour: the dimension with over half of the growth in cost."
     )
+    if missing:
+        caption += f" Not drawn: {missing} of {num_networks} networks."
+    figure = sheet(10.4, 4.8, title=f"{metric} {when}", caption=caption, equal=equal)
     if means.empty:
         axes = figure.subplots()
         empty(axes, "no network has all three")
@@ -108,7 +89,7 @@ def _lines(axes: Axes, values: pd.DataFrame, errors: pd.DataFrame, kinds: dict[s
         kind = kinds[str(label)]
         style = STYLES[drawn.get(kind, 0) % len(STYLES)]
         drawn[kind] = drawn.get(kind, 0) + 1
-        look: Look = {"color": COLOURS[kind], "marker": MARKERS[kind], "markersize": 5.5}
+        look: Keywords = {"color": COLOURS[kind], "marker": MARKERS[kind], "markersize": 5.5}
         look |= {"linewidth": 1.4, "elinewidth": 1, "capsize": 2.5, "linestyle": style}
         axes.errorbar(values.index * side, values[label], yerr=errors[label], **look)
     axes.set_xscale("log", base=2)

@@ -8,12 +8,12 @@ from matplotlib.lines import Line2D
 
 from scaling_search.display.plots.drawing import (
     COLOURS,
-    COST_NAMES,
+    FLOPS,
     GREY,
     INK,
     MARKERS,
     METRIC_NAMES,
-    Look,
+    Keywords,
     count_axis,
     empty,
     percent_axis,
@@ -21,7 +21,7 @@ from scaling_search.display.plots.drawing import (
     styled,
 )
 
-LOOKS: dict[str, Look] = {
+LOOKS: dict[str, Keywords] = {
     "compound": {"color": INK, "marker": "X"},
     "paper": {"color": COLOURS["mixed"], "marker": MARKERS["mixed"], "linestyle": (0, (5, 2))},
     "depth": {"color": COLOURS["depth"], "marker": MARKERS["depth"]},
@@ -30,7 +30,7 @@ LOOKS: dict[str, Look] = {
     "thirds": {"color": "#56B4E9", "marker": "P", "linestyle": (0, (1, 1))},
     "pycls": {"color": "#E69F00", "marker": "v", "linestyle": (0, (1, 1))},
 }
-OTHER: Look = {"color": GREY, "marker": "d"}
+OTHER: Keywords = {"color": GREY, "marker": "d"}
 PUBLISHED_SOURCE = (
     "Source: Tan & Le, Table 2 of arXiv:1905.11946v5 and of ICML 2019; multiply-adds as in the "
     "paper. One number a network: no error bars."
@@ -38,33 +38,19 @@ PUBLISHED_SOURCE = (
 
 
 @styled()
-def family_curves(
-    families: pd.DataFrame, published: pd.DataFrame | None = None, *, equal: str
-) -> Figure:
+def family_curves(families: pd.DataFrame, *, equal: str) -> Figure:
     """Accuracy over measured cost, a curve for each way of scaling, with standard errors.
 
-    Members whose shares are off their family's ray are hollow; where the data have no more
-    pixels, a curve ends with a bar and the caption says so.
+    Members off their family's ray are hollow; a curve ends with a bar where the data have no more
+    pixels.
 
     Args:
         families: A row for each family and phi, as `ladder` gives it.
-        published: The published family as `published_family` takes it; beside, on its own axes.
-        equal: What the trainings have in common, as `Recipe.equal` has it.
+        equal: `Recipe.equal` of the trainings.
     """
-    figure = sheet(
-        9.2 if published is None else 12.0,
-        5.0,
-        title="Accuracy of scaled families at measured cost",
-        caption=_caption(families)
-        + ("" if published is None else f" On the right, as published. {PUBLISHED_SOURCE}"),
-        equal=equal,
-    )
-    ratios = [1.0] if published is None else [1.35, 1.0]
-    panels = figure.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
-    _families(panels[0], families)
-    if published is not None:
-        panels[1].set_title("EfficientNet-B0 to B7, ImageNet", fontsize=10, fontweight="normal")
-        _published(panels[1], published)
+    title, caption = "Accuracy of scaled families at measured cost", _caption(families)
+    figure = sheet(9.2, 5.0, title=title, caption=caption, equal=equal)
+    _families(figure.subplots(), families)
     return figure
 
 
@@ -77,7 +63,25 @@ def published_family(table: pd.DataFrame) -> Figure:
     """
     title = "EfficientNet-B0 to B7 as published: ImageNet top-1 accuracy"
     figure = sheet(9.2, 4.8, title=title, caption=PUBLISHED_SOURCE)
-    _published(figure.subplots(), table)
+    axes = figure.subplots()
+    flops = table["flops_paper_b"] * 1e9
+    columns = {"top1_paper": "arXiv v5", "top1_paper_icml2019": "ICML 2019"}
+    looks: list[Keywords] = [
+        {"color": COLOURS["depth"], "marker": "o"},
+        {"color": COLOURS["width"], "marker": "s", "markerfacecolor": "white"},
+    ]
+    for (column, name), look in zip(columns.items(), looks, strict=True):
+        axes.plot(flops, table[column] / 100, label=name, linewidth=1.4, markersize=6.5, **look)
+    highest = table[list(columns)].max(axis=1) / 100
+    for x, y, name in zip(flops, highest, table["variant"], strict=True):
+        above: Keywords = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
+        axes.annotate(name, (x, y), (-5, 8), **above)
+    axes.set_xlim(flops.min() * 0.75, flops.max() * 1.35)
+    axes.margins(y=0.1)
+    count_axis(axes, FLOPS, log=True)
+    percent_axis(axes)
+    axes.set_ylabel("ImageNet top-1 accuracy")
+    axes.legend(loc="lower right")
     return figure
 
 
@@ -86,68 +90,48 @@ def _families(axes: Axes, families: pd.DataFrame) -> None:
     table = families[families["num_seeds"] > 0]
     if table.empty:
         empty(axes, "no finished training")
-        axes.set_xlabel(COST_NAMES["flops"])
+        axes.set_xlabel(FLOPS)
         return
     handles = []
-    for family in [*(f for f in LOOKS if f in set(table["family"])), *_unknown(table)]:
+    present = set(table["family"])
+    for family in [*(f for f in LOOKS if f in present), *sorted(present - set(LOOKS))]:
         look = LOOKS.get(family, OTHER)
         _curve(axes, table[table["family"] == family].sort_values("phi"), look)
         handles.append(Line2D([], [], label=family, markersize=6.5, **look))
     base = table[table["candidate"] == 0].head(1)
-    star: Look = {"marker": "*", "s": 200, "edgecolor": "white", "linewidth": 0.6, "zorder": 4}
+    star: Keywords = {"marker": "*", "s": 200, "edgecolor": "white", "linewidth": 0.6, "zorder": 4}
     axes.scatter(base["flops"], base["val_accuracy_mean"], color=INK, **star)
-    grey: Look = {"color": INK, "linestyle": "none", "markersize": 6.5}
+    grey: Keywords = {"color": INK, "linestyle": "none", "markersize": 6.5}
     if len(base):
         big = {"marker": "*", "markersize": 12}
         handles.append(Line2D([], [], label="base network", **grey | big))
     if not table["is_on_ray"].all():
-        hollow: Look = {"marker": "o", "markerfacecolor": "white"}
+        hollow: Keywords = {"marker": "o", "markerfacecolor": "white"}
         handles.append(Line2D([], [], label="off its ray", **grey | hollow))
     if _ends(table).any():
-        end: Look = {"marker": "|", "markersize": 12, "markeredgewidth": 2}
+        end: Keywords = {"marker": "|", "markersize": 12, "markeredgewidth": 2}
         handles.append(Line2D([], [], label="data have no\nmore pixels", **grey | end))
     low, high = table["flops"].min(), table["flops"].max()
     axes.set_xlim(low * 0.88, high * 1.12)
-    count_axis(axes, COST_NAMES["flops"], log=bool(high > 3 * low))
+    count_axis(axes, FLOPS, log=bool(high > 3 * low))
     percent_axis(axes)
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=3)
 
 
-def _curve(axes: Axes, family: pd.DataFrame, look: Look) -> None:
+def _curve(axes: Axes, family: pd.DataFrame, look: Keywords) -> None:
     x, y = family["flops"], family["val_accuracy_mean"]
     errors = (family["val_accuracy_sd"] / np.sqrt(family["num_seeds"])).fillna(0)
     axes.plot(x, y, color=look["color"], linestyle=look.get("linestyle", "-"), linewidth=1.4)
     axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=look["color"], alpha=0.6, capsize=2.5)
     last = family[_ends(family)]
     for at, height in zip(last["flops"], last["val_accuracy_mean"], strict=True):
-        stop: Look = {"marker": "|", "markersize": 12, "markeredgewidth": 2, "markevery": [1]}
+        stop: Keywords = {"marker": "|", "markersize": 12, "markeredgewidth": 2, "markevery": [1]}
         axes.plot([at, 1.12 * at], [height, height], color=look["color"], linewidth=1.4, **stop)
     x, y = x[family["candidate"] != 0], y[family["candidate"] != 0]
     exact = family.loc[x.index, "is_on_ray"].astype(bool)
-    dots: Look = {"marker": look["marker"], "s": 52, "zorder": 3, "edgecolor": look["color"]}
+    dots: Keywords = {"marker": look["marker"], "s": 52, "zorder": 3, "edgecolor": look["color"]}
     axes.scatter(x[exact], y[exact], facecolor=look["color"], **dots)
     axes.scatter(x[~exact], y[~exact], facecolor="white", linewidth=1.4, **dots)
-
-
-def _published(axes: Axes, table: pd.DataFrame) -> None:
-    flops = table["flops_paper_b"] * 1e9
-    columns = {"top1_paper": "arXiv v5", "top1_paper_icml2019": "ICML 2019"}
-    looks: list[Look] = [
-        {"color": COLOURS["depth"], "marker": "o"},
-        {"color": COLOURS["width"], "marker": "s", "markerfacecolor": "white"},
-    ]
-    for (column, name), look in zip(columns.items(), looks, strict=True):
-        axes.plot(flops, table[column] / 100, label=name, linewidth=1.4, markersize=6.5, **look)
-    highest = table[list(columns)].max(axis=1) / 100
-    for x, y, name in zip(flops, highest, table["variant"], strict=True):
-        above: Look = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
-        axes.annotate(name, (x, y), (-5, 8), **above)
-    axes.set_xlim(flops.min() * 0.75, flops.max() * 1.35)
-    axes.margins(y=0.1)
-    count_axis(axes, COST_NAMES["flops"], log=True)
-    percent_axis(axes)
-    axes.set_ylabel("ImageNet top-1 accuracy")
-    axes.legend(loc="lower right")
 
 
 def _caption(families: pd.DataFrame) -> str:
@@ -166,10 +150,6 @@ def _caption(families: pd.DataFrame) -> str:
         ends = f"The {row['family']} family ends at phi = {row['phi']:g}"
         parts.append(f"{ends}: the data have no more pixels.")
     return " ".join(parts)
-
-
-def _unknown(table: pd.DataFrame) -> list[str]:
-    return sorted(set(table["family"]) - set(LOOKS))
 
 
 def _ends(table: pd.DataFrame) -> "pd.Series[bool]":

@@ -1,4 +1,4 @@
-"""The triangle of shares: where the networks lie, and how well each did."""
+"""The networks on the triangle of shares, coloured by their means."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +18,7 @@ from scaling_search.display.plots.drawing import (
     GREY,
     INK,
     METRIC_NAMES,
-    Look,
+    Keywords,
     fence,
     percent_axis,
     sheet,
@@ -30,7 +30,7 @@ NAMED = {"thirds": -1, "paper": 1, "pycls": 1}
 """The reference points inside the triangle, named above (1) or below (-1); the others are its
 corners."""
 
-CENTRED: Look = {"ha": "center", "va": "center"}
+CENTRED: Keywords = {"ha": "center", "va": "center"}
 
 
 @styled()
@@ -47,9 +47,9 @@ def triangle_of_shares(
         coefficients: As `results.coefficient_table` gives it.
         objective: ``val_accuracy`` or ``val_loss``.
         region: Points of the grid where the best split can be, (points, 3); None to draw none.
-        equal: What the trainings have in common, as `Recipe.equal` has it.
+        equal: `Recipe.equal` of the trainings.
     """
-    look: Look
+    look: Keywords
     is_loss = objective == "val_loss"
     # Where networks coincide, the best one lies on top.
     scaled = coefficients[coefficients["candidate"] != 0]
@@ -153,7 +153,7 @@ def _beside(
 
 
 def _colour_range(means: "pd.Series[float]") -> tuple[float, float]:
-    """The smallest and the largest mean, but for those so far off that all others look alike."""
+    """Smallest and largest mean without outliers."""
     low, high = fence(means)
     inside = means[means.between(low, high)]
     low, high = float(inside.min()), float(inside.max())
@@ -162,9 +162,9 @@ def _colour_range(means: "pd.Series[float]") -> tuple[float, float]:
 
 
 def _references(axes: Axes, networks: NDArray[np.float64]) -> None:
-    """Marks the reference points, each name on the side where it hides the fewest networks."""
+    """Marks the reference points; each name stands where it hides the fewest networks."""
     marks = place(REFERENCES[name] for name in NAMED)
-    look: Look = {"marker": "D", "facecolor": "none", "edgecolor": INK, "linewidth": 1.3}
+    look: Keywords = {"marker": "D", "facecolor": "none", "edgecolor": INK, "linewidth": 1.3}
     axes.scatter(marks[0], marks[1], s=100, label="reference point (nominal)", zorder=6, **look)
     taken = np.concatenate([networks, marks], axis=1)
     half = np.array([[0.06], [0.03]])  # of a name, as it stands on the page

@@ -1,4 +1,4 @@
-"""A description of data as a part of the terminal's output and of the report."""
+"""The section on the data."""
 
 import math
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from scaling_search.core.formatting import count
-from scaling_search.core.sections import Section
 from scaling_search.data.description import Description
 from scaling_search.data.maps import NAMES
+from scaling_search.display.formatting import count
+from scaling_search.display.report_section import ReportSection
 
 LONGEST_NAME = 40
 """Letters of a class's name that the table shows."""
@@ -18,8 +18,8 @@ MOST_CLASSES = 12
 """Most classes in the table; of more only the largest and the smallest are shown."""
 
 
-def data_section(about: Description) -> Section:
-    """The table of splits and classes, and what was read, mapped, left out and looks wrong."""
+def data_section(about: Description) -> ReportSection:
+    """The section on the data: splits, classes, and what was mapped, left out and looks wrong."""
     table = pd.DataFrame(
         {
             "label": range(len(about.classes)),
@@ -40,11 +40,11 @@ def data_section(about: Description) -> Section:
         kinds = KINDS if len(shown) > 1 else ("one of equal size:",)
         lines = [[f"{kind} {line[0]}", *line[1:]] for kind, line in zip(kinds, lines, strict=True)]
     whole = [f"all {len(table)} classes", *(f"{table[name].sum():,}" for name in NAMES)]
-    return Section(
+    return ReportSection(
         name="data",
         title="The data",
         sentences=tuple(_sentences(about)),
-        cells=[["images", *NAMES], *lines, whole],
+        lines=[["images", *NAMES], *lines, whole],
         table=table,
     )
 

@@ -1,0 +1,171 @@
+"""The section on the found network with fresh seeds on the test split."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from scaling_search.answer.verdicts import Outcome
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
+from scaling_search.display.formatting import PHRASES, count, difference, level, with_interval
+from scaling_search.display.report_section import ReportSection
+from scaling_search.follow_ups.confirmation import Confirmation, PairedComparison
+from scaling_search.record.study import Objective, scores_on_test
+
+
+def confirmation_section(tested: Confirmation, objective: Objective) -> ReportSection:
+    """Returns the section on an evaluation of the test split.
+
+    Args:
+        tested: The trainings.
+        objective: The metric that decides.
+    """
+    comparisons = tested.comparisons(objective)
+    said = list(_sentences(tested, comparisons, objective))
+    if tested.number > 1:
+        look = f"(look {tested.number} at the test split)."
+        said = [f"{one.removesuffix('.')} {look}" for one in said]
+    return ReportSection(
+        name="confirm",
+        title="The winner, tested",
+        sentences=tuple(said),
+        lines=_lines(comparisons),
+        table=pd.DataFrame([_row(one, tested) for one in comparisons]),
+    )
+
+
+def _sentences(
+    tested: Confirmation, comparisons: Sequence[PairedComparison], objective: Objective
+) -> Iterator[str]:
+    look, found = tested.look, _name(tested, "found")
+    for other in tested.others:
+        mine = [one for one in comparisons if one.verdict.against == other]
+        yield _about(tested, other, mine[0] if mine else None)
+    for other in tested.others:
+        mine = [one for one in comparisons if one.verdict.against == other]
+        better, worse = (
+            " and ".join(
+                f"{one.split} {_measure(one)}" for one in mine if one.verdict.outcome == word
+            )
+            for word in (Outcome.BETTER, Outcome.WORSE)
+        )
+        if better and worse:
+            against = _name(tested, other)
+            yield f"Warning: {found} is better than {against} by {better}, worse by {worse}."
+    yield from _about_optimism(tested, objective)
+    yield (
+        f"{found.capitalize()} ({look.why}) was trained anew with "
+        f"{count(len(look.seeds), 'seed')} that the search never used, {look.seeds[0]} to "
+        f"{look.seeds[-1]}."
+    )
+    if look.arms["paper"] == look.arms["found"]:
+        nearest = _name(tested, "paper").partition(", ")[2]
+        yield f"{found.capitalize()} is also {nearest}; nothing is there to compare."
+    if comparisons:
+        yield (
+            f"Differences are gains of {found}: above 0 it is better. Each interval holds with "
+            "95 %; it counts the noise of seeds, and on the test split that of the images too."
+        )
+    if tested.num_failed:
+        yield (
+            f"{tested.num_failed} of {len(tested.rows)} trainings failed; a seed is left out where "
+            "either network's did."
+        )
+
+
+def _name(tested: Confirmation, arm: str) -> str:
+    """An arm in a sentence."""
+    number = tested.look.arms[arm]
+    if arm != "paper":
+        return "the base network" if arm == "base" else f"network {number}"
+    row = next((row for (n, _), row in tested.rows.items() if n == number), None)
+    away = ""
+    if row is not None:
+        shares = Shares(*(float(str(row[f"{dimension}_share"])) for dimension in DIMENSIONS))
+        away = f" ({shares.distance(REFERENCES['paper']):.2f} away)"
+    return f"network {number}, the nearest to the paper's split{away}"
+
+
+def _about(tested: Confirmation, other: str, one: PairedComparison | None) -> str:
+    """The verdict on the test split by the objective, or why there is none."""
+    found, against = _name(tested, "found"), _name(tested, other)
+    if one is None:
+        pairs, wanted = len(tested.pairs(other)), len(tested.look.seeds)
+        return (
+            f"{found.capitalize()} cannot be compared with {against}: {pairs} of {wanted} seeds "
+            "ended in both, and an interval needs two."
+        )
+    images = scores_on_test(tested.pairs(other)[0][0])
+    assert images is not None
+    outcome = one.verdict.outcome
+    verb = "shows" if outcome == Outcome.CANNOT_TELL else "is"
+    said = (
+        f"On {len(images.losses):,} test images {found} {verb} {PHRASES[outcome].format(against)}"
+    )
+    said = f"{said}: {with_interval(one.verdict.difference, one.measure)} in {_measure(one)}"
+    if outcome == Outcome.AS_GOOD:
+        assert tested.look.delta is not None
+        said = f"{said}, within ± {difference(tested.look.delta, one.measure)}"
+    return f"{said}."
+
+
+def _about_optimism(tested: Confirmation, objective: Objective) -> Iterator[str]:
+    one = tested.optimism(objective)
+    if one is None:
+        return
+    better = "better" if one.size >= 0 else "worse"
+    by = f"{difference(abs(one.size), objective)} ± {difference(one.error, objective)}"
+    within = ": within noise"
+    if abs(one.size) > one.half:
+        within = f": it was {'optimistic' if one.size > 0 else 'pessimistic'}"
+    yield (
+        f"The search's score of {_name(tested, 'found')}, {level(one.searched, objective)} in "
+        f"validation {objective.removeprefix('val_')}, was {by} (standard error) {better} than "
+        f"with fresh seeds{within}."
+    )
+
+
+def _measure(one: PairedComparison) -> str:
+    return one.measure.removeprefix("val_")
+
+
+def _lines(comparisons: Sequence[PairedComparison]) -> list[list[str]]:
+    if not comparisons:
+        return []
+    header = ["against", "by", "seeds", "found", "other", "found is better by", "found is"]
+    lines = [
+        [
+            one.verdict.against,
+            f"{one.split} {_measure(one)}",
+            str(one.pairs),
+            level(one.found, one.measure),
+            level(one.other, one.measure),
+            with_interval(one.verdict.difference, one.measure, unit=False),
+            str(one.verdict.outcome),
+        ]
+        for one in comparisons
+    ]
+    return [header, *lines]
+
+
+def _row(one: PairedComparison, tested: Confirmation) -> dict[str, object]:
+    look, gain = tested.look, one.verdict.difference
+    optimism = tested.optimism(one.measure) if one.split == "validation" else None
+    return {
+        "look": tested.number,
+        "found": look.arms["found"],
+        "against": one.verdict.against,
+        "candidate": look.arms[one.verdict.against],
+        "split": one.split,
+        "measure": _measure(one),
+        "pairs": one.pairs,
+        "found_mean": one.found,
+        "other_mean": one.other,
+        "better_by": gain.mean,
+        "low": gain.low,
+        "high": gain.high,
+        "verdict": one.verdict.outcome,
+        "delta": look.delta if one.measure == look.objective else None,
+        "searched_mean": optimism and optimism.searched,
+        "optimism": optimism and optimism.size,
+        "optimism_error": optimism and optimism.error,
+    }

@@ -1,0 +1,213 @@
+"""The sections on other learning rates and lengths of training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from scaling_search.answer.fit import FTest, Surface, flatness
+from scaling_search.answer.region import find_region
+from scaling_search.display.formatting import (
+    count,
+    difference,
+    level,
+    named_shares,
+    p_value,
+    shares_of,
+)
+from scaling_search.display.report_section import ReportSection
+from scaling_search.follow_ups.factorial_design import FACTORS, FactorialDesign
+from scaling_search.follow_ups.fairness import ENDS, FairnessChecks, LengthCheck
+from scaling_search.follow_ups.interactions import CellMeans, RankCorrelation, Trend
+
+RATES = ("half the rate", "the search's own rate", "twice the rate")
+
+
+def fairness_sections(checks: FairnessChecks) -> list[ReportSection]:
+    """Returns a section for each setting that was checked."""
+    sections = []
+    if (design := checks.learning_rate) is not None:
+        sections.append(
+            ReportSection(
+                name="fairness_learning_rate",
+                title="Does the learning rate favour some networks?",
+                sentences=(
+                    *about_rates(design.cells, design.complete, design.objective),
+                    *_about_missing(design),
+                ),
+                lines=_lines(design),
+                table=design.table(),
+            )
+        )
+    if checks.length is not None:
+        sections.append(_length_section(checks.length))
+    return sections
+
+
+def about_rates(cells: CellMeans | None, names: Sequence[str], objective: str) -> list[str]:
+    """The F-test of network times rate in words.
+
+    Args:
+        cells: Networks at half, once and twice the rate; None where none has all three.
+        names: Names of the networks.
+        objective: The metric.
+    """
+    if cells is None or cells.test is None or cells.detectable is None:
+        unknown = "These results cannot show whether the learning rate favours some networks"
+        return [f"{unknown}: that takes two networks with two seeds at each rate."]
+    best = RATES[int(cells.means.mean(axis=0).argmin())]
+    of_all = f"All {len(names)} together are best at {best}."
+    if not cells.test.is_significant:
+        return [
+            f"No sign that the learning rate favours some networks ({_f(cells.test)}).",
+            (
+                f"With probability 0.8 the test finds one of the {len(names)} that gains "
+                f"{difference(cells.detectable, objective)} more than the others from half to "
+                "twice the rate."
+            ),
+            of_all,
+        ]
+    gains = cells.means[:, [1]] - cells.means[:, [0, 2]]
+    leads = gains - gains.mean(axis=0)
+    network, end = (int(i) for i in np.unravel_index(int(leads.argmax()), leads.shape))
+    said = (
+        f"The learning rate favours some networks ({_f(cells.test)}): {names[network]} gains most "
+        f"from {ENDS[end]} the rate, {difference(float(leads.max()), objective)} more than the "
+        f"mean of the {len(names)}."
+    )
+    places = cells.means.argsort(axis=0, kind="stable").argsort(axis=0)
+    if (places == places[:, [0]]).all():
+        return [said, "The order of the networks is the same at all three rates.", of_all]
+    orders = [", ".join(names[i] for i in column.argsort()) for column in places.T]
+    told = "; ".join(f"at {rate}: {order}" for rate, order in zip(RATES, orders, strict=True))
+    return [said, f"From best to worst {told}.", of_all]
+
+
+def _length_section(check: LengthCheck) -> ReportSection:
+    design, lines = check.design, _lines(check.design)
+    objective, table = design.objective, design.table()
+    said = [about_trend(check.trend, design.complete, objective)]
+    if check.gains is not None:
+        gains = dict(zip(design.complete, check.gains.tolist(), strict=True))
+        table["gain_per_doubling"] = table["name"].map(gains)
+        shown = [difference(gains[n], objective) if n in gains else "–" for n in design.names]
+        last = ["gain / doubling", *shown]
+        lines = [[*line, text] for line, text in zip(lines, last, strict=True)]
+    if check.correlations:
+        said.append(about_order(*check.correlations, check.spread))
+    if check.surfaces:
+        said.append(about_shift(*check.surfaces))
+    else:
+        said.append(f"No surface is fitted {check.missing}.")
+    return ReportSection(
+        name="fairness_length",
+        title="Does the length of training favour some networks?",
+        sentences=(*said, *_about_missing(design)),
+        lines=lines,
+        table=table,
+    )
+
+
+def about_trend(trend: Trend | None, names: Sequence[str], objective: str) -> str:
+    """The F-test of shares times log length in words.
+
+    Args:
+        trend: Gain of each doubling over shares; None where that cannot be fitted.
+        names: Names of the networks.
+        objective: The metric.
+    """
+    if trend is None:
+        return (
+            "These results cannot show whether the length of training favours some splits: that "
+            f"takes seven spread networks with all three lengths, and there are {len(names)}."
+        )
+    if not trend.test.is_significant:
+        return (
+            f"No sign that the length of training favours some splits ({_f(trend.test)}). "
+            f"{len(names)} networks show only large effects: with probability 0.8 the test finds a "
+            f"dimension that alone gains {difference(trend.detectable, objective)} more with each "
+            "doubling than none of it."
+        )
+    most, least = int(trend.fitted.argmax()), int(trend.fitted.argmin())
+    lead = difference(float(trend.fitted[most] - trend.fitted[least]), objective)
+    return (
+        f"The length of training favours some splits ({_f(trend.test)}): each doubling gains most "
+        f"near network {names[most]}, by the fit {lead} more than near network {names[least]}."
+    )
+
+
+def about_order(half: RankCorrelation, twice: RankCorrelation, spread: float) -> str:
+    """The rank correlations with the search's own length in words.
+
+    Args:
+        half: At half the length.
+        twice: At twice the length.
+        spread: Standard deviation of the networks' true means.
+    """
+    said = (
+        "Rank correlation of the means with those at the search's own length: "
+        f"{half.value:.2f} at half, {twice.value:.2f} at twice the length"
+    )
+    if spread == 0:
+        return f"{said}; the means differ no more than seeds explain, so there is no order to keep."
+    moved = [end for end, one in zip(ENDS, (half, twice), strict=True) if one.has_changed]
+    verdict = "no sign of another order"
+    if moved:
+        verdict = f"at {' and '.join(moved)} the length the order is another"
+    return (
+        f"{said}. An order that never changes would show {half.expected:.2f} and "
+        f"{twice.expected:.2f} because of the seeds' noise, and less than {half.low:.2f} and "
+        f"{twice.low:.2f} in one of twenty cases: {verdict}."
+    )
+
+
+def about_shift(half: Surface, twice: Surface) -> str:
+    """The best split at half and at twice the length in words."""
+    flat = [
+        f"at {end} the length ({_f(test)})"
+        for end, surface in zip(ENDS, (half, twice), strict=True)
+        if not (test := flatness(surface)).is_significant
+    ]
+    if flat:
+        return (
+            "These results cannot show whether the best split moves with the length: the surface "
+            f"may be flat {' and '.join(flat)}."
+        )
+    first, last = find_region(half), find_region(twice)
+    said = (
+        f"The surface is best at {named_shares(first.best)} at half the length and at "
+        f"{named_shares(last.best)} at twice"
+    )
+    if (first.mask & last.mask).any():
+        return f"{said}; the two 95 % regions overlap, so that the best may be the same."
+    return f"{said}; the two 95 % regions have nothing in common: the best split moves."
+
+
+def _about_missing(design: FactorialDesign) -> list[str]:
+    said = []
+    if failed := int(design.rows["loss"].isna().sum()):
+        are = "is" if failed == 1 else "are"
+        said.append(f"{failed} of {count(len(design.rows), 'training')} failed and {are} left out.")
+    if missing := [name for name in design.names if name not in design.complete]:
+        said.append(
+            f"Without a finished training at each {design.setting}, and so not in the test: "
+            f"{', '.join(missing)}."
+        )
+    return said
+
+
+def _lines(design: FactorialDesign) -> list[list[str]]:
+    """A header and a line for each network, its place at each factor in brackets."""
+    lines = [["network", "shares d / w / r", *(f"{design.setting} × {f:g}" for f in FACTORS)]]
+    for name, own in design.table().groupby("name", sort=False):
+        means = zip(own[f"{design.objective}_mean"], own["place"], strict=True)
+        levels = [
+            "–" if pd.isna(place) else f"{level(mean, design.objective)} ({place})"
+            for mean, place in means
+        ]
+        lines.append([str(name), shares_of(own.iloc[0]), *levels])
+    return lines
+
+
+def _f(test: FTest) -> str:
+    return f"F({test.numerator}, {test.denominator}) = {test.statistic:.2f}, {p_value(test)}"

@@ -1,0 +1,168 @@
+"""The section on the best split at larger sizes."""
+
+from collections.abc import Iterator
+from math import nan
+
+import pandas as pd
+
+from scaling_search.answer.fit import FTest
+from scaling_search.answer.region import Region
+from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.display.formatting import (
+    count,
+    difference,
+    named_ranges,
+    named_shares,
+    p_value,
+    plus_minus,
+    shares_of,
+)
+from scaling_search.display.report_section import ReportSection
+from scaling_search.follow_ups.sizes import Drift
+from scaling_search.follow_ups.transfer import Power, Transferred
+from scaling_search.planning.ladder import ON_RAY
+
+NUM_POINTS = 10
+"""Points of the triangle for which each size has a network."""
+
+
+def transfer_section(told: Transferred) -> ReportSection:
+    """Returns the section on trainings of larger sizes."""
+    table = told.table
+    return ReportSection(
+        name="transfer",
+        title="Does it hold at the next size?",
+        sentences=(*_about_sizes(told), *about_networks(table), *_about_failures(table)),
+        lines=_lines(table),
+        table=table,
+    )
+
+
+def _about_sizes(told: Transferred) -> Iterator[str]:
+    drift = told.drift
+    if told.fit is None or drift is None or told.power is None:
+        yield (
+            "These results cannot show whether the best split holds at larger sizes: "
+            f"{told.missing}."
+        )
+        return
+    yield about_drift(told.fit.test, drift)
+    for size, region in drift.regions.items():
+        yield _about_size(size, region)
+    (first, *_, last) = drift.regions
+    is_guess = drift.regions[first].is_everything or drift.regions[last].is_everything
+    ends = zip(DIMENSIONS, drift.moved, drift.low, drift.high, strict=True)
+    moves = ", ".join(
+        f"{name} {by:+.2f} ({low:+.2f} to {high:+.2f})" for name, by, low, high in ends
+    )
+    yield (
+        f"From {first:g}x to {last:g}x the best split moves by {moves}"
+        f"{', which is a guess' if is_guess else ''}; the intervals hold together with at least "
+        "95 %. Only splits that all sizes reach are compared, "
+        f"{drift.regions[first].searched_area:.0%} of the triangle"
+        f"{'' if told.is_common else '; the best of the search alone lies outside'}."
+    )
+    yield about_power(told.power)
+    if told.misfits:
+        yield "Warning: a quadratic surface misfits the search, and all of this rests on one."
+
+
+def about_drift(test: FTest, drift: Drift) -> str:
+    """The verdict on the drift of the best split.
+
+    A move is named where the surface changes with the size and the interval of a share's drift
+    does not hold 0.
+    """
+    (first, *_, last) = drift.regions
+    if not test.is_significant:
+        return (
+            f"No significant change of the surface from {first:g}x to {last:g}x "
+            f"({p_value(test)}): no drift of the best split is shown."
+        )
+    ends = zip(DIMENSIONS, drift.low, drift.high, strict=True)
+    moves = [
+        f"{'more' if low > 0 else 'less'} {name}" for name, low, high in ends if low > 0 or high < 0
+    ]
+    if moves:
+        return (
+            f"The best split moves with the size ({p_value(test)}): at {last:g}x it has "
+            f"{' and '.join(moves)} than at {first:g}x."
+        )
+    return (
+        f"The surface changes from {first:g}x to {last:g}x ({p_value(test)}), but the direction in "
+        "which the best split moves is not significant."
+    )
+
+
+def _about_size(size: float, region: Region) -> str:
+    best = named_shares(region.best)
+    if region.is_everything:
+        return (
+            f"At {size:g}x the surface may be flat: any split may be the best; {best}, is a guess."
+        )
+    ranges = named_ranges(region.low, region.high)
+    return f"At {size:g}x the best split is {best}; with 95 % confidence {ranges}."
+
+
+def about_power(power: Power) -> str:
+    """The detectable change between corners."""
+    first, last, changes = power.first, power.last, power.changes
+    if not changes:
+        return f"Too few networks stand for corners at {last:g}x to say what change would be found."
+    found = ", and of ".join(
+        f"{difference(change.smallest, power.metric)} in the difference between "
+        f"{' and '.join(change.names)} ({difference(abs(change.now), power.metric)} at {first:g}x)"
+        for change in dict.fromkeys((changes[0], changes[-1]))
+    )
+    return (
+        f"With probability 0.8 these trainings find a change from {first:g}x to {last:g}x of "
+        f"{found}."
+    )
+
+
+def about_networks(networks: pd.DataFrame) -> Iterator[str]:
+    """Points that no network is near to, and sizes with too few networks."""
+    for size, mine in networks.groupby("size"):
+        at = f"{float(str(size)):g}x"
+        for _, row in mine[mine["distance"] > ON_RAY].iterrows():
+            point = str(row["point"])
+            if point in DIMENSIONS:
+                nearest = f"the nearest has {row[f'{point}_share']:.2f}"
+                yield f"{point} alone cannot be reached at {at}: {nearest}."
+            elif point == "found":
+                nearest = f"the nearest is {row['distance']:.2f} away"
+                yield f"The found split cannot be reached at {at}: {nearest}."
+        if len(mine) < NUM_POINTS:
+            are = "is" if len(mine) == 1 else "are"
+            yield f"At {at} there {are} {count(len(mine), 'network')} for {NUM_POINTS} points."
+
+
+def _about_failures(table: pd.DataFrame) -> list[str]:
+    failed, ended = int(table["num_failed"].sum()), int(table["num_seeds"].sum())
+    said = []
+    if failed:
+        said.append(f"{failed} of {count(failed + ended, 'training')} failed and do not count.")
+    without = table[table["num_seeds"] == 0]
+    if len(without):
+        names = ", ".join(f"{row['point']} at {row['size']:g}x" for _, row in without.iterrows())
+        said.append(f"Left out, without a finished training: {names}.")
+    return said
+
+
+def _lines(table: pd.DataFrame) -> list[list[str]]:
+    """A header and a line for each network."""
+    lines = [["size", "point", "shares d / w / r", "off", "cost", "loss", "accuracy, %", "seeds"]]
+    for _, row in table.iterrows():
+        metrics = ("val_loss", "val_accuracy")
+        lines.append(
+            [
+                f"{row['size']:g}x",
+                str(row["point"]),
+                shares_of(row),
+                f"{row['distance']:.2f}",
+                f"{row['cost_ratio']:.3f}x",
+                *(plus_minus(row[f"{metric}_mean"], nan, metric) for metric in metrics),
+                str(row["num_seeds"]),
+            ]
+        )
+    return lines
