@@ -13,7 +13,7 @@ from scaling_search.core.formatting import HEADERS, coefficient, count, differen
 from scaling_search.core.scaling import Shares
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.members import NamedNetwork
-from scaling_search.planning.ladder import ON_RAY
+from scaling_search.planning.families import ON_RAY
 from scaling_search.record.networks import COEFFICIENTS
 
 

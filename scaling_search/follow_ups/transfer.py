@@ -15,7 +15,7 @@ from scaling_search.core.scaling import DIMENSIONS, Shares
 from scaling_search.core.sections import Section
 from scaling_search.core.space_filling import as_points
 from scaling_search.follow_ups.sizes import Drift, Sizes, find_drift, fit_sizes, smallest_changes
-from scaling_search.planning.ladder import ON_RAY
+from scaling_search.planning.families import ON_RAY
 from scaling_search.record.results import with_means
 
 NUM_POINTS = 10
@@ -41,7 +41,7 @@ def sentences_before(conclusion: Conclusion, networks: pd.DataFrame, num_seeds: 
 
     Args:
         conclusion: Of the search, with an answer.
-        networks: A row for each, as `ladder.members_table` gives them.
+        networks: A row for each, as `networks_table` gives them.
         num_seeds: Trainings of each.
     """
     assert conclusion.answer is not None
@@ -65,7 +65,7 @@ def stored(
 
     Args:
         conclusion: Of the search.
-        networks: A row for each network of the larger sizes, as `ladder.members_table` or the
+        networks: A row for each network of the larger sizes, as `networks_table` or the
             section's own table gives them; trainings of others are not looked at.
         trained: Their trainings, as `results.results_table` gives them.
     """

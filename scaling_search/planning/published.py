@@ -82,7 +82,7 @@ def published_family() -> pd.DataFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class AuditInput:
     """A table of scaled networks, and the rule that it is held against.
 
     Attributes:
@@ -101,7 +101,9 @@ class Asked:
     unstated: tuple[str, ...] = ()
 
 
-def asked(base_network: Architecture, table: str | None, given: Coefficients | None) -> Asked:
+def audit_input(
+    base_network: Architecture, table: str | None, given: Coefficients | None
+) -> AuditInput:
     """The rows to audit: a person's own table, or what was published.
 
     Without a table the rows are those that Tan & Le 2019 published for this base network: their
@@ -119,7 +121,7 @@ def asked(base_network: Architecture, table: str | None, given: Coefficients | N
     if table is not None:
         variants = read_variants(table)
         fit = fitted(variants, base_network.resolution) if given is None else None
-        return Asked(variants, given or fit, "own", is_fitted=fit is not None)
+        return AuditInput(variants, given or fit, "own", is_fitted=fit is not None)
     if not (scalings := published_scalings(base_network)).empty:
         stated = scalings["flops"].notna()
         variants = scalings[stated].rename(
@@ -129,9 +131,9 @@ def asked(base_network: Architecture, table: str | None, given: Coefficients | N
         columns = ["variant", "depth", "width", "resolution_multiplier", "flops"]
         unstated = tuple(scalings.loc[~stated, "method"])
         rows = variants[columns].reset_index(drop=True)
-        return Asked(rows, given, "table_3", unstated=unstated)
+        return AuditInput(rows, given, "table_3", unstated=unstated)
     source = "family" if _flops(base_network) == FLOPS_OF_B0 else "multipliers"
-    return Asked(published_family()[FAMILY_COLUMNS], given or PAPER, source)
+    return AuditInput(published_family()[FAMILY_COLUMNS], given or PAPER, source)
 
 
 FLOPS_OF_B0 = 385_814_752

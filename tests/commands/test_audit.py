@@ -18,7 +18,7 @@ from scaling_search.costs.flops import Flops
 from scaling_search.planning.multiplier_table import MULTIPLIERS
 from scaling_search.planning.published import (
     READERS_PHI,
-    asked,
+    audit_input,
     audited_table,
     published_family,
     rule_as_built,
@@ -188,7 +188,7 @@ MOBILENET_V2 = """name,width,depth,resolution,flops,params
 def test_mobilenet_v2_has_its_published_counts_at_other_widths(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(MOBILENET_V2, encoding="utf-8")
     network = family("mobilenet_v2", num_classes=1000)
-    what = asked(network, str(tmp_path / "mine.csv"), None)
+    what = audit_input(network, str(tmp_path / "mine.csv"), None)
     assert what.rule is None
     table = audited_table(network, Flops(), what.rule, what.variants)
     assert (table["flops"] / 1e6).round().tolist() == [209, 301, 582, 221]
@@ -220,7 +220,7 @@ def test_table_3_is_what_is_published_of_its_networks(
 ) -> None:
     options = {"variant": 50} if name == "resnet" else {}
     network = family(name, num_classes=1000, **options)
-    what = asked(network, None, None)
+    what = audit_input(network, None, None)
     assert (what.source, what.rule, what.unstated) == ("table_3", None, unstated)
     table = audited_table(network, Flops(), None, what.variants)
     found = dict(zip(table["published_flops"] / 1e9, table["flops"] / 1e9, strict=True))
