@@ -55,14 +55,14 @@ class Dataset(Protocol):
         """Of the description, so that loaded data can be kept by it."""
 
     def check(self) -> None:
-        """Makes the data ready, downloading where that is its way.
+        """Makes the data ready: downloads, reads or decodes them where that is its way.
 
         Raises:
             RuntimeError: The data are missing or damaged.
         """
 
     def fingerprint(self) -> str:
-        """A hash of all images, labels and splits, equal exactly when the data are."""
+        """A hash of all images, labels and splits, known after `check`; equal if the data are."""
 
     def load(self, resolution: int, device: str) -> Splits:
         """The splits at a size, on a device."""

@@ -23,6 +23,7 @@ from torch import Tensor
 from scaling_search.core.dataset import Split, Splits
 from scaling_search.core.part import part
 from scaling_search.data import images
+from scaling_search.data.cache import NotCheckedError
 
 NUM_OFFICIAL_TRAIN = 60_000
 NUM_OFFICIAL_TEST = 10_000
@@ -111,6 +112,9 @@ class FashionMnist:
         Raises:
             RuntimeError: They are missing or damaged, or the download failed.
         """
+        if self.root is None and self.download and _missing(DEBIAN_FOLDER):
+            for name in _missing(_cache()):
+                _download(f"{self.url.rstrip('/')}/{name}.gz", _cache(), name)
         self.fingerprint()
 
     def fingerprint(self) -> str:
@@ -122,7 +126,11 @@ class FashionMnist:
         return images.prepared(_drawn(self, self._folder()), resolution, device)
 
     def _folder(self) -> Path:
-        """The folder that holds all files, after a download if need be."""
+        """The folder that holds all files.
+
+        Raises:
+            RuntimeError: There is none.
+        """
         if self.root is not None:
             folder = Path(self.root).expanduser()
             for name in _missing(folder):
@@ -131,19 +139,21 @@ class FashionMnist:
                     "files there, or set dataset.root=null to use Debian's or to download them"
                 )
             return folder
-        cache = user_cache_path("scaling_search") / "fashion_mnist"
-        for folder in (DEBIAN_FOLDER, cache):
+        for folder in (DEBIAN_FOLDER, _cache()):
             if not _missing(folder):
                 return folder
-        if not self.download:
-            raise RuntimeError(
-                f"dataset.download must be true while {cache} lacks {_missing(cache)[0]}.gz, got "
-                "False; allow it, set dataset.root to a folder with the four official files, or "
-                "install the Debian package dataset-fashion-mnist"
-            )
-        for name in _missing(cache):
-            _download(f"{self.url.rstrip('/')}/{name}.gz", cache, name)
-        return cache
+        lacks = f"{_cache()} lacks {_missing(_cache())[0]}.gz"
+        if self.download:
+            raise NotCheckedError(f"dataset must be checked while {lacks}; call check()")
+        raise RuntimeError(
+            f"dataset.download must be true while {lacks}, got False; allow it, set dataset.root "
+            "to a folder with the four official files, or install the Debian package "
+            "dataset-fashion-mnist"
+        )
+
+
+def _cache() -> Path:
+    return user_cache_path("scaling_search") / "fashion_mnist"
 
 
 def _path(folder: Path, name: str) -> Path:

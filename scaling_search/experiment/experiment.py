@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
+from functools import partial
+from importlib import import_module
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import Field
@@ -52,34 +54,9 @@ class Decide:
     seed_sd: Annotated[float, Field(gt=0)] | None = None
 
 
-def _small_efficientnet() -> Architecture:
-    from scaling_search.base_networks import small_efficientnet  # noqa: PLC0415  # takes torch
-
-    return small_efficientnet()
-
-
-def _buildable() -> Candidates:
-    from scaling_search.spaces import Buildable  # noqa: PLC0415  # as above
-
-    return Buildable()
-
-
-def _flops() -> Cost:
-    from scaling_search.costs import Flops  # noqa: PLC0415  # as above
-
-    return Flops()
-
-
-def _fashion_mnist_small() -> Dataset:
-    from scaling_search.datasets import FashionMnistSmall  # noqa: PLC0415  # as above
-
-    return FashionMnistSmall()
-
-
-def _grid() -> Sampler:
-    from scaling_search.samplers import Grid  # noqa: PLC0415  # as above
-
-    return Grid()
+def _default(package: str, name: str) -> Any:
+    """A part with its own defaults; imported when it is needed, since parts take torch."""
+    return getattr(import_module(f"scaling_search.{package}"), name)()
 
 
 @part
@@ -103,13 +80,17 @@ class Experiment:
     name: Annotated[str, Field(min_length=1)] = "default"
     objective: Objective = "val_loss"
     num_seeds: Annotated[int, Field(ge=1)] = 1
-    base_network: Architecture = Field(default_factory=_small_efficientnet)
-    candidates: Candidates = Field(default_factory=_buildable)
-    cost: Cost | SampledCost = Field(default_factory=_flops)
+    base_network: Architecture = Field(
+        default_factory=partial(_default, "base_networks", "small_efficientnet")
+    )
+    candidates: Candidates = Field(default_factory=partial(_default, "spaces", "Buildable"))
+    cost: Cost | SampledCost = Field(default_factory=partial(_default, "costs", "Flops"))
     caps: Caps = Field(default_factory=Caps)
-    dataset: Dataset | None = Field(default_factory=_fashion_mnist_small)
+    dataset: Dataset | None = Field(
+        default_factory=partial(_default, "datasets", "FashionMnistSmall")
+    )
     recipe: Recipe = Field(default_factory=Recipe)
-    sampler: Sampler = Field(default_factory=_grid)
+    sampler: Sampler = Field(default_factory=partial(_default, "samplers", "Grid"))
     decide: Decide = Decide()
 
     def budget(self, state: Mapping[str, Any] | None = None) -> Budget:

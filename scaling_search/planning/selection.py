@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scaling_search.core.candidate import Candidate
 from scaling_search.core.space_filling import space_filling_subset
-from scaling_search.planning.candidates import CandidatePool, is_in_band
+from scaling_search.planning.candidates import CandidatePool, Plan, is_in_band
 from scaling_search.planning.scaler import Scaler
 from scaling_search.runtime.progress import progress
 
@@ -22,29 +21,30 @@ def select(
     *,
     target: float,
     tolerance: float,
-) -> tuple[Candidate, ...]:
-    """Select networks that fill the triangle; where costs are measured, measure some of them.
+    is_equal: bool = True,
+) -> Plan:
+    """Plan networks of a pool that fill the triangle; where costs are measured, measure some.
 
     Args:
-        scaler: Made the pool.
+        scaler: The scaler that made the pool.
         pool: The networks.
         eligible: Indices of the networks that may be selected, in their order.
         max_networks: Largest number to select; None for all.
         target: Cost over the base network's.
-        tolerance: Half the width of the band of measured costs, a fraction of the target; infinite
-            for any cost.
+        tolerance: Half the width of the band around the target, a fraction of it.
+        is_equal: True if a measured cost must lie in the band.
 
     Raises:
         ValueError: A cap leaves none, or no measured cost is in the band.
     """
-    budget = scaler.budget
+    budget, width = scaler.budget, tolerance if is_equal else math.inf
     if budget.has_caps:
         indices = progress(eligible, "checking caps", len(eligible))
         eligible = [i for i in indices if budget.admits(pool.candidate(i).architecture, scaler.phi)]
     number = len(eligible) if max_networks is None else max_networks
     if budget.is_measured:
         number = math.ceil(OVERSAMPLING * number)
-        likely = [i for i in eligible if abs(pool.ratios[i] / target - 1) <= tolerance]
+        likely = [i for i in eligible if abs(pool.ratios[i] / target - 1) <= width]
         eligible = likely if len(likely) >= number else eligible
     chosen = space_filling_subset(pool.shares[eligible], number) if eligible else []
     networks = [pool.candidate(eligible[i]) for i in chosen]
@@ -53,8 +53,7 @@ def select(
         networks = [
             network
             for network in map(scaler.measured, measuring)
-            if is_in_band(network, target, tolerance)
-            and budget.measure_admits(network.architecture)
+            if is_in_band(network, target, width) and budget.measure_admits(network.architecture)
         ]
         shares = [network.shares for network in networks if network.shares is not None]
         chosen = space_filling_subset(shares, max_networks or len(shares)) if shares else []
@@ -64,4 +63,13 @@ def select(
             f"caps and candidates.tolerance must leave a network, got none of {len(pool)} that "
             f"have about the target's {budget.cost.column}; raise the caps or widen the tolerance"
         )
-    return tuple(replace(network, number=n) for n, network in enumerate(networks, start=1))
+    return Plan(
+        target=target,
+        tolerance=tolerance,
+        base=scaler.base(),
+        candidates=tuple(replace(one, number=n) for n, one in enumerate(networks, start=1)),
+        pool=pool,
+        num_points=len(pool),
+        num_points_in_band=len(pool),
+        column=budget.cost.column,
+    )

@@ -55,21 +55,11 @@ class Buildable:
         """
         scaler = Scaler(budget, phi_of(self.target))
         pool = networks_in_band(scaler, self.target, self.tolerance, self.ranges())
-        candidates = select(
+        return select(
             scaler,
             pool,
             range(len(pool)),
             self.max_networks,
             target=self.target,
             tolerance=self.tolerance,
-        )
-        return Plan(
-            target=self.target,
-            tolerance=self.tolerance,
-            column=budget.cost.column,
-            base=scaler.base(),
-            candidates=candidates,
-            pool=pool,
-            num_points=len(pool),
-            num_points_in_band=len(pool),
         )

@@ -88,24 +88,17 @@ class PaperGrid:
             raise ValueError(
                 empty_band(self.target, tolerance, below, above, option="candidates.tolerance")
             )
-        candidates = select(
+        plan = select(
             scaler,
             pool,
             eligible.tolist(),
             self.max_networks,
             target=self.target,
-            tolerance=self.tolerance if self.equal_cost else math.inf,
-        )
-        return Plan(
-            target=self.target,
             tolerance=self.tolerance,
-            column=budget.cost.column,
-            base=scaler.base(),
-            candidates=candidates,
-            pool=pool,
-            num_points=len(grid.network),
-            num_points_in_band=int(is_equal[grid.network].sum()),
+            is_equal=self.equal_cost,
         )
+        num_in_band = int(is_equal[grid.network].sum())
+        return replace(plan, num_points=len(grid.network), num_points_in_band=num_in_band)
 
     def _grid(self, scaler: Scaler) -> "_Grid | None":
         """The networks of the points that meet the nominal rule, alpha slowest; None without."""

@@ -140,13 +140,6 @@ def test_rule_as_built_costs_2_57(rule: pd.Series) -> None:
     assert [rule[f"phi_from_{d}"] for d in DIMENSIONS] == pytest.approx([1, 1, 1])
 
 
-def test_rule_as_built_follows_phi() -> None:
-    at_two = rule_as_built(efficientnet("b0"), Flops(), PAPER, phi=2.0).iloc[0]
-    assert at_two["variant"] == "rule, phi = 2"
-    assert at_two["depth"] == pytest.approx(1.44)
-    assert at_two["nominal_flops_ratio"] == pytest.approx(1.92027**2)
-
-
 def test_rule_as_built_stands_in_one_table_with_the_family(table: pd.DataFrame) -> None:
     row = rule_as_built(efficientnet("b0"), Flops(), PAPER)
     assert list(row.columns) == list(table.columns)
