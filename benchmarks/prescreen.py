@@ -27,7 +27,7 @@ from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import Architecture
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Found, Plan
+from scaling_search.planning.candidates import Plan
 from scaling_search.planning.measuring import measured
 from scaling_search.spaces.buildable import Buildable
 from scaling_search.spaces.paper_grid import PaperGrid
@@ -65,7 +65,7 @@ def planned(what: str, plan: Callable[[], Plan], runs: int) -> Timed:
     seconds = []
     for _ in range(runs):
         started = time.perf_counter()
-        networks = len(plan().found)
+        networks = len(plan().pool)
         seconds.append(time.perf_counter() - started)
     return Timed(what, networks, seconds)
 
@@ -92,8 +92,8 @@ def counted(
 
 def sampled(plan: Plan, number: int) -> list[Candidate]:
     """Distinct networks of a plan, evenly over its order; all if ``number`` is 0."""
-    size = min(number or len(plan.found), len(plan.found))
-    return [plan.found[i] for i in np.linspace(0, len(plan.found) - 1, size).astype(int)]
+    size = min(number or len(plan.pool), len(plan.pool))
+    return [plan.pool.candidate(i) for i in np.linspace(0, len(plan.pool) - 1, size).astype(int)]
 
 
 def by_layers(candidates: list[Candidate]) -> list[int]:
@@ -102,10 +102,9 @@ def by_layers(candidates: list[Candidate]) -> list[int]:
 
 
 def by_vectors(candidates: list[Candidate]) -> list[int]:
-    """The vectors' ratios times the base network's cost; the whole grid is costed again."""
+    """The vectors' ratios times the base network's cost; the whole grid is scaler again."""
     plan = grid_of_b0()
-    assert isinstance(plan.found, Found)
-    ratios = {c.network: r for c, r in zip(plan.found, plan.found.ratios.tolist(), strict=True)}
+    ratios = {c.network: r for c, r in zip(plan.pool, plan.pool.ratios.tolist(), strict=True)}
     return [round(ratios[candidate.network] * plan.base.flops) for candidate in candidates]
 
 

@@ -10,7 +10,7 @@ from scaling_search.core.scaling import Shares
 from scaling_search.core.space_filling import Points, as_points
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.ladder import Placed, placed, ten_points
+from scaling_search.planning.families import PointNetwork, nearest_to_points, ten_points
 from tests.surfaces import Luck, Truth, around, plan_shares, trainings
 
 NOISY = Luck(seed_sd=0.0065, shared=0.5, network_sd=0.004)
@@ -18,9 +18,9 @@ FOUND = Shares(0.1, 0.3, 0.6)
 
 
 @cache
-def chosen(phi: int) -> tuple[Placed, ...]:
+def chosen(phi: int) -> tuple[PointNetwork, ...]:
     """Ten networks of a larger size of the small proxy, whose data have 28 px."""
-    found = placed(
+    found = nearest_to_points(
         Budget(small_efficientnet(), Flops()),
         ten_points(FOUND),
         phis=[phi],

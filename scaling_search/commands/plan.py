@@ -1,18 +1,23 @@
 """Prints the networks that a search would train, what it would find, and its price."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from scaling_search.answer.detectable import detectable
 from scaling_search.commands.data_sheet import outlined, show_data
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.run import Run
 from scaling_search.data.gathering import Described
+from scaling_search.display.audit import scalings_sentences, scalings_table
 from scaling_search.display.formatting import count, difference
-from scaling_search.display.progress import Tracked
-from scaling_search.display.terminal import plan_table, say, scalings_sentences, scalings_table
+from scaling_search.display.plan import plan_sentences, plan_table
+from scaling_search.display.progress import bars
+from scaling_search.display.terminal import say
 from scaling_search.experiment.options import Fairness
+from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
+from scaling_search.planning.measuring import measure
 from scaling_search.planning.published import published_scalings
 
 
@@ -28,17 +33,13 @@ def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Pl
     """
     experiment, console = run.experiment, run.console
     about = outlined(experiment, timed=timed)
-    record = run.record if run.studies.is_begun else None
-    known = {} if record is None else record.costs
-    budget = experiment.budget(known, Tracked(console, "running networks"))
-    planned = experiment.plan(budget)
-    planned.measure(experiment.cost, Tracked(console, "measuring networks"))
+    _, planned = make_plan(run, run.record.costs if run.studies.is_begun else {})
     with contextlib.suppress(ValueError):  # a plan needs no device
         run.executor.check()
     if about is not None:
         show_data(experiment, about, console)
     console.print(plan_table(planned))
-    say(console, planned.sentences())
+    say(console, plan_sentences(planned))
     scalings = published_scalings(experiment.base_network)
     if len(scalings):
         console.print(scalings_table(scalings))
@@ -50,6 +51,21 @@ def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Pl
     if experiment.dataset is not None:
         say(console, search_prices(run, planned, fairness=fairness, timed=timed))
     return planned
+
+
+def make_plan(run: Run, costs: Mapping[str, Any]) -> tuple[Budget, Plan]:
+    """Plan the networks, and build and check each; costs that are not known are measured.
+
+    Args:
+        run: Its experiment is planned.
+        costs: As `Budget.state` gives them.
+    """
+    experiment = run.experiment
+    budget = experiment.budget(costs)
+    with bars(run.console):
+        planned = experiment.plan(budget)
+        measure(planned, experiment.cost)
+    return budget, planned
 
 
 def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
@@ -70,7 +86,7 @@ def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
     shares = [c.shares for c in planned.candidates if c.shares]
     found = detectable(shares, experiment.num_seeds, seed_sd=seed_sd, network_sd=network_sd)
     if not found:
-        return  # the plan's own sentences say what is missing
+        return  # the sentences of the plan say what is missing
     objective = experiment.objective
     least, most = (
         f"{difference(pair.difference, objective)} ({' and '.join(pair.names)})"

@@ -6,6 +6,7 @@ from scaling_search.answer.stopping import Limits
 from scaling_search.commands.run import Run
 from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.display.formatting import count
+from scaling_search.display.progress import bars
 from scaling_search.display.terminal import price_sentence
 from scaling_search.experiment.options import Fairness
 from scaling_search.follow_ups.fairness import learning_rate_trials, length_trials
@@ -76,7 +77,7 @@ def _timings(run: Run, trials: Sequence[Trial], *, are_needed: bool) -> list[Tim
     """
     executor = run.executor
     executor.check()
-    with run.console.status("timing steps of some networks"), executor:
+    with run.console.status("timing steps of some networks"), bars(run.console), executor:
         executor.prepare(trials)
         return time_networks(executor, trials) if are_needed else []
 

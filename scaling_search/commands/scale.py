@@ -3,11 +3,12 @@
 from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
 from scaling_search.core.scaling import Shares
-from scaling_search.display.progress import Tracked, describe
-from scaling_search.display.terminal import ladder_table
+from scaling_search.display.plan import family_table
+from scaling_search.display.progress import bars, describe
 from scaling_search.experiment.options import Scale, triple
-from scaling_search.planning.candidates import measure
-from scaling_search.planning.ladder import family_shares, members
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.families import family_shares, members
+from scaling_search.planning.measuring import measure
 from scaling_search.record.networks import network_row, networks_table
 from scaling_search.record.study import Record
 from scaling_search.record.tables import write_table
@@ -27,9 +28,10 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
     """
     experiment, console = run.experiment, run.console
     searched(run)
-    budget = experiment.budget(run.record.costs, Tracked(console, "running networks"))
+    # Caps hold for the networks of a search alone.
+    budget = Budget(experiment.base_network, experiment.cost, state=run.record.costs)
     families = _families(run, options)
-    with console.status("finding the families' members"):
+    with bars(console):
         found = members(
             budget,
             families,
@@ -37,11 +39,10 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
             tolerance=options.tolerance or experiment.candidates.tolerance,
             max_resolution=experiment.ready_dataset().resolution,
         )
-    run.record.keep_costs(budget.state)
-    candidates = {member.candidate.number: member.candidate for member in found}
-    track = Tracked(console, "measuring networks")
-    measure(list(candidates.values()), experiment.cost, track)
-    console.print(ladder_table(found))
+        run.record.keep_costs(budget.state)
+        candidates = {member.candidate.number: member.candidate for member in found}
+        measure(candidates.values(), experiment.cost)
+    console.print(family_table(found))
     phis = {member.candidate.number: member.phi for member in found}
     trials = [
         experiment.trial(candidates[number], seed, target=2.0 ** phis[number])

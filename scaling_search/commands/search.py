@@ -1,17 +1,15 @@
 """Trains the networks of a plan and records what they gave."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from scaling_search.commands.data_sheet import described, keep, show_data
+from scaling_search.commands.plan import make_plan
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.run import Run
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import placed, provenance, train
 from scaling_search.core.dataset import Dataset
-from scaling_search.display.progress import Tracked
 from scaling_search.display.terminal import say
 from scaling_search.experiment.composing import as_config, choices
 from scaling_search.experiment.options import Fairness
@@ -58,7 +56,7 @@ def search(
     known = run.record.costs if run.studies.is_begun else {}
     dataset = experiment.ready_dataset()
     about = described(experiment, dataset)
-    budget, planned = _plan(run, known)
+    budget, planned = make_plan(run, known)
     run.executor.check()
     run.studies.check_place()
     if run.keep_weights:
@@ -75,17 +73,6 @@ def search(
         _train(run, budget, planned, dataset, hold, config)
 
 
-def _plan(run: Run, known: Mapping[str, Any]) -> tuple[Budget, Plan]:
-    """The plan with costs that are known already; those that must be measured take a while.
-
-    Its networks are built, counted and tried before anything is written.
-    """
-    budget = run.experiment.budget(known, Tracked(run.console, "running networks"))
-    planned = run.experiment.plan(budget)
-    planned.measure(run.experiment.cost, Tracked(run.console, "measuring networks"))
-    return budget, planned
-
-
 def _train(
     run: Run, budget: Budget, planned: Plan, dataset: Dataset, hold: RunLock, config: str
 ) -> None:
@@ -94,7 +81,7 @@ def _train(
     if not record.choices or record.schema == 1:
         record.claim(choices(run.experiment, dataset.fingerprint()))
     if record.costs and record.costs != budget.state:  # its folder was lost, or has just begun
-        budget, planned = _plan(run, record.costs)
+        budget, planned = make_plan(run, record.costs)
     record.keep_costs(budget.state)
     _check_networks(planned, record)
     rows = [network_row(network) for network in planned]

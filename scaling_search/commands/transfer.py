@@ -6,13 +6,14 @@ from scaling_search.commands.trainings import searched, train_more
 from scaling_search.core.candidate import Candidate
 from scaling_search.display.plots.drawing import save
 from scaling_search.display.plots.drift import best_by_size
-from scaling_search.display.progress import Tracked
+from scaling_search.display.progress import bars
 from scaling_search.display.terminal import say, show
 from scaling_search.display.transfer import about_networks, about_power, transfer_section
 from scaling_search.experiment.options import Transfer
 from scaling_search.follow_ups.transfer import power_before, transferred
-from scaling_search.planning.candidates import measure
-from scaling_search.planning.ladder import placed, ten_points
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.families import nearest_to_points, ten_points
+from scaling_search.planning.measuring import measure
 from scaling_search.record.networks import network_row, networks_table
 from scaling_search.record.study import Record
 from scaling_search.record.tables import write_table
@@ -38,18 +39,17 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
     conclusion = run.conclusion
     found = _found(run, networks, conclusion)
     assert found.shares is not None  # it was searched
-    budget = experiment.budget(run.record.costs, Tracked(console, "running networks"))
-    with console.status("finding the networks of larger sizes"):
-        chosen = placed(
+    budget = Budget(experiment.base_network, experiment.cost, state=run.record.costs)
+    with bars(console):
+        chosen = nearest_to_points(
             budget,
             ten_points(found.shares),
             phis=options.phis,
             tolerance=experiment.candidates.tolerance,
             max_resolution=experiment.ready_dataset().resolution,
         )
-    run.record.keep_costs(budget.state)
-    track = Tracked(console, "measuring networks")
-    measure([one.candidate for one in chosen], experiment.cost, track)
+        run.record.keep_costs(budget.state)
+        measure((one.candidate for one in chosen), experiment.cost)
     rows = [network_row(one) for one in chosen]
     table = networks_table(rows)
     say(console, about_networks(table))

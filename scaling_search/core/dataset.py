@@ -55,14 +55,14 @@ class Dataset(Protocol):
         """Hash of the description, a key for loaded data."""
 
     def check(self) -> None:
-        """Checks the data, and downloads them if the dataset does so.
+        """Makes the data ready: downloads, reads or decodes them if need be.
 
         Raises:
             RuntimeError: The data are missing or damaged.
         """
 
     def fingerprint(self) -> str:
-        """A hash of all images, labels and splits."""
+        """A hash of all images, labels and splits, known after `check`."""
 
     def load(self, resolution: int, device: str) -> Splits:
         """The splits at a size, on a device."""

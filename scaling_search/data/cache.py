@@ -23,6 +23,11 @@ FORMAT = "1"
 Part = tuple[str, NDArray[np.uint8], NDArray[np.int64]]
 """A split's name, images (N, C, H, W) and labels (N,)."""
 
+
+class NotCheckedError(RuntimeError):
+    """The data have not been made ready by `Dataset.check` yet."""
+
+
 _given: dict[tuple[Dataset, int], Splits] = {}
 
 
@@ -73,7 +78,7 @@ def mapped(dataset: Dataset, resolution: int, *, fingerprint: str = "") -> Split
     """
     if (dataset, resolution) in _given:
         return _given[dataset, resolution]
-    found_here = dataset.fingerprint()
+    found_here = _fingerprint(dataset)
     if fingerprint and found_here != fingerprint:
         raise RuntimeError(
             f"dataset must be the one that the record began with, {fingerprint[:16]!r}, got "
@@ -136,6 +141,14 @@ def given(dataset: Dataset, resolution: int, splits: Splits) -> Iterator[None]:
         yield
     finally:
         del _given[dataset, resolution]
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    try:
+        return dataset.fingerprint()
+    except NotCheckedError:  # a worker on another host, or the user has emptied the cache
+        dataset.check()
+        return dataset.fingerprint()
 
 
 def _there(place: Path) -> Splits:

@@ -1,7 +1,6 @@
 """Reads a user's own images once: split by class, kept as maps, identified by a hash."""
 
 import contextlib
-import functools
 import hashlib
 import itertools
 import json
@@ -19,7 +18,7 @@ from torch import Tensor
 from scaling_search.core.dataset import Dataset, Splits
 from scaling_search.data import cache as data_cache
 from scaling_search.data import images, pictures, splitting
-from scaling_search.data.cache import Part
+from scaling_search.data.cache import NotCheckedError, Part
 from scaling_search.data.description import Description, imbalance, shapes_of, survey, warnings_of
 from scaling_search.data.maps import NAMES, building, opened
 from scaling_search.data.pictures import Way
@@ -34,6 +33,9 @@ NUM_SAMPLED = 64
 
 PART_BYTES = 4_000_000
 """Bytes of pixels that a thread resizes at a time."""
+
+CHECKED: dict[Source, dict[str, Any]] = {}
+"""Records of the sources that this process has checked."""
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +58,7 @@ class Described(Protocol):
 
 
 def describe(dataset: Dataset) -> Description:
-    """Any dataset as it was understood, all of it read.
-
-    Raises:
-        ValueError: An option is not what lies there, or the images show nothing.
-        RuntimeError: Images are missing or broken, or there is no room.
-    """
+    """Any dataset as it was understood, after its `check`."""
     if isinstance(dataset, Described):
         return dataset.description()
     resolution = data_cache.native_size(dataset)
@@ -88,13 +85,35 @@ def check(source: Source) -> None:
         ValueError: An option is not what lies there, or the images show nothing.
         RuntimeError: Images are missing or broken, or there is no room.
     """
-    fingerprint.cache_clear()  # what lies there may have changed since this process last looked
-    known = _found(_filled(source))
+    filled = _filled(source)
+    key = _key(filled)
+    if (known := _known(filled, key)) is None:
+        with building(data_cache.folder(), key) as maps:
+            if (known := _known(filled, key)) is None:  # nor by whom this process waited for
+                known = read(filled, maps)
+                replace_file(_written_to(key), json.dumps(known, indent=1).encode())
+    CHECKED[source] = known
     if broken := known["broken"]:
         log.warning(
             "%d of %d images are broken and left out: %s; %s names all",
-            *(len(broken), known["num_images"], named(broken), known["written_to"]),
+            *(len(broken), known["num_images"], named(broken), _written_to(key)),
         )
+
+
+def checked(source: Source) -> dict[str, Any]:
+    """The record that `check` has written, here or in an earlier process.
+
+    Raises:
+        NotCheckedError: There is none, or what lies there has changed since.
+    """
+    if source not in CHECKED:
+        filled = _filled(source)
+        if (known := _known(filled, _key(filled))) is None:
+            raise NotCheckedError(
+                f"dataset must be read before it is used, got {source.path!r} unread; call check()"
+            )
+        CHECKED[source] = known
+    return CHECKED[source]
 
 
 def numbers(source: Source) -> Mapping[str, int]:
@@ -131,27 +150,14 @@ def _filled(source: Source) -> Filled:
     return known
 
 
-@functools.lru_cache(maxsize=16)
 def fingerprint(source: Source) -> str:
-    """A hash of what all images of all splits were read from and of how; once in a process.
-
-    While nothing has changed where they lie, it is known without reading them.
-
-    Raises:
-        ValueError: An option is not what lies there, or the images show nothing.
-        RuntimeError: Images are missing or broken, or there is no room.
-    """
-    return str(_found(_filled(source))["fingerprint"])
+    """A hash of what all images of all splits were read from and of how, after `check`."""
+    return str(checked(source)["fingerprint"])
 
 
 def description(source: Source) -> Description:
-    """The images as they were understood, once all have been read.
-
-    Raises:
-        ValueError: An option is not what lies there, or the images show nothing.
-        RuntimeError: Images are missing or broken, or there is no room.
-    """
-    return Description.of_row(_found(_filled(source))["description"])
+    """The images as they were understood, after `check`."""
+    return Description.of_row(checked(source)["description"])
 
 
 def outline(source: Source) -> Description:
@@ -183,7 +189,7 @@ def native(source: Source) -> Splits:
     place = data_cache.place_of(fingerprint(source), resolution)
     found = opened(place)
     if found is None:
-        fingerprint.cache_clear()
+        check(source)
         found = opened(data_cache.place_of(fingerprint(source), resolution))
     if found is None:
         raise RuntimeError(f"{place} must stay while it is used, but is gone; run again")
@@ -255,18 +261,6 @@ def _key(source: Filled) -> str:
     for what in source.stamp():
         digest.update(repr(what).encode())
     return digest.hexdigest()[:32]
-
-
-def _found(source: Filled) -> dict[str, Any]:
-    """The record of reading the images, now or before."""
-    key = _key(source)
-    if (known := _known(source, key)) is None:
-        with building(data_cache.folder(), key) as maps:
-            if (known := _known(source, key)) is None:  # nor by whom this process waited for
-                known = read(source, maps)
-                text = json.dumps(known, indent=1)
-                replace_file(_written_to(key), text.encode())
-    return known | {"written_to": _written_to(key)}
 
 
 def _written_to(key: str) -> Path:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,25 +15,19 @@ from rich.table import Table
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.record.study import Objective
+from scaling_search.runtime.progress import shown_by
 from scaling_search.training.price import work
 
 
-class Tracked:
-    """A bar over candidates that take a while; silent where there is no terminal."""
-
-    def __init__(self, console: Console, what: str) -> None:
-        self.console, self.what = console, what
-
-    def __call__(self, candidates: Iterable[Candidate], total: int) -> Iterable[Candidate]:
-        """The candidates, one after the other, and how far they are on the screen."""
-        return track(
-            candidates,
-            description=self.what,
-            total=total,
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
+def bars(console: Console) -> AbstractContextManager[None]:
+    """Progress bars on a terminal for the long loops that begin while it is entered."""
+    return shown_by(
+        lambda items, description, total: (
+            track(items, description, total, console=console, transient=True)
+            if console.is_terminal
+            else items
         )
+    )
 
 
 class View:

@@ -32,8 +32,8 @@ from scaling_search.display.plots.families import published_family as published_
 from scaling_search.display.plots.triangle import triangle_of_shares
 from scaling_search.display.report_section import ReportSection
 from scaling_search.experiment.experiment import Experiment
-from scaling_search.planning.candidates import LARGEST_GAP
 from scaling_search.planning.published import published_family
+from scaling_search.planning.scaler import LARGEST_GAP
 from scaling_search.record.results import Noise, noise
 from scaling_search.record.study import Record
 from scaling_search.record.tables import csv

@@ -16,7 +16,7 @@ from scaling_search.core.protocols import Cost, SampledCost, Sampler
 from scaling_search.core.recipe import Recipe
 from scaling_search.core.scaling import phi_of
 from scaling_search.core.trial import Trial
-from scaling_search.planning.budget import Budget, Caps, Track, untracked
+from scaling_search.planning.budget import Budget, Caps
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.room import check_sizes
 from scaling_search.record.study import Objective
@@ -92,28 +92,32 @@ class Experiment:
     sampler: Sampler = _default("samplers", "Grid")
     decide: Decide = Decide()
 
-    def budget(self, state: Mapping[str, Any] | None = None, track: Track = untracked) -> Budget:
+    def budget(self, state: Mapping[str, Any] | None = None) -> Budget:
         """The base network, its cost and caps; ``state`` is what an earlier one has measured."""
-        return Budget(self.base_network, self.cost, self.caps, state=state, track=track)
+        return Budget(self.base_network, self.cost, self.caps, state=state)
 
     def plan(self, budget: Budget | None = None) -> Plan:
-        """The networks to train, with their costs in closed form where there is one.
+        """The networks to train, with their costs; measures some where a cost is measured.
 
-        Else a first plan measures some networks, and a second one predicts from them which others
-        lie in the band. `Plan.measure` builds and measures each.
+        A cost that is measured is predicted from a few networks. A first plan measures the networks
+        that it would select; the cost model is fitted again to them for the second.
+
+        Args:
+            budget: What was measured before; None to begin.
 
         Raises:
             ValueError: No network lies in the band, or the base network's images are larger than
                 the data's.
         """
         self._check_sizes()
-        budget = self.budget() if budget is None else budget
-        phi = phi_of(self.candidates.target)
-        if budget.held is None or budget.is_learned(phi):
-            return self.candidates.plan(budget)
-        with suppress(ValueError):  # by a poor prediction none may be left
-            self.candidates.plan(budget)
-        budget.held.learn(phi)
+        budget = budget or self.budget()
+        model, phi = budget.cost_model, phi_of(self.candidates.target)
+        is_predictable = model is None or model.is_fitted(phi)
+        budget.calibrate(phi)
+        if model is not None and not is_predictable:
+            with suppress(ValueError):  # a poor prediction may leave no network
+                self.candidates.plan(budget)
+            model.refit(phi)
         return self.candidates.plan(budget)
 
     def _check_sizes(self) -> None:

@@ -20,7 +20,7 @@ from scaling_search.display.formatting import (
 )
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.members import NamedNetwork
-from scaling_search.planning.ladder import ON_RAY
+from scaling_search.planning.families import ON_RAY
 from scaling_search.record.networks import COEFFICIENTS
 
 

@@ -18,7 +18,7 @@ from scaling_search.follow_ups.sizes import (
     fit_sizes,
     smallest_changes,
 )
-from scaling_search.planning.ladder import ON_RAY
+from scaling_search.planning.families import ON_RAY
 from scaling_search.record.results import with_means
 
 
@@ -67,7 +67,7 @@ def power_before(conclusion: Conclusion, networks: pd.DataFrame, num_seeds: int)
 
     Args:
         conclusion: Conclusion of the search, with an answer.
-        networks: A row for each network, as `ladder.members_table` gives them.
+        networks: A row for each network, as `networks_table` gives them.
         num_seeds: Trainings of each.
 
     Raises:
@@ -88,7 +88,7 @@ def transferred(
 
     Args:
         conclusion: Conclusion of the search.
-        networks: A row for each network of the larger sizes, as `ladder.members_table` or
+        networks: A row for each network of the larger sizes, as `networks_table` or
             `Transferred.table` gives them; trainings of others are not used.
         trained: Their trainings, as `results.results_table` gives them.
     """

@@ -1,22 +1,36 @@
-"""Measures the cost of built networks, in processes where that is sooner."""
+"""Builds and measures networks, in processes where that is faster."""
 
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import Architecture, Checked
 from scaling_search.core.protocols import Cost, SampledCost
 from scaling_search.runtime.cores import usable_cores
 from scaling_search.runtime.parent_death import exit_with_parent
+from scaling_search.runtime.progress import progress
 
 START_SECONDS = 3.0
-"""What a process takes before its first network: 1.7 s of imports, 5 s beside other work."""
+"""Seconds until a process measures its first network: 1.7 of imports, 5 beside other work."""
 
 FEWEST_EACH = 4
-"""Networks that a process must have to measure."""
+"""Smallest number of networks for a process to be worth its start."""
+
+
+def measure(candidates: Iterable[Candidate], cost: Cost | SampledCost) -> None:
+    """Build each network, and compare its measured cost with the closed form.
+
+    Raises:
+        RuntimeError: A measured cost is not its closed form, or not what a second count says.
+        ValueError: A network cannot be trained.
+    """
+    networks = [candidate.architecture for candidate in candidates]
+    for _ in progress(measured(networks, cost), "checking networks", len(networks)):
+        pass
 
 
 def measured(
@@ -31,9 +45,9 @@ def measured(
     plan starts no process. The first also takes what torch loads at its first count.
 
     Args:
-        networks: What to measure.
-        cost: How.
-        start_seconds: What a process takes before its first network.
+        networks: Networks to measure.
+        cost: Measures them.
+        start_seconds: Seconds until a process measures its first network.
 
     Raises:
         RuntimeError: A measured cost is not its closed form, or not what a second count says.
@@ -69,7 +83,7 @@ def _measure(cost: Cost | SampledCost, network: Architecture) -> None:
 
 
 def num_workers(num_networks: int, seconds: float, start_seconds: float) -> int:
-    """How many processes to start for networks that take so long each; 1 for none but this.
+    """Number of processes to start for networks that take so long each; 1 for none but this.
 
     They must save twice the seconds of their start, since their shares are never quite equal.
     """
@@ -85,8 +99,8 @@ def _by_processes(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     try:
-        handed = [pool.submit(_measure, cost, network) for network in networks]
-        for network, future in zip(networks, handed, strict=True):
+        futures = [pool.submit(_measure, cost, network) for network in networks]
+        for network, future in zip(networks, futures, strict=True):
             future.result()
             yield network
     finally:
@@ -94,6 +108,6 @@ def _by_processes(
 
 
 def _begin() -> None:
-    """Leaves interrupts to the parent, and leaves with it."""
+    """Leaves interrupts to the parent, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     exit_with_parent()

@@ -1,9 +1,9 @@
-"""Tables of scaled networks: a person's own, read and checked, and what its rows follow."""
+"""A user's own table of scaled networks, read and checked, and the rule that fits its rows."""
 
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ MULTIPLIERS = (0.01, 100.0)
 PIXELS = (1, 100_000)
 PHIS = (-20.0, 20.0)
 COUNTS = (1.0, 1e18)
-LARGEST_BYTES, MOST_ROWS, LONGEST_NAME = 1_000_000, 1000, 40
+MOST_ROWS, LONGEST_NAME = 1000, 40
 
 NAMES = ("name", "variant")
 RESOLUTIONS = {"resolution": PIXELS, "resolution_multiplier": MULTIPLIERS}
@@ -68,8 +68,13 @@ def read_variants(file: str) -> pd.DataFrame:
         variant = _name(by_column[name], number, file)
         numbers = {c: _number(by_column[c], c, span, variant, file) for c, span in limits.items()}
         read.append({"variant": variant} | numbers)
-    _check_distinct([str(row["variant"]) for row in read], file)
-    return pd.DataFrame(read)
+    table = pd.DataFrame(read)
+    if len(twice := table.loc[table["variant"].duplicated(), "variant"]):
+        raise ValueError(
+            f"audit.table must name each row differently, got {twice.iloc[0]!r} twice in {file!r}; "
+            "rename one"
+        )
+    return table
 
 
 def resolution_multipliers(variants: pd.DataFrame, base_resolution: int) -> list[float]:
@@ -114,11 +119,6 @@ def _text(file: str) -> str:
     try:
         if path.exists() and not path.is_file():
             raise RuntimeError(f"audit.table must be a CSV file, got {file!r}, which is none")
-        if (num_bytes := path.stat().st_size) > LARGEST_BYTES:
-            raise RuntimeError(
-                f"audit.table must have at most {LARGEST_BYTES:,} bytes, got {num_bytes:,} in "
-                f"{file!r}; a row is a network"
-            )
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise RuntimeError(
@@ -167,12 +167,3 @@ def _number(cell: str, column: str, span: tuple[float, float], variant: str, fil
             f"{cell[:LONGEST_NAME]!r} for {variant!r} in {file!r}; mend the cell"
         )
     return value
-
-
-def _check_distinct(names: Sequence[str], file: str) -> None:
-    counts: Mapping[str, int] = {name: names.count(name) for name in names}
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(
-            f"audit.table must name each row differently, got {twice[0]!r} "
-            f"{counts[twice[0]]} times in {file!r}; rename all but one"
-        )

@@ -1,6 +1,7 @@
-"""Tables of scaled networks, published or one's own: what rows cost, and what rule they follow."""
+"""Tables of scaled networks, published or a user's own, with their costs and the rule's."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -16,16 +17,9 @@ from scaling_search.planning.multiplier_table import (
     resolution_multipliers,
 )
 
-READERS_PHI = {
-    "B0": 0.0,
-    "B1": 0.5,
-    "B2": 1.0,
-    "B3": 2.0,
-    "B4": 3.5,
-    "B5": 5.0,
-    "B6": 6.0,
-    "B7": 7.0,
-}
+READERS_PHI = dict(
+    zip(("B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"), (0, 0.5, 1, 2, 3.5, 5, 6, 7), strict=True)
+)
 """The compound coefficient of each variant. The paper gives none; these are a reader's fit to the
 published multipliers. Source: tensorflow/tpu#390."""
 
@@ -48,10 +42,7 @@ def published_scalings(base_network: Architecture) -> pd.DataFrame:
 
     Source: the column ``source`` of `reference/scaling_mobilenet_resnet.csv`.
     """
-    with (
-        files("scaling_search.planning") / "reference" / "scaling_mobilenet_resnet.csv"
-    ).open() as lines:
-        table = pd.read_csv(lines)
+    table = _reference("scaling_mobilenet_resnet.csv")
     name = SCALED_BY_THE_PAPER.get(_flops(base_network))
     rows = table[table["model"] == name].to_dict("records")
     return pd.DataFrame([row | _scaled(base_network, row["d"], row["w"], row["r"]) for row in rows])
@@ -65,6 +56,11 @@ def _scaled(base_network: Architecture, d: float, w: float, r: float) -> dict[st
     return {"flops": _flops(built), "layers": layers, "resolution": built.resolution}
 
 
+def _reference(name: str) -> pd.DataFrame:
+    with (files("scaling_search.planning") / "reference" / name).open() as lines:
+        return pd.read_csv(lines)
+
+
 def _flops(architecture: Architecture) -> int:
     return sum(layer.flops for layer in architecture.layers())
 
@@ -74,24 +70,21 @@ def published_family() -> pd.DataFrame:
 
     Source: the column ``source`` of `reference/efficientnet_family.csv`; `READERS_PHI`.
     """
-    with (
-        files("scaling_search.planning") / "reference" / "efficientnet_family.csv"
-    ).open() as lines:
-        family = pd.read_csv(lines)
+    family = _reference("efficientnet_family.csv")
     return family.assign(phi=family["variant"].map(READERS_PHI))
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """A table of scaled networks, and the rule that it is held against.
+class AuditInput:
+    """A table of scaled networks, and the rule that it is compared with.
 
     Attributes:
-        variants: As `audit` takes them.
-        rule: The coefficients; None where there is nothing to say what they would be.
-        source: Where the rows come from: ``family``, the paper's B0 to B7 on their own base
-            network; ``multipliers``, the same on another one; ``table_3``; or ``own``.
-        is_fitted: Whether the rule was fitted to the rows.
-        unstated: Rows that state no multipliers and are left out.
+        variants: As `audited_table` takes them.
+        rule: The coefficients; None if they are not known.
+        source: Origin of the rows: ``family``, the paper's B0 to B7 on their own base network;
+            ``multipliers``, the same on another one; ``table_3``; or ``own``.
+        is_fitted: True if the rule was fitted to the rows.
+        unstated: Names of rows that state no multipliers and are left out.
     """
 
     variants: pd.DataFrame
@@ -101,15 +94,17 @@ class Asked:
     unstated: tuple[str, ...] = ()
 
 
-def asked(base_network: Architecture, table: str | None, given: Coefficients | None) -> Asked:
-    """The rows to audit: a person's own table, or what was published.
+def audit_input(
+    base_network: Architecture, table: str | None, given: Coefficients | None
+) -> AuditInput:
+    """The rows to audit: a user's own table, or those published for this base network.
 
     Without a table the rows are those that Tan & Le 2019 published for this base network: their
     own family for B0, Table 3 for the networks in it. Any other gets the family's multipliers.
 
     Args:
         base_network: The network whose multipliers are 1.
-        table: A CSV file, as `variants.read_variants` reads it.
+        table: A CSV file, as `read_variants` reads it.
         given: The rule, if the caller has one.
 
     Raises:
@@ -119,7 +114,7 @@ def asked(base_network: Architecture, table: str | None, given: Coefficients | N
     if table is not None:
         variants = read_variants(table)
         fit = fitted(variants, base_network.resolution) if given is None else None
-        return Asked(variants, given or fit, "own", is_fitted=fit is not None)
+        return AuditInput(variants, given or fit, "own", is_fitted=fit is not None)
     if not (scalings := published_scalings(base_network)).empty:
         stated = scalings["flops"].notna()
         variants = scalings[stated].rename(
@@ -129,9 +124,9 @@ def asked(base_network: Architecture, table: str | None, given: Coefficients | N
         columns = ["variant", "depth", "width", "resolution_multiplier", "flops"]
         unstated = tuple(scalings.loc[~stated, "method"])
         rows = variants[columns].reset_index(drop=True)
-        return Asked(rows, given, "table_3", unstated=unstated)
+        return AuditInput(rows, given, "table_3", unstated=unstated)
     source = "family" if _flops(base_network) == FLOPS_OF_B0 else "multipliers"
-    return Asked(published_family()[FAMILY_COLUMNS], given or PAPER, source)
+    return AuditInput(published_family()[FAMILY_COLUMNS], given or PAPER, source)
 
 
 FLOPS_OF_B0 = 385_814_752
@@ -140,44 +135,12 @@ FLOPS_OF_B0 = 385_814_752
 FAMILY_COLUMNS = ["variant", "phi", "depth", "width", "resolution"]
 
 
-class Costs:
-    """Costs over a base network's, in closed form; that of each dimension alone is kept."""
-
-    def __init__(self, base_network: Architecture, cost: Cost) -> None:
-        self.base_network = base_network
-        self._cost = cost
-        self._of_base = cost.estimate(base_network)
-        self._logs: dict[Multipliers, float] = {}
-
-    def ratio(self, architecture: Architecture) -> float:
-        """Cost over the base network's."""
-        return self._cost.estimate(architecture) / self._of_base
-
-    def shares(self, multipliers: Multipliers, ratio: float) -> tuple[float, ...]:
-        """The split as built of a network of this cost; undefined for the base network's own."""
-        if ratio == 1:
-            return UNDEFINED
-        try:
-            return tuple(Shares.of_logs(*(self._log(multipliers.alone(d)) for d in DIMENSIONS)))
-        except ValueError:  # what one dimension adds is what another takes
-            return UNDEFINED
-
-    def _log(self, multipliers: Multipliers) -> float:
-        if multipliers not in self._logs:
-            self._logs[multipliers] = math.log(self.ratio(self.base_network.scaled(multipliers)))
-        return self._logs[multipliers]
-
-
-UNDEFINED = (math.nan,) * len(DIMENSIONS)
-
-
 def audited_table(
     base_network: Architecture, cost: Cost, rule: Coefficients | None, variants: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row for each variant: its multipliers, what the rule gives, what both cost.
+    """A row for each variant: its multipliers, the rule's, and the costs of both.
 
-    Costs are in closed form; no network is built. What a row or the rule does not tell is not a
-    number. Columns:
+    Costs are in closed form; no network is built. Unknown numbers are NaN. Columns:
 
     - ``variant``, ``phi``: the table's own, else the binary logarithm of the real cost ratio;
     - ``depth``, ``width`` (multipliers) and ``resolution`` (pixels, as built);
@@ -187,65 +150,48 @@ def audited_table(
       would give each one;
     - ``off_depth``, ``off_width``, ``off_resolution``: the multipliers over the rule's, less 1;
     - ``nominal_depth_share`` and so on, of the multipliers, and ``depth_share`` and so on, as
-      built; not a number for the base network;
+      built; NaN for the base network;
     - ``nominal_flops_ratio``, ``cost_ratio``, ``flops`` and ``params``;
     - ``published_flops`` and ``published_params``, where the table has them.
 
     Args:
         base_network: The network whose multipliers are 1.
-        cost: What the ratios are of.
+        cost: The cost of the ratios.
         rule: Coefficients that the variants should follow, if there are any.
-        variants: As `variants.read_variants` gives them.
+        variants: As `read_variants` gives them.
 
     Raises:
         ValueError: The base network cannot be scaled so far down.
     """
-    costs = Costs(base_network, cost)
     resolutions = resolution_multipliers(variants, base_network.resolution)
-    return pd.DataFrame(
-        [
-            _row(
-                costs,
-                rule,
-                variant=row["variant"],
-                phi=row.get("phi", math.nan),
-                multipliers=Multipliers(row["depth"], row["width"], resolution),
-                published={k: row[k] for k in ("flops", "params") if k in row},
-            )
-            for row, resolution in zip(variants.to_dict("records"), resolutions, strict=True)
-        ]
-    )
+    rows = []
+    for row, resolution in zip(variants.to_dict("records"), resolutions, strict=True):
+        multipliers = Multipliers(row["depth"], row["width"], resolution)
+        phi = row.get("phi", math.nan)
+        audited = _row(base_network, cost, rule, multipliers, phi=phi, variant=row["variant"])
+        published = {f"published_{k}": row[k] for k in ("flops", "params") if k in row}
+        rows.append(audited | published)
+    return pd.DataFrame(rows)
 
 
-def rule_as_built(
-    base_network: Architecture, cost: Cost, coefficients: Coefficients, *, phi: float = 1.0
-) -> pd.DataFrame:
-    """The network that the rule itself gives at ``phi``, as one row with the columns of `audit`."""
-    row = _row(
-        Costs(base_network, cost),
-        coefficients,
-        variant=f"rule, phi = {phi:g}",
-        phi=phi,
-        multipliers=coefficients.multipliers(phi),
-        published={},
-    )
+def rule_as_built(base_network: Architecture, cost: Cost, rule: Coefficients) -> pd.DataFrame:
+    """The network of the rule at phi 1, as one row with the columns of `audited_table`."""
+    multipliers = rule.multipliers(1.0)
+    row = _row(base_network, cost, rule, multipliers, phi=1.0, variant="rule, phi = 1")
     return pd.DataFrame([row])
 
 
 def _row(
-    costs: Costs,
-    coefficients: Coefficients | None,
-    *,
-    variant: str,
-    phi: float,
+    base_network: Architecture,
+    cost: Cost,
+    rule: Coefficients | None,
     multipliers: Multipliers,
-    published: dict[str, float],
+    *,
+    phi: float,
+    variant: str,
 ) -> dict[str, object]:
     try:
-        _check_span(multipliers)
-        built = costs.base_network.scaled(multipliers)
-        cost_ratio = costs.ratio(built)
-        shares = costs.shares(multipliers, cost_ratio)
+        built = _scaled_within_limits(base_network, multipliers)
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -253,70 +199,55 @@ def _row(
             f"{variant!r} with depth {multipliers.depth:g}, width {multipliers.width:g}, "
             f"resolution {multipliers.resolution:g} ({reason}); leave the row out"
         ) from error
-    phi = math.log2(cost_ratio) if math.isnan(phi) else phi
-    row: dict[str, object] = {
+    base_cost = cost.estimate(base_network)
+    ratio = cost.estimate(built) / base_cost
+    phi = math.log2(ratio) if math.isnan(phi) else phi
+    nan = (math.nan,) * len(DIMENSIONS)
+    by_rule = Multipliers(*nan) if rule is None else rule.multipliers(phi)
+    bases = nan if rule is None else (rule.alpha, rule.beta, rule.gamma)
+    try:
+        rule_cost = cost.estimate(_scaled_within_limits(base_network, by_rule))
+    except ValueError:  # too far, or there is no rule
+        rule_cost = math.nan
+    alone = [base_network.scaled(multipliers.alone(dimension)) for dimension in DIMENSIONS]
+    as_built = [math.log(cost.estimate(network) / base_cost) for network in alone]
+    nominal = [math.log(multipliers.alone(d).nominal_flops_ratio) for d in DIMENSIONS]
+    each = {d: (getattr(multipliers, d), getattr(by_rule, d)) for d in DIMENSIONS}
+    return {
         "variant": variant,
         "phi": phi,
         "depth": multipliers.depth,
         "width": multipliers.width,
         "resolution": built.resolution,
-        **_of_rule(costs, coefficients, phi, multipliers),
+        "rule_depth": by_rule.depth,
+        "rule_width": by_rule.width,
+        "rule_resolution": base_network.resolution * by_rule.resolution,
+        "rule_cost_ratio": rule_cost / base_cost,
+        **{
+            f"phi_from_{d}": math.nan if base == 1 else math.log(mine) / math.log(base)
+            for (d, (mine, _)), base in zip(each.items(), bases, strict=True)
+        },
+        **{f"off_{d}": mine / its - 1 for d, (mine, its) in each.items()},
+        **_shares("nominal_", nominal),
+        **_shares("", as_built if ratio != 1 else nan),
+        "nominal_flops_ratio": multipliers.nominal_flops_ratio,
+        "cost_ratio": ratio,
+        "flops": _flops(built),
+        "params": sum(layer.params for layer in built.layers()),
     }
-    for dimension, share in zip(DIMENSIONS, _nominal(multipliers), strict=True):
-        row[f"nominal_{dimension}_share"] = share
-    for dimension, share in zip(DIMENSIONS, shares, strict=True):
-        row[f"{dimension}_share"] = share
-    row |= {"nominal_flops_ratio": multipliers.nominal_flops_ratio, "cost_ratio": cost_ratio}
-    row |= {"flops": _flops(built), "params": sum(layer.params for layer in built.layers())}
-    return row | {f"published_{name}": count for name, count in published.items()}
 
 
-def _nominal(multipliers: Multipliers) -> tuple[float, ...]:
-    """The shares of the multipliers; undefined where their cost is the base network's."""
-    try:
-        return tuple(Shares.nominal(multipliers))
-    except ValueError:  # depth that is taken back by width, for one
-        return UNDEFINED
-
-
-def _of_rule(
-    costs: Costs, coefficients: Coefficients | None, phi: float, multipliers: Multipliers
-) -> dict[str, object]:
-    """What the rule gives at phi, and how far the multipliers are from it."""
-    if coefficients is None:
-        rule, bases = Multipliers(*UNDEFINED), UNDEFINED
-    else:
-        rule = coefficients.multipliers(phi)
-        bases = (coefficients.alpha, coefficients.beta, coefficients.gamma)
-    row: dict[str, object] = {
-        "rule_depth": rule.depth,
-        "rule_width": rule.width,
-        "rule_resolution": costs.base_network.resolution * rule.resolution,
-        "rule_cost_ratio": _ratio(costs, rule),
-    }
-    for dimension, coefficient in zip(DIMENSIONS, bases, strict=True):
-        row[f"phi_from_{dimension}"] = _phi(getattr(multipliers, dimension), coefficient)
-    for dimension in DIMENSIONS:
-        row[f"off_{dimension}"] = getattr(multipliers, dimension) / getattr(rule, dimension) - 1
-    return row
-
-
-def _ratio(costs: Costs, rule: Multipliers) -> float:
-    """The cost of the network that a rule rounds to; not a number where it goes too far."""
-    try:
-        _check_span(rule)
-        return costs.ratio(costs.base_network.scaled(rule))
-    except ValueError:
-        return math.nan
-
-
-def _check_span(multipliers: Multipliers) -> None:
+def _scaled_within_limits(base_network: Architecture, multipliers: Multipliers) -> Architecture:
     low, high = MULTIPLIERS
     if not all(low <= getattr(multipliers, dimension) <= high for dimension in DIMENSIONS):
         raise ValueError(f"multipliers must be from {low:g} to {high:g}")
+    return base_network.scaled(multipliers)
 
 
-def _phi(multiplier: float, coefficient: float) -> float:
-    """The power of the coefficient that gives the multiplier; a coefficient of 1 has none."""
-    undefined = math.isnan(coefficient) or coefficient == 1
-    return math.nan if undefined else math.log(multiplier) / math.log(coefficient)
+def _shares(prefix: str, logs: Sequence[float]) -> dict[str, float]:
+    """The columns of the split of three logs of cost; NaN where they sum to 0."""
+    try:
+        shares = tuple(Shares.of_logs(*logs))
+    except ValueError:  # what one dimension adds is what another takes
+        shares = (math.nan,) * 3
+    return {f"{prefix}{d}_share": share for d, share in zip(DIMENSIONS, shares, strict=True)}

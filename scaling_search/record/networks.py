@@ -10,7 +10,7 @@ import pandas as pd
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, Shares
-from scaling_search.planning.ladder import Member, Placed
+from scaling_search.planning.families import FamilyMember, PointNetwork
 from scaling_search.record.architectures import from_json, to_json
 from scaling_search.record.schema import current
 from scaling_search.record.study import Row
@@ -18,7 +18,7 @@ from scaling_search.record.study import Row
 COEFFICIENTS = ("alpha", "beta", "gamma")
 
 
-def network_row(network: Candidate | Member | Placed) -> Row:
+def network_row(network: Candidate | FamilyMember | PointNetwork) -> Row:
     """A network as a row that `candidate_of` reads."""
     candidate = network if isinstance(network, Candidate) else network.candidate
     return {**network.row(), "architecture": to_json(candidate.architecture)}

@@ -8,25 +8,26 @@ from scaling_search.core.part import part
 from scaling_search.core.scaling import phi_of
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
-from scaling_search.planning.costed import Costed, kept
 from scaling_search.planning.reachable import Range, Ranges, networks_in_band
+from scaling_search.planning.scaler import Scaler
+from scaling_search.planning.selection import select
 
 
 @part
 class Buildable:
     """Every network that the base network's rounding can reach, of the target's cost.
 
-    Depths, widths and resolutions are walked from one distinct result to the next, so that no
+    Depths, widths and resolutions go from one distinct result of rounding to the next, so that no
     network is missed between the points of a grid and none comes twice.
 
     Attributes:
         target: Cost over the base network's.
         tolerance: Half the width of the band around the target, a fraction of it.
-        max_networks: At most so many are kept, spread over the triangle of shares.
+        max_networks: Largest number of selected networks, which fill the triangle of shares.
         alpha: Range of the depth coefficient.
         beta: Range of the width coefficient.
         gamma: Range of the resolution coefficient.
-        max_resolution: No larger images, in pixels: what the data have; None for no limit.
+        max_resolution: Largest images in pixels: what the data have; None for no limit.
     """
 
     target: float = 2.0
@@ -43,7 +44,7 @@ class Buildable:
         self.ranges()
 
     def ranges(self) -> Ranges:
-        """Where coefficients are looked for."""
+        """Ranges of the coefficients."""
         return Ranges(self.alpha, self.beta, self.gamma, self.max_resolution)
 
     def plan(self, budget: Budget) -> Plan:
@@ -52,23 +53,13 @@ class Buildable:
         Raises:
             ValueError: No network lies in the band, or a cap leaves none.
         """
-        costed = Costed(budget, phi_of(self.target))
-        found = networks_in_band(costed, self.target, self.tolerance, self.ranges())
-        candidates = kept(
-            costed,
-            found,
-            range(len(found)),
+        scaler = Scaler(budget, phi_of(self.target))
+        pool = networks_in_band(scaler, self.target, self.tolerance, self.ranges())
+        return select(
+            scaler,
+            pool,
+            range(len(pool)),
             self.max_networks,
             target=self.target,
             tolerance=self.tolerance,
-        )
-        return Plan(
-            target=self.target,
-            tolerance=self.tolerance,
-            column=budget.cost.column,
-            base=costed.base(),
-            candidates=candidates,
-            found=found,
-            num_points=len(found),
-            num_points_in_band=len(found),
         )

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from scaling_search.core.candidate import Candidate
@@ -13,9 +14,10 @@ from scaling_search.core.network import Architecture
 from scaling_search.core.part import part
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, phi_of
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Found, Places, Plan
-from scaling_search.planning.costed import Costed, kept
+from scaling_search.planning.candidates import CandidatePool, Indices, Plan
 from scaling_search.planning.reachable import Range, Ranges, empty_band
+from scaling_search.planning.scaler import Scaler
+from scaling_search.planning.selection import select
 
 
 @part
@@ -30,12 +32,13 @@ class PaperGrid:
         tolerance: Half the width of the band of equal measured cost, a fraction of the target.
         nominal_tolerance: Largest difference of alpha·beta²·gamma² from 2.
         equal_cost: Keep only networks in the band. The paper's procedure does not.
-        max_networks: At most so many are kept, spread over the triangle; None for all.
+        max_networks: Largest number of selected networks, which fill the triangle of shares; None
+            for all.
         alpha: Range of the depth coefficient.
         beta: Range of the width coefficient.
         gamma: Range of the resolution coefficient.
         step: Distance of the grid's points.
-        max_resolution: No larger images, in pixels; None for no limit.
+        max_resolution: Largest images in pixels; None for no limit.
     """
 
     target: float = 2.0
@@ -55,7 +58,7 @@ class PaperGrid:
         self.ranges()
 
     def ranges(self) -> Ranges:
-        """Where coefficients are looked for."""
+        """Ranges of the coefficients."""
         return Ranges(self.alpha, self.beta, self.gamma, self.max_resolution)
 
     def plan(self, budget: Budget) -> Plan:
@@ -65,54 +68,47 @@ class PaperGrid:
             ValueError: No point meets the nominal rule, or with ``equal_cost`` no network the band,
                 or a cap leaves none.
         """
-        costed = Costed(budget, phi_of(self.target))
-        grid = self._grid(costed)
+        scaler = Scaler(budget, phi_of(self.target))
+        grid = self._grid(scaler)
         if grid is None:
             raise ValueError(
                 f"candidates.nominal_tolerance must let a point of the grid through, got "
                 f"{self.nominal_tolerance!r} at step {self.step!r}; widen it or the ranges"
             )
-        found = grid.found(costed)
-        tolerance = costed.reach(self.tolerance)
-        is_equal = np.abs(found.ratios / self.target - 1) <= tolerance + 1e-12
-        is_eligible = found.ratios != 1  # else it has no shares
+        pool = grid.pool(scaler)
+        tolerance = scaler.search_tolerance(self.tolerance)
+        is_equal = np.abs(pool.ratios / self.target - 1) <= tolerance + 1e-12
+        is_eligible = pool.ratios != 1  # else it has no shares
         if self.equal_cost:
             is_eligible &= is_equal
         eligible = np.flatnonzero(is_eligible)
         if not len(eligible):
-            below = found.ratios[found.ratios < self.target].max(initial=0.0)
-            above = found.ratios[found.ratios > self.target].min(initial=math.inf)
+            below = pool.ratios[pool.ratios < self.target].max(initial=0.0)
+            above = pool.ratios[pool.ratios > self.target].min(initial=math.inf)
             raise ValueError(
                 empty_band(self.target, tolerance, below, above, option="candidates.tolerance")
             )
-        candidates = kept(
-            costed,
-            found,
+        plan = select(
+            scaler,
+            pool,
             eligible.tolist(),
             self.max_networks,
             target=self.target,
-            tolerance=self.tolerance if self.equal_cost else math.inf,
-        )
-        return Plan(
-            target=self.target,
             tolerance=self.tolerance,
-            column=budget.cost.column,
-            base=costed.base(),
-            candidates=candidates,
-            found=found,
-            num_points=len(grid.network),
-            num_points_in_band=int(is_equal[grid.network].sum()),
+            is_equal=self.equal_cost,
         )
+        num_in_band = int(is_equal[grid.network].sum())
+        return replace(plan, num_points=len(grid.network), num_points_in_band=num_in_band)
 
-    def _grid(self, costed: Costed) -> "_Grid | None":
-        """What the points that meet the nominal rule round to, alpha slowest; None without one."""
+    def _grid(self, scaler: Scaler) -> "_Grid | None":
+        """The networks of the points that meet the nominal rule, alpha slowest; None without."""
         axes = [_axis(limits, self.step) for limits in (self.alpha, self.beta, self.gamma)]
         alpha, beta, gamma = np.meshgrid(*axes, indexing="ij")
         nominal = alpha * beta**2 * gamma**2
         points = np.argwhere(np.abs(nominal - 2) < self.nominal_tolerance - 1e-9)
         results, result_of = [], []
         for dimension, axis in zip(DIMENSIONS, axes, strict=True):
-            scaled = costed.alone(dimension, [value**costed.phi for value in axis])
+            scaled = scaler.alone(dimension, [value**scaler.phi for value in axis])
             numbers = {network: i for i, network in enumerate(dict.fromkeys(scaled))}
             results.append(list(numbers))
             result_of.append(np.array([numbers[network] for network in scaled]))
@@ -121,21 +117,18 @@ class PaperGrid:
             points = points[sizes[points[:, 2]] <= self.max_resolution]
         if not len(points):
             return None
-        places = np.stack([of[points[:, i]] for i, of in enumerate(result_of)], axis=1)
-        names = np.ravel_multi_index(tuple(places.T), tuple(map(len, results)))
-        _, first, network = np.unique(names, return_index=True, return_inverse=True)
-        order = np.argsort(first)  # networks by their first point
-        network = np.argsort(order)[network]
-        by_network = np.argsort(network, kind="stable")
-        starts = np.searchsorted(network[by_network], np.arange(len(order)))
+        indices = np.stack([of[points[:, i]] for i, of in enumerate(result_of)], axis=1)
+        networks = np.ravel_multi_index(tuple(indices.T), tuple(map(len, results)))
+        by_network = pd.DataFrame(points).groupby(networks, sort=False)
+        first = by_network.first().to_numpy()
         return _Grid(
             axes=axes,
-            network=network,
+            network=by_network.ngroup().to_numpy().astype(np.int64),
             results=results,
-            places=places[first[order]],
-            first=points[first[order]],
-            lowest=np.minimum.reduceat(points[by_network], starts),
-            highest=np.maximum.reduceat(points[by_network], starts),
+            indices=np.stack([of[first[:, i]] for i, of in enumerate(result_of)], axis=1),
+            first=first,
+            lowest=by_network.min().to_numpy(),
+            highest=by_network.max().to_numpy(),
         )
 
 
@@ -145,48 +138,52 @@ class _Grid:
 
     Attributes:
         axes: Values of alpha, beta and gamma.
-        network: Which network each point rounds to, (points,).
+        network: Number of the network that each point rounds to, (points,).
         results: The base network with each distinct result of rounding one dimension.
-        places: Which of the results each network has, (networks, 3).
-        first: Of each network's first point the places on the axes, (networks, 3).
-        lowest: The smallest places of its points.
-        highest: The largest places of its points.
+        indices: Positions of each network in the results, (networks, 3).
+        first: Positions of each network's first point on the axes, (networks, 3).
+        lowest: The smallest positions of its points.
+        highest: The largest positions of its points.
     """
 
     axes: list[list[float]]
-    network: Places
+    network: Indices
     results: list[list[Architecture]]
-    places: Places
-    first: Places
-    lowest: Places
-    highest: Places
+    indices: Indices
+    first: Indices
+    lowest: Indices
+    highest: Indices
 
-    def found(self, costed: Costed) -> Found:
-        """The networks; each becomes a candidate when it is asked for."""
-        table = costed.budget.ratios(*self.results)
+    def pool(self, scaler: Scaler) -> CandidatePool:
+        """The networks with their costs and shares."""
+        table = scaler.budget.ratios(*self.results)
         if table is None:
             networks = [
-                costed.base_network.scaled(self._point(at).multipliers(costed.phi))
+                scaler.base_network.scaled(self._point(at).multipliers(scaler.phi))
                 for at in self.first
             ]
-            ratios = np.array([costed.ratio(network) for network in networks])
+            ratios = np.array([scaler.ratio(network) for network in networks])
         else:
-            ratios = table[tuple(self.places.T)]
-        shares = costed.shares(self.results, self.places, ratios)
-        return Found(ratios, shares, partial(self._candidate, costed))
+            ratios = table[tuple(self.indices.T)]
+        return CandidatePool(
+            ratios=ratios,
+            shares=scaler.shares(self.results, self.indices, ratios),
+            resolutions=np.array([n.resolution for n in self.results[2]])[self.indices[:, 2]],
+            candidate=partial(self._candidate, scaler),
+        )
 
-    def _candidate(self, costed: Costed, index: int) -> Candidate:
+    def _candidate(self, scaler: Scaler, index: int) -> Candidate:
         point = self._point(self.first[index])
-        multipliers = point.multipliers(costed.phi)
+        multipliers = point.multipliers(scaler.phi)
         return replace(
-            costed.candidate(multipliers, multipliers, multipliers),
+            scaler.candidate(multipliers),
             coefficients=point,
             lowest=self._point(self.lowest[index]),
             highest=self._point(self.highest[index]),
         )
 
-    def _point(self, places: Places) -> Coefficients:
-        return Coefficients(*(a[i] for a, i in zip(self.axes, places.tolist(), strict=True)))
+    def _point(self, indices: Indices) -> Coefficients:
+        return Coefficients(*(a[i] for a, i in zip(self.axes, indices.tolist(), strict=True)))
 
 
 def _axis(limits: tuple[float, float], step: float) -> list[float]:

@@ -14,6 +14,7 @@ import torch
 from scaling_search.core.dataset import Split
 from scaling_search.core.protocols import Executor
 from scaling_search.core.trial import Trial
+from scaling_search.runtime.progress import progress
 from scaling_search.training.batches import load
 from scaling_search.training.cuda_graphs import NUM_WARM_UP
 from scaling_search.training.device_sharing import release_memory
@@ -70,7 +71,7 @@ def time_networks(executor: Executor, trials: Sequence[Trial]) -> list[Timing]:
         RuntimeError: A network cannot be trained, or its worker was lost.
     """
     asked = [executor.call(time_training, trial) for trial in spread(trials, executor.slots)]
-    for future in asked:
+    for future in progress(asked, "timing networks", len(asked)):
         error = future.exception()
         if error is not None:
             raise RuntimeError(f"{type(error).__name__}: {error}".splitlines()[0]) from error

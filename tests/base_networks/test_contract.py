@@ -17,7 +17,7 @@ from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Multipliers
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.costed import Costed
+from scaling_search.planning.scaler import Scaler
 from tests.base_networks.families import NAMES, SMALL, STAGED, family, num_flops, num_params, only
 
 PIXELS = 40
@@ -139,7 +139,7 @@ def test_a_base_network_is_a_value(name: str) -> None:
     assert one == other != base
     assert hash(one) == hash(other)
     assert pickle.loads(pickle.dumps(one)) == one
-    named = [Costed(Budget(a, Flops()), 1.0).base().network for a in (base, one)]
+    named = [Scaler(Budget(a, Flops()), 1.0).base().network for a in (base, one)]
     assert named[0] != named[1]
 
 

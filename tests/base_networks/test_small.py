@@ -31,7 +31,7 @@ def test_every_small_network_is_counted() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_many_networks_of_twice_the_cost_cover_the_triangle(name: str) -> None:
     plan = Buildable().plan(Budget(family(name, in_channels=1), Flops()))
-    assert (plan.base.flops, len(plan.found)) == PLANS[name]
+    assert (plan.base.flops, len(plan.pool)) == PLANS[name]
     shares = [c.shares for c in plan.candidates if c.shares]
     assert len(shares) >= 30
     assert largest_hole(shares)[0] <= 0.25

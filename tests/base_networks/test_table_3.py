@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scaling_search.commands.cli import main
-from scaling_search.display.terminal import scalings_sentences
+from scaling_search.display.audit import scalings_sentences
 from scaling_search.planning.published import published_scalings
 from tests.base_networks.families import NAMES, family
 

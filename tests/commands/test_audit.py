@@ -18,7 +18,7 @@ from scaling_search.costs.flops import Flops
 from scaling_search.planning.multiplier_table import MULTIPLIERS
 from scaling_search.planning.published import (
     READERS_PHI,
-    asked,
+    audit_input,
     audited_table,
     published_family,
     rule_as_built,
@@ -140,13 +140,6 @@ def test_rule_as_built_costs_2_57(rule: pd.Series) -> None:
     assert [rule[f"phi_from_{d}"] for d in DIMENSIONS] == pytest.approx([1, 1, 1])
 
 
-def test_rule_as_built_follows_phi() -> None:
-    at_two = rule_as_built(efficientnet("b0"), Flops(), PAPER, phi=2.0).iloc[0]
-    assert at_two["variant"] == "rule, phi = 2"
-    assert at_two["depth"] == pytest.approx(1.44)
-    assert at_two["nominal_flops_ratio"] == pytest.approx(1.92027**2)
-
-
 def test_rule_as_built_stands_in_one_table_with_the_family(table: pd.DataFrame) -> None:
     row = rule_as_built(efficientnet("b0"), Flops(), PAPER)
     assert list(row.columns) == list(table.columns)
@@ -188,7 +181,7 @@ MOBILENET_V2 = """name,width,depth,resolution,flops,params
 def test_mobilenet_v2_has_its_published_counts_at_other_widths(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(MOBILENET_V2, encoding="utf-8")
     network = family("mobilenet_v2", num_classes=1000)
-    what = asked(network, str(tmp_path / "mine.csv"), None)
+    what = audit_input(network, str(tmp_path / "mine.csv"), None)
     assert what.rule is None
     table = audited_table(network, Flops(), what.rule, what.variants)
     assert (table["flops"] / 1e6).round().tolist() == [209, 301, 582, 221]
@@ -220,7 +213,7 @@ def test_table_3_is_what_is_published_of_its_networks(
 ) -> None:
     options = {"variant": 50} if name == "resnet" else {}
     network = family(name, num_classes=1000, **options)
-    what = asked(network, None, None)
+    what = audit_input(network, None, None)
     assert (what.source, what.rule, what.unstated) == ("table_3", None, unstated)
     table = audited_table(network, Flops(), None, what.variants)
     found = dict(zip(table["published_flops"] / 1e9, table["flops"] / 1e9, strict=True))

@@ -17,7 +17,8 @@ from scaling_search.costs.latency import Latency
 from scaling_search.costs.memory import Memory
 from scaling_search.costs.params import Params
 from scaling_search.costs.train_flops import TrainFlops
-from scaling_search.planning.budget import COUNTS, Budget
+from scaling_search.planning.budget import Budget
+from scaling_search.planning.cost_model import COUNTS
 from scaling_search.runtime.threads import threads
 from tests.base_networks.families import SMALL, family
 from tests.composed import PARTS, part

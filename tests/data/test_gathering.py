@@ -20,7 +20,7 @@ from tests.datasets.pictures_of import arrays_in, folder_of, write_tree
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SCALING_SEARCH_CACHE", str(tmp_path / "cache"))
-    gathering.fingerprint.cache_clear()
+    gathering.CHECKED.clear()
     return tmp_path / "cache"
 
 

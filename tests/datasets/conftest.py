@@ -27,7 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the maps of one test go; what this process knows is forgotten."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("SCALING_SEARCH_CACHE", str(folder))
-    gathering.fingerprint.cache_clear()
+    gathering.CHECKED.clear()
     load.cache_clear()
     return folder
 

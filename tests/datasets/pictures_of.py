@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
-from scaling_search.core.dataset import Split, Splits
+from scaling_search.core.dataset import Dataset, Split, Splits
 from scaling_search.datasets.arrays import Arrays
 from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
 from scaling_search.datasets.huggingface import HuggingFace
@@ -47,6 +47,12 @@ def write_tree(
         picture = Image.fromarray(image).convert(mode)
         (picture if size is None else picture.resize(size)).save(path)
     return root
+
+
+def fingerprint_of(dataset: Dataset) -> str:
+    """The fingerprint of a dataset that is made ready first."""
+    dataset.check()
+    return dataset.fingerprint()
 
 
 def options(**changes: Any) -> dict[str, Any]:

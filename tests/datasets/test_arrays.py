@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling_search.data import npy
 from scaling_search.data.pictures import Way
-from tests.datasets.pictures_of import arrays_in
+from tests.datasets.pictures_of import arrays_in, fingerprint_of
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -59,7 +59,8 @@ def test_every_layout_of_the_same_images_is_the_same_data(tmp_path: Path) -> Non
     np.save(folder / "images.npy", pixels)
     np.save(folder / "labels.npy", classes)
     found = {
-        two(path, in_channels=3).fingerprint() for path in (whole, planes, fortran, packed, folder)
+        fingerprint_of(two(path, in_channels=3))
+        for path in (whole, planes, fortran, packed, folder)
     }
     assert len(found) == 1
     train = two(planes, in_channels=3).load(6, "cpu").train
@@ -73,7 +74,7 @@ def test_grey_images_with_and_without_an_axis_are_the_same_data(tmp_path: Path) 
         two(saved(tmp_path, images=images, labels=classes))
         for images in (pixels, pixels[..., None])
     )
-    assert flat.fingerprint() == deep.fingerprint()
+    assert fingerprint_of(flat) == fingerprint_of(deep)
 
 
 def test_the_centre_of_images_that_are_not_square_is_kept(tmp_path: Path) -> None:
@@ -85,10 +86,10 @@ def test_the_centre_of_images_that_are_not_square_is_kept(tmp_path: Path) -> Non
 
 def test_another_pixel_or_label_is_another_data_set(tmp_path: Path) -> None:
     pixels, classes = noise(16, 6, 6), labels(16)
-    found = {two(saved(tmp_path, images=pixels, labels=classes)).fingerprint()}
-    found.add(two(saved(tmp_path, images=pixels, labels=1 - classes)).fingerprint())
+    found = {fingerprint_of(two(saved(tmp_path, images=pixels, labels=classes)))}
+    found.add(fingerprint_of(two(saved(tmp_path, images=pixels, labels=1 - classes))))
     pixels[3, 2, 1] ^= 1
-    found.add(two(saved(tmp_path, images=pixels, labels=classes)).fingerprint())
+    found.add(fingerprint_of(two(saved(tmp_path, images=pixels, labels=classes))))
     assert len(found) == 3
 
 
@@ -242,13 +243,13 @@ def test_large_arrays_are_read_some_at_a_time(
 ) -> None:
     pixels, classes = noise(37, 6, 6), labels(37)
     path = saved(tmp_path, images=pixels, labels=classes)
-    before = two(path).fingerprint()
+    before = fingerprint_of(two(path))
     monkeypatch.setattr(npy, "AT_ONCE_BYTES", 100)
     os.utime(path, (1, 1))
     dataset = two(path)
     assert [len(row.pixels) for row in dataset.rows(dataset.listing(), Way(1, 6))] == [1] * 37
     dataset.check()
-    assert dataset.fingerprint() == before
+    assert fingerprint_of(dataset) == before
 
 
 class Exploding:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scaling_search.data.pictures import Way
-from tests.datasets.pictures_of import folder_of, hugging_face, table, write_tree
+from tests.datasets.pictures_of import fingerprint_of, folder_of, hugging_face, table, write_tree
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -39,7 +39,7 @@ def test_files_of_every_kind_hold_the_same_data(tmp_path: Path) -> None:
         piece = made.select(range(40 * number, 40 * number + 40))
         piece.to_parquet(str(shards / f"train-{number:05}-of-00003.parquet"))
     paths = ("a.parquet", "saved", "b.arrow", "shards")
-    assert len({hugging_face(tmp_path / path).fingerprint() for path in paths}) == 1
+    assert len({fingerprint_of(hugging_face(tmp_path / path)) for path in paths}) == 1
 
 
 def test_pictures_become_the_pixels_of_a_folder_of_them(tmp_path: Path) -> None:
@@ -378,11 +378,11 @@ def test_a_picture_behind_a_path_that_changes_is_read_again(tmp_path: Path, kind
     write_tree(tmp_path / "tree", suffixes=("png",))
     by_name(tmp_path / "table", kind)
     dataset = hugging_face(tmp_path / "table")
-    before = dataset.fingerprint()
+    before = fingerprint_of(dataset)
     picture, other = sorted((tmp_path / "tree").rglob("*.png"))[:2]
     replaced_in_place(picture, other.read_bytes())
     dataset.check()
-    assert dataset.fingerprint() != before
+    assert fingerprint_of(dataset) != before
     picture.unlink()
     with pytest.raises(
         RuntimeError, match=r"got 1 broken of 120 .*'train 0' \('.*png': No such file"
@@ -406,7 +406,7 @@ def test_integers_and_names_are_labels_too(tmp_path: Path) -> None:
     named.cast_column("label", datasets.Value("string")).to_parquet(str(tmp_path / "b.parquet"))
     to_parquet(tmp_path / "c.parquet")
     paths = ("a.parquet", "b.parquet", "c.parquet")
-    assert len({hugging_face(tmp_path / path).fingerprint() for path in paths}) == 1
+    assert len({fingerprint_of(hugging_face(tmp_path / path)) for path in paths}) == 1
 
 
 def test_columns_may_have_other_names_and_pictures_be_plain_bytes(tmp_path: Path) -> None:
@@ -416,7 +416,7 @@ def test_columns_may_have_other_names_and_pictures_be_plain_bytes(tmp_path: Path
     datasets.Dataset.from_dict(rows).to_parquet(str(tmp_path / "a.parquet"))
     to_parquet(tmp_path / "b.parquet")
     other = hugging_face(tmp_path / "a.parquet", image="img", label="kind")
-    assert other.fingerprint() == hugging_face(tmp_path / "b.parquet").fingerprint()
+    assert fingerprint_of(other) == fingerprint_of(hugging_face(tmp_path / "b.parquet"))
 
 
 def test_broken_pictures_are_named_by_their_row(tmp_path: Path) -> None:

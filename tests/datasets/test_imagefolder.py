@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from scaling_search.data import gathering
-from tests.datasets.pictures_of import arrays_of, folder_of, write_tree
+from tests.datasets.pictures_of import arrays_of, fingerprint_of, folder_of, write_tree
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -56,7 +56,7 @@ def test_formats_and_names_in_any_case_are_read(tmp_path: Path) -> None:
 
 def test_what_is_no_picture_and_what_is_hidden_is_left_out(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "a")
-    before = small(root).fingerprint()
+    before = fingerprint_of(small(root))
     for name in ("notes.txt", "class 0/Thumbs.db", "class 0/.hidden.png", "class 1/x.png.part"):
         (root / name).write_text("no picture", encoding="utf-8")
     (root / ".ipynb_checkpoints").mkdir()
@@ -64,7 +64,7 @@ def test_what_is_no_picture_and_what_is_hidden_is_left_out(tmp_path: Path) -> No
     shutil.copy(next((root / "class 0").glob("0*.png")), root / "stray.png")
     os.mkfifo(root / "class 1" / "pipe.png")
     small(root).check()
-    assert small(root).fingerprint() == before
+    assert fingerprint_of(small(root)) == before
 
 
 def test_nested_folders_belong_to_their_class(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_nested_folders_belong_to_their_class(tmp_path: Path) -> None:
 
 def test_links_are_followed_and_circles_left(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "real")
-    before = small(root).fingerprint()
+    before = fingerprint_of(small(root))
     linked = tmp_path / "linked"
     linked.mkdir()
     (linked / "class 0").symlink_to(root / "class 0", target_is_directory=True)
@@ -89,7 +89,7 @@ def test_links_are_followed_and_circles_left(tmp_path: Path) -> None:
     (linked / "class 1" / "up").symlink_to(linked / "class 1", target_is_directory=True)
     (linked / "class 1" / "self").symlink_to("self")
     (tmp_path / "way").symlink_to(linked, target_is_directory=True)
-    assert small(tmp_path / "way").fingerprint() == before
+    assert fingerprint_of(small(tmp_path / "way")) == before
 
 
 def test_names_may_hold_anything(
@@ -109,14 +109,14 @@ def test_names_may_hold_anything(
     assert "1 of 17 images are broken and left out" in caplog.text
     assert caplog.text.count("\n") == 1
     caplog.text.encode()  # a name that is not UTF-8 can be printed all the same
-    assert dataset.fingerprint() == small(root, broken="skip").fingerprint()
+    assert fingerprint_of(dataset) == fingerprint_of(small(root, broken="skip"))
 
 
 def test_labels_follow_the_sorted_names_whatever_the_listings_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
     root = write_tree(tmp_path / "a", 6)
-    before = folder_of(root).fingerprint()
+    before = fingerprint_of(folder_of(root))
     shutil.rmtree(own_cache)
     forwards = os.scandir
 
@@ -126,8 +126,8 @@ def test_labels_follow_the_sorted_names_whatever_the_listings_order(
             yield reversed(list(entries))
 
     monkeypatch.setattr(os, "scandir", backwards)
-    gathering.fingerprint.cache_clear()
-    assert folder_of(root).fingerprint() == before
+    gathering.CHECKED.clear()
+    assert fingerprint_of(folder_of(root)) == before
     train = folder_of(root).load(28, "cpu").train
     found = {
         (i.numpy().tobytes(), int(label))
@@ -144,14 +144,14 @@ def test_labels_follow_the_sorted_names_whatever_the_listings_order(
 
 def test_another_picture_is_another_data_set_and_another_name_is_not(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "a")
-    before = small(root).fingerprint()
+    before = fingerprint_of(small(root))
     first = min((root / "class 0").iterdir())
     first.rename(first.with_name("0000x.png"))  # still the first
     small(root).check()
-    assert small(root).fingerprint() == before
+    assert fingerprint_of(small(root)) == before
     Image.new("L", (28, 28), 7).save(root / "class 0" / "0000x.png")
     small(root).check()
-    assert small(root).fingerprint() != before
+    assert fingerprint_of(small(root)) != before
 
 
 def test_ready_splits_are_taken_as_they_are(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from scaling_search.datasets import arrays, huggingface, imagefolder
 from tests.datasets.pictures_of import (
     arrays_in,
     arrays_of,
+    fingerprint_of,
     folder_of,
     hugging_face,
     table,
@@ -127,12 +128,12 @@ def test_splits_have_the_size_that_is_asked_for(
 def test_the_same_data_elsewhere_are_the_same(make: Make, tmp_path: Path) -> None:
     one = make(tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    assert make(tmp_path / "b").fingerprint() == one.fingerprint()
+    assert fingerprint_of(make(tmp_path / "b")) == fingerprint_of(one)
 
 
 def test_other_shares_and_seeds_are_other_data(make: Make, tmp_path: Path) -> None:
     changes: list[dict[str, Any]] = [{}, {"split_seed": 1}, {"val_share": 0.3}, {"test_share": 0.3}]
-    found = {make(tmp_path / "a", **change).fingerprint() for change in changes}
+    found = {fingerprint_of(make(tmp_path / "a", **change)) for change in changes}
     assert len(found) == 4
 
 
@@ -146,19 +147,19 @@ def test_a_second_process_knows_the_data_without_reading_them(
 ) -> None:
     dataset = make(tmp_path / "a")
     dataset.check()
-    known = dataset.fingerprint()
+    known = fingerprint_of(dataset)
 
     def read_again(*_: object) -> None:
         raise AssertionError
 
-    gathering.fingerprint.cache_clear()
+    gathering.CHECKED.clear()
     for module in (arrays, huggingface, imagefolder):
         for name in ("Arrays", "HuggingFace", "ImageFolder"):
             if hasattr(module, name):
                 monkeypatch.setattr(getattr(module, name), "rows", read_again)
                 monkeypatch.setattr(getattr(module, name), "listing", read_again)
     dataset.check()
-    assert dataset.fingerprint() == known
+    assert fingerprint_of(dataset) == known
     assert len(rows_of(dataset)[0]) == 60
 
 
@@ -172,11 +173,11 @@ def test_maps_that_are_gone_are_made_again(make: Make, tmp_path: Path, own_cache
 
 def test_files_that_are_only_newer_are_the_same_data(make: Make, tmp_path: Path) -> None:
     dataset = make(tmp_path / "a")
-    before = dataset.fingerprint()
+    before = fingerprint_of(dataset)
     for path in (tmp_path / "a").rglob("*.*"):
         os.utime(path, (1, 1))
     dataset.check()
-    assert dataset.fingerprint() == before
+    assert fingerprint_of(dataset) == before
 
 
 def test_nothing_unfinished_is_left_in_the_cache(

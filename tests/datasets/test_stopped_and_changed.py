@@ -35,7 +35,7 @@ ROOT = Path(scaling_search.__file__).parent.parent
 
 def of_new_worker() -> None:
     """Forgets what this process knows, as one that has just started knows nothing."""
-    gathering.fingerprint.cache_clear()
+    gathering.CHECKED.clear()
     load.cache_clear()
 
 

@@ -23,7 +23,6 @@ from scaling_search.display.transfer import (
 )
 from scaling_search.follow_ups.sizes import Drift, fit_sizes
 from scaling_search.follow_ups.transfer import power_before, transferred
-from scaling_search.planning.ladder import members_table
 from tests.larger import NOISY, at_size, best_at, chosen, drawn
 from tests.surfaces import Luck, Truth, around, plan_shares, results_of, trainings
 
@@ -55,7 +54,7 @@ def test_the_verdict_follows_its_rules(p_value: float, low: float, high: float, 
 
 @cache
 def networks() -> pd.DataFrame:
-    return members_table([*chosen(2), *chosen(3)])
+    return pd.DataFrame([one.row() for phi in (2, 3) for one in chosen(phi)])
 
 
 def concluded(truth: Truth, luck: Luck = NOISY) -> Conclusion:

@@ -15,10 +15,12 @@ from scaling_search.core.protocols import Sample
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
-from scaling_search.planning.budget import COUNTS, Budget, Caps, Gauge, untracked
-from scaling_search.planning.candidates import LARGEST_GAP, Plan
-from scaling_search.planning.costed import Costed
-from scaling_search.planning.ladder import family_shares, members, placed, ten_points
+from scaling_search.display.plan import plan_sentences
+from scaling_search.planning.budget import Budget, Caps
+from scaling_search.planning.candidates import Plan
+from scaling_search.planning.cost_model import COUNTS, CostModel
+from scaling_search.planning.families import family_shares, members, nearest_to_points, ten_points
+from scaling_search.planning.scaler import LARGEST_GAP, Scaler
 from scaling_search.spaces import Buildable
 from tests.tiny import caps, tiny_experiment
 
@@ -79,6 +81,14 @@ def planned(device: Accelerator, **changes: Any) -> tuple[Plan, Budget]:
     return experiment.plan(budget), budget
 
 
+def calibrated(device: Accelerator, limits: Caps | None = None) -> Budget:
+    """A budget that can predict the device at twice the base network's cost."""
+    cost = Flops() if limits else device
+    budget = Budget(BASE, cost, limits)
+    budget.calibrate(1.0)
+    return budget
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.floats(0, 0.3),
@@ -90,10 +100,10 @@ def test_a_cost_made_of_flops_activations_and_layers_is_predicted(
     launch: float, by_layers: float, by_activations: float, multipliers: Multipliers
 ) -> None:
     device = Accelerator(launch, by_layers, by_activations)
-    gauge = Gauge(device, BASE, untracked)
-    gauge.calibrate(1.0)
+    model = CostModel(device, BASE)
+    model.calibrate(1.0)
     network = BASE.scaled(multipliers)
-    assert gauge.ratio(network, 1.0) == pytest.approx(device.ratio(network, BASE), rel=1e-6)
+    assert model.ratio(network, 1.0) == pytest.approx(device.ratio(network, BASE), rel=1e-6)
 
 
 def test_networks_of_a_measured_cost_have_it_as_measured() -> None:
@@ -134,39 +144,41 @@ def test_no_band_is_narrower_than_the_measurement() -> None:
     off = [abs(c.cost_ratio / 2 - 1) for c in plan.candidates]
     assert max(off) <= 0.3
     assert all(plan.in_band(candidate) for candidate in plan.candidates)
-    assert "scatter by more than the tolerance" in " ".join(plan.sentences())
-    assert "scatter" not in " ".join(planned(Accelerator())[0].sentences())
+    assert "scatter by more than the tolerance" in " ".join(plan_sentences(plan))
+    assert "scatter" not in " ".join(plan_sentences(planned(Accelerator())[0]))
 
 
 def test_a_dimension_that_costs_less_than_the_spread_has_no_share() -> None:
     device = Accelerator(spread=0.15)
-    costed = Costed(Budget(BASE, device), 1.0)
+    scaler = Scaler(calibrated(device), 1.0)
     multipliers = Multipliers(1.01, 1.9, 1.0)
-    candidate = costed.candidate(multipliers, multipliers, multipliers)
+    candidate = scaler.candidate(multipliers)
     wide = BASE.scaled(multipliers)
     assert wide.num_layers == BASE.num_layers
-    assert costed.settled(candidate).shares == Shares(0.0, 1.0, 0.0)
+    assert scaler.measured(candidate).shares == Shares(0.0, 1.0, 0.0)
     deeper = Multipliers(1.15, 1.6, 1.0)
     small = device.ratio(BASE.scaled(deeper.alone("depth")), BASE) - 1
     assert 0 < small < 0.15
-    settled = costed.settled(costed.candidate(deeper, deeper, deeper))
-    assert settled.shares is not None
-    assert settled.shares.depth in {0.0, REFERENCES["depth"].depth} or settled.shares_of == "flops"
+    measured = scaler.measured(scaler.candidate(deeper))
+    assert measured.shares is not None
+    assert (
+        measured.shares.depth in {0.0, REFERENCES["depth"].depth} or measured.shares_of == "flops"
+    )
 
 
 def test_where_the_three_miss_the_whole_shares_are_taken_in_flops() -> None:
     device = Accelerator(launch=0.7, by_layers=0.0, by_activations=0.0)
-    costed = Costed(Budget(BASE, device), 1.0)
-    flops = Costed(Budget(BASE, Flops()), 1.0)
+    scaler = Scaler(calibrated(device), 1.0)
+    flops = Scaler(Budget(BASE, Flops()), 1.0)
     multipliers = Multipliers(1.6, 1.6, 1.4)
-    candidate = costed.settled(costed.candidate(multipliers, multipliers, multipliers))
-    by_flops = flops.candidate(multipliers, multipliers, multipliers)
+    candidate = scaler.measured(scaler.candidate(multipliers))
+    by_flops = flops.candidate(multipliers)
     assert candidate.share_gap > LARGEST_GAP
     assert candidate.shares_of == "flops"
     assert candidate.shares == by_flops.shares
     plan, _ = planned(device)
     missed = sum(c.shares_of == "flops" for c in plan.candidates)
-    said = " ".join(plan.sentences())
+    said = " ".join(plan_sentences(plan))
     assert (f"shares of {missed} are taken in FLOPs" in said) == (missed > 0)
 
 
@@ -187,9 +199,9 @@ def test_the_shares_of_a_counted_cost_are_its_own() -> None:
         assert candidate.cost_ratio == pytest.approx(2, rel=0.05)
 
 
-def test_what_is_found_has_the_shares_of_its_candidates() -> None:
-    found = Buildable().plan(Budget(BASE, Activations())).found
-    for network, shares in zip(found, found.shares.tolist(), strict=True):  # type: ignore[attr-defined]  # Found has them
+def test_a_pool_has_the_shares_of_its_candidates() -> None:
+    found = Buildable().plan(Budget(BASE, Activations())).pool
+    for network, shares in zip(found, found.shares.tolist(), strict=True):
         assert network.shares is not None
         assert tuple(network.shares) == tuple(shares)
 
@@ -210,7 +222,7 @@ def test_no_network_exceeds_a_cap(name: str, most: float) -> None:
 def test_no_network_exceeds_a_cap_that_is_measured() -> None:
     device = Accelerator()
     limits = replace(caps(latency_ms=7.0), latency=device)
-    plan = Buildable(max_networks=12).plan(Budget(BASE, Flops(), limits))
+    plan = Buildable(max_networks=12).plan(calibrated(device, limits))
     assert plan.candidates
     assert all(4 * device.ratio(c.architecture, BASE) <= 7.0 for c in plan.candidates)
     free = Buildable(max_networks=12).plan(Budget(BASE, Flops()))
@@ -237,7 +249,9 @@ def test_members_of_families_cost_what_was_measured() -> None:
 def test_networks_of_a_larger_size_cost_what_was_measured() -> None:
     device = Accelerator()
     points = ten_points(Shares(0.3, 0.4, 0.3))
-    found = placed(Budget(BASE, device), points, phis=[2], tolerance=0.05, max_resolution=None)
+    found = nearest_to_points(
+        Budget(BASE, device), points, phis=[2], tolerance=0.05, max_resolution=None
+    )
     assert len({one.candidate.network for one in found}) == 10
     for one in found:
         assert device.ratio(one.candidate.architecture, BASE) == pytest.approx(4, rel=0.05)
@@ -265,9 +279,9 @@ def test_all_dimensions_of_a_smaller_network_move_the_same_way(target: float) ->
 
 
 def test_a_plan_of_smaller_networks_says_what_it_cannot_answer() -> None:
-    said = " ".join(shrunk(max_networks=8).sentences())
+    said = " ".join(plan_sentences(shrunk(max_networks=8)))
     assert "no region of the best split will be given" in said
-    assert "no region" not in " ".join(Buildable().plan(Budget(BASE, Flops())).sentences())
+    assert "no region" not in " ".join(plan_sentences(Buildable().plan(Budget(BASE, Flops()))))
 
 
 def test_a_cap_that_nothing_measures_is_refused() -> None:

@@ -1,6 +1,5 @@
 """Candidates and plans: equal cost counted anew, shares, and what the coefficients mean."""
 
-import dataclasses
 import math
 import pickle
 import random
@@ -11,15 +10,16 @@ import pytest
 import torch
 
 from scaling_search.base_networks import small_efficientnet
-from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
-from scaling_search.core.candidate import Candidate
+from scaling_search.base_networks.efficientnets import EfficientNet
+from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, Multipliers, phi_of
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
+from scaling_search.planning.measuring import measure
 from scaling_search.planning.reachable import Ranges
+from scaling_search.runtime.progress import shown_by
 from scaling_search.spaces import Buildable
-from scaling_search.spaces.paper_grid import PaperGrid
 from tests.base_networks.families import fvcore_flops
 from tests.proxies import Lying
 
@@ -31,7 +31,7 @@ def plan() -> Plan:
     return Buildable().plan(Budget(small_efficientnet(), Flops()))
 
 
-def test_every_kept_network_is_in_the_band_when_counted_anew(plan: Plan) -> None:
+def test_every_selected_network_is_in_the_band_when_counted_anew(plan: Plan) -> None:
     base_flops = fvcore_flops(plan.base.architecture)
     for candidate in plan.candidates:
         flops = fvcore_flops(candidate.architecture)
@@ -41,15 +41,15 @@ def test_every_kept_network_is_in_the_band_when_counted_anew(plan: Plan) -> None
 
 
 def test_every_found_network_is_distinct_and_in_the_band(plan: Plan) -> None:
-    assert len({candidate.architecture for candidate in plan.found}) == len(plan.found)
-    assert len({candidate.network for candidate in plan.found}) == len(plan.found)
-    assert all(plan.in_band(candidate) for candidate in plan.found)
-    assert all(1.9 <= candidate.flops_ratio <= 2.1 for candidate in plan.found)
-    assert all(candidate.architecture.resolution <= 28 for candidate in plan.found)
+    assert len({candidate.architecture for candidate in plan.pool}) == len(plan.pool)
+    assert len({candidate.network for candidate in plan.pool}) == len(plan.pool)
+    assert all(plan.in_band(candidate) for candidate in plan.pool)
+    assert all(1.9 <= candidate.flops_ratio <= 2.1 for candidate in plan.pool)
+    assert all(candidate.architecture.resolution <= 28 for candidate in plan.pool)
 
 
-def test_kept_networks_are_found_ones_numbered_from_one(plan: Plan) -> None:
-    found = {candidate.architecture for candidate in plan.found}
+def test_selected_networks_are_of_the_pool_and_numbered_from_one(plan: Plan) -> None:
+    found = {candidate.architecture for candidate in plan.pool}
     assert all(candidate.architecture in found for candidate in plan.candidates)
     assert [c.number for c in plan.candidates] == list(range(1, len(plan.candidates) + 1))
     assert plan.base.number == 0
@@ -87,52 +87,38 @@ def test_the_plan_is_always_the_same(plan: Plan) -> None:
     assert Buildable().plan(Budget(small_efficientnet(), Flops())) == plan
 
 
-def test_measuring_a_plan_builds_the_base_network_and_each_kept_one() -> None:
+def test_measuring_a_plan_builds_the_base_network_and_each_selected_one() -> None:
     plan = Buildable(max_networks=4).plan(Budget(small_efficientnet(), Flops()))
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    shown: list[int] = []
+    shown: list[str] = []
 
-    def track(networks: Iterable[Candidate], number: int) -> Iterator[Candidate]:
+    def show(networks: Iterable[Architecture], description: str, total: int) -> Iterator[object]:
         for network in networks:
-            shown.append(network.number)
+            shown.append(network.name)
             yield network
-        assert number == 5
+        assert (description, total) == ("checking networks", 5)
 
-    plan.measure(Flops(), track)
-    assert shown == [0, 1, 2, 3, 4]
+    with shown_by(show):
+        measure(plan, Flops())
+    assert shown == [candidate.network for candidate in plan]
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_plan_with_a_wrong_closed_form_is_an_error() -> None:
     plan = Buildable(max_networks=1).plan(Budget(Lying(small_efficientnet()), Flops()))
     with pytest.raises(RuntimeError, match="must equal the closed form"):
-        plan.measure(Flops())
+        measure(plan, Flops())
 
 
-def test_found_networks_are_a_sequence(plan: Plan) -> None:
-    found = plan.found
-    assert len(found) == len(list(found)) == 114
-    assert found[-1] == list(found)[113]
-    assert found[-1] is found[113]
-    assert found[:2] == (found[0], found[1])
-    assert found[0] in found
+def test_the_candidates_of_a_pool_are_its_vectors(plan: Plan) -> None:
+    pool = plan.pool
+    assert len(pool) == len(list(pool)) == 114
+    assert pool.ratios.tolist() == [candidate.cost_ratio for candidate in pool]
+    assert pool.resolutions.tolist() == [candidate.architecture.resolution for candidate in pool]
+    assert pool.candidate(113) == list(pool)[113]
     with pytest.raises(IndexError):
-        found[114]
-
-
-def test_found_networks_are_equal_when_each_is(plan: Plan) -> None:
-    same = Buildable(max_networks=3).plan(Budget(small_efficientnet(), Flops())).found
-    other = Buildable().plan(Budget(small_efficientnet(dropout=0.5), Flops())).found
-    assert same == plan.found
-    assert hash(same) == hash(plan.found)
-    assert other != plan.found
-    assert plan.found != tuple(plan.found)
-
-
-def test_a_plan_of_candidates_in_a_tuple_says_the_same(plan: Plan) -> None:
-    listed = dataclasses.replace(plan, found=tuple(plan.found))
-    assert listed.sentences() == plan.sentences()
+        pool.candidate(114)
 
 
 def test_a_plan_survives_pickling(plan: Plan) -> None:
@@ -154,8 +140,8 @@ CELLS: list[tuple[float, EfficientNet]] = [
 def test_all_coefficients_in_a_cell_round_to_its_network(target: float, base: EfficientNet) -> None:
     phi = phi_of(target)
     stream = random.Random(0)
-    found = Buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
-    for candidate in stream.sample(found, min(40, len(found))):
+    found = Buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).pool
+    for candidate in stream.sample(list(found), min(40, len(found))):
         low, high = candidate.lowest, candidate.highest
         ends = [(getattr(low, name), getattr(high, name)) for name in NAMES]
         assert all(1 <= lowest <= highest for lowest, highest in ends)
@@ -171,8 +157,8 @@ def test_all_coefficients_in_a_cell_round_to_its_network(target: float, base: Ef
 def test_coefficients_beside_a_cell_give_another_network(target: float, base: EfficientNet) -> None:
     phi = phi_of(target)
     stream = random.Random(1)
-    found = Buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).found
-    for candidate in stream.sample(found, min(40, len(found))):
+    found = Buildable(target=target, max_resolution=None).plan(Budget(base, Flops())).pool
+    for candidate in stream.sample(list(found), min(40, len(found))):
         lowest, highest = candidate.lowest.multipliers(phi), candidate.highest.multipliers(phi)
         if phi < 0:
             lowest, highest = highest, lowest
@@ -214,31 +200,8 @@ def test_rows_have_the_columns_of_the_candidates_table(plan: Plan) -> None:
 
 
 def test_equal_networks_have_equal_names_and_others_other_names(plan: Plan) -> None:
-    by_name = {candidate.network: candidate.architecture for candidate in plan.found}
-    assert len(by_name) == len({candidate.architecture for candidate in plan.found})
-
-
-def test_the_plan_says_what_it_leaves_to_compare(plan: Plan) -> None:
-    said = " ".join(plan.sentences())
-    assert "114 distinct networks of 1.90x to 2.10x" in said
-    assert "32 networks are kept" in said
-    assert "The largest hole in the triangle of shares is 0.2" in said
-    assert "Warning" not in said
-
-
-def test_the_plan_warns_of_unequal_cost() -> None:
-    said = " ".join(PaperGrid().plan(Budget(efficientnet("b0"), Flops())).sentences())
-    # Source: docs/sources.md, the grid: 108 points, 65 networks, of which 4 are within 2 ± 0.1.
-    assert "108 coefficient triples lead to 65 distinct networks of 1.93x to 3.33x" in said
-    assert "5 triples (4 networks) lie within 2 ± 0.1" in said
-    assert "Warning: 61 of the kept networks do not cost what the target says" in said
-
-
-def test_the_plan_warns_of_holes_and_says_what_would_give_more() -> None:
-    plan = Buildable(alpha=(1.0, 1.0), max_networks=5).plan(Budget(small_efficientnet(), Flops()))
-    said = " ".join(plan.sentences())
-    assert "Warning: holes over 0.25" in said
-    assert "depth_rounding=round" in said
+    by_name = {candidate.network: candidate.architecture for candidate in plan.pool}
+    assert len(by_name) == len({candidate.architecture for candidate in plan.pool})
 
 
 @pytest.mark.parametrize("limits", [(0.9, 2.0), (1.5, 1.2)])

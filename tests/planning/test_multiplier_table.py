@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.planning.multiplier_table import (
-    LARGEST_BYTES,
     MOST_ROWS,
     MULTIPLIERS,
     fitted,
@@ -75,7 +74,7 @@ def test_a_table_is_read_as_it_stands(tmp_path: Path) -> None:
         (HEADER + ",phi\na,1,1,224,1e3", "from -20 to 20 in column 'phi', got '1e3'"),
         (HEADER + ",phi\na,1,1,224,", "column 'phi', got ''"),
         (HEADER + ",flops\na,1,1,224,-3", "column 'flops', got '-3'"),
-        (HEADER + "\na,1,1,224\na,2,1,224", "name each row differently, got 'a' 2 times"),
+        (HEADER + "\na,1,1,224\na,2,1,224", "name each row differently, got 'a' twice"),
         (HEADER + "\n,1,1,224", "name each row in 1 to 40 printable characters, got ''"),
         (HEADER + "\na\x1b[31m,1,1,224", "printable characters"),
         (HEADER + f"\n{'a' * 41},1,1,224", "1 to 40 printable characters"),
@@ -92,14 +91,12 @@ def test_what_is_no_such_table_gets_one_line(tmp_path: Path, text: str, said: st
 
 
 def test_a_file_that_cannot_be_read_gets_one_line(tmp_path: Path) -> None:
-    large = written(tmp_path, b"a" * (LARGEST_BYTES + 1))
     for file, said in (
         (str(tmp_path / "absent.csv"), "No such file"),
         (str(tmp_path), "which is none"),
         ("/dev/zero", "which is none"),
         ("a\0b", "null byte"),
         ("x" * 5000, "too long"),
-        (large, "1,000,001"),
     ):
         with pytest.raises(RuntimeError, match=r"audit\.table must") as error:
             read_variants(file)

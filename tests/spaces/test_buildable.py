@@ -1,6 +1,6 @@
 """Every network that rounding can reach: the proxy's numbers, brute force, shrinking, errors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -17,8 +17,9 @@ from scaling_search.core.network import CountsMany, Layer
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
 from scaling_search.core.space_filling import largest_hole
 from scaling_search.costs.flops import Flops
+from scaling_search.display.plan import plan_sentences
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Found, Plan
+from scaling_search.planning.candidates import Plan
 from scaling_search.spaces.buildable import Buildable
 from tests.proxies import Lying
 
@@ -30,24 +31,24 @@ def plan() -> Plan:
     return Buildable().plan(Budget(small_efficientnet(), Flops()))
 
 
-def shares_of(candidates: Sequence[Candidate]) -> list[Shares]:
+def shares_of(candidates: Iterable[Candidate]) -> list[Shares]:
     return [candidate.shares for candidate in candidates if candidate.shares is not None]
 
 
-def nearest(reference: Shares, candidates: Sequence[Candidate]) -> float:
+def nearest(reference: Shares, candidates: Iterable[Candidate]) -> float:
     return min(map(reference.distance, shares_of(candidates)))
 
 
 def test_small_proxy_has_114_networks_of_twice_its_cost(plan: Plan) -> None:
     # Source: the project's plan for this proxy, counted when it was designed.
     assert plan.base.flops == 1_178_016
-    assert len(plan.found) == plan.num_points == plan.num_points_in_band == 114
-    assert sum(min(shares) >= 0.1 for shares in shares_of(plan.found)) == 16
-    hole, _ = largest_hole(shares_of(plan.found))
+    assert len(plan.pool) == plan.num_points == plan.num_points_in_band == 114
+    assert sum(min(shares) >= 0.1 for shares in shares_of(plan.pool)) == 16
+    hole, _ = largest_hole(shares_of(plan.pool))
     assert round(hole, 2) == 0.20
-    assert round(nearest(REFERENCES["thirds"], plan.found), 2) == 0.04
-    assert round(nearest(REFERENCES["paper"], plan.found), 2) == 0.06
-    assert round(nearest(REFERENCES["pycls"], plan.found), 2) == 0.10
+    assert round(nearest(REFERENCES["thirds"], plan.pool), 2) == 0.04
+    assert round(nearest(REFERENCES["paper"], plan.pool), 2) == 0.06
+    assert round(nearest(REFERENCES["pycls"], plan.pool), 2) == 0.10
 
 
 def test_kept_networks_of_the_small_proxy_cover_the_triangle(plan: Plan) -> None:
@@ -104,7 +105,7 @@ def test_buildable_networks_are_all_products_in_the_band(
     base: EfficientNet, changes: dict[str, Any]
 ) -> None:
     options = Buildable(**changes)
-    found = options.plan(Budget(base, Flops())).found
+    found = options.plan(Budget(base, Flops())).pool
     assert {candidate.architecture for candidate in found} == all_products(base, options)
     assert len({candidate.architecture for candidate in found}) == len(found)
 
@@ -138,7 +139,7 @@ def test_networks_that_are_costed_one_at_a_time_are_the_same(
     assert not isinstance(OneAtATime(base), CountsMany)
     at_once = Buildable(**changes).plan(Budget(base, Flops()))
     one_at_a_time = Buildable(**changes).plan(Budget(OneAtATime(base), Flops()))
-    assert [c.row() for c in one_at_a_time.found] == [c.row() for c in at_once.found]
+    assert [c.row() for c in one_at_a_time.pool] == [c.row() for c in at_once.pool]
     assert [c.row() for c in one_at_a_time.candidates] == [c.row() for c in at_once.candidates]
 
 
@@ -156,22 +157,20 @@ def test_a_resolution_below_every_network_leaves_none() -> None:
         Buildable(max_resolution=4).plan(Budget(small_efficientnet(), Flops()))
 
 
-def test_found_vectors_are_those_of_its_candidates(plan: Plan) -> None:
-    assert isinstance(plan.found, Found)
-    assert plan.found.ratios.tolist() == [c.cost_ratio for c in plan.found]
-    assert plan.found.shares.tolist() == [list(shares) for shares in shares_of(plan.found)]
+def test_vectors_of_a_pool_are_those_of_its_candidates(plan: Plan) -> None:
+    assert plan.pool.ratios.tolist() == [c.cost_ratio for c in plan.pool]
+    assert plan.pool.shares.tolist() == [list(shares) for shares in shares_of(plan.pool)]
 
 
 def test_b7_has_78572_networks_of_twice_its_cost() -> None:
     # Source: the walk over depths, widths and sizes one at a time, in half a minute.
     plan = Buildable(max_resolution=None).plan(Budget(efficientnet("b7"), Flops()))
-    assert len(plan.found) == plan.num_points == 78_572
-    assert isinstance(plan.found, Found)
-    assert np.allclose(plan.found.shares.sum(axis=1), 1)
-    assert plan.found.ratios.min() >= 1.9
-    assert plan.found.ratios.max() <= 2.1
+    assert len(plan.pool) == plan.num_points == 78_572
+    assert np.allclose(plan.pool.shares.sum(axis=1), 1)
+    assert plan.pool.ratios.min() >= 1.9
+    assert plan.pool.ratios.max() <= 2.1
     assert len({candidate.architecture for candidate in plan.candidates}) == 32
-    said = " ".join(plan.sentences())
+    said = " ".join(plan_sentences(plan))
     assert "78572 distinct networks of 1.90x to 2.10x" in said
     assert "78572 networks lie within 2 ± 0.1" in said
 
@@ -184,12 +183,12 @@ def test_a_random_network_in_the_band_was_found(
     multipliers = Multipliers(round(depth, 6), round(width, 6), round(resolution, 6))
     network = small_efficientnet().scaled(multipliers)
     in_band = 1.9 <= Flops().estimate(network) / 1_178_016 <= 2.1 and network.resolution <= 28
-    assert in_band == (network in {candidate.architecture for candidate in plan.found})
+    assert in_band == (network in {candidate.architecture for candidate in plan.pool})
 
 
 def test_b0_has_2266_networks_of_twice_its_cost() -> None:
     # Source: brute force over depths and widths by thousandths and every size in pixels.
-    found = Buildable(max_resolution=None).plan(Budget(efficientnet("b0"), Flops())).found
+    found = Buildable(max_resolution=None).plan(Budget(efficientnet("b0"), Flops())).pool
     assert len({candidate.architecture for candidate in found}) == len(found) == 2266
 
 
@@ -200,7 +199,7 @@ def test_shrinking_has_multipliers_of_at_most_one_and_coefficients_of_at_least_o
     base = small_efficientnet(resolution=40)
     plan = Buildable(target=target, max_resolution=None).plan(Budget(base, Flops()))
     assert len(plan.candidates) >= 24
-    for candidate in plan.found:
+    for candidate in plan.pool:
         multipliers = candidate.coefficients.multipliers(phi_of(target))
         for dimension, name in zip(DIMENSIONS, NAMES, strict=True):
             assert getattr(multipliers, dimension) <= 1
@@ -223,7 +222,7 @@ def test_the_base_network_is_no_candidate_even_within_the_band(target: float) ->
         assert candidate.flops_ratio != 1
         assert candidate.shares is not None
     kept = {candidate.architecture for candidate in plan.candidates}
-    assert kept == {candidate.architecture for candidate in plan.found}
+    assert kept == {candidate.architecture for candidate in plan.pool}
 
 
 @pytest.mark.parametrize(

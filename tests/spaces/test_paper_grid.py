@@ -11,7 +11,7 @@ from scaling_search.base_networks.rounding import DepthRounding
 from scaling_search.core.scaling import PAPER, Coefficients
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Found, Plan
+from scaling_search.planning.candidates import Plan
 from scaling_search.spaces.paper_grid import PaperGrid
 from tests.proxies import Lying
 
@@ -26,11 +26,11 @@ def official_plan() -> Plan:
 def test_paper_grid_of_b0_is_mostly_not_of_equal_cost(official_plan: Plan) -> None:
     # Source: docs/sources.md, the grid.
     assert official_plan.num_points == 108
-    assert len(official_plan.found) == 65
-    ratios = [candidate.flops_ratio for candidate in official_plan.found]
+    assert len(official_plan.pool) == 65
+    ratios = [candidate.flops_ratio for candidate in official_plan.pool]
     assert (round(min(ratios), 2), round(max(ratios), 2)) == (1.93, 3.33)
     assert official_plan.num_points_in_band == 5
-    in_band = [c for c in official_plan.found if official_plan.in_band(c)]
+    in_band = [c for c in official_plan.pool if official_plan.in_band(c)]
     assert len(in_band) == 4
     assert all(1.9 <= candidate.flops_ratio <= 2.1 for candidate in in_band)
 
@@ -43,7 +43,7 @@ def test_paper_grid_keeps_every_distinct_network_by_default(official_plan: Plan)
 def test_paper_triple_is_on_the_grid_and_costs_2_57(official_plan: Plan) -> None:
     # Source: reference/measured_rounding_effects.csv, 257 px; shares from design.
     scaled = efficientnet("b0").scaled(PAPER.multipliers(1))
-    candidate = next(c for c in official_plan.found if c.architecture == scaled)
+    candidate = next(c for c in official_plan.pool if c.architecture == scaled)
     assert round(candidate.flops_ratio, 3) == 2.573
     assert candidate.lowest.alpha <= 1.2 <= candidate.highest.alpha
     assert candidate.shares is not None
@@ -51,7 +51,7 @@ def test_paper_triple_is_on_the_grid_and_costs_2_57(official_plan: Plan) -> None
 
 
 def test_cells_of_the_grid_hold_the_points_that_became_one_network(official_plan: Plan) -> None:
-    for candidate in official_plan.found:
+    for candidate in official_plan.pool:
         scaled = efficientnet("b0").scaled(candidate.coefficients.multipliers(1))
         assert scaled == candidate.architecture
         for name in NAMES:
@@ -103,10 +103,10 @@ def test_rounding_bends_the_paper_grid_as_measured(
 def test_paper_grid_with_a_step_of_a_tenth_misses_the_papers_triple() -> None:
     # Source: docs/sources.md, rounding: 20 feasible of 396, 18 distinct.
     plan = PaperGrid(step=0.1).plan(Budget(efficientnet("b0"), Flops()))
-    assert (plan.num_points, len(plan.found)) == (20, 18)
+    assert (plan.num_points, len(plan.pool)) == (20, 18)
     scaled = efficientnet("b0").scaled(PAPER.multipliers(1))
-    assert all(candidate.coefficients != PAPER for candidate in plan.found)
-    assert all(candidate.architecture != scaled for candidate in plan.found)
+    assert all(candidate.coefficients != PAPER for candidate in plan.pool)
+    assert all(candidate.architecture != scaled for candidate in plan.pool)
 
 
 def merged(points: list[Coefficients], phi: float) -> list[list[Coefficients]]:
@@ -129,40 +129,39 @@ def test_points_of_the_grid_merge_as_if_each_were_built(target: float, phi: int)
     nominal = [p for p in grid if abs(p.nominal_flops_ratio - 2) < 0.1 - 1e-9]
     groups = merged(nominal, phi)
     assert plan.num_points == len(nominal)
-    assert [c.coefficients for c in plan.found] == [points[0] for points in groups]
+    assert [c.coefficients for c in plan.pool] == [points[0] for points in groups]
     for name in NAMES:
         values = [[getattr(point, name) for point in points] for points in groups]
-        assert [getattr(c.lowest, name) for c in plan.found] == list(map(min, values))
-        assert [getattr(c.highest, name) for c in plan.found] == list(map(max, values))
-    in_band = [c for c in plan.found if plan.in_band(c)]
+        assert [getattr(c.lowest, name) for c in plan.pool] == list(map(min, values))
+        assert [getattr(c.highest, name) for c in plan.pool] == list(map(max, values))
+    in_band = [c for c in plan.pool if plan.in_band(c)]
     assert plan.num_points_in_band == sum(
-        len(points) for c, points in zip(plan.found, groups, strict=True) if c in in_band
+        len(points) for c, points in zip(plan.pool, groups, strict=True) if c in in_band
     )
 
 
 def test_a_grid_of_262701_points_leads_to_1588_networks() -> None:
     # Source: every one of the feasible points built on paper, one at a time.
     plan = PaperGrid(step=0.01).plan(Budget(efficientnet("b0"), Flops()))
-    assert (plan.num_points, len(plan.found)) == (10_285, 1_588)
-    assert isinstance(plan.found, Found)
-    assert plan.found.ratios.tolist() == [c.cost_ratio for c in plan.found]
-    shares = [list(c.shares) for c in plan.found if c.shares is not None]
-    assert plan.found.shares.tolist() == shares
+    assert (plan.num_points, len(plan.pool)) == (10_285, 1_588)
+    assert plan.pool.ratios.tolist() == [c.cost_ratio for c in plan.pool]
+    shares = [list(c.shares) for c in plan.pool if c.shares is not None]
+    assert plan.pool.shares.tolist() == shares
 
 
 def test_a_grid_of_networks_costed_one_at_a_time_leaves_out_what_they_leave_out() -> None:
     # Without its classifier each network costs as much less.
     at_once = PaperGrid().plan(Budget(small_efficientnet(), Flops()))
     one_at_a_time = PaperGrid().plan(Budget(Lying(small_efficientnet()), Flops()))
-    assert [c.network for c in one_at_a_time.found] == [c.network for c in at_once.found]
-    for lying, true in zip(one_at_a_time.found, at_once.found, strict=True):
+    assert [c.network for c in one_at_a_time.pool] == [c.network for c in at_once.pool]
+    for lying, true in zip(one_at_a_time.pool, at_once.pool, strict=True):
         assert lying.flops == true.flops - true.architecture.layers()[-1].flops
 
 
 def test_the_last_point_of_a_range_is_on_the_grid() -> None:
     assert (1.7 - 1.0) / 0.1 < 7  # in floats a step short
     narrow = PaperGrid(step=0.1, alpha=(1.0, 1.7), beta=(1.0, 1.1), gamma=(1.0, 1.0))
-    found = narrow.plan(Budget(efficientnet("b0"), Flops())).found
+    found = narrow.plan(Budget(efficientnet("b0"), Flops())).pool
     assert [candidate.coefficients for candidate in found] == [
         Coefficients(1.6, 1.1, 1.0),
         Coefficients(1.7, 1.1, 1.0),
@@ -171,7 +170,7 @@ def test_the_last_point_of_a_range_is_on_the_grid() -> None:
 
 def test_equal_cost_keeps_only_the_band() -> None:
     plan = PaperGrid(equal_cost=True).plan(Budget(efficientnet("b0"), Flops()))
-    assert len(plan.found) == 65
+    assert len(plan.pool) == 65
     assert len(plan.candidates) == 4
     assert all(plan.in_band(candidate) for candidate in plan.candidates)
     assert [candidate.number for candidate in plan.candidates] == [1, 2, 3, 4]
@@ -180,13 +179,13 @@ def test_equal_cost_keeps_only_the_band() -> None:
 def test_paper_grid_can_be_thinned(official_plan: Plan) -> None:
     plan = PaperGrid(max_networks=10).plan(Budget(efficientnet("b0"), Flops()))
     assert len({candidate.architecture for candidate in plan.candidates}) == 10
-    assert plan.found == official_plan.found
+    assert plan.pool.ratios.tolist() == official_plan.pool.ratios.tolist()
 
 
 def test_paper_grid_of_a_larger_target_has_the_powers_of_its_points() -> None:
     plan = PaperGrid(target=4.0).plan(Budget(efficientnet("b0"), Flops()))
     assert plan.num_points == 108
-    for candidate in plan.found:
+    for candidate in plan.pool:
         scaled = efficientnet("b0").scaled(candidate.coefficients.multipliers(2))
         assert scaled == candidate.architecture
         expected = candidate.coefficients.nominal_flops_ratio**2
@@ -195,8 +194,8 @@ def test_paper_grid_of_a_larger_target_has_the_powers_of_its_points() -> None:
 
 def test_paper_grid_respects_the_largest_resolution() -> None:
     plan = PaperGrid(max_resolution=256).plan(Budget(efficientnet("b0"), Flops()))
-    assert 0 < len(plan.found) < 65
-    assert all(candidate.architecture.resolution <= 256 for candidate in plan.found)
+    assert 0 < len(plan.pool) < 65
+    assert all(candidate.architecture.resolution <= 256 for candidate in plan.pool)
 
 
 def test_a_grid_point_that_rounds_to_the_base_network_is_no_candidate() -> None:
@@ -205,7 +204,7 @@ def test_a_grid_point_that_rounds_to_the_base_network_is_no_candidate() -> None:
         num_layers=(1, 1, 1), resolution_divisor=16, resolution=32, width_divisor=64
     )
     plan = PaperGrid(max_networks=50).plan(Budget(base, Flops()))
-    assert base in {candidate.architecture for candidate in plan.found}
+    assert base in {candidate.architecture for candidate in plan.pool}
     for candidate in plan.candidates:
         assert candidate.architecture != base
         assert candidate.shares is not None
