@@ -1,5 +1,6 @@
 """Commands and their trainings in this process: what they print, and what can go wrong."""
 
+import functools
 import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -48,9 +49,15 @@ class InProcess:
         """Ends nothing."""
 
 
+@functools.cache
+def trained(trial: Trial) -> TrialResult:
+    """The result of a training, which has the same bits each time."""
+    return train_trial(trial, "cpu")
+
+
 @dataclass
 class Executing(InProcess):
-    """Trains in this process, with what can go wrong.
+    """Trains in this process what no test before has trained, with what can go wrong.
 
     Attributes:
         interrupt_at: At this submission, counted from 1, somebody presses Ctrl-C.
@@ -71,5 +78,5 @@ class Executing(InProcess):
         if trial.order in self.lost:
             future.set_exception(RuntimeError("killed by signal 9"))
         else:
-            future.set_result(train_trial(trial, "cpu"))
+            future.set_result(trained(trial))
         return future

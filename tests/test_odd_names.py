@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scaling_search.record.study import Record
-from tests.commands import TINY, ran
+from tests.cli import TINY, ran
 from tests.tiny import tiny_run
 
 BIN = str(Path(sys.executable).parent)

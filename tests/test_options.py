@@ -14,7 +14,7 @@ from scaling_search.experiment.texts import TEXTS
 from scaling_search.record.schema import MOVED
 from scaling_search.record.study import sqlite_url
 from scaling_search.training import timing
-from tests.commands import TINY, Outcome, ran
+from tests.cli import TINY, Outcome, ran
 from tests.composed import PARTS, composed
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import scaling_search as ss
-from tests.commands import TINY, ran
+from tests.cli import TINY, ran
 from tests.datasets.pictures_of import write_tree
 from tests.in_process import Executing
 

@@ -2,19 +2,18 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 import pandas as pd
 import pytest
 
-from scaling_search.commands.cli import COMMANDS, main
+from scaling_search.commands.cli import COMMANDS
 from scaling_search.record.results import VOLATILE
 from scaling_search.record.schema import CROP_KEY
 from scaling_search.record.study import Record
 from scaling_search.training import timing
+from tests.cli import Cli
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 TINY = (
@@ -25,32 +24,6 @@ TINY = (
     "candidates.max_networks=2",
 )
 """A whole search on a hundred real images."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Outcome]
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs a command line in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COMP_LINE", raising=False)
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["scaling-search", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
-
-    return run
 
 
 def table(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from scaling_search.commands.data_sheet import kept
-from tests.datasets.conftest import Cli
+from tests.cli import Cli
 from tests.datasets.pictures_of import write_tree
 
 TINY = (

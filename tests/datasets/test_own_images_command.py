@@ -14,8 +14,8 @@ from PIL import Image
 
 from scaling_search.experiment.composing import part_of
 from scaling_search.record.results import VOLATILE
+from tests.cli import Cli
 from tests.composed import composed
-from tests.datasets.conftest import Cli
 from tests.datasets.pictures_of import arrays_of, table, write_tree
 
 TINY = (

@@ -12,7 +12,7 @@ import scaling_search as ss
 from scaling_search.commands.search import search
 from scaling_search.record.schema import ADDED, BEFORE, CROP_KEY, VERSION, check_choices, current
 from scaling_search.record.study import Record
-from tests.commands import ran
+from tests.cli import ran
 from tests.in_process import Executing, printed
 from tests.tiny import changed, tiny_run
 
