@@ -41,6 +41,7 @@ MOVED = {
         ("base_networks.resnet.ResNet", "base_networks.resnets.ResNet"),
         ("base_networks.resnet.resnet", "base_networks.resnets.resnet"),
         ("experiment.Decide", "experiment.experiment.Decide"),
+        ("experiment.Experiment", "experiment.experiment.Experiment"),
         ("experiment.Limits", "answer.stopping.Limits"),
         ("samplers.gp.Gp", "samplers.optuna.Gp"),
         ("samplers.qmc.Qmc", "samplers.optuna.Qmc"),

@@ -102,7 +102,9 @@ def test_what_is_no_architecture_is_refused_by_name() -> None:
         to_json(Path())
     with pytest.raises(ValueError, match=r"of scaling_search, got os\.system; allow os if"):
         from_json({"class": "os.system", "command": "true"})
-    with pytest.raises(ValueError, match=r"must be of a dataclass, got scaling_search\.cli\.main"):
+    with pytest.raises(
+        ValueError, match=r"must be of a dataclass, got scaling_search\.commands\.cli\.main"
+    ):
         from_json({"class": "scaling_search.commands.cli.main"})
     with pytest.raises(ValueError, match=r"can be imported, got scaling_search\.gone\.Net"):
         from_json({"class": "scaling_search.gone.Net"})
