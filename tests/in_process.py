@@ -1,6 +1,5 @@
 """Commands and their trainings in this process: what they print, and what can go wrong."""
 
-import functools
 import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -49,10 +48,17 @@ class InProcess:
         """Ends nothing."""
 
 
-@functools.cache
+TRAINED: dict[Trial, TrialResult] = {}
+"""Results of the trainings of this process; the same training gives the same bits again."""
+
+
 def trained(trial: Trial) -> TrialResult:
-    """The result of a training, which has the same bits each time."""
-    return train_trial(trial, "cpu")
+    """The result of a training, which is done once unless it failed or leaves files."""
+    if trial.weights is not None or trial.checkpoint is not None:
+        return train_trial(trial, "cpu")
+    if trial not in TRAINED or TRAINED[trial].state == "FAIL":
+        TRAINED[trial] = train_trial(trial, "cpu")
+    return TRAINED[trial]
 
 
 @dataclass

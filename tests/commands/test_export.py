@@ -392,6 +392,7 @@ def test_wrong_answers_and_networks_that_cannot_be_written_are_refused(form: For
             checked(kind, network, tiny_network(), "base")
 
 
+@pytest.mark.slow
 def test_it_is_a_command(cli: Cli, tmp_path: Path) -> None:
     refused = cli("export", "out=nowhere")
     assert refused.code == 2

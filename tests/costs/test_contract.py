@@ -21,6 +21,7 @@ from scaling_search.planning.budget import COUNTS, Budget
 from tests.base_networks.families import SMALL, family
 from tests.composed import PARTS, part
 from tests.proxies import Lying
+from tests.tiny import tiny_network
 
 COSTS = [name for group, name in PARTS if group == "cost"]
 COUNTED = [name for name in COSTS if isinstance(part("cost", name), Cost)]
@@ -110,7 +111,7 @@ def test_a_network_takes_as_long_as_itself() -> None:
 def test_timing_leaves_torch_as_it_was() -> None:
     torch.manual_seed(0)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    latency(threads=threads + 1).sample(small_efficientnet(), small_efficientnet())
+    latency(threads=threads + 1).sample(tiny_network(), tiny_network())
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
     assert not torch.is_inference_mode_enabled()

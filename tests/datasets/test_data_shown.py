@@ -16,7 +16,7 @@ from tests.datasets.pictures_of import write_tree
 TINY = (
     "recipe.epochs=1",
     "recipe.batch_size=20",
-    "candidates.max_networks=2",
+    "candidates.max_networks=1",
     "executor=inline",
     "limits.trainings=1",
     "timed=false",

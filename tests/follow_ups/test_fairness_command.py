@@ -30,6 +30,7 @@ def num_trained(folder: Path) -> int:
     return len(optuna.load_study(study_name="default-fairness", storage=url).trials)
 
 
+@pytest.mark.slow
 def test_both_sections_are_printed_and_written(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     outcome = cli("fairness", "out=mine", "fairness.learning_rate=true", "fairness.length=true")
