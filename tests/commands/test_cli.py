@@ -402,4 +402,5 @@ def test_every_executor_gives_the_same_table(cli: Cli, tmp_path: Path) -> None:
         assert cli("report", f"out={folder.name}").code == 0
         results = pd.read_csv(folder / "results.csv")
         tables.append(results.drop(columns=list(VOLATILE), errors="ignore"))
-    pd.testing.assert_frame_equal(*tables)
+    one, other = tables
+    pd.testing.assert_frame_equal(one, other)

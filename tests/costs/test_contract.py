@@ -92,6 +92,8 @@ def latency(**changes: Any) -> Latency:
     return Latency(**options | changes)
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_a_network_of_thirty_times_the_work_takes_longer() -> None:
     base = small_efficientnet()
     large = base.scaled(Multipliers(4.0, 3.0, 1.0))

@@ -1,6 +1,5 @@
 """A search in SQLite, in a journal and in a real PostgreSQL: the same table, open to others."""
 
-import contextlib
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pandas as pd
 import pytest
 
 from scaling_search.record.results import VOLATILE
-from tests.cli import ran
 from tests.storages.servers import PASSWORD, dashboard, postgresql, postgresql_programs
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
@@ -69,11 +67,11 @@ def started(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def said(folder: Path, *arguments: str) -> str:
-    """What a command that ends well printed, in this process."""
-    with contextlib.chdir(folder):
-        outcome = ran(*arguments)
-    assert outcome.code == 0, outcome.err
-    return outcome.out + outcome.err
+    """What a command that ends well printed."""
+    process = started(folder, *arguments)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out + err
 
 
 def table(folder: Path) -> pd.DataFrame:
@@ -136,13 +134,14 @@ def test_a_password_is_asked_for_again_and_kept_nowhere(server: str, tmp_path: P
     printed = said(tmp_path, *chosen, "limits.trainings=3")
     config = (tmp_path / "run" / "config.yaml").read_text(encoding="utf-8")
     assert f"storage: {server.replace(PASSWORD, '***')}" in config
-    with contextlib.chdir(tmp_path):
-        without = ran("report", "out=run")
-        wrong = ran("report", "out=run", f"storage={server.replace(PASSWORD, 'wrong7')}")
-    assert (without.code, wrong.code) == (2, 2)
-    err, refusal = without.err, wrong.err
+    without = started(tmp_path, "report", "out=run")
+    _, err = without.communicate(timeout=60)
+    assert without.returncode == 2
     assert "storage must be given with its password" in err
     assert err.count("\n") == 1
+    wrong = started(tmp_path, "report", "out=run", f"storage={server.replace(PASSWORD, 'wrong7')}")
+    _, refusal = wrong.communicate(timeout=60)
+    assert wrong.returncode == 2
     assert "storage must be readable" in refusal
     assert "wrong7" not in refusal
     assert refusal.count("\n") == 1
