@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from unittest import mock
 
@@ -22,15 +23,18 @@ TINY = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left on the terminal."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
     err: str
 
 
+Cli = Callable[..., Outcome]
+
+
 def ran(*arguments: str) -> Outcome:
-    """What came of a command, relative paths being taken from where this process is."""
+    """Run a command line in this process, in its current folder."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
     with (

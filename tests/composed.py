@@ -1,5 +1,7 @@
 """The configurations of conf/, composed by Hydra and built, without the command line."""
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,11 @@ def composed(*overrides: str) -> dict[str, Any]:
 
     ``custom`` makes the network of tests. What needs data of one's own stays null.
     """
+    return copy.deepcopy(_composed(overrides))
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
     if "base_network=custom" in overrides:
         overrides = (*overrides, OWN)
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from scaling_search.commands.run import Run
 from scaling_search.experiment.experiment import Experiment
+from tests.cli import Cli, ran
 from tests.tiny import tiny_experiment, tiny_run
 
 # More threads than cores, with other tests beside, make the small networks here ten times slower.
@@ -29,6 +32,22 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def migrations_read_once() -> Iterator[None]:
+    """Optuna runs the files of its migrations each time that a storage is opened."""
+    read, known = ScriptDirectory.from_config, dict[str | None, ScriptDirectory]()
+
+    def read_once(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in known:
+            known[place] = read(config)
+        return known[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", staticmethod(read_once))
+        yield
+
+
 @pytest.fixture
 def experiment() -> Experiment:
     """Four networks to train on 100 real images."""
@@ -39,3 +58,11 @@ def experiment() -> Experiment:
 def mine(tmp_path: Path) -> Run:
     """The same in a folder of its own."""
     return tiny_run(tmp_path)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run command lines in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COMP_LINE", raising=False)
+    return ran

@@ -48,9 +48,22 @@ class InProcess:
         """Ends nothing."""
 
 
+TRAINED: dict[Trial, TrialResult] = {}
+"""Results of the trainings of this process; the same training gives the same bits again."""
+
+
+def trained(trial: Trial) -> TrialResult:
+    """The result of a training, which is done once unless it failed or leaves files."""
+    if trial.weights is not None or trial.checkpoint is not None:
+        return train_trial(trial, "cpu")
+    if trial not in TRAINED or TRAINED[trial].state == "FAIL":
+        TRAINED[trial] = train_trial(trial, "cpu")
+    return TRAINED[trial]
+
+
 @dataclass
 class Executing(InProcess):
-    """Trains in this process, with what can go wrong.
+    """Trains in this process what no test before has trained, with what can go wrong.
 
     Attributes:
         interrupt_at: At this submission, counted from 1, somebody presses Ctrl-C.
@@ -71,5 +84,5 @@ class Executing(InProcess):
         if trial.order in self.lost:
             future.set_exception(RuntimeError("killed by signal 9"))
         else:
-            future.set_result(train_trial(trial, "cpu"))
+            future.set_result(trained(trial))
         return future

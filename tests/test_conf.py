@@ -182,12 +182,7 @@ def test_options_that_depend_on_each_other_are_said_once() -> None:
     ("override", "key", "place"),
     [
         ("recipe.epochs=0", "epochs", "recipe"),
-        ("recipe.learning_rate=fast", "learning_rate", "recipe"),
         ("+recipe.colour=red", "colour", "recipe"),
-        ("candidates.tolerance=5", "tolerance", "candidates"),
-        ("executor.workers_per_device=0", "workers_per_device", "executor"),
-        ("base_network.depth_rounding=floor", "depth_rounding", "base_network"),
-        ("dataset.num_train=0", "num_train", "dataset"),
         ("scale.families=[height]", "height", "scale"),
     ],
 )

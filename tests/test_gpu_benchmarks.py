@@ -28,6 +28,7 @@ def measured(folder: Path, *parts: str, **settings: str) -> "subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_all_tests_of_a_gpu_collect() -> None:
     marked = sorted(
         str(path.relative_to(ROOT))

@@ -1,12 +1,10 @@
 """Configurations with faults: each plans, or ends with a line that says what to mend."""
 
 import contextlib
-import io
 import math
 import os
 import re
 import resource
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from scaling_search.commands.cli import main
+from tests.cli import Outcome, ran
 from tests.composed import composed
 
 
@@ -109,32 +107,22 @@ def little_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def planned(*arguments: str) -> tuple[int, str, str]:
-    """The exit code, what was printed and the errors of a plan of two networks."""
-    small = [f"{key}={value}" for key, value in SMALL.items()]
-    out, err = io.StringIO(), io.StringIO()
-    argv = ["scaling-search", "plan", *arguments, *small]
-    with (
-        mock.patch.object(sys, "argv", argv),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as ended,
-        little_memory(),
-    ):
-        main()
-    return int(ended.value.code or 0), out.getvalue(), err.getvalue()
+def planned(*arguments: str) -> Outcome:
+    """A plan of two networks."""
+    with little_memory():
+        return ran("plan", *arguments, *(f"{key}={value}" for key, value in SMALL.items()))
 
 
-def assert_plans_or_says_why(code: int, out: str, err: str) -> None:
-    assert "Traceback" not in out + err
-    if code == 0:
+def assert_plans_or_says_why(outcome: Outcome) -> None:
+    assert "Traceback" not in outcome.out + outcome.err
+    if outcome.code == 0:
         # A plan needs no device, so that text may stand for one.
-        assert re.fullmatch(r"(scaling-search: \S+ is taken as the text '.*'\n)?", err)
+        assert re.fullmatch(r"(scaling-search: \S+ is taken as the text '.*'\n)?", outcome.err)
     else:
-        assert code == 2
-        assert err.startswith("scaling-search: ")
-        assert 1 <= len(err.splitlines()) <= 2
-        assert out == ""
+        assert outcome.code == 2
+        assert outcome.err.startswith("scaling-search: ")
+        assert 1 <= len(outcome.err.splitlines()) <= 2
+        assert outcome.out == ""
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +136,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.slow
 @settings(
-    max_examples=240,
+    max_examples=60,
     derandomize=True,
     deadline=None,
     database=None,
@@ -162,12 +150,12 @@ def test_a_file_with_faults_plans_or_is_refused_in_a_line(
     mine.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(nested(options), allow_unicode=True)
     mine.write_text(f"# @package _global_\n{text}", encoding="utf-8")
-    assert_plans_or_says_why(*planned("--config-dir", "conf", "experiment=mine"))
+    assert_plans_or_says_why(planned("--config-dir", "conf", "experiment=mine"))
 
 
 @pytest.mark.slow
 @settings(
-    max_examples=60,
+    max_examples=30,
     derandomize=True,
     deadline=None,
     database=None,
@@ -183,4 +171,4 @@ def test_a_command_line_with_faults_plans_or_is_refused_in_a_line(
     folder: Path, key: str, sign: str, value: str
 ) -> None:
     assert folder == Path.cwd()
-    assert_plans_or_says_why(*planned(f"{sign}{key}={value}"))
+    assert_plans_or_says_why(planned(f"{sign}{key}={value}"))

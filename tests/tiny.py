@@ -15,11 +15,11 @@ from scaling_search.costs.flops import Flops
 from scaling_search.costs.latency import Latency
 from scaling_search.costs.memory import Memory
 from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
-from scaling_search.executors.inline import Inline
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.planning.budget import Budget, Caps
 from scaling_search.planning.candidates import Plan
 from scaling_search.spaces.buildable import Buildable
+from tests.in_process import Executing
 
 
 def tiny_network(**changes: Any) -> EfficientNet:
@@ -72,7 +72,7 @@ def tiny_run(out: Path, **changes: Any) -> Run:
     """The same experiment in a folder, trained in this process; changes of both."""
     own = {field.name for field in fields(Run)} & set(changes)
     options: dict[str, Any] = {
-        "executor": Inline(device="cpu", retries=0),
+        "executor": Executing(),
         "limits": Limits(failed_share=1.0),
         **{name: changes.pop(name) for name in own},
     }

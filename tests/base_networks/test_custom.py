@@ -94,6 +94,7 @@ def test_a_name_says_the_sizes_and_tells_networks_apart() -> None:
     assert custom(own.build).name != custom(partial(own.build, blocks=[3, 3, 3])).name
 
 
+@pytest.mark.slow
 def test_a_plan_has_every_network_of_the_grid_in_the_band() -> None:
     """Compared with all combinations of grid and pixels, counted in closed form."""
     base = custom(own.build)

@@ -2,17 +2,15 @@
 
 import math
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-from scaling_search.commands.cli import main
 from scaling_search.core.space_filling import largest_hole
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.spaces import Buildable
 from tests.base_networks.families import SMALL, family
+from tests.cli import Cli
 
 PLANS = {  # Source: the project's plans, counted when these networks were designed.
     "convnext_small": (1_438_640, 61),
@@ -40,10 +38,7 @@ def test_many_networks_of_twice_the_cost_cover_the_triangle(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
-def test_a_whole_search_on_real_images(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_whole_search_on_real_images(name: str, cli: Cli) -> None:
     options = [
         f"base_network={name}",
         "executor=inline",
@@ -53,11 +48,8 @@ def test_a_whole_search_on_real_images(
         "recipe.epochs=1",
         "recipe.batch_size=20",
     ]
-    monkeypatch.setattr(sys, "argv", ["scaling-search", "search", *options])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr()
-    assert not ended.value.code, said.err
+    said = cli("search", *options)
+    assert said.code == 0, said.err
     losses = [float(loss) for loss in re.findall(r"loss (\S+)", said.out)]
     assert len(losses) == 3
     assert all(map(math.isfinite, losses))

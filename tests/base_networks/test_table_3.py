@@ -1,15 +1,12 @@
 """Table 3 of the paper beside ours: what is read, what is recognised, what is said."""
 
-import sys
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
-from scaling_search.commands.cli import main
 from scaling_search.display.audit import scalings_sentences
 from scaling_search.planning.published import published_scalings
 from tests.base_networks.families import NAMES, family
+from tests.cli import Cli
 
 
 def scalings(name: str) -> pd.DataFrame:
@@ -75,10 +72,7 @@ def test_deviations_are_said() -> None:
 
 
 @pytest.mark.slow
-def test_plan_prints_the_papers_costs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_plan_prints_the_papers_costs(cli: Cli) -> None:
     options = [
         "experiment=paper_grid",
         "base_network=mobilenet_v2",
@@ -86,11 +80,9 @@ def test_plan_prints_the_papers_costs(
         "candidates.max_resolution=null",
         "candidates.max_networks=1",
     ]
-    monkeypatch.setattr(sys, "argv", ["scaling-search", "plan", *options])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert not ended.value.code
-    said = capsys.readouterr().out
+    outcome = cli("plan", *options)
+    assert outcome.code == 0
+    said = outcome.out
     assert "MobileNetV2 as Tan & Le 2019, Table 3, scale it" in said
     (depth,) = (line.split() for line in said.splitlines() if line.lstrip().startswith("depth on"))
     assert depth == ["depth", "only", "4", "1", "1", "1.2", "1.220", "224", "4-8-12-16-12-12-4"]

@@ -1,8 +1,6 @@
 """The published EfficientNets beside their own rule, against the numbers of others."""
 
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.base_networks import efficientnet, small_efficientnet
-from scaling_search.commands.cli import main
 from scaling_search.core.scaling import DIMENSIONS, PAPER, Coefficients
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.multiplier_table import MULTIPLIERS
@@ -24,9 +21,9 @@ from scaling_search.planning.published import (
     rule_as_built,
 )
 from tests.base_networks.families import family
+from tests.cli import Cli
 from tests.tiny import tiny_network
 
-Said = Callable[..., tuple[int, str, str]]
 VARIANTS = ["B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"]
 MEASURED = Path(__file__).parents[1] / "reference" / "measured_family_macs.csv"
 
@@ -249,52 +246,37 @@ def test_any_multipliers_are_costed_at_once_or_refused_by_their_row(
             assert row["off_depth"] == pytest.approx(triple[0] / row["rule_depth"] - 1)
 
 
-@pytest.fixture
-def said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Said:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*options: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["scaling-search", "audit", *options])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return run
-
-
 def test_a_table_of_ones_own_says_its_rule_and_how_far_its_rows_are(
-    said: Said, tmp_path: Path
+    cli: Cli, tmp_path: Path
 ) -> None:
     text = "name,phi,depth,width,resolution\ntiny,0,1,1,224\n[b]twice,1,1.2,1.1,260\n"
     (tmp_path / "mine.csv").write_text(text + "four,2,1.44,1.21,296\n", encoding="utf-8")
-    code, out, err = said("base_network=mobilenet_v2", "audit.table=mine.csv", "audit.write=true")
-    assert (code, err) == (0, "")
-    assert "The rule is alpha 1.2, beta 1.1, gamma 1.152, fitted to the table's phi" in out
-    assert "The rows follow the rule within ±0.8%; the farthest is '[b]twice'" in out
-    assert "EfficientNet" not in out
-    assert "tensorflow" not in out
-    assert [line.split()[0] for line in out.splitlines()[1:4]] == ["tiny", "[b]twice", "four"]
+    outcome = cli("audit", "base_network=mobilenet_v2", "audit.table=mine.csv", "audit.write=true")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "The rule is alpha 1.2, beta 1.1, gamma 1.152, fitted to the table's phi" in outcome.out
+    assert "The rows follow the rule within ±0.8%; the farthest is '[b]twice'" in outcome.out
+    assert "EfficientNet" not in outcome.out
+    assert "tensorflow" not in outcome.out
+    rows = outcome.out.splitlines()[1:4]
+    assert [line.split()[0] for line in rows] == ["tiny", "[b]twice", "four"]
     kept = pd.read_csv("runs/paper_grid/audit.csv")
     assert kept["variant"].tolist() == ["tiny", "[b]twice", "four"]
     assert (tmp_path / "runs/paper_grid/figures/audited_shares.png").stat().st_size > 5_000
 
 
-def test_given_coefficients_are_the_rule(said: Said, tmp_path: Path) -> None:
+def test_given_coefficients_are_the_rule(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(MOBILENET_V2, encoding="utf-8")
     options = ("base_network=mobilenet_v2", "audit.table=mine.csv")
-    _, out, _ = said(*options, "audit.coefficients=[1.0,1.4,1.0]")
+    out = cli("audit", *options, "audit.coefficients=[1.0,1.4,1.0]").out
     assert "The rule is alpha 1, beta 1.4, gamma 1, given." in out
-    _, out, _ = said(*options)
+    out = cli("audit", *options).out
     assert "add a column phi, or audit.coefficients=[alpha,beta,gamma]." in out
     assert "Ours are within ±0.3% of the published flops, farthest at '1.0' (+0.3%)." in out
     assert not (tmp_path / "runs").exists()
 
 
-def test_another_base_network_is_not_spoken_of_as_the_papers(said: Said) -> None:
-    _, out, _ = said("base_network=resnet_small", "base_network.resolution=20")
+def test_another_base_network_is_not_spoken_of_as_the_papers(cli: Cli) -> None:
+    out = cli("audit", "base_network=resnet_small", "base_network.resolution=20").out
     assert "those published for B0 to B7, here of this base network" in out
     assert "EfficientNet" not in out
     assert "rounded up in every stage" not in out
@@ -313,21 +295,21 @@ def test_another_base_network_is_not_spoken_of_as_the_papers(said: Said) -> None
     ],
 )
 def test_what_cannot_be_audited_gets_one_line(
-    said: Said, options: tuple[str, ...], expected: list[str]
+    cli: Cli, options: tuple[str, ...], expected: list[str]
 ) -> None:
-    code, out, err = said(*options)
-    assert (code, out) == (2, "")
-    assert err.count("\n") <= 2
+    outcome = cli("audit", *options)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") <= 2
     for part in expected:
-        assert part in err
+        assert part in outcome.err
 
 
 def test_a_network_too_small_to_be_scaled_down_is_named_by_its_row(
-    said: Said, tmp_path: Path
+    cli: Cli, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.csv").write_text("name,depth,width,resolution\nS,1,2,1\n", encoding="utf-8")
-    code, out, err = said("audit.table=mine.csv")
-    assert (code, out) == (2, "")
-    assert err.startswith("scaling-search: audit.table must have multipliers")
-    assert "got 'S' with depth 1, width 2, resolution 0.00446429" in err
-    assert err.count("\n") == 1
+    outcome = cli("audit", "audit.table=mine.csv")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("scaling-search: audit.table must have multipliers")
+    assert "got 'S' with depth 1, width 2, resolution 0.00446429" in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -1,60 +1,44 @@
+import contextlib
 import re
-import signal
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 import pandas as pd
 import pytest
 
-from scaling_search.commands.cli import COMMANDS, main
+from scaling_search.commands.cli import COMMANDS
 from scaling_search.record.schema import CROP_KEY
 from scaling_search.record.study import Record
 from scaling_search.training import timing
+from tests.cli import TINY, Cli, ran
 from tests.tables import VOLATILE
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
-TINY = (
-    "dataset.num_train=100",
-    "dataset.num_val=50",
-    "recipe.epochs=1",
-    "recipe.batch_size=20",
-    "candidates.max_networks=2",
-)
-"""A whole search on a hundred real images."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Outcome]
+@pytest.fixture(scope="module")
+def searches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two searches: `begun`, with one training, and `done`."""
+    folder = tmp_path_factory.mktemp("searches")
+    with contextlib.chdir(folder):
+        assert ran("search", "out=begun", "limits.trainings=1", *TINY).code == 0
+        assert ran("search", "out=done", *TINY).code == 0
+    return folder
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs a command line in an empty folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COMP_LINE", raising=False)
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["scaling-search", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
-
-    return run
+def begun(searches: Path, tmp_path: Path) -> Path:
+    """The folder ``mine`` of a search that has done one of its trainings."""
+    return Path(shutil.copytree(searches / "begun", tmp_path / "mine"))
 
 
-def table(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path).drop(columns=list(VOLATILE), errors="ignore")
+@pytest.fixture
+def done(searches: Path, tmp_path: Path) -> Path:
+    """The folder ``mine`` of a search whose trainings are done."""
+    return Path(shutil.copytree(searches / "done", tmp_path / "mine"))
 
 
 def test_help_is_our_own_list_of_commands(cli: Cli) -> None:
@@ -96,20 +80,15 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
             ["sampler must be one of focus, gp, grid, qmc, tpe", "'tpee'", "tpe?"],
         ),
         (["search", "recipe.epochs=many"], ["recipe.epochs", "number", "'many'"]),
-        (["search", "recipe.epochs=0"], ["recipe.epochs", "greater than 0", "0"]),
         (["search", "recipe.learning_rate=nan"], ["recipe.learning_rate", "nan"]),
-        (["search", "recipe.learning_rate=-1"], ["recipe.learning_rate", "greater than 0"]),
-        (["search", "num_seeds=0"], ["num_seeds", "greater than or equal to 1", "0"]),
         (["search", "objective=speed"], ["objective", "'val_loss' or 'val_accuracy'", "'speed'"]),
         (["plan", "candidates.alpha=[0.9,2.0]"], ["candidates.alpha", "1 <= low", "[0.9, 2.0]"]),
         (["plan", "candidates.target=1"], ["candidates.target", "other than 1"]),
         (["plan", "candidates.target=0"], ["candidates.target", "from 1/256", "0"]),
-        (["plan", "candidates.target=-2"], ["candidates.target", "from 1/256", "-2"]),
         (
             ["plan", "candidates.tolerance=0.0001"],
             ["candidates.tolerance", "2x ± 0.0%", "nearest", "1.99"],
         ),
-        (["plan", "candidates.tolerance=5"], ["candidates.tolerance", "less than 1", "5"]),
         (["plan", "base_network.resolution=3"], ["base_network.resolution", "strides", "3"]),
         (
             ["plan", "base_network.stride=[1,2]"],
@@ -121,8 +100,6 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
         ),
         (["search", "dataset.num_train=99999"], ["dataset.num_train", "10000", "99999"]),
         (["search", "executor.device=cuda:9"], ["executor.device", "'cuda:9'", "cpu"]),
-        (["search", "executor.workers_per_device=0"], ["executor.workers_per_device", "0"]),
-        (["search", "candidates.targt=2"], ["candidates.targt is not an option", "target"]),
         (["search", "experiment=paper_grid"], ["dataset must be named"]),
         (["report", "out=nothing/here"], ["out", "'nothing/here'", "scaling-search search"]),
         (["scale", "out=nothing/here"], ["out", "'nothing/here'"]),
@@ -132,7 +109,6 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
             ["plan", "~dataset"],
             ["base_network.in_channels must be given without dataset.in_channels, got nothing"],
         ),
-        (["plan", "scale.coefficients=[1,2]"], ["must have more values, got [1, 2]"]),
         (["plan", "scale.coefficients=[1,2,3,4]"], ["at most 3 values, got [1, 2, 3, 4]"]),
         (["search", "recipe.epochs=[1"], ["recipe.epochs=[1"]),
         (["search", "storage=postgresql+nonsense://u:secret@h/d"], ["storage", "h/d"]),
@@ -170,7 +146,7 @@ def timed_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("timed_shortly")
 def test_a_plan_times_steps_and_says_what_the_search_would_take(cli: Cli, tmp_path: Path) -> None:
-    outcome = cli("plan", "executor=inline", *TINY)
+    outcome = cli("plan", *TINY, "timed=true")
     assert outcome.code == 0
     assert "Timed are steps of 3 networks on cpu, 1 at a time" in outcome.out
     said = r"3 trainings: about [^,]+ with 1 at a time, \d+\.\d\d hours of a device; one takes "
@@ -178,15 +154,15 @@ def test_a_plan_times_steps_and_says_what_the_search_would_take(cli: Cli, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_plan_of_trainings_that_have_begun_times_nothing(cli: Cli) -> None:
-    cli("search", "executor=inline", "limits.trainings=1", *TINY)
-    outcome = cli("plan", "executor=inline", *TINY)
+    outcome = cli("plan", "out=mine", *TINY, "timed=true")
     assert "Timed" not in outcome.out
     assert re.search(r"2 trainings \(1 more are done\): about .+ with 1 at a time", outcome.out)
 
 
 def test_a_plan_without_its_device_says_so_and_times_nothing(cli: Cli) -> None:
-    outcome = cli("plan", "executor.device=cuda:9", *TINY)
+    outcome = cli("plan", *TINY, "executor.device=cuda:9", "timed=true")
     assert outcome.code == 0
     assert "Nothing is timed: executor.device must be on this machine, got 'cuda:9'" in outcome.out
     assert "3 trainings; how long they take is not known before one has ended." in outcome.out
@@ -212,7 +188,7 @@ def test_the_audit_shows_what_the_published_coefficients_cost(cli: Cli, tmp_path
 
 def test_from_search_to_report_scale_and_report_again(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "default"
-    searched = cli("search", "executor=inline", *TINY)
+    searched = cli("search", *TINY)
     assert searched.code == 0
     assert "3/3" in searched.out
     assert "all trainings are done" in searched.out
@@ -256,22 +232,20 @@ def test_from_search_to_report_scale_and_report_again(cli: Cli, tmp_path: Path) 
     assert (folder / "figures" / "published_family.png").is_file()
 
 
-def test_the_same_command_again_trains_nothing(cli: Cli, tmp_path: Path) -> None:
-    cli("search", "executor=inline", *TINY)
-    results = (tmp_path / "runs" / "default" / "search.log").read_text(encoding="utf-8")
-    outcome = cli("search", "executor=inline", *TINY)
+def test_the_same_command_again_trains_nothing(cli: Cli, done: Path) -> None:
+    results = (done / "search.log").read_text(encoding="utf-8")
+    outcome = cli("search", "out=mine", *TINY)
     assert outcome.code == 0
     assert "all trainings are done" in outcome.out
     assert "accuracy" not in outcome.out
-    log = (tmp_path / "runs" / "default" / "search.log").read_text(encoding="utf-8")
+    log = (done / "search.log").read_text(encoding="utf-8")
     assert log.count("accuracy") == results.count("accuracy") == 3
 
 
-def test_more_seeds_go_on_from_the_same_folder(cli: Cli, tmp_path: Path) -> None:
-    cli("search", "executor=inline", "limits.trainings=2", *TINY)
-    cli("search", "executor=inline", "num_seeds=2", "sampler=tpe", *TINY)
-    cli("report", "out=runs/default")
-    results = pd.read_csv(tmp_path / "runs" / "default" / "results.csv")
+def test_more_seeds_go_on_from_the_same_folder(cli: Cli, begun: Path) -> None:
+    cli("search", "out=mine", "num_seeds=2", "sampler=tpe", *TINY)
+    cli("report", "out=mine")
+    results = pd.read_csv(begun / "results.csv")
     assert list(zip(results["candidate"], results["seed"], strict=True)) == [
         (candidate, seed) for candidate in (0, 1, 2) for seed in (0, 1)
     ]
@@ -283,28 +257,26 @@ def test_more_seeds_go_on_from_the_same_folder(cli: Cli, tmp_path: Path) -> None
         ("recipe.epochs=2", "recipe.epochs"),
         ("dataset.num_train=200", "dataset"),
         ("base_network.head_channels=98", "base_network.head_channels"),
-        ("candidates.tolerance=0.06", "candidates.tolerance"),
         ("name=other", "name"),
     ],
 )
+@pytest.mark.usefixtures("begun")
 def test_a_folder_takes_no_other_experiment(cli: Cli, changed: str, key: str) -> None:
-    cli("search", "executor=inline", "limits.trainings=1", "out=mine", *TINY)
     tiny = [option for option in TINY if option.partition("=")[0] != changed.partition("=")[0]]
-    outcome = cli("search", "executor=inline", "out=mine", *tiny, changed)
+    outcome = cli("search", "out=mine", *tiny, changed)
     assert outcome.code == 2
     assert f"{key} must be" in outcome.err
     assert outcome.err.count("\n") == 1
 
 
 def test_a_record_with_crops_of_each_networks_pixels_is_read_and_not_gone_on_with(
-    cli: Cli, tmp_path: Path
+    cli: Cli, begun: Path
 ) -> None:
-    cli("search", "executor=inline", "limits.trainings=1", "out=mine", *TINY)
-    study = Record(f"sqlite:///{tmp_path / 'mine' / 'study.db'}", "default", "val_loss").study
+    study = Record(f"sqlite:///{begun / 'study.db'}", "default", "val_loss").study
     # As records were before crops were taken of the native image.
     choices = study.user_attrs["choices"]
     study.set_user_attr("choices", {k: v for k, v in choices.items() if k != CROP_KEY})
-    for command in (["search", "executor=inline", *TINY], ["confirm"]):
+    for command in (["search", *TINY], ["confirm"]):
         outcome = cli(*command, "out=mine")
         assert outcome.code == 2
         assert outcome.err == (
@@ -314,36 +286,36 @@ def test_a_record_with_crops_of_each_networks_pixels_is_read_and_not_gone_on_wit
         )
     outcome = cli("report", "out=mine")
     assert outcome.code == 0, outcome.err
-    assert len(pd.read_csv(tmp_path / "mine" / "results.csv")) == 1
+    assert len(pd.read_csv(begun / "results.csv")) == 1
 
 
 def test_a_record_without_crops_names_nothing_about_them_and_goes_on(
     cli: Cli, tmp_path: Path
 ) -> None:
-    command = ("search", "executor=inline", "recipe.crop=0.0", "out=mine", *TINY)
+    command = ("search", "recipe.crop=0.0", "out=mine", *TINY)
     cli(*command, "limits.trainings=1")
     record = Record(f"sqlite:///{tmp_path / 'mine' / 'study.db'}", "default", "val_loss")
     assert CROP_KEY not in record.study.user_attrs["choices"]
     assert "all trainings are done" in cli(*command).out
 
 
+@pytest.mark.usefixtures("begun")
 def test_report_and_scale_take_only_their_own_options(cli: Cli) -> None:
-    cli("search", "executor=inline", "limits.trainings=1", "out=mine", *TINY)
     for command in ("report", "scale"):
         outcome = cli(command, "out=mine", "recipe.epochs=9")
         assert outcome.code == 2
         assert "recipe.epochs=9" in outcome.err
 
 
+@pytest.mark.usefixtures("begun")
 def test_scale_needs_coefficients_that_were_given_or_found(cli: Cli) -> None:
-    cli("search", "executor=inline", "limits.trainings=1", "out=mine", *TINY)
     outcome = cli("scale", "out=mine")
     assert outcome.code == 2
     assert "scale.coefficients" in outcome.err
 
 
 def test_failed_trainings_are_rows_and_the_report_says_so(cli: Cli, tmp_path: Path) -> None:
-    searched = cli("search", "executor=inline", *TINY, "recipe.learning_rate=1e30")
+    searched = cli("search", *TINY, "recipe.learning_rate=1e30")
     assert searched.code == 2
     assert "failed: FloatingPointError" in searched.out
     assert searched.err.startswith(
@@ -361,7 +333,7 @@ def test_failed_trainings_are_rows_and_the_report_says_so(cli: Cli, tmp_path: Pa
 
 
 def test_a_journal_is_a_record_too(cli: Cli, tmp_path: Path) -> None:
-    assert cli("search", "executor=inline", "storage=record.log", *TINY).code == 0
+    assert cli("search", "storage=record.log", *TINY).code == 0
     assert not (tmp_path / "runs" / "default" / "study.db").exists()
     assert (tmp_path / "record.log").is_file()
     assert cli("report", "out=runs/default").code == 0
@@ -370,21 +342,21 @@ def test_a_journal_is_a_record_too(cli: Cli, tmp_path: Path) -> None:
 def test_multirun_makes_a_folder_for_each_experiment_and_none_for_hydra(
     cli: Cli, tmp_path: Path
 ) -> None:
-    outcome = cli("search", "--multirun", "executor=inline", *TINY, "recipe.crop=0.0,0.1")
+    outcome = cli("search", "--multirun", "limits.trainings=1", *TINY, "recipe.crop=0.0,0.1")
     assert outcome.code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     assert len(list(tmp_path.rglob("study.db"))) == 2
 
 
 def test_multirun_makes_them_below_a_folder_that_is_given(cli: Cli, tmp_path: Path) -> None:
-    swept = ("search", "--multirun", "executor=inline", *TINY, "limits.trainings=1")
+    swept = ("search", "--multirun", "limits.trainings=1", *TINY)
     outcome = cli(*swept, "recipe.crop=0.0,0.1", "out=both")
     assert outcome.code == 0, outcome.err
     assert len(list((tmp_path / "both").glob("*/study.db"))) == 2
     # Folders that are named each are taken as they are, and so is one that a search has made.
     assert cli(*swept, "out=one,two").code == 0
     assert {path.name for path in tmp_path.iterdir()} == {"both", "one", "two"}
-    assert cli("report", "--multirun", "out=one", "report.most=1,2").code == 0
+    assert cli("report", "--multirun", "out=one", "report.most=1").code == 0
 
 
 def test_a_folder_of_ones_own_adds_experiments(cli: Cli, tmp_path: Path) -> None:
@@ -418,60 +390,20 @@ def test_tab_completion_knows_commands_and_options(
     assert offered <= set(outcome.out.split())
 
 
-def started(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [PROGRAM, "search", "out=run", *TINY, "candidates.max_networks=6", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finished(folder: Path) -> pd.DataFrame:
-    """The results of a run of six networks after it was started, or started again."""
-    process = started(folder)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert "all trainings are done" in out
-    subprocess.run([PROGRAM, "report", "out=run"], cwd=folder, check=True, capture_output=True)
-    return table(folder / "run" / "results.csv")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    return finished(tmp_path_factory.mktemp("uninterrupted"))
-
-
 @pytest.mark.slow
-@pytest.mark.alone
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
-def test_a_search_that_was_ended_goes_on_to_the_same_table(
-    tmp_path: Path, uninterrupted: pd.DataFrame, blow: signal.Signals
-) -> None:
-    process = started(tmp_path)
-    assert process.stdout is not None
-    assert any(line.startswith("1/7") for line in process.stdout)
-    process.send_signal(blow)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == (130 if blow == signal.SIGINT else -signal.SIGKILL)
-    if blow == signal.SIGINT:
-        assert err.strip() == "stopped; the same command goes on from here"
-    trained = optuna.load_study(
-        study_name="default", storage=f"sqlite:///{tmp_path / 'run' / 'study.db'}"
-    ).trials
-    assert 1 <= len(trained) < 7
-    pd.testing.assert_frame_equal(finished(tmp_path), uninterrupted)
-    study = optuna.load_study(
-        study_name="default", storage=f"sqlite:///{tmp_path / 'run' / 'study.db'}"
+def test_every_executor_gives_the_same_table(cli: Cli, tmp_path: Path) -> None:
+    search = (*TINY, "candidates.max_networks=4")
+    assert cli("search", *search, "out=inline").code == 0
+    subprocess.run(
+        [PROGRAM, "search", *search, "executor=processes", "out=processes"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
     )
-    assert len(study.trials) == 7
-
-
-@pytest.mark.slow
-def test_every_executor_gives_the_same_table(tmp_path: Path, uninterrupted: pd.DataFrame) -> None:
-    process = started(tmp_path, "executor=inline")
-    process.communicate(timeout=300)
-    assert process.returncode == 0
-    pd.testing.assert_frame_equal(finished(tmp_path), uninterrupted)
+    tables = []
+    for folder in (tmp_path / "inline", tmp_path / "processes"):
+        assert cli("report", f"out={folder.name}").code == 0
+        results = pd.read_csv(folder / "results.csv")
+        tables.append(results.drop(columns=list(VOLATILE), errors="ignore"))
+    one, other = tables
+    pd.testing.assert_frame_equal(one, other)

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from scaling_search.answer.stopping import Limits
-from scaling_search.commands.cli import main
 from scaling_search.commands.confirm import confirm
 from scaling_search.commands.export import export
 from scaling_search.commands.run import Run
@@ -34,6 +32,7 @@ from scaling_search.record.architectures import from_json
 from scaling_search.training.batches import load
 from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.weights import file_name
+from tests.cli import Cli
 from tests.composed import PARTS, part
 from tests.in_process import Executing, printed
 from tests.tiny import tiny_network, tiny_recipe, tiny_run, tiny_trial
@@ -393,32 +392,15 @@ def test_wrong_answers_and_networks_that_cannot_be_written_are_refused(form: For
             checked(kind, network, tiny_network(), "base")
 
 
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs a command line in an empty folder; its code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["scaling-search", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    return command
-
-
+@pytest.mark.slow
 def test_it_is_a_command(cli: Cli, tmp_path: Path) -> None:
-    code, _, err = cli("export", "out=nowhere")
-    assert code == 2
-    assert err.startswith("scaling-search: out must be a folder that a search has made")
+    refused = cli("export", "out=nowhere")
+    assert refused.code == 2
+    assert refused.err.startswith("scaling-search: out must be a folder that a search has made")
     tiny = ("dataset.num_train=100", "dataset.num_val=50", "recipe.epochs=1", "executor=inline")
     one = ("candidates.max_networks=1", "keep_weights=true")
-    assert cli("search", "out=mine", *one, *tiny)[0] == 0
-    assert cli("confirm", "out=mine", "decide.delta=0.01", "confirm.num_seeds=2")[0] == 0
+    assert cli("search", "out=mine", *one, *tiny).code == 0
+    assert cli("confirm", "out=mine", "decide.delta=0.01", "confirm.num_seeds=2").code == 0
     assert len(list((tmp_path / "mine" / "weights").iterdir())) == 2  # of the search alone
     # A folder that is older than the options that it lacks.
     path = tmp_path / "mine" / "config.yaml"
@@ -426,17 +408,18 @@ def test_it_is_a_command(cli: Cli, tmp_path: Path) -> None:
     for key in ("export", "keep_weights", "audit"):
         del options[key]
     OmegaConf.save(options, path)
-    code, out, err = cli("export", "out=mine")
-    assert code == 0, err
+    exported = cli("export", "out=mine")
+    assert exported.code == 0, exported.err
     assert "by 2 fresh seeds." in (tmp_path / "mine" / "export" / "README.md").read_text("utf-8")
-    lines = out.splitlines()
+    lines = exported.out.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["base", "found"]
     assert 'network = torch.export.load("mine/export/programs/found.pt2").module()' in lines
     options.base_network.dropout = 0.4
     OmegaConf.save(options, path)
-    code, _, err = cli("export", "out=mine")
-    assert code == 2
-    assert err.startswith("scaling-search: base_network.dropout must be 0.1 as in this folder's")
+    refused = cli("export", "out=mine")
+    assert refused.code == 2
+    said = "scaling-search: base_network.dropout must be 0.1 as in this folder's"
+    assert refused.err.startswith(said)
 
 
 def test_a_search_whose_weights_were_not_kept_says_how_to_get_them(tmp_path: Path) -> None:

@@ -331,7 +331,6 @@ def test_inline_a_search_ends_with_its_device_and_the_next_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_a_device_that_fails_under_one_training_fails_no_other(mine: Run) -> None:
     trials = mine.experiment.trials(tiny_plan())
     trials[1] = replace(trials[1], dataset=Faulty("break"))

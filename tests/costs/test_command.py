@@ -1,48 +1,17 @@
 """Whole commands that hold or cap each cost, on real images."""
 
-import os
 import re
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from scaling_search.costs.latency import Latency
+from tests.cli import TINY, Cli
 from tests.composed import composed
 
-PROGRAM = str(Path(sys.executable).parent / "scaling-search")
-TINY = (
-    "executor=inline",
-    "candidates.max_networks=8",
-    "dataset.num_train=200",
-    "dataset.num_val=50",
-    "recipe.epochs=1",
-    "recipe.batch_size=20",
-    "timed=false",
-)
+MORE = (*TINY, "dataset.num_train=200", "candidates.max_networks=8")
 QUICKLY_TIMED = ("cost.batch_size=4", "cost.repeats=9")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-def said(folder: Path, *arguments: str) -> Outcome:
-    done = subprocess.run(
-        [PROGRAM, *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def numbers(folder: Path, table: str = "candidates.csv") -> pd.DataFrame:
@@ -51,68 +20,66 @@ def numbers(folder: Path, table: str = "candidates.csv") -> pd.DataFrame:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cost", ["activations", "train_flops"])
-def test_a_whole_search_holds_a_cost_that_is_counted(cost: str, tmp_path: Path) -> None:
-    found = said(tmp_path, "search", *TINY, f"cost={cost}")
+def test_a_whole_search_holds_a_cost_that_is_counted(cost: str, cli: Cli, tmp_path: Path) -> None:
+    found = cli("search", *MORE, f"cost={cost}")
     assert found.code == 0, found.err
     candidates = numbers(tmp_path)
     assert len(candidates) == 9
     assert (candidates["cost_ratio"].iloc[1:] - 2).abs().max() <= 0.1
     if cost in candidates:
         assert (candidates["cost"] == candidates[cost]).all()
-    reported = said(tmp_path, "report", "out=runs/default")
+    reported = cli("report", "out=runs/default")
     assert reported.code == 0, reported.err
     assert cost in (tmp_path / "runs" / "default" / "report.html").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.alone
-def test_a_whole_search_holds_the_latency_and_measures_it_once(tmp_path: Path) -> None:
-    options = (*TINY, "cost=latency", *QUICKLY_TIMED)
-    first = said(tmp_path, "search", *options, "limits.trainings=2")
+def test_a_whole_search_holds_the_latency_and_measures_it_once(cli: Cli, tmp_path: Path) -> None:
+    options = (*MORE, "cost=latency", *QUICKLY_TIMED)
+    first = cli("search", *options, "limits.trainings=2")
     assert first.code == 0, first.err
     candidates = numbers(tmp_path)
     assert (candidates["cost"] > 0).all()
     ratios, spreads = candidates["cost_ratio"].iloc[1:], candidates["cost_spread"].iloc[1:]
     assert ((ratios - 2).abs() <= (spreads * 2 / ratios).clip(lower=0.1) + 1e-9).all()
-    second = said(tmp_path, "search", *options)  # on the networks of the first
+    second = cli("search", *options)  # on the networks of the first
     assert second.code == 0, second.err
     assert numbers(tmp_path).equals(candidates)
     assert f"{len(candidates)}/{len(candidates)}" in second.out
-    planned = said(tmp_path, "plan", *options)
+    planned = cli("plan", *options)
     assert all(f"{ratio:.3f}" in planned.out for ratio in candidates["cost_ratio"])
-    reported = said(tmp_path, "report", "out=runs/default")
+    reported = cli("report", "out=runs/default")
     assert reported.code == 0, reported.err
-    more = said(
-        tmp_path, "scale", "out=runs/default", "scale.phis=[0,1]", "scale.tolerance=0.9",
+    more = cli(
+        "scale", "out=runs/default", "scale.phis=[0,1]", "scale.tolerance=0.9",
         "price_only=true",
     )  # fmt: skip
     assert more.code == 0, more.err
 
 
 @pytest.mark.slow
-@pytest.mark.alone
-def test_a_whole_search_below_caps(tmp_path: Path) -> None:
+def test_a_whole_search_below_caps(cli: Cli, tmp_path: Path) -> None:
     caps = ("caps.params=5e4", "caps.latency_ms=1e3", "caps.latency.batch_size=2")
-    found = said(tmp_path, "search", *TINY, *caps, "caps.latency.repeats=5")
+    found = cli("search", *MORE, *caps, "caps.latency.repeats=5")
     assert found.code == 0, found.err
     candidates = numbers(tmp_path)
     assert candidates["params"].max() <= 5e4
-    again = said(tmp_path, "search", *TINY, *caps, "caps.latency.repeats=5")
+    again = cli("search", *MORE, *caps, "caps.latency.repeats=5")
     assert again.code == 0, again.err
     assert numbers(tmp_path).equals(candidates)
-    other = said(tmp_path, "search", *TINY)
+    other = cli("search", *MORE)
     assert other.code == 2
     assert "caps." in other.err
     assert "as in this folder's record" in other.err
 
 
 @pytest.mark.slow
-def test_a_whole_search_among_smaller_networks(tmp_path: Path) -> None:
-    options = (*TINY, "candidates.target=0.5")
-    found = said(tmp_path, "search", *options)
+def test_a_whole_search_among_smaller_networks(cli: Cli, tmp_path: Path) -> None:
+    options = (*MORE, "candidates.target=0.5")
+    found = cli("search", *options)
     assert found.code == 0, found.err
     assert (numbers(tmp_path)["flops_ratio"].iloc[1:] - 0.5).abs().max() <= 0.025
-    reported = said(tmp_path, "report", "out=runs/default")
+    reported = cli("report", "out=runs/default")
     assert reported.code == 0, reported.err
     spoken = re.sub(r"\s+", " ", reported.out)
     assert "smaller networks must leave no hole over 0.25" in spoken
@@ -133,8 +100,8 @@ def test_a_whole_search_among_smaller_networks(tmp_path: Path) -> None:
         ("candidates.target=1e30", "candidates.target must be from 1/256 to 256"),
     ],
 )
-def test_bad_options_are_told_in_a_line(option: str, line: str, tmp_path: Path) -> None:
-    outcome = said(tmp_path, "plan", "timed=false", option)
+def test_bad_options_are_told_in_a_line(option: str, line: str, cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("plan", "timed=false", option)
     assert outcome.code == 2, outcome.err
     assert line in outcome.err
     assert len(outcome.err.splitlines()) == 1
@@ -150,10 +117,8 @@ def test_bad_options_are_told_in_a_line(option: str, line: str, tmp_path: Path) 
         ("cost.repeats=1", "cost.repeats must be"),
     ],
 )
-def test_a_latency_that_cannot_be_measured_is_refused(
-    option: str, line: str, tmp_path: Path
-) -> None:
-    outcome = said(tmp_path, "plan", "timed=false", "cost=latency", option)
+def test_a_latency_that_cannot_be_measured_is_refused(option: str, line: str, cli: Cli) -> None:
+    outcome = cli("plan", "timed=false", "cost=latency", option)
     assert (outcome.code, len(outcome.err.splitlines())) == (2, 1), outcome.err
     assert line in outcome.err
 

@@ -23,6 +23,7 @@ from scaling_search.runtime.threads import threads
 from tests.base_networks.families import SMALL, family
 from tests.composed import PARTS, part
 from tests.proxies import Lying
+from tests.tiny import tiny_network
 
 COSTS = [name for group, name in PARTS if group == "cost"]
 COUNTED = [name for name in COSTS if isinstance(part("cost", name), Cost)]
@@ -93,6 +94,8 @@ def latency(**changes: Any) -> Latency:
     return Latency(**options | changes)
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_a_network_of_thirty_times_the_work_takes_longer() -> None:
     base = small_efficientnet()
     large = base.scaled(Multipliers(4.0, 3.0, 1.0))
@@ -113,7 +116,7 @@ def test_timing_leaves_torch_as_it_was() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     with threads(2):
-        latency().sample(small_efficientnet(), small_efficientnet())
+        latency().sample(tiny_network(), tiny_network())
         assert torch.get_num_threads() == 2
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.is_inference_mode_enabled()

@@ -10,13 +10,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from scaling_search.commands.data_sheet import kept
-from tests.datasets.conftest import Cli
+from tests.cli import Cli
 from tests.datasets.pictures_of import write_tree
 
 TINY = (
     "recipe.epochs=1",
     "recipe.batch_size=20",
-    "candidates.max_networks=2",
+    "candidates.max_networks=1",
     "executor=inline",
     "limits.trainings=1",
     "timed=false",

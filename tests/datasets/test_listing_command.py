@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.datasets.conftest import Cli, Outcome
+from tests.cli import Cli, Outcome
 from tests.datasets.pictures_of import arrays_of, table, write_tree
 
 QUICK = ("candidates.max_networks=2", "timed=false")

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from scaling_search.experiment.composing import part_of
+from tests.cli import Cli
 from tests.composed import composed
-from tests.datasets.conftest import Cli
 from tests.datasets.pictures_of import arrays_of, table, write_tree
 from tests.tables import VOLATILE
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.datasets.conftest import Cli
+from tests.cli import Cli
 from tests.datasets.pictures_of import arrays_in, arrays_of, folder_of, hugging_face
 
 pytestmark = pytest.mark.usefixtures("own_cache")

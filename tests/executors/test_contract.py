@@ -35,8 +35,6 @@ from tests.composed import CONF, part
 from tests.faults import Faulty, Hungry
 from tests.tiny import tiny_trial
 
-pytestmark = pytest.mark.alone
-
 PATIENCE_SECONDS = 120
 """For a process to start or to end; they take a few seconds, on a machine that is busy more."""
 
@@ -362,6 +360,7 @@ def test_leaving_ends_trainings_in_flight(pipe: Pipe) -> None:
     assert wait([hanging, waiting], PATIENCE_SECONDS).not_done == set()
 
 
+@pytest.mark.alone
 @needs_processes
 def test_a_training_that_takes_too_long_ends_alone(pipe: Pipe) -> None:
     with processes(workers_per_device=2, timeout_minutes=0.2) as executor:

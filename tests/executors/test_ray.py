@@ -84,11 +84,8 @@ def test_a_node_has_room_for_whole_shares(
         ("address", "ray://127.0.0.1:10001"),
         ("address", "somewhere"),
         ("device", "cuda:1"),
-        ("cpus_per_training", 0.0),
         ("cpus_per_training", 1.5),
         ("gpus_per_training", 2.0),
-        ("timeout_minutes", 0.0),
-        ("retries", -1),
     ],
 )
 def test_options_that_ray_cannot_meet_are_refused(option: str, value: object) -> None:

@@ -15,7 +15,7 @@ from scaling_search.training.engine import train_trial
 from tests.faults import Crowded, Staying
 from tests.tiny import tiny_trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 PATIENCE_SECONDS = 120
 """For a process to start or to end; they take a few seconds, on a machine that is busy more."""

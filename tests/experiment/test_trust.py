@@ -1,55 +1,31 @@
 """Files from others are data: what a configuration may name, and what it may not say."""
 
-import contextlib
-import io
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import pandas as pd
 import pytest
 
-from scaling_search.commands.cli import main
 from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.passwords import is_hidden, without_password
+from tests.cli import TINY, ran
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
-TINY = (
-    "dataset.num_train=100",
-    "dataset.num_val=50",
-    "recipe.epochs=1",
-    "recipe.batch_size=20",
-    "candidates.max_networks=2",
-)
-"""A whole search on a hundred real images."""
 QUICK = ("candidates.max_networks=2", "timed=false")
 """A plan of no time."""
 
 
-def run(*arguments: str) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command line in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.object(sys, "argv", ["scaling-search", *arguments]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    return int(ended.value.code or 0), out.getvalue(), err.getvalue()
-
-
 def refused(*arguments: str) -> str:
     """The line by which a command line is refused."""
-    code, out, err = run(*arguments)
-    assert (code, out) == (2, ""), err
-    assert err.startswith("scaling-search: ")
-    assert err.count("\n") == 1
-    return err
+    outcome = ran(*arguments)
+    assert (outcome.code, outcome.out) == (2, ""), outcome.err
+    assert outcome.err.startswith("scaling-search: ")
+    assert outcome.err.count("\n") == 1
+    return outcome.err
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +110,7 @@ def test_a_file_cannot_allow_anything() -> None:
 
 
 def test_a_run_folder_is_checked_like_any_file() -> None:
-    assert run("search", "executor=inline", "limits.trainings=1", "out=mine", *TINY)[0] == 0
+    assert ran("search", "limits.trainings=1", "out=mine", *TINY).code == 0
     config = Path("mine/config.yaml")
     text = config.read_text(encoding="utf-8")
     assert "samplers.grid.Grid" in text
@@ -220,9 +196,9 @@ def test_parts_of_ones_own_need_to_be_allowed(here: Path) -> None:
     assert "got 'my_parts.last.Last'; add allow=" in refused(*chosen)
     assert "got 'my_parts.last.Last'; add allow=" in refused(*chosen, "allow=my_part")
     assert "my_parts" not in sys.modules
-    code, out, err = run(*chosen, "allow=other_parts,my_parts")
-    assert (code, err) == (0, "")
-    assert "2 networks are kept" in out
+    outcome = ran(*chosen, "allow=other_parts,my_parts")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "2 networks are kept" in outcome.out
 
 
 def test_an_allowed_package_lends_no_other_ones_code(here: Path) -> None:
@@ -244,7 +220,7 @@ def test_parts_of_ones_own_train_in_worker_processes(here: Path) -> None:
     own = ("allow=my_parts", "--config-dir", conf)
     epochs = [option for option in TINY if not option.startswith("dataset")]
     searched = subprocess.run(
-        [PROGRAM, "search", *own, "dataset=stripes", "sampler=last", "executor=processes", *epochs],
+        [PROGRAM, "search", *own, "dataset=stripes", "sampler=last", *epochs, "executor=processes"],
         capture_output=True,
         text=True,
         check=False,
@@ -293,9 +269,9 @@ def own_network(folder: Path) -> tuple[str, str]:
 
 
 def test_a_network_of_ones_own_is_planned(here: Path) -> None:
-    code, out, err = run("plan", *MINE, *QUICK, *own_network(here / "mine"))
-    assert (code, err) == (0, "")
-    assert "2 networks are kept" in out
+    outcome = ran("plan", *MINE, *QUICK, *own_network(here / "mine"))
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "2 networks are kept" in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -465,9 +441,9 @@ def test_a_file_of_others_may_refer_to_options_and_the_user_to_the_environment(
     monkeypatch.setenv("MINE", "seven")
     written("conf/experiment/mine.yaml", "# @package _global_\nout: 'a: ${name}, b'\n")
     chosen = ("plan", "--config-dir", "conf", "--cfg", "job", "--resolve", "experiment=mine")
-    code, out, err = run(*chosen, "name=${oc.env:MINE}")
-    assert (code, err) == (0, "")
-    assert "out: 'a: seven, b'" in out
+    outcome = ran(*chosen, "name=${oc.env:MINE}")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "out: 'a: seven, b'" in outcome.out
 
 
 # Passwords.
@@ -506,14 +482,15 @@ def test_a_password_is_in_no_line_that_is_printed() -> None:
         ["plan", storage, "--help"],
         ["plan", storage, "--info", "config"],
         ["plan", storage, *QUICK],
-        ["search", storage, "executor=inline", *TINY],
-        ["search", "--multirun", storage, "executor=inline", *TINY],
+        ["search", storage, *TINY],
+        ["search", "--multirun", storage, *TINY],
         ["plan", f"{storage}]["],
         ["plan", f"{storage}", "sampler._target_=${storage}"],
     ):
-        _, out, err = run(*arguments)
-        assert "tellNobody" not in out + err, arguments
-        assert "127.0.0.1" in out + err
+        outcome = ran(*arguments)
+        said = outcome.out + outcome.err
+        assert "tellNobody" not in said, arguments
+        assert "127.0.0.1" in said
     assert not [path for path in Path().rglob("*") if "tellNobody" in str(path)]
 
 
@@ -537,8 +514,8 @@ def test_a_file_has_the_mode_of_the_users_umask(here: Path, umask: int, mode: in
 
 def test_names_in_a_report_are_text(here: Path) -> None:
     name = "<script>alert(1)</script>"
-    assert run("search", "executor=inline", f"name='{name}'", "out=mine", *TINY)[0] == 0
-    assert run("report", "out=mine")[0] == 0
+    assert ran("search", f"name='{name}'", "out=mine", *TINY).code == 0
+    assert ran("report", "out=mine").code == 0
     html = (here / "mine" / "report.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)" in html
     assert not re.search("<script", html, re.IGNORECASE)

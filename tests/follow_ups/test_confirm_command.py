@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pandas as pd
 import pytest
 
 from scaling_search.answer.stopping import Limits
-from scaling_search.commands.cli import main
 from scaling_search.commands.confirm import confirm
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
@@ -21,6 +19,7 @@ from scaling_search.follow_ups.confirmation import Confirmation
 from scaling_search.record.study import Record
 from scaling_search.spaces import Buildable
 from scaling_search.training.engine import train_trial
+from tests.cli import TINY, Cli
 from tests.in_process import Executing, printed
 from tests.tiny import changed, tiny_run
 
@@ -259,22 +258,12 @@ def test_without_a_trained_network_there_is_no_winner(tmp_path: Path) -> None:
         printed(confirm, run, TWO)
 
 
-def test_the_command_line_refuses_a_second_look_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["scaling-search", *arguments, f"out={tmp_path / 'run'}"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    tiny = ("dataset.num_train=100", "dataset.num_val=50", "recipe.epochs=1")
-    command("search", "executor=inline", *tiny, "candidates.max_networks=2")
-    code, out, _ = command("confirm", "confirm.num_seeds=2")
-    assert code == 0
-    assert "test images" in out
-    code, out, err = command("confirm", "confirm.num_seeds=2")
-    assert (code, out) == (2, "")
-    assert err.startswith("scaling-search: confirm.force must be true")
-    assert err.count("\n") == 1
+def test_the_command_line_refuses_a_second_look_in_one_line(cli: Cli) -> None:
+    cli("search", "out=run", *TINY)
+    looked = cli("confirm", "out=run", "confirm.num_seeds=2")
+    assert looked.code == 0
+    assert "test images" in looked.out
+    again = cli("confirm", "out=run", "confirm.num_seeds=2")
+    assert (again.code, again.out) == (2, "")
+    assert again.err.startswith("scaling-search: confirm.force must be true")
+    assert again.err.count("\n") == 1

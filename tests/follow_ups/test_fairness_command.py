@@ -1,68 +1,28 @@
 """The command fairness: its price, its sections, its files, and what it refuses."""
 
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 import pandas as pd
 import pytest
 
-from scaling_search.commands.cli import main
-
-TINY = (
-    "dataset.num_train=100",
-    "dataset.num_val=50",
-    "recipe.epochs=1",
-    "recipe.batch_size=20",
-    "candidates.max_networks=2",
-    "executor=inline",
-)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Outcome]
+from tests.cli import TINY, Cli, ran
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that a search among two networks left."""
     folder = tmp_path_factory.mktemp("searched") / "mine"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["scaling-search", "search", f"out={folder}", *TINY])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert not ended.value.code
+    assert ran("search", f"out={folder}", *TINY).code == 0
     return folder
 
 
 @pytest.fixture
-def cli(
-    searched: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Cli:
-    """Runs a command line beside a copy of that folder, in this process."""
+def cli(searched: Path, cli: Cli, tmp_path: Path) -> Cli:
+    """Run command lines beside a copy of that folder, in this process."""
     shutil.copytree(searched, tmp_path / "mine")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["scaling-search", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
-
-    return run
+    return cli
 
 
 def num_trained(folder: Path) -> int:
@@ -70,6 +30,7 @@ def num_trained(folder: Path) -> int:
     return len(optuna.load_study(study_name="default-fairness", storage=url).trials)
 
 
+@pytest.mark.slow
 def test_both_sections_are_printed_and_written(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     outcome = cli("fairness", "out=mine", "fairness.learning_rate=true", "fairness.length=true")

@@ -64,8 +64,9 @@ def asked(command: Command, blow: signal.Signals) -> None:
         command.process.send_signal(blow)
 
 
-@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("is_frozen", [False, True], ids=["", "a worker is frozen"])
+@pytest.mark.parametrize(
+    ("blow", "is_frozen"), [(signal.SIGTERM, True), (signal.SIGINT, False)], ids=str
+)
 def test_one_signal_ends_a_search_in_time_with_all_that_ended(
     folder: Path, undisturbed: pd.DataFrame, blow: signal.Signals, is_frozen: bool
 ) -> None:
@@ -87,14 +88,12 @@ def test_one_signal_ends_a_search_in_time_with_all_that_ended(
     assert_goes_on(folder, undisturbed)
 
 
-@pytest.mark.parametrize("is_frozen", [False, True], ids=["", "a worker is frozen"])
-def test_a_second_signal_ends_it_at_once(
-    folder: Path, undisturbed: pd.DataFrame, is_frozen: bool
+def test_a_second_signal_ends_it_at_once_though_a_worker_is_frozen(
+    folder: Path, undisturbed: pd.DataFrame
 ) -> None:
     command = begun(folder)
     try:
-        if is_frozen:
-            os.kill(command.at_work(), signal.SIGSTOP)
+        os.kill(command.at_work(), signal.SIGSTOP)
         # Two of one kind could be taken for one.
         command.process.send_signal(signal.SIGTERM)
         command.process.send_signal(signal.SIGINT)
@@ -106,8 +105,9 @@ def test_a_second_signal_ends_it_at_once(
     assert_goes_on(folder, undisturbed)
 
 
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGHUP])
-@pytest.mark.parametrize("is_frozen", [False, True], ids=["", "a worker is frozen"])
+@pytest.mark.parametrize(
+    ("blow", "is_frozen"), [(signal.SIGKILL, True), (signal.SIGHUP, False)], ids=str
+)
 def test_workers_leave_with_a_coordinator_that_was_killed(
     folder: Path, undisturbed: pd.DataFrame, blow: signal.Signals, is_frozen: bool
 ) -> None:

@@ -33,7 +33,6 @@ from tests.storages.servers import PASSWORD, ended, postgresql, postgresql_progr
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-RECORDS = ("study.db", "study.log")
 IMPATIENT = (
     sys.executable,
     "-c",
@@ -78,11 +77,10 @@ def assert_whole(journal: Path) -> None:
         assert "op_code" in json.loads(line)
 
 
-@pytest.mark.parametrize("record", RECORDS)
 def test_a_search_waits_for_a_full_disk_and_goes_on(
-    disk: Disk, folder: Path, undisturbed: pd.DataFrame, record: str
+    disk: Disk, folder: Path, undisturbed: pd.DataFrame
 ) -> None:
-    run = disk.seen / "run"
+    run, record = disk.seen / "run", "study.log"
     command = started(folder, *SEARCH, kept_in(disk.path / "run" / record), before=disk.inside)
     try:
         command.until_trained(2)
@@ -95,14 +93,13 @@ def test_a_search_waits_for_a_full_disk_and_goes_on(
     assert command.err == ""
     assert_same(rows_of(run / record), undisturbed)
     assert files(run) == LEFT | {record}
-    if record == "study.log":
-        assert_whole(run / record)
+    assert_whole(run / record)
 
 
-@pytest.mark.parametrize("record", RECORDS)
 def test_a_disk_that_stays_full_ends_a_search_with_its_line(
-    disk: Disk, folder: Path, undisturbed: pd.DataFrame, record: str
+    disk: Disk, folder: Path, undisturbed: pd.DataFrame
 ) -> None:
+    record = "study.db"
     run, own = disk.seen / "run", kept_in(disk.path / "run" / record)
     command = started(folder, *SEARCH, own, before=disk.inside, program=IMPATIENT)
     try:
@@ -124,23 +121,6 @@ def test_a_disk_that_stays_full_ends_a_search_with_its_line(
     done(folder, *SEARCH, own, before=disk.inside)
     assert_same(rows_of(run / record), undisturbed)
     assert files(run) == LEFT | {record}
-    if record == "study.log":
-        assert_whole(run / record)
-
-
-def test_a_search_that_waits_for_room_leaves_when_it_is_asked_to(
-    disk: Disk, folder: Path, undisturbed: pd.DataFrame
-) -> None:
-    command = started(folder, *SEARCH, before=disk.inside)
-    try:
-        command.until_trained(2)
-        disk.fill()
-        assert_leaves_while_it_waits(command)
-    finally:
-        command.end()
-    disk.free()
-    done(folder, *SEARCH, before=disk.inside)
-    assert_same(rows_of(disk.seen / "run" / "study.db"), undisturbed)
 
 
 def assert_leaves_while_it_waits(command: Command) -> None:
@@ -209,26 +189,10 @@ def test_a_search_that_waits_for_a_lock_leaves_when_it_is_asked_to(
     assert_same(rows_of(study), undisturbed)
 
 
-def test_a_lock_for_ever_ends_a_search_with_its_line(
-    folder: Path, undisturbed: pd.DataFrame
-) -> None:
-    study = folder / "run" / "study.db"
-    command = started(folder, *SEARCH, program=IMPATIENT)
-    try:
-        command.until_trained(2)
-        with locked(study):
-            assert_one_line(command, UNUSABLE, "locked")
-    finally:
-        command.end()
-    assert len(rows_of(study)) == command.num_ended
-    done(folder, *SEARCH)
-    assert_same(rows_of(study), undisturbed)
-
-
-@pytest.mark.parametrize("record", RECORDS)
 def test_a_search_waits_for_storage_that_is_gone_for_a_while(
-    folder: Path, tmp_path: Path, undisturbed: pd.DataFrame, record: str
+    folder: Path, tmp_path: Path, undisturbed: pd.DataFrame
 ) -> None:
+    record = "study.db"
     share, elsewhere = tmp_path / "share", tmp_path / "elsewhere"
     share.mkdir()
     command = started(folder, *SEARCH, kept_in(share / record))
@@ -302,12 +266,11 @@ def gone_until_tried(place: Path, command: Command) -> Iterator[None]:
         ended(server, signal.SIGINT)
 
 
-@pytest.mark.parametrize("path", ["run/study.log", "absolute"])
 def test_a_lock_that_a_killed_writer_left_is_taken_away(
-    folder: Path, undisturbed: pd.DataFrame, path: str
+    folder: Path, undisturbed: pd.DataFrame
 ) -> None:
     journal = folder / "run" / "study.log"
-    own = f"storage={journal if path == 'absolute' else path}"
+    own = "storage=run/study.log"
     command = started(folder, *SEARCH, own)
     try:
         command.until_trained(2)

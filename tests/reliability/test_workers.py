@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 OVERDUE = "overdue: longer than executor.timeout_minutes"
 LOST = "worker lost: "
-TIMEOUT = "executor.timeout_minutes=0.25"
-"""Sixty times what a training takes on a machine that does nothing else."""
+TIMEOUT = "executor.timeout_minutes=0.15"
+"""Thirty times what a training takes on a machine that does nothing else."""
 
 BLOWS = {
     signal.SIGKILL: LOST,
@@ -58,22 +58,21 @@ def test_a_training_whose_worker_is_lost_is_tried_again(
     assert files(folder / "run") == LEFT | {"study.db"}
 
 
-@pytest.mark.parametrize("blow", list(BLOWS))
 def test_without_tries_it_is_a_row_with_its_reason_until_they_are_allowed(
-    folder: Path, undisturbed: pd.DataFrame, blow: signal.Signals
+    folder: Path, undisturbed: pd.DataFrame
 ) -> None:
     study = folder / "run" / "study.db"
-    command = started(folder, *SEARCH, TIMEOUT, "executor.retries=0")
+    command = started(folder, *SEARCH, "executor.retries=0")
     try:
         command.until_trained(4)
-        os.kill(command.at_work(), blow)
+        os.kill(command.at_work(), signal.SIGKILL)
         assert command.ended() == 0, (command.out, command.err)
     finally:
         command.end()
     rows = rows_of(study)
     assert len(rows) == NUM_TRAININGS
     (failed,) = [row for row in rows if row["state"] == "FAIL"]
-    assert str(failed["reason"]).startswith(BLOWS[blow])
+    assert str(failed["reason"]).startswith(LOST)
     assert failed["attempts"] == 1
     again = done(folder, *SEARCH, "executor.retries=1")
     assert again.num_ended == 1
@@ -83,14 +82,13 @@ def test_without_tries_it_is_a_row_with_its_reason_until_they_are_allowed(
     assert_same(last_rows(rows), undisturbed)
 
 
-@pytest.mark.parametrize("number", [1, 2])
 def test_workers_that_are_lost_as_they_are_born_are_replaced(
-    folder: Path, undisturbed: pd.DataFrame, number: int
+    folder: Path, undisturbed: pd.DataFrame
 ) -> None:
     command = started(folder, *SEARCH, "executor.retries=9")
     try:
         killed: set[int] = set()
-        while len(killed) < number:
+        while len(killed) < 2:
             assert command.process.poll() is None, command.err
             for worker in set(command.workers()) - killed:
                 os.kill(worker, signal.SIGKILL)
@@ -136,15 +134,6 @@ def test_losses_that_are_no_numbers_stop_a_search_with_their_reason(folder: Path
     assert {row["state"] for row in rows} == {"FAIL"}
     assert {row["attempts"] for row in rows} == {1}  # they would diverge again
     assert all(str(row["reason"]).startswith("FloatingPointError: ") for row in rows)
-    regardless = started(folder, *hot, "limits.failed_share=1")
-    try:
-        assert regardless.ended() == 2, (regardless.out, regardless.err)
-    finally:
-        regardless.end()
-    said = f"{NUM_TRAININGS} of {NUM_TRAININGS} trainings failed, most often ({NUM_TRAININGS}): "
-    assert regardless.err.startswith(f"scaling-search: {said}FloatingPointError: ")
-    assert regardless.err.count("\n") == 1
-    assert len(rows_of(study)) == NUM_TRAININGS
 
 
 @pytest.mark.parametrize(

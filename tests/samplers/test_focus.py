@@ -213,6 +213,7 @@ def test_a_network_that_only_failed_comes_last() -> None:
     assert FOCUS.choose([trial(9, 1)], [], finished, "val_loss").order == (1, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [INSIDE, around(0.0, 0.5)], ids=["inside", "on an edge"])
 def test_on_half_the_seconds_it_knows_the_best_better_than_the_grid(truth: Truth) -> None:
     budget = spent(trials(3), by_flops) / 2

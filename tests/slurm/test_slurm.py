@@ -141,14 +141,6 @@ def assert_whole(folder: Path, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(table(folder), expected)
 
 
-def test_a_job_gives_the_table_of_one_process(
-    idle: Slurm, tmp_path: Path, in_one_process: pd.DataFrame
-) -> None:
-    job = submitted(idle, tmp_path, *SEARCH)
-    assert end_of(idle, job) == ("COMPLETED", "0:0"), said(tmp_path)
-    assert_whole(tmp_path, in_one_process)
-
-
 @pytest.mark.parametrize(
     ("options", "state"),
     [

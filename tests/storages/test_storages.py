@@ -30,7 +30,7 @@ SEARCH = (
     "num_seeds=3",
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -396,9 +396,7 @@ def hungry_trial(most: int, **options: Any) -> Trial:
     return replace(trial, candidate=replace(trial.candidate, architecture=architecture))
 
 
-@pytest.mark.parametrize(
-    ("most", "micro_batches"), [(20, 1), (19, 2), (10, 2), (9, 4), (3, 8), (2, 16), (1, 20)]
-)
+@pytest.mark.parametrize(("most", "micro_batches"), [(19, 2), (9, 4), (1, 20)])
 def test_a_batch_that_does_not_fit_is_trained_in_parts(most: int, micro_batches: int) -> None:
     whole = train_trial(hungry_trial(20), "cpu")
     parts = train_trial(hungry_trial(most), "cpu")
@@ -511,7 +509,7 @@ def test_after_an_error_of_the_device_nothing_is_tried_in_the_same_process() -> 
     assert pickle.loads(pickle.dumps(result)).needs_new_process
 
 
-@pytest.mark.parametrize("trial", [tiny_trial(), hungry_trial(0), hungry_trial(9)])
+@pytest.mark.parametrize("trial", [tiny_trial(), hungry_trial(0)])
 def test_after_anything_else_a_process_goes_on(trial: Trial) -> None:
     assert not train_trial(trial, "cpu").needs_new_process
 
