@@ -20,7 +20,7 @@ from scaling_search.display.formatting import (
 from scaling_search.display.report_section import ReportSection
 from scaling_search.follow_ups.sizes import Drift
 from scaling_search.follow_ups.transfer import Power, Transferred
-from scaling_search.planning.ladder import ON_RAY
+from scaling_search.planning.families import ON_RAY
 
 NUM_POINTS = 10
 """Points of the triangle for which each size has a network."""
