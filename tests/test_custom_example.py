@@ -99,7 +99,7 @@ def test_the_example_is_short() -> None:
 @pytest.mark.slow
 def test_the_example_plans_searches_and_reports(tmp_path: Path) -> None:
     plan, search, report = written_to(tmp_path)
-    assert "8 networks are kept" in ran(plan, tmp_path)
+    assert "8 networks are selected" in ran(plan, tmp_path)
     assert "all trainings are done" in ran(search, tmp_path)
     ran(report, tmp_path)
     results = pd.read_csv(tmp_path / "runs" / "mine" / "results.csv")

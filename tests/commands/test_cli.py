@@ -132,7 +132,7 @@ def test_a_plan_prints_its_networks_and_what_they_leave_open(cli: Cli, tmp_path:
     outcome = cli("plan", "candidates.max_networks=3", "timed=false")
     assert outcome.code == 0
     assert "114 distinct networks" in outcome.out
-    assert "3 networks are kept" in outcome.out
+    assert "3 networks are selected" in outcome.out
     assert "Warning: holes over 0.25" in outcome.out
     assert "4 trainings; how long they take is not known before one has ended." in outcome.out
     assert not list(tmp_path.iterdir())

@@ -198,7 +198,7 @@ def test_parts_of_ones_own_need_to_be_allowed(here: Path) -> None:
     assert "my_parts" not in sys.modules
     outcome = ran(*chosen, "allow=other_parts,my_parts")
     assert (outcome.code, outcome.err) == (0, "")
-    assert "2 networks are kept" in outcome.out
+    assert "2 networks are selected" in outcome.out
 
 
 def test_an_allowed_package_lends_no_other_ones_code(here: Path) -> None:
@@ -271,7 +271,7 @@ def own_network(folder: Path) -> tuple[str, str]:
 def test_a_network_of_ones_own_is_planned(here: Path) -> None:
     outcome = ran("plan", *MINE, *QUICK, *own_network(here / "mine"))
     assert (outcome.code, outcome.err) == (0, "")
-    assert "2 networks are kept" in outcome.out
+    assert "2 networks are selected" in outcome.out
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def wait_for(is_so: Callable[[], bool]) -> None:
 def alone(said: list[str], name: str) -> None:
     """Begins beside others, then is alone."""
     with DeviceLock() as turn:
+        said.append(f"{name} asks")
         turn.make_exclusive()
         said.append(f"{name} alone")
     said.append(f"{name} left")
@@ -91,9 +92,10 @@ def test_one_that_waits_to_be_alone_is_not_overtaken(
     said: list[str] = []
     with DeviceLock():
         first = elsewhere.submit(alone, said, "first")
-        wait_for(lambda: is_waited_for(lock))
+        # Before it asks, it stands in the turnstile only to be let in beside others.
+        wait_for(lambda: "first asks" in said and is_waited_for(lock))
         later = elsewhere.submit(beside, said, "later")
-        assert said == []
+        assert said == ["first asks"]
     for future in (first, later):
         future.result(PATIENCE_SECONDS)
     assert said.index("first alone") < said.index("later")
@@ -108,7 +110,8 @@ def test_two_that_want_to_be_alone_are_so_one_after_the_other(
         wait_for(lambda: is_waited_for(lock))
     for future in both:
         future.result(PATIENCE_SECONDS)
-    assert sorted(said) == ["one alone", "one left", "other alone", "other left"]
+    steps = ("asks", "alone", "left")
+    assert sorted(said) == sorted(f"{name} {step}" for name in ("one", "other") for step in steps)
 
 
 def test_where_nothing_can_be_locked_nobody_waits(
