@@ -107,7 +107,7 @@ class EfficientNet:
             trainings.
         width_divisor: Channels are multiples of it.
         resolution_divisor: Scaled resolutions are multiples of it.
-        depth_rounding: How scaled depths become whole.
+        depth_rounding: Rounding of scaled depths.
     """
 
     stages: tuple[Stage, ...]

@@ -31,7 +31,7 @@ class MobileNetV1(InStages):
 
     Attributes:
         num_layers: Blocks in each stage; the first has the stride and changes the channels.
-        strides: Of each stage.
+        strides: Stride of each stage.
         widths: Output channels of the first 3x3 convolution and of each stage.
         stem_stride: Stride of the first convolution: 2 officially, 1 for small images.
         dropout: Probability before the classifier.

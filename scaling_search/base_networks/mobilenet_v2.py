@@ -46,8 +46,8 @@ class MobileNetV2(InStages):
 
     Attributes:
         num_layers: Blocks in each stage; the first has the stride and changes the channels.
-        strides: Of each stage.
-        expand_ratio: Of each stage: channels inside a block over those of its input.
+        strides: Stride of each stage.
+        expand_ratio: For each stage, channels inside a block over those of its input.
         widths: Output channels of the first 3x3 convolution, of each stage and of the last 1x1
             convolution.
         stem_stride: Stride of the first convolution: 2 officially, 1 for small images.

@@ -108,7 +108,7 @@ def steps(
     on which side of such a place the result changes.
 
     Args:
-        network: What is scaled.
+        network: The network to scale.
         dimension: One of `scaling.DIMENSIONS`.
         low: The smallest multiplier.
         high: The largest one.
@@ -149,7 +149,7 @@ class InStages:
         num_classes: Number of logits.
         width_divisor: Scaled widths are multiples of it.
         resolution_divisor: Scaled resolutions are multiples of it.
-        depth_rounding: How scaled depths become whole.
+        depth_rounding: Rounding of scaled depths.
     """
 
     num_layers: Counts

@@ -17,7 +17,7 @@ def try_step(
 
     Args:
         network: As it trains.
-        image: Of its size, (1, C, H, W).
+        image: One image of the network's size, (1, C, H, W).
         num_classes: Number of logits.
         function: Name of what made the network.
         at: The same with its multipliers, as shown.

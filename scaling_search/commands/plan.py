@@ -27,7 +27,7 @@ def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Pl
     Of a base network that the paper scales in its Table 3, also what it says that those cost.
 
     Args:
-        run: Where a search would train, and how; its folder need not be there.
+        run: Folder, experiment and executor of a search; its folder need not exist.
         timed: True to time a few steps while nothing has been trained.
         fairness: Checks of fairness whose price is said too.
     """

@@ -21,7 +21,7 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
     The dataset is ready.
 
     Args:
-        run: Where and how to train.
+        run: Experiment and executor.
         planned: The networks.
         fairness: Checks of fairness whose price is said too.
         timed: True to time a few steps while nothing has been trained.

@@ -36,7 +36,7 @@ def search(
     Everything that can be wrong is checked before the first file is written.
 
     Args:
-        run: Where to, and how.
+        run: Folder, experiment and executor.
         config: Text of the folder's ``config.yaml``; None for what the run is made of.
         price_only: True to print the price and train nothing.
         timed: True to time a few steps for that while nothing has been trained.

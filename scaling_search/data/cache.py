@@ -68,9 +68,9 @@ def mapped(dataset: Dataset, resolution: int, *, fingerprint: str = "") -> Split
     as a whole, and one process at a time writes it.
 
     Args:
-        dataset: What is looked for.
+        dataset: Dataset to find.
         resolution: Height and width in pixels.
-        fingerprint: What the dataset must have, unless its splits were given; any will do if empty.
+        fingerprint: Expected fingerprint, unless the splits were given; any will do if empty.
 
     Raises:
         RuntimeError: The dataset cannot be read, has another fingerprint, or comes in parts and
@@ -109,7 +109,7 @@ def sums(dataset: Dataset, resolution: int, splits: Splits) -> Sums:
     """The sums of the train split, which lie beside its maps; exact, so the same for every process.
 
     Args:
-        dataset: Whose splits they are.
+        dataset: Dataset of the splits.
         resolution: Height and width in pixels.
         splits: As `mapped` gave them; read only if there is nothing beside the maps.
     """

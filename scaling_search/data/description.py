@@ -29,7 +29,7 @@ VALUES_AT_ONCE = 250_000
 
 
 Naming = Callable[[str, int], str]
-"""A name for people of the image at a place of a split."""
+"""A readable name of the image at a place of a split."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Description:
     Attributes:
         classes: Names by their labels.
         counts: Images of each class, by split.
-        origins: Where each split comes from.
-        channels: Of an image.
+        origins: Origin of each split.
+        channels: Channels of an image.
         resolution: Height and width that are kept, in pixels.
-        shapes: Sizes of the images as they lie there, for people.
-        mean: Of all values of the train split, 0 to 255.
+        shapes: Sizes of the images in their files, as text.
+        mean: Mean of all values of the train split, 0 to 255.
         notes: Sentences about labels and pixels that were mapped.
         left_out: Files, folders and images that are not read, and why.
         warnings: Sentences about what looks wrong.
@@ -82,9 +82,9 @@ class Survey:
 
     Attributes:
         counts: Images of each class, by split.
-        mean: Of all values of the train split, 0 to 255.
+        mean: Mean of all values of the train split, 0 to 255.
         flat: Number of nearly constant images of each class.
-        alike: Whether all images of a class, two or more, have the same pixels.
+        alike: True if all images of a class, two or more, have the same pixels.
         copies: Places of images that equal an earlier one of their split, or one of a split that
             must stay as it is: train's are compared with val and test, val's with test.
         shared: Number of images of the first split that lie in the second too.
@@ -199,9 +199,9 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
     """Sentences about copies, imbalance and images that show nothing.
 
     Args:
-        found: Of all images.
+        found: Results for all images.
         classes: Names by their labels.
-        are_dropped: Whether copies have been taken out; then the survey is of before.
+        are_dropped: True if copies were removed; the survey is the one before that.
     """
     for (name, other), number in () if are_dropped else found.shared.items():
         total = sum(found.counts[name])
@@ -249,7 +249,7 @@ def _about_copies(found: Survey, *, are_dropped: bool) -> str:
 
 
 def shapes_of(sides: Iterable[tuple[int, int]]) -> str:
-    """Heights and widths of some images, for people."""
+    """Heights and widths of some images, as text."""
     by_area = sorted(sides, key=lambda side: side[0] * side[1])
     if not by_area:
         return "unknown"

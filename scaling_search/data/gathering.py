@@ -54,7 +54,7 @@ class Described(Protocol):
         """The data as they were understood, once all have been read."""
 
     def sentences(self, resolutions: Iterable[int]) -> Iterator[str]:
-        """Time and room that images at these sizes take, for people."""
+        """Time and room that images at these sizes take, as text."""
 
 
 def describe(dataset: Dataset) -> Description:

@@ -26,9 +26,9 @@ def read_idx(path: Path, shape: tuple[int, ...], sha256: str, *, remedy: str) ->
 
     Args:
         path: The file; whether it is compressed is told by its first bytes, not by its name.
-        shape: What the file must say it holds, and hold.
-        sha256: Of the decompressed file.
-        remedy: What a person can do about a wrong file; the end of every message.
+        shape: Shape that the file must name and hold.
+        sha256: SHA-256 of the decompressed file.
+        remedy: Remedy for a wrong file, the end of every message.
 
     Raises:
         RuntimeError: The file cannot be read or is not the one that is described.
@@ -78,7 +78,7 @@ def stratified(labels: Tensor, sizes: Sequence[int | None], *, seed: int) -> lis
     Args:
         labels: Classes as integers, (N,).
         sizes: Images wanted; None takes all that are left.
-        seed: Of the draw, at least 0.
+        seed: Seed of the draw, at least 0.
 
     Raises:
         ValueError: Fewer images are left than are wanted.
@@ -100,7 +100,7 @@ def stratified(labels: Tensor, sizes: Sequence[int | None], *, seed: int) -> lis
 
 
 def _in_proportion(available: list[int], size: int | None) -> list[int]:
-    """So many of each that they sum to ``size``; what division leaves goes to the largest rest."""
+    """Numbers of each class that sum to ``size``; remainders go to the largest fractions."""
     total = sum(available)
     if size is None or size == total:
         return available

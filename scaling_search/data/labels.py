@@ -26,9 +26,9 @@ class Column:
     Attributes:
         where: As shown.
         values: One for each image.
-        names: Of the classes by their labels, where the file has them.
-        another: What to do where it is no column of classes.
-        filtered: What to do where some labels are missing.
+        names: Names of the classes by their labels, where the file has them.
+        another: Remedy where it is no column of classes.
+        filtered: Remedy where some labels are missing.
     """
 
     where: str
@@ -71,7 +71,7 @@ def understood(columns: Mapping[str, Sequence[Column]]) -> Labels:
     Names of classes are matched by name, in the order of the first column. Other labels are sorted.
 
     Args:
-        columns: Of each place, a split or a part of one.
+        columns: Column of each place, a split or a part of one.
 
     Raises:
         ValueError: They are not one class for each image, or do not fit each other.
@@ -133,9 +133,9 @@ def check_classes(
 
     Args:
         classes: Names by label.
-        labels: Of each split.
-        ready: What each ready split is called.
-        place: Where they lie, as shown.
+        labels: Labels of each split.
+        ready: Original name of each ready split.
+        place: Place of the labels, as shown.
 
     Raises:
         ValueError: There are not.

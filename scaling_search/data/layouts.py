@@ -1,4 +1,4 @@
-"""Which folder is a class and which a split, by their names and by what lies in them."""
+"""Folders of classes and of splits, told apart by names and contents."""
 
 import contextlib
 import os
@@ -31,8 +31,8 @@ class Layout:
     """Pictures as their folders lie.
 
     Attributes:
-        paths: Of each split the pictures of each class; all under ``train`` where all are one.
-        ready: What the folder of each ready split is called; empty where all are one.
+        paths: For each split, the pictures of each class; all under ``train`` where all are one.
+        ready: Folder name of each ready split; empty where all are one.
     """
 
     paths: Mapping[str, Mapping[str, list[str]]]
@@ -44,7 +44,7 @@ def layout(root: Path, option: OPTION | None, left: LeftOut) -> Layout:
 
     Args:
         root: The folder.
-        option: Whether folders that are called as splits are; None is told by the names.
+        option: True if folders with names of splits are splits; None to decide by the names.
         left: Counts what is not read.
 
     Raises:

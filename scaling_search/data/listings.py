@@ -21,11 +21,11 @@ def listing(
     Images of a name that have no labels at all are left out.
 
     Args:
-        found: What lies there.
-        option: How its names are read.
+        found: Folders and files that lie there.
+        option: Reading of its names.
         columns: The labels under a name.
         num_images: The number of images under a name.
-        left_out: What else is not read.
+        left_out: Other files that are not read.
 
     Raises:
         ValueError: Names have two readings, or labels are no classes.

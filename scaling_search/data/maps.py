@@ -50,7 +50,7 @@ def opened(place: Path) -> Splits | None:
 
 
 def _map(place: Path, split: str, what: str) -> torch.Tensor:
-    # Copy on write: pages are shared, and nobody can change the file.
+    # Copy on write: pages are shared, and the file cannot be changed.
     return torch.from_numpy(
         np.load(place / f"{split}-{what}.npy", mmap_mode="c", allow_pickle=False)
     )

@@ -23,10 +23,10 @@ class Stored:
 
     Attributes:
         place: The ``.npy`` file, or the ``.npz`` file it lies in.
-        name: Of the array.
+        name: Name of the array.
         shape: As its header says.
         dtype: As its header says.
-        is_fortran: Whether its first axis changes fastest.
+        is_fortran: True if its first axis changes fastest.
     """
 
     place: Path

@@ -86,8 +86,8 @@ class Head(NamedTuple):
         height: In pixels, upright.
         width: In pixels, upright.
         channels: 1 for grey, 3 for colour.
-        is_deep: Whether its values are integers of more than 8 bits.
-        is_cut: Whether they are, and only the upper 8 can be read: grey of 16 bits with alpha.
+        is_deep: True if its values are integers of more than 8 bits.
+        is_cut: True if only the upper 8 of 16 bits can be read: grey with alpha.
     """
 
     height: int
@@ -147,8 +147,8 @@ def square(content: bytes, way: Way) -> NDArray[np.uint8]:
     Source: Krizhevsky, Sutskever & Hinton 2012, section 2, for the centre of the resized picture.
 
     Args:
-        content: Of the file.
-        way: How.
+        content: Bytes of the file.
+        way: Way of reading.
 
     Raises:
         BrokenError: It cannot be read to its end, or its values are no integers.

@@ -95,8 +95,8 @@ class _Reading:
     Attributes:
         broken: Those that could not be read.
         counts: Whole images of each class, (splits, classes).
-        digests: Of each split's labels and files, in their order.
-        places: Of the images in each split's maps: which of all they are.
+        digests: Digests of each split's labels and files, in their order.
+        places: Index among all images of each image in a split's maps.
     """
 
     counts: NDArray[np.int64]

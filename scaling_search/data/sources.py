@@ -55,13 +55,13 @@ class Listing:
 
     Attributes:
         classes: Names of the classes by their labels.
-        labels: Of the images (N,) of each split that is ready, in the order of `NAMES`; all under
+        labels: Labels (N,) of the images of each ready split, in the order of `NAMES`; all under
             ``train`` where none is.
-        items: What the dataset finds the images by, in that order, if it needs it.
+        items: Keys by which the dataset finds the images, in that order, if it needs any.
         tables: Names of the tables or arrays that each split is read from, where they have some.
-        ready: What each ready split is called where it lies; empty where all images are one.
+        ready: Original name of each ready split; empty where all images are one.
         notes: Sentences that say how labels were understood, where they were mapped.
-        left_out: What lies there and is not read, how many, and why; each a sentence's beginning
+        left_out: Files that are not read, with number and reason; each a sentence's beginning
             like "12 files .heic, which Pillow does not read".
     """
 

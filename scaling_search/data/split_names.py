@@ -53,12 +53,12 @@ def split_words(name: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of what lies there is read as which split.
+    """Names that are read as splits.
 
     Attributes:
         by_split: Names of what lies there; all under ``train`` where all is one.
-        ready: What each ready split is called; empty where all is one.
-        unread: What is left out.
+        ready: Original name of each ready split; empty where all is one.
+        unread: Names that are left out.
     """
 
     by_split: dict[str, tuple[str, ...]]
@@ -71,13 +71,13 @@ class Found:
     """Names of folders, files or arrays that lie at one place.
 
     Attributes:
-        place: Where, as shown.
+        place: Place, as shown.
         splits: The split of each name that means one.
         others: Names that may belong to splits or be another part of the whole.
         extra: Names that are surely no split's, read only where all is one.
-        kind: Of things that have such names: folders, files, arrays.
-        drawn: What ``dataset.splits=drawn`` does with them, as shown.
-        is_whole: Whether the others alone are all of it, as an array ``images`` is beside
+        kind: Kind of things with such names: folders, files, arrays.
+        drawn: Effect of ``dataset.splits=drawn`` on them, as shown.
+        is_whole: True if the others alone are all of it, as an array ``images`` is beside
             ``train_images``.
     """
 

@@ -65,7 +65,7 @@ def entries(folder: str | Path, left: LeftOut | None = None) -> list[os.DirEntry
     """Entries of a folder, sorted by name, hidden files left out; none if it is not there.
 
     Args:
-        folder: Where.
+        folder: Folder.
         left: Counts hidden pictures and folders.
 
     Raises:
@@ -146,14 +146,14 @@ class Walk:
     """Walks folders of classes; knows which class each real folder belongs to.
 
     Attributes:
-        left: What was not read.
+        left: Files that were not read.
     """
 
     def __init__(self, root: Path, splits: list[str], left: LeftOut) -> None:
         """Prepares.
 
         Args:
-            root: Of all.
+            root: Folder of all.
             splits: Folders of splits, below or at the root.
             left: Counts what is not read.
         """

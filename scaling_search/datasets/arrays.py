@@ -99,7 +99,7 @@ class Arrays(OwnImages):
 
 @dataclass(frozen=True)
 class Opened:
-    """What lies there.
+    """Names and shapes of what lies there.
 
     Attributes:
         pairs: Images and labels by the name of the images' array.

@@ -67,8 +67,8 @@ class FashionMnist(Fashion):
             then in the user's cache, which is filled by a download.
         num_train: Training images; None for all that val leaves.
         num_val: Validation images; the same ones whatever ``num_train`` is.
-        num_test: Of the official test images; None for all.
-        split_seed: Of the draw.
+        num_test: Number of official test images; None for all.
+        split_seed: Seed of the draw.
     """
 
     root: str | None = None

@@ -152,7 +152,7 @@ def _extremes(picture: Picture) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class Opened:
-    """What lies there.
+    """Tables that were found, by split.
 
     Attributes:
         tables: By the name of a split, or of the first file of one.
@@ -166,7 +166,7 @@ class Opened:
 
 
 def _local(dataset: HuggingFace) -> Path | None:
-    """Where it lies on this machine; None for a name on the hub."""
+    """Its path on this machine; None for a name on the hub."""
     path = dataset.path or ""
     is_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", path) and not path.lower().endswith(
         SUFFIXES

@@ -103,7 +103,7 @@ def scalings_table(scalings: pd.DataFrame) -> Table:
 
 
 def scalings_sentences(scalings: pd.DataFrame) -> list[str]:
-    """How to read the table, and where ours is not what the paper has rounded."""
+    """Notes on the table, and where our FLOPs differ from the paper's rounded ones."""
     stated = scalings.dropna(subset=["flops"])
     ours = (stated["flops"] / 1e9).round(1)
     other = stated[ours != stated["flops_paper_b"]]

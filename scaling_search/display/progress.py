@@ -34,7 +34,7 @@ class View:
     """A live view on a terminal, a plain line for each training elsewhere.
 
     Attributes:
-        console: Where to.
+        console: Output.
         objective: Which metric the best is chosen by.
         slots: Trainings that may be in flight now.
     """
@@ -67,7 +67,7 @@ class View:
             self._live.stop()
 
     def begin(self, trials: Sequence[Trial], finished: Iterable[TrialResult], slots: int) -> None:
-        """What there is to do and what was done before."""
+        """Takes the trainings of the search and those that are finished."""
         self.slots, self._num_trials = slots, len(trials)
         self._work_left = sum(map(work, trials))
         for result in finished:
@@ -107,7 +107,7 @@ class View:
                 self._best = result
 
     def _value(self, result: TrialResult) -> float:
-        """What should be small."""
+        """The last epoch's objective, smaller is better."""
         value = float(getattr(result.curve[-1], self.objective))
         return value if self.objective == "val_loss" else -value
 
@@ -188,7 +188,7 @@ def describe(candidate: Candidate) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds in words."""
     if not math.isfinite(seconds):
         return "unknown time"
     if seconds < 60:

@@ -27,7 +27,7 @@ def comparison_table(found: Answer) -> Table:
 
 
 def price_sentence(cost: Price, slots: int) -> str:
-    """What trainings will take, before they start."""
+    """The price of trainings before they start."""
     if not cost.num_trainings:
         return f"All {count(cost.num_known, 'training')} are done."
     known = f" ({cost.num_known} more are done)" if cost.num_known else ""

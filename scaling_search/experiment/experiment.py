@@ -103,7 +103,7 @@ class Experiment:
         that it would select; the cost model is fitted again to them for the second.
 
         Args:
-            budget: What was measured before; None to begin.
+            budget: Budget with earlier measurements; None to begin.
 
         Raises:
             ValueError: No network lies in the band, or the base network's images are larger than

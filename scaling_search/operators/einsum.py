@@ -41,7 +41,7 @@ def contractions(
 
     Args:
         equation: As ``bij,bjk->bik``.
-        shapes: Of the operands.
+        shapes: Shapes of the operands.
         path: Two places for each contraction in turn, the result going to the end; None for from
             left to right.
     """

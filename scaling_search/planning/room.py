@@ -42,7 +42,7 @@ def check_sizes(
 
     Args:
         native: Height and width of the data in pixels; None without data.
-        base: Of the base network's images.
+        base: Resolution of the base network's images.
         limit: Largest that a plan may use; None for no limit.
         least: Smallest that the base network can see.
         band: Target, tolerance and divisor, as `fitted_resolution` takes them.

@@ -10,7 +10,7 @@ from scaling_search.planning.scaler import Scaler
 from scaling_search.runtime.progress import progress
 
 OVERSAMPLING = 1.5
-"""Where costs are measured, so many times the networks that are wanted are measured."""
+"""Networks that are measured over those that are wanted, where costs are measured."""
 
 
 def select(

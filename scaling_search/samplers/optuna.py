@@ -28,7 +28,7 @@ class Coordinates:
     """Two numbers in [0, 1] that say all three shares.
 
     Attributes:
-        names: What a study calls them.
+        names: Their names in a study.
         of: Those of some shares.
         shares: The way back.
     """
@@ -74,7 +74,7 @@ class Model(ABC):
 
     Attributes:
         num_startup: So many trainings are chosen at random first.
-        seed: Of the model's own draws.
+        seed: Seed of the model's own draws.
     """
 
     num_startup: Annotated[int, Field(ge=1)] = 10
