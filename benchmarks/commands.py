@@ -24,7 +24,7 @@ PRESCREEN = """
 from scaling_search.planning.budget import Budget
 from scaling_search.base_networks import efficientnet
 from scaling_search.costs.flops import Flops
-from scaling_search.spaces.paper_grid import PaperGrid
+from scaling_search.candidates.paper_grid import PaperGrid
 PaperGrid(step=0.01).plan(Budget(efficientnet("b0"), Flops()))
 """
 COMMANDS = {

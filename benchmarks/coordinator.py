@@ -29,7 +29,7 @@ from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.core.protocols import Argument, T
 from scaling_search.core.trial import Epoch, Trial, TrialResult
 from scaling_search.display.progress import View
-from scaling_search.record.study import Record
+from scaling_search.record.record import Record
 
 STORAGES = {"journal": "study.log", "sqlite": "study.db"}
 NO_LIMITS = Limits(failed_share=1.0)

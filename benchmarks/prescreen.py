@@ -23,14 +23,14 @@ from fvcore.nn import FlopCountAnalysis
 from rows import machine, today, write_rows
 
 from scaling_search.base_networks import efficientnet
+from scaling_search.candidates.buildable import Buildable
+from scaling_search.candidates.paper_grid import PaperGrid
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import Architecture
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.measuring import measured
-from scaling_search.spaces.buildable import Buildable
-from scaling_search.spaces.paper_grid import PaperGrid
 
 GRID = PaperGrid(step=0.01)
 BUILDABLE = Buildable(max_resolution=None)

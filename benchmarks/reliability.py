@@ -29,7 +29,7 @@ from pathlib import Path
 import pandas as pd
 from rows import write_rows
 
-from scaling_search.record.study import Row
+from scaling_search.record.results import Row
 from tests.reliability.searches import (
     LEFT,
     NUM_TRAININGS,

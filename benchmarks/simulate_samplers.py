@@ -54,7 +54,7 @@ from scaling_search.answer.verdicts import answer
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Epoch, Trial, TrialResult
-from scaling_search.record.study import InterimAnalysis, Objective
+from scaling_search.record.record import InterimAnalysis, Objective
 from scaling_search.samplers import focus
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp", "focus")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from scaling_search.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from scaling_search import base_networks, costs, datasets, executors, samplers, spaces
+    from scaling_search import base_networks, candidates, costs, datasets, executors, samplers
     from scaling_search.answer.stopping import Limits
     from scaling_search.commands.api import load, search
     from scaling_search.commands.audit import audit
@@ -44,6 +44,7 @@ __all__ = [
     "__version__",
     "audit",
     "base_networks",
+    "candidates",
     "compose",
     "confirm",
     "costs",
@@ -56,7 +57,6 @@ __all__ = [
     "samplers",
     "scale",
     "search",
-    "spaces",
     "transfer",
 ]
 

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.candidates import Buildable
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.scaling import Shares
@@ -13,7 +14,6 @@ from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
-from scaling_search.spaces import Buildable
 from tests.tiny import ended, tiny_dataset, tiny_recipe
 
 BESTS = [Shares(0.2, 0.3, 0.5), Shares(0.7, 0.2, 0.1), Shares(0.1, 0.8, 0.1)]

@@ -10,11 +10,11 @@ import pandas as pd
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Indices, Observations, Values
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.candidates import Buildable
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
 from scaling_search.core.space_filling import Points, as_points, space_filling_subset
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.spaces import Buildable
 
 Truth = Callable[[Points], Values]
 """The loss at exactly the target's cost, (points,)."""

@@ -112,7 +112,7 @@ def test_every_part_is_offered_by_its_package(group: str, name: str) -> None:
 
 
 def test_packages_of_parts_are_imported_without_their_libraries() -> None:
-    packages = "base_networks, costs, datasets, executors, samplers, spaces"
+    packages = "base_networks, candidates, costs, datasets, executors, samplers"
     said = (
         f"from scaling_search import {packages}; import sys; "
         "assert not {'torch', 'ray', 'datasets', 'optuna', 'pydantic'} & set(sys.modules)"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_search.record.study import Record
+from scaling_search.record.record import Record
 from tests.cli import TINY, ran
 from tests.tiny import tiny_run
 

@@ -10,6 +10,7 @@ from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import observations, of_results
 from scaling_search.answer.region import best_point, in_region
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.candidates import Buildable
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Epoch, Trial, TrialResult
 from scaling_search.costs.flops import Flops
@@ -17,7 +18,6 @@ from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.record.tables import read_table
 from scaling_search.samplers.focus import Focus
-from scaling_search.spaces import Buildable
 from tests.tiny import tiny_dataset, tiny_recipe
 
 RECORD = Path(__file__).parent.parent / "experiments" / "fashion_mnist_small" / "results.csv"

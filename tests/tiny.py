@@ -7,6 +7,7 @@ from typing import Any
 
 from scaling_search.answer.stopping import Limits
 from scaling_search.base_networks.efficientnets import EfficientNet, small_efficientnet
+from scaling_search.candidates.buildable import Buildable
 from scaling_search.commands.run import Run
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.recipe import Recipe
@@ -18,7 +19,6 @@ from scaling_search.datasets.fashion_mnist_small import FashionMnistSmall
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.planning.budget import Budget, Caps
 from scaling_search.planning.candidates import Plan
-from scaling_search.spaces.buildable import Buildable
 from tests.in_process import Executing
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.core.space_filling import Points
 from scaling_search.core.trial import TrialResult
-from scaling_search.record.study import Objective
+from scaling_search.record.record import Objective
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -12,7 +12,7 @@ from scaling_search.answer.observations import of_results
 from scaling_search.answer.region import find_region
 from scaling_search.core.part import part
 from scaling_search.core.trial import TrialResult
-from scaling_search.record.study import InterimAnalysis, Record
+from scaling_search.record.record import InterimAnalysis, Record
 
 FIRST_ANALYSIS = 20
 """Number of networks with a finished training at the first interim analysis."""

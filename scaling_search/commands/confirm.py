@@ -14,9 +14,9 @@ from scaling_search.display.formatting import count, difference
 from scaling_search.display.terminal import say, show
 from scaling_search.experiment.options import Confirm
 from scaling_search.follow_ups.confirmation import Confirmation, num_seeds_needed
+from scaling_search.record.record import FinalTest, Record
 from scaling_search.record.results import METRICS, noise
 from scaling_search.record.studies import FOLLOW_UPS
-from scaling_search.record.study import FinalTest, Record
 from scaling_search.record.tables import write_table
 
 

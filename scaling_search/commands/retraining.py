@@ -14,7 +14,7 @@ from scaling_search.display.progress import View
 from scaling_search.display.terminal import price_sentence, say
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.exports.members import Training
-from scaling_search.record.study import Record
+from scaling_search.record.record import Record
 from scaling_search.runtime.lock import RunLock
 from scaling_search.training.price import price
 from scaling_search.training.weights import check_keepable

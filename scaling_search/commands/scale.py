@@ -10,7 +10,7 @@ from scaling_search.planning.budget import Budget
 from scaling_search.planning.families import family_shares, members
 from scaling_search.planning.measuring import measure
 from scaling_search.record.networks import network_row, networks_table
-from scaling_search.record.study import Record
+from scaling_search.record.record import Record
 from scaling_search.record.tables import write_table
 
 

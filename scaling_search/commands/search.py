@@ -16,7 +16,7 @@ from scaling_search.experiment.options import Fairness
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.record.networks import network_row, networks_table
-from scaling_search.record.study import Record
+from scaling_search.record.record import Record
 from scaling_search.record.tables import write_table
 from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.lock import RunLock

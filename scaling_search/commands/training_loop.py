@@ -14,7 +14,7 @@ from scaling_search.answer.stopping import Stopping
 from scaling_search.core.protocols import Executor, Sampler
 from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.display.progress import View, describe
-from scaling_search.record.study import Record
+from scaling_search.record.record import Record
 from scaling_search.runtime import interruption
 from scaling_search.runtime.files import remove_file
 from scaling_search.runtime.interruption import POLL_SECONDS, Interruption

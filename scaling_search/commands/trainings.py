@@ -19,7 +19,7 @@ from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.display.formatting import count
 from scaling_search.display.progress import View
 from scaling_search.display.terminal import price_sentence, say, tell
-from scaling_search.record.study import Record
+from scaling_search.record.record import Record
 from scaling_search.runtime.lock import RunLock
 from scaling_search.runtime.passwords import without_password
 from scaling_search.training.price import price

@@ -53,7 +53,10 @@ class Architecture(Protocol):
 
     @property
     def name(self) -> str:
-        """The name, made of sizes; only equal networks of one base network share it."""
+        """The name, made of sizes: networks of one base network are the same if they share it.
+
+        `base_networks.staged.network_name` makes those of this package.
+        """
 
     @property
     def resolution(self) -> int:

@@ -7,7 +7,6 @@ from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.answer.verdicts import MOST_TRAININGS, Answer, Comparison, Outcome
 from scaling_search.core.scaling import Shares
 from scaling_search.display.formatting import (
-    PHRASES,
     coefficient,
     difference,
     level,
@@ -16,6 +15,7 @@ from scaling_search.display.formatting import (
     p_value,
     with_interval,
 )
+from scaling_search.display.verdicts import PHRASES
 
 SAME = 0.01
 """A reference nearer to the best split than this is the same and not compared with it."""

@@ -6,10 +6,12 @@ import pandas as pd
 
 from scaling_search.answer.verdicts import Outcome
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
-from scaling_search.display.formatting import PHRASES, count, difference, level, with_interval
+from scaling_search.display.formatting import count, difference, level, with_interval
 from scaling_search.display.report_section import ReportSection
+from scaling_search.display.verdicts import PHRASES
 from scaling_search.follow_ups.confirmation import Confirmation, PairedComparison
-from scaling_search.record.study import Objective, scores_on_test
+from scaling_search.record.record import Objective
+from scaling_search.record.results import scores_on_test
 
 
 def confirmation_section(tested: Confirmation, objective: Objective) -> ReportSection:

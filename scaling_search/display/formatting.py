@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from scaling_search.answer.fit import FTest
-from scaling_search.answer.verdicts import Estimate, Outcome
+from scaling_search.answer.verdicts import Estimate
 from scaling_search.core.scaling import DIMENSIONS
 
 Formatter = Callable[["pd.Series[Any]"], str]
@@ -15,15 +15,6 @@ Formatter = Callable[["pd.Series[Any]"], str]
 
 HEADERS = {"val_accuracy": "accuracy, %", "val_loss": "loss, nats"}
 GAINS = {"val_accuracy": "gain, points", "val_loss": "gain, nats"}
-
-PHRASES = {
-    Outcome.BETTER: "better than {}",
-    Outcome.WORSE: "worse than {}",
-    Outcome.AS_GOOD: "as good as {}",
-    Outcome.CANNOT_TELL: "no significant difference from {}",
-    None: "no trained network near {}",
-}
-"""Verdicts in words."""
 
 
 def count(number: int, noun: str) -> str:

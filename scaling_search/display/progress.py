@@ -14,7 +14,7 @@ from rich.table import Table
 
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.trial import Key, Trial, TrialResult
-from scaling_search.record.study import Objective
+from scaling_search.record.record import Objective
 from scaling_search.runtime.progress import shown_by
 from scaling_search.training.price import work
 

@@ -34,8 +34,8 @@ from scaling_search.display.report_section import ReportSection
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.planning.published import published_family
 from scaling_search.planning.scaler import LARGEST_GAP
+from scaling_search.record.record import Record
 from scaling_search.record.results import Noise, noise
-from scaling_search.record.study import Record
 from scaling_search.record.tables import csv
 from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.passwords import without_password

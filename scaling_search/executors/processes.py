@@ -14,7 +14,8 @@ from pydantic import Field
 from scaling_search.core.part import part
 from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.executors.pools import Pool, Watch
+from scaling_search.executors.lost_workers import Watch
+from scaling_search.executors.pools import Pool
 from scaling_search.runtime import interruption
 from scaling_search.runtime.cores import usable_cores
 from scaling_search.training.batches import load

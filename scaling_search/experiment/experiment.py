@@ -19,7 +19,7 @@ from scaling_search.core.trial import Trial
 from scaling_search.planning.budget import Budget, Caps
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.room import check_sizes
-from scaling_search.record.study import Objective
+from scaling_search.record.record import Objective
 
 
 @runtime_checkable
@@ -84,7 +84,7 @@ class Experiment:
     objective: Objective = "val_loss"
     num_seeds: Annotated[int, Field(ge=1)] = 1
     base_network: Architecture = _default("base_networks", "small_efficientnet")
-    candidates: Candidates = _default("spaces", "Buildable")
+    candidates: Candidates = _default("candidates", "Buildable")
     cost: Cost | SampledCost = _default("costs", "Flops")
     caps: Caps = Field(default_factory=Caps)
     dataset: Dataset | None = _default("datasets", "FashionMnistSmall")

@@ -11,13 +11,7 @@ import yaml
 
 from scaling_search.core.scaling import Shares
 from scaling_search.display.confirmation import confirmation_section
-from scaling_search.display.formatting import (
-    HEADERS,
-    coefficient,
-    count,
-    difference,
-    plus_minus,
-)
+from scaling_search.display.formatting import HEADERS, coefficient, count, difference, plus_minus
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.members import NamedNetwork
 from scaling_search.planning.families import ON_RAY

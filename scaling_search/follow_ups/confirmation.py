@@ -11,7 +11,8 @@ from scaling_search.answer.detectable import POWER, smallest_difference
 from scaling_search.answer.fit import LEVEL
 from scaling_search.answer.observations import Values, sign_of
 from scaling_search.answer.verdicts import Estimate, Verdict, outcome
-from scaling_search.record.study import FinalTest, Objective, Record, Row, scores_on_test
+from scaling_search.record.record import FinalTest, Objective, Record
+from scaling_search.record.results import Row, scores_on_test
 
 MEASURES: tuple[Objective, ...] = ("val_loss", "val_accuracy")
 SPLITS = ("test", "validation")

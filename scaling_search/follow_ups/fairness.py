@@ -22,8 +22,7 @@ from scaling_search.follow_ups.interactions import (
     rank_correlation,
     true_spread,
 )
-from scaling_search.record.results import noise, results_table
-from scaling_search.record.study import KEY
+from scaling_search.record.results import KEY, noise, results_table
 
 CORNERS = ("depth", "width", "resolution", "thirds")
 """References whose nearest networks are trained at three rates, beside the found network."""

@@ -1,17 +1,76 @@
-"""Tables from the record: a row for each training, each epoch, or each network."""
+"""Rows of the record and tables of them, by training, epoch or network."""
 
+import base64
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from scaling_search.core.trial import Epoch, TestScores, Trial, TrialResult
+from scaling_search.runtime.passwords import without_password
+
+Row = dict[str, object]
+
+KEY = ("network", "seed", "epochs", "learning_rate")
+"""Columns that identify a training: those of `Trial.key`."""
+
+SCORES = ("val_accuracy", "val_loss", "train_loss")
+SECONDS = ("train_seconds", "total_seconds", "images_per_second")
+COUNTS = ("attempts", "device_share", "peak_memory_bytes", "micro_batches")
+PLACES = ("device", "host", "versions")
+"""Columns of a training's results, by the names of `Epoch` and `TrialResult`."""
+
 METRICS = ("val_accuracy", "val_loss")
 
 LONG = ("curve", "test_losses", "test_hits")
 """Values of a training for each epoch or image, which tables of trainings leave out."""
+
+
+def row_of(result: TrialResult) -> Row:
+    """A training as a row of the record."""
+    last = result.curve[-1] if result.state == "COMPLETE" else None
+    row: Row = result.trial.candidate.row()
+    row |= dict(zip(KEY, result.trial.key, strict=True))
+    row |= {"state": result.state, "reason": without_password(result.reason)}
+    row |= {name: None if last is None else getattr(last, name) for name in SCORES}
+    seconds = {name: getattr(result, name) for name in SECONDS}
+    row |= {name: value if math.isfinite(value) else None for name, value in seconds.items()}
+    row |= {name: getattr(result, name) for name in (*COUNTS, *PLACES)}
+    row["curve"] = [asdict(epoch) for epoch in result.curve]
+    if result.test is not None:
+        row |= {"test_loss": result.test.loss, "test_accuracy": result.test.accuracy}
+        row["test_losses"] = base64.b64encode(result.test.packed_losses).decode()
+        row["test_hits"] = base64.b64encode(result.test.packed_hits).decode()
+    return row
+
+
+def scores_on_test(row: Mapping[str, Any]) -> TestScores | None:
+    """The scores of a row's network on the test split; None if it was not evaluated there."""
+    if row.get("test_loss") is None:
+        return None
+    return TestScores(
+        loss=row["test_loss"],
+        accuracy=row["test_accuracy"],
+        packed_losses=base64.b64decode(row["test_losses"]),
+        packed_hits=base64.b64decode(row["test_hits"]),
+    )
+
+
+def result_of(trial: Trial, row: Mapping[str, Any]) -> TrialResult:
+    """The result that a row of the record holds."""
+    values: dict[str, Any] = {name: row[name] for name in (*SECONDS, *COUNTS, *PLACES)}
+    values |= {name: math.nan for name in SECONDS if row[name] is None}
+    return TrialResult(
+        trial,
+        row["state"],
+        reason=row["reason"],
+        curve=tuple(Epoch(**epoch) for epoch in row["curve"]),
+        test=scores_on_test(row),
+        **values,
+    )
 
 
 def results_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:

@@ -74,6 +74,8 @@ MOVED = {
         ("samplers.gp.Gp", "samplers.optuna.Gp"),
         ("samplers.qmc.Qmc", "samplers.optuna.Qmc"),
         ("samplers.tpe.Tpe", "samplers.optuna.Tpe"),
+        ("spaces.buildable.Buildable", "candidates.buildable.Buildable"),
+        ("spaces.paper_grid.PaperGrid", "candidates.paper_grid.PaperGrid"),
         ("training.recipe.Recipe", "core.recipe.Recipe"),
         *((f"experiment.{one}", f"experiment.options.{one}") for one in COMMANDS),
         *((f"options.{one}", f"experiment.options.{one}") for one in COMMANDS),

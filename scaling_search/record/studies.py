@@ -7,8 +7,8 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage
 
+from scaling_search.record.record import Objective, Record
 from scaling_search.record.storage import check_sqlite, file_of, open_storage, sqlite_url
-from scaling_search.record.study import Objective, Record
 
 FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
 """Commands that train beyond the search, each into a study of its own."""

@@ -11,7 +11,7 @@ from scaling_search.answer.region import find_region
 from scaling_search.core.part import part
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.record.study import Objective
+from scaling_search.record.record import Objective
 from scaling_search.training.price import predicted_seconds
 
 

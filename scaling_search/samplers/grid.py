@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scaling_search.core.part import part
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.record.study import Objective
+from scaling_search.record.record import Objective
 from scaling_search.training.price import longest_of_round
 
 

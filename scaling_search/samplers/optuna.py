@@ -17,7 +17,7 @@ from scipy.stats import qmc
 from scaling_search.core.part import part
 from scaling_search.core.scaling import Shares
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.record.study import Objective, direction
+from scaling_search.record.record import Objective, direction
 
 # Without greenlet it fits its starts one after the other, and says so into the live view.
 logging.getLogger("optuna._gp.batched_lbfgsb").setLevel(logging.ERROR)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,6 +15,7 @@ from torch.nn import functional
 from scaling_search.core.dataset import Dataset, Split, Splits
 from scaling_search.data import cache as data_cache
 from scaling_search.training import device_sharing
+from scaling_search.training.seeds import epoch_stream
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def drawn(num_images: int, seed: int, epoch: int, *, padding: int, flip: bool) -
     They depend on seed and epoch alone, and crops on the native size, so that all networks of a
     seed see the same images in the same way.
     """
-    stream = np.random.default_rng([seed, epoch])
+    stream = epoch_stream(seed, epoch)
     order = torch.from_numpy(stream.permutation(num_images))
     mirrored = torch.from_numpy(stream.random(num_images) < (0.5 if flip else 0.0))
     fractions = torch.from_numpy(stream.random((num_images, 2)))

@@ -26,6 +26,7 @@ from scaling_search.training.cuda_graphs import capturable_stream
 from scaling_search.training.device_errors import is_out_of_memory, needs_new_process
 from scaling_search.training.device_sharing import DeviceLock, release_memory
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
+from scaling_search.training.seeds import seeded_network
 from scaling_search.training.steps import Steps
 from scaling_search.training.weights import keep_weights
 
@@ -155,9 +156,7 @@ def _memory_given_back(result: TrialResult, device: str) -> TrialResult:
 
 
 def _trained(trial: Trial, data: Loaded, device: str, micro_batches: int) -> TrialResult:
-    # The stream of initialisation and dropout; the draws of batches have another.
-    torch.manual_seed(trial.seed)
-    network = trial.candidate.architecture.build().to(device)
+    network = seeded_network(trial, device)
     steps = Steps(network, data, trial.recipe, seed=trial.seed, micro_batches=micro_batches)
     with contextlib.closing(steps):
         where = f"{VERSIONS}, {device_name(device)}, micro-batches {micro_batches}, {CROPS_ARE_OF}"

@@ -20,6 +20,7 @@ from scaling_search.training.cuda_graphs import NUM_WARM_UP
 from scaling_search.training.device_sharing import release_memory
 from scaling_search.training.engine import device_name, settings
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
+from scaling_search.training.seeds import seeded_network
 from scaling_search.training.steps import Steps
 
 NUM_NETWORKS = 6
@@ -117,8 +118,7 @@ def _timed(trial: Trial, device: str) -> Timing:
     begun = time.perf_counter()
     resolution = trial.candidate.architecture.resolution
     data = load(trial.dataset, resolution, device, crops=trial.recipe.crop > 0)
-    torch.manual_seed(trial.seed)
-    network = trial.candidate.architecture.build().to(device)
+    network = seeded_network(trial, device)
     num_images = len(data.splits.train.labels)
     per_epoch = num_images // min(trial.recipe.batch_size, num_images)
     recipe = replace(trial.recipe, epochs=(FIRST_STEPS + MOST_STEPS) / per_epoch)

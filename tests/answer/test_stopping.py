@@ -16,7 +16,7 @@ from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import Shares
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.display.progress import View
-from scaling_search.record.study import InterimAnalysis, Record
+from scaling_search.record.record import InterimAnalysis, Record
 from scaling_search.samplers.grid import Grid
 from tests.in_process import InProcess
 from tests.searches import plan, trial_of

@@ -9,15 +9,15 @@ import pytest
 
 from scaling_search.answer.stopping import Limits, Stopping
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.candidates import Buildable
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.trial import TrialResult
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
-from scaling_search.record.study import Record
+from scaling_search.record.record import Record
 from scaling_search.samplers.focus import Focus
 from scaling_search.samplers.grid import Grid
-from scaling_search.spaces import Buildable
 from tests.searches import trial_of
 from tests.tiny import ended
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scaling_search.base_networks.custom_network import custom
+from scaling_search.candidates import Buildable
 from scaling_search.commands.plan import plan
 from scaling_search.commands.search import search
 from scaling_search.core.scaling import DIMENSIONS, Multipliers
@@ -27,7 +28,6 @@ from scaling_search.costs.memory import Memory
 from scaling_search.costs.params import Params
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.measuring import measure
-from scaling_search.spaces import Buildable
 from tests.base_networks import own
 from tests.base_networks.families import num_flops, num_params, only
 from tests.in_process import printed

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
+from scaling_search.candidates import Buildable
 from scaling_search.core.space_filling import largest_hole
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
-from scaling_search.spaces import Buildable
 from tests.base_networks.families import SMALL, family
 from tests.cli import Cli
 

@@ -27,7 +27,7 @@ def experiment(**changes: object) -> ss.Experiment:
     options: dict[str, object] = {
         "recipe": ss.Recipe(epochs=1, batch_size=20),
         "dataset": ss.datasets.FashionMnistSmall(num_train=100, num_val=50),
-        "candidates": ss.spaces.Buildable(max_networks=2),
+        "candidates": ss.candidates.Buildable(max_networks=2),
     }
     return ss.Experiment(**options | changes)  # type: ignore[arg-type]  # each has its own type
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from scaling_search.commands.cli import COMMANDS
+from scaling_search.record.record import Record
 from scaling_search.record.schema import CROP_KEY
-from scaling_search.record.study import Record
 from scaling_search.training import timing
 from tests.cli import TINY, Cli, ran
 from tests.tables import VOLATILE

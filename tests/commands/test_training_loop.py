@@ -25,8 +25,8 @@ from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.display.progress import View
 from scaling_search.executors.inline import Inline
 from scaling_search.executors.processes import Processes
+from scaling_search.record.record import Record
 from scaling_search.record.results import curves_table, results_table
-from scaling_search.record.study import Record
 from scaling_search.samplers import Tpe
 from scaling_search.samplers.grid import Grid
 from scaling_search.training.engine import train_trial

@@ -15,8 +15,8 @@ from scaling_search.display.confirmation import confirmation_section
 from scaling_search.display.report_section import ReportSection
 from scaling_search.display.terminal import show
 from scaling_search.follow_ups.confirmation import Confirmation
+from scaling_search.record.record import FinalTest, Objective, Record
 from scaling_search.record.results import results_table
-from scaling_search.record.study import FinalTest, Objective, Record
 from tests.tiny import candidate_of, ended, failed, tiny_plan, tiny_trial
 
 IMAGES = 1 + np.random.default_rng(1).random(60)

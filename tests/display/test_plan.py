@@ -2,10 +2,10 @@
 
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import efficientnet
+from scaling_search.candidates import Buildable, PaperGrid
 from scaling_search.costs.flops import Flops
 from scaling_search.display.plan import plan_sentences
 from scaling_search.planning.budget import Budget
-from scaling_search.spaces import Buildable, PaperGrid
 
 
 def test_the_plan_says_what_it_leaves_to_compare() -> None:

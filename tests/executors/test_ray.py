@@ -25,8 +25,8 @@ from scaling_search.core.trial import Trial
 from scaling_search.data import cache as data_cache
 from scaling_search.executors.ray import Ray, room
 from scaling_search.executors.ray_workers import Worker
+from scaling_search.record.record import Record
 from scaling_search.record.results import curves_table, results_table
-from scaling_search.record.study import Record
 from scaling_search.runtime.cores import usable_cores
 from scaling_search.runtime.interruption import EXIT_CODE
 from scaling_search.training.device_sharing import DeviceLock, num_workers

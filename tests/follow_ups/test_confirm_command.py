@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from scaling_search.answer.stopping import Limits
+from scaling_search.candidates import Buildable
 from scaling_search.commands.confirm import confirm
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
@@ -16,8 +17,7 @@ from scaling_search.display.confirmation import confirmation_section
 from scaling_search.experiment.experiment import Decide
 from scaling_search.experiment.options import Confirm
 from scaling_search.follow_ups.confirmation import Confirmation
-from scaling_search.record.study import Record
-from scaling_search.spaces import Buildable
+from scaling_search.record.record import Record
 from scaling_search.training.engine import train_trial
 from tests.cli import TINY, Cli
 from tests.in_process import Executing, printed

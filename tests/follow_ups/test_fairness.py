@@ -11,6 +11,7 @@ import pytest
 
 from scaling_search.answer.fit import is_singular
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.candidates import Buildable
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import REFERENCES
 from scaling_search.core.space_filling import as_points, scheffe
@@ -33,8 +34,7 @@ from scaling_search.follow_ups.fairness import (
 )
 from scaling_search.follow_ups.interactions import RankCorrelation, fit_cells, fit_trend
 from scaling_search.planning.candidates import Plan
-from scaling_search.record.study import Record
-from scaling_search.spaces import Buildable
+from scaling_search.record.record import Record
 from scaling_search.training.engine import train_trial
 from tests.surfaces import Luck, around, fitted, flat, spread_points
 from tests.tiny import ended, failed, tiny_experiment, tiny_recipe

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from scaling_search.answer.stopping import Limits
+from scaling_search.candidates import Buildable
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
 from scaling_search.commands.transfer import transfer
@@ -16,7 +17,6 @@ from scaling_search.display.transfer import transfer_section
 from scaling_search.experiment.options import Transfer
 from scaling_search.follow_ups.transfer import transferred
 from scaling_search.record.tables import read_table
-from scaling_search.spaces import Buildable
 from tests.in_process import Executing, printed
 from tests.tables import VOLATILE
 from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_run

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.candidates import Buildable
 from scaling_search.core.network import Architecture
 from scaling_search.core.protocols import Sample
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
@@ -21,7 +22,6 @@ from scaling_search.planning.candidates import Plan
 from scaling_search.planning.cost_model import COUNTS, CostModel
 from scaling_search.planning.families import family_shares, members, nearest_to_points, ten_points
 from scaling_search.planning.scaler import LARGEST_GAP, Scaler
-from scaling_search.spaces import Buildable
 from tests.tiny import caps, tiny_experiment
 
 BASE = small_efficientnet()

@@ -11,6 +11,7 @@ import torch
 
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import EfficientNet
+from scaling_search.candidates import Buildable
 from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, Multipliers, phi_of
 from scaling_search.costs.flops import Flops
@@ -19,7 +20,6 @@ from scaling_search.planning.candidates import Plan
 from scaling_search.planning.measuring import measure
 from scaling_search.planning.reachable import Ranges
 from scaling_search.runtime.progress import shown_by
-from scaling_search.spaces import Buildable
 from tests.base_networks.families import fvcore_flops
 from tests.proxies import Lying
 

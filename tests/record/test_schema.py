@@ -14,6 +14,7 @@ import scaling_search as ss
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.commands.search import search
 from scaling_search.record.architectures import completed, from_json, to_json
+from scaling_search.record.record import Record
 from scaling_search.record.schema import (
     ADDED,
     ANY,
@@ -24,7 +25,6 @@ from scaling_search.record.schema import (
     check_choices,
     current,
 )
-from scaling_search.record.study import Record
 from tests.cli import ran
 from tests.in_process import Executing, printed
 from tests.tiny import changed, tiny_run

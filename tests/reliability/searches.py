@@ -17,9 +17,8 @@ import optuna
 import pandas as pd
 from optuna.storages import RDBStorage
 
-from scaling_search.record.results import results_table
+from scaling_search.record.results import Row, results_table
 from scaling_search.record.storage import open_storage
-from scaling_search.record.study import Row
 from tests.tables import VOLATILE
 
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")

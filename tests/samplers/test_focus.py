@@ -10,6 +10,7 @@ import pytest
 from scaling_search.answer.design import Design
 from scaling_search.answer.region import GRID
 from scaling_search.base_networks import small_efficientnet
+from scaling_search.candidates import Buildable
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.scaling import Shares
@@ -20,7 +21,6 @@ from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.samplers.focus import Focus
 from scaling_search.samplers.grid import Grid
-from scaling_search.spaces import Buildable
 from tests.surfaces import Luck, Truth, around, flat
 from tests.tiny import candidate_of, ended, failed, tiny_dataset, tiny_recipe
 

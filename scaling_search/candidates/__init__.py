@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from scaling_search.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from scaling_search.spaces.buildable import Buildable
-    from scaling_search.spaces.paper_grid import PaperGrid
+    from scaling_search.candidates.buildable import Buildable
+    from scaling_search.candidates.paper_grid import PaperGrid
 
 __all__ = ["Buildable", "PaperGrid"]
 

@@ -8,11 +8,11 @@ import pytest
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
 from scaling_search.base_networks.rounding import DepthRounding
+from scaling_search.candidates.paper_grid import PaperGrid
 from scaling_search.core.scaling import PAPER, Coefficients
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
-from scaling_search.spaces.paper_grid import PaperGrid
 from tests.proxies import Lying
 
 NAMES = ("alpha", "beta", "gamma")

@@ -1,8 +1,6 @@
 """The record of a search: an Optuna study with one trial for each training that ended."""
 
-import base64
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -12,22 +10,13 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from scaling_search.core.trial import Epoch, Key, TestScores, Trial, TrialResult
+from scaling_search.core.trial import Key, Trial, TrialResult
+from scaling_search.record.results import KEY, Row, result_of, row_of
 from scaling_search.record.schema import VERSION, check_version
 from scaling_search.record.storage import Pause, open_storage, unusable, wait, write
 from scaling_search.runtime.passwords import without_password
 
 Objective = Literal["val_loss", "val_accuracy"]
-Row = dict[str, object]
-
-KEY = ("network", "seed", "epochs", "learning_rate")
-"""Columns that identify a training: those of `Trial.key`."""
-
-SCORES = ("val_accuracy", "val_loss", "train_loss")
-SECONDS = ("train_seconds", "total_seconds", "images_per_second")
-COUNTS = ("attempts", "device_share", "peak_memory_bytes", "micro_batches")
-PLACES = ("device", "host", "versions")
-"""Columns of a training's results, by the names of `Epoch` and `TrialResult`."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -200,7 +189,7 @@ class Record:
         coefficients = asdict(result.trial.candidate.coefficients)
         values = {epoch: getattr(e, self.objective) for epoch, e in enumerate(result.curve, 1)}
         is_complete = result.state == "COMPLETE"
-        row = _row(result) | extra
+        row = row_of(result) | extra
         trial = optuna.trial.create_trial(
             state=TrialState.COMPLETE if is_complete else TrialState.FAIL,
             value=values[len(values)] if is_complete else None,
@@ -232,46 +221,4 @@ class Record:
     def results_of(self, trials: Iterable[Trial]) -> dict[Key, TrialResult]:
         """The results of those trials that have ended, by their keys."""
         rows = self._rows()
-        return {t.key: _result(t, rows[t.key]) for t in trials if t.key in rows}
-
-
-def _row(result: TrialResult) -> Row:
-    last = result.curve[-1] if result.state == "COMPLETE" else None
-    row: Row = result.trial.candidate.row()
-    row |= dict(zip(KEY, result.trial.key, strict=True))
-    row |= {"state": result.state, "reason": without_password(result.reason)}
-    row |= {name: None if last is None else getattr(last, name) for name in SCORES}
-    seconds = {name: getattr(result, name) for name in SECONDS}
-    row |= {name: value if math.isfinite(value) else None for name, value in seconds.items()}
-    row |= {name: getattr(result, name) for name in (*COUNTS, *PLACES)}
-    row["curve"] = [asdict(epoch) for epoch in result.curve]
-    if result.test is not None:
-        row |= {"test_loss": result.test.loss, "test_accuracy": result.test.accuracy}
-        row["test_losses"] = base64.b64encode(result.test.packed_losses).decode()
-        row["test_hits"] = base64.b64encode(result.test.packed_hits).decode()
-    return row
-
-
-def scores_on_test(row: Mapping[str, Any]) -> TestScores | None:
-    """The scores of a row's network on the test split; None if it was not evaluated there."""
-    if row.get("test_loss") is None:
-        return None
-    return TestScores(
-        loss=row["test_loss"],
-        accuracy=row["test_accuracy"],
-        packed_losses=base64.b64decode(row["test_losses"]),
-        packed_hits=base64.b64decode(row["test_hits"]),
-    )
-
-
-def _result(trial: Trial, row: Mapping[str, Any]) -> TrialResult:
-    values: dict[str, Any] = {name: row[name] for name in (*SECONDS, *COUNTS, *PLACES)}
-    values |= {name: math.nan for name in SECONDS if row[name] is None}
-    return TrialResult(
-        trial,
-        row["state"],
-        reason=row["reason"],
-        curve=tuple(Epoch(**epoch) for epoch in row["curve"]),
-        test=scores_on_test(row),
-        **values,
-    )
+        return {t.key: result_of(t, rows[t.key]) for t in trials if t.key in rows}

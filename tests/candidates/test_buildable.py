@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import EfficientNet, efficientnet
+from scaling_search.candidates.buildable import Buildable
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import CountsMany, Layer
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
@@ -20,7 +21,6 @@ from scaling_search.costs.flops import Flops
 from scaling_search.display.plan import plan_sentences
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
-from scaling_search.spaces.buildable import Buildable
 from tests.proxies import Lying
 
 NAMES = ("alpha", "beta", "gamma")

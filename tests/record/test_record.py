@@ -15,8 +15,8 @@ from optuna.trial import TrialState
 
 from scaling_search.core.trial import Epoch
 from scaling_search.record import storage as storages
+from scaling_search.record.record import Objective, Record, direction
 from scaling_search.record.studies import Studies
-from scaling_search.record.study import Objective, Record, direction
 from scaling_search.training.engine import train_trial
 from tests.tiny import ended, failed, tiny_trial
 

@@ -1,0 +1,12 @@
+"""Verdicts in words."""
+
+from scaling_search.answer.verdicts import Outcome
+
+PHRASES = {
+    Outcome.BETTER: "better than {}",
+    Outcome.WORSE: "worse than {}",
+    Outcome.AS_GOOD: "as good as {}",
+    Outcome.CANNOT_TELL: "no significant difference from {}",
+    None: "no trained network near {}",
+}
+"""Words of each outcome, with the network or split that was compared."""
