@@ -15,9 +15,7 @@ test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=
-	@echo "Lines and branches that these tests run:"
-	@$(BIN)/coverage report | tail -n 1
+	$(BIN)/pytest -n auto --dist loadfile $(COVERAGE)
 
 test-slow: .venv/test
 	$(BIN)/pytest -n auto --dist loadfile -m "slow and not gpu and not alone" --durations=10

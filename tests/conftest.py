@@ -1,5 +1,6 @@
 """What several test modules ask for by name."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from scaling_search.commands.run import Run
 from scaling_search.experiment.experiment import Experiment
 from tests.cli import Cli, ran
 from tests.tiny import tiny_experiment, tiny_run
+
+# Under a debugger or coverage OmegaConf raises other errors, with a longer traceback.
+os.environ["OC_CAUSE"] = "0"
 
 # More threads than cores, with other tests beside, make the small networks here ten times slower.
 torch.set_num_threads(1)
