@@ -26,7 +26,7 @@ from rows import write_rows
 
 from scaling_search.answer.stopping import Limits, Stopping
 from scaling_search.commands.training_loop import TrainingLoop
-from scaling_search.core.protocols import Argument, T
+from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Epoch, Trial, TrialResult
 from scaling_search.display.progress import View
 from scaling_search.record.record import Record
@@ -69,9 +69,9 @@ class Instant:
         curve = (Epoch(loss, loss, 1 - loss),) * int(trial.recipe.epochs)
         return TrialResult(trial, "COMPLETE", curve=curve, total_seconds=0.001, train_seconds=0.001)
 
-    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
+    def call(self, function: Callable[[Argument, str], Value], argument: Argument) -> Future[Value]:
         """The finished future of a function."""
-        future: Future[T] = Future()
+        future: Future[Value] = Future()
         future.set_result(function(argument, "cpu"))
         return future
 

@@ -28,7 +28,7 @@ from rich.console import Console
 
 from scaling_search.answer.stopping import Stopping
 from scaling_search.commands.training_loop import TrainingLoop
-from scaling_search.core.protocols import Argument, T
+from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Epoch, Trial, TrialResult
 from scaling_search.display.progress import View
 from scaling_search.record.record import Record
@@ -92,7 +92,7 @@ class Threads:
             raise RuntimeError("a worker of no length was lost")
         return self._instant.result_of(trial)
 
-    def call(self, function: Callable[[Argument, str], T], argument: Argument) -> Future[T]:
+    def call(self, function: Callable[[Argument, str], Value], argument: Argument) -> Future[Value]:
         """Hands a function to a thread."""
         return self._threads.submit(function, argument, "cpu")
 

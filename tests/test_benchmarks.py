@@ -54,6 +54,19 @@ def ran(folder: Path, name: str, *arguments: str) -> "subprocess.CompletedProces
     )
 
 
+def test_every_benchmark_can_be_imported() -> None:
+    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
+    said = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    done = subprocess.run(
+        [sys.executable, "-c", said, *names],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_benchmark_is_run_here() -> None:
     names = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
     assert names == {*WITH_TABLE, *PRINTED, *ELSEWHERE}

@@ -182,8 +182,11 @@ def _comparisons(surface: Surface, region: Region, delta: float | None) -> tuple
         verdict, trainings = None, None
         if i > 0 and max(nearest[i], nearest[0]) <= FARTHEST:
             verdict = outcome(difference, delta)
-            # Only the extrapolated surface can be better than the best of what was searched.
-            if region.is_everything or verdict == Outcome.WORSE:
+            if verdict == Outcome.WORSE:
+                # Only the extrapolated surface can be better than the best of what was searched.
+                is_close = delta is not None and -difference.low <= delta
+                verdict = Outcome.AS_GOOD if is_close else Outcome.CANNOT_TELL
+            if region.is_everything:
                 verdict = Outcome.CANNOT_TELL
             if verdict == Outcome.CANNOT_TELL and delta is not None:
                 trainings = trainings_to_tell(len(data.loss), half, delta)

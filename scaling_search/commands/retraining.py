@@ -48,7 +48,7 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
         )
     executor.check()
     check_keepable(experiment.base_network)
-    trials = [_trial(experiment, training) for training in missing]
+    trials = [_trial(experiment, training, fingerprint) for training in missing]
     recorded = [
         TrialResult(
             trial,
@@ -96,7 +96,7 @@ def _about(missing: Iterable[Training], results: Iterable[TrialResult]) -> Itera
         )
 
 
-def _trial(experiment: Experiment, training: Training) -> Trial:
+def _trial(experiment: Experiment, training: Training, fingerprint: str) -> Trial:
     """The training of a row, without an evaluation on the test split."""
     member, row = training.member, training.row
     target = 2.0**member.phi if member.phi else None
@@ -106,4 +106,4 @@ def _trial(experiment: Experiment, training: Training) -> Trial:
             f"recipe must be as {member.name} was trained, for {row['epochs']:g} epochs, got "
             f"{trial.recipe.epochs:g}; put back the run's config.yaml"
         )
-    return replace(trial, weights=training.folder)
+    return replace(trial, weights=training.folder, fingerprint=fingerprint)

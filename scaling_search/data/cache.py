@@ -116,7 +116,7 @@ def sums(dataset: Dataset, resolution: int, splits: Splits) -> Sums:
     images = splits.train.images
     if (dataset, resolution) in _given:
         return sums_of(images)
-    place = place_of(dataset.fingerprint(), resolution)
+    place = place_of(_fingerprint(dataset), resolution)
     with contextlib.suppress(OSError, ValueError, EOFError):
         known = np.load(place / SUMS, allow_pickle=False)
         if known.shape == (2, images.shape[1]) and known.dtype == np.int64:

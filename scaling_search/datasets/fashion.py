@@ -5,6 +5,7 @@ Source: Xiao, Rasul & Vollgraf 2017, https://github.com/zalandoresearch/fashion-
 
 import functools
 from abc import ABC, abstractmethod
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
@@ -23,9 +24,9 @@ class Fashion(ABC):
         resolution: Native height and width in pixels.
     """
 
-    num_classes: Literal[10] = 10
-    in_channels: Literal[1] = 1
-    resolution: Literal[28] = 28
+    num_classes: Literal[10] = field(default=10, kw_only=True)
+    in_channels: Literal[1] = field(default=1, kw_only=True)
+    resolution: Literal[28] = field(default=28, kw_only=True)
 
     @property
     def licence(self) -> str:

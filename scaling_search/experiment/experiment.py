@@ -1,6 +1,7 @@
 """Every choice that decides an outcome, as one value."""
 
 import importlib
+import inspect
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -91,6 +92,16 @@ class Experiment:
     recipe: Recipe = Field(default_factory=Recipe)
     sampler: Sampler = _default("samplers", "Grid")
     decide: Decide = Decide()
+
+    def __post_init__(self) -> None:
+        """Refuses a sampler that cannot be asked."""
+        try:
+            inspect.signature(self.sampler.choose).bind([], [], [], self.objective)
+        except TypeError as error:
+            raise ValueError(
+                "sampler.choose must take remaining, running, finished and objective, got "
+                f"{inspect.signature(self.sampler.choose)}"
+            ) from error
 
     def budget(self, state: Mapping[str, Any] | None = None) -> Budget:
         """The base network, its cost and caps; ``state`` is what an earlier one has measured."""

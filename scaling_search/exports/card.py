@@ -47,7 +47,7 @@ def gain_sentence(gains: Iterable[Mapping[str, Any]]) -> str:
     """The first gain of the found network over the base network."""
     one = next((one for one in gains if one["over"] == "base"), None)
     if one is None:
-        return "It shares no seed with the base network, so its gain is not data."
+        return "It shares no seed with the base network, so its gain is not known."
     metric = f"val_{one['measure']}"
     ends = [difference(one[end], metric) for end in ("low", "high") if one[end] is not None]
     interval = f" ({' to '.join(ends)})" if ends else ""

@@ -131,7 +131,7 @@ class Budget:
         """Cost of the base network, in the cost's unit."""
         if isinstance(self.cost, Cost):
             return self.cost.estimate(self.base_network)
-        return self._models[str(self.cost)].samples[self.base_network.name].value
+        return self._models[str(self.cost)].base_value
 
     def ratio(self, network: Architecture, phi: float) -> float:
         """Cost over the base network's, in closed form or predicted for this size."""
@@ -166,8 +166,7 @@ class Budget:
         layers = network.layers() if self.caps.counted else ()
         counted = all(COUNTS[name](layers) <= limit for name, limit in self.caps.counted.items())
         return counted and all(
-            model.ratio(network, phi) * model.samples[self.base_network.name].value
-            <= PREDICTION_MARGIN * limit
+            model.ratio(network, phi) * model.base_value <= PREDICTION_MARGIN * limit
             for model, limit in self._capped
         )
 

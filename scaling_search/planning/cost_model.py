@@ -65,6 +65,13 @@ class CostModel:
         self._measured[network.name] = network
         return self.samples[network.name]
 
+    @property
+    def base_value(self) -> float:
+        """Measured cost of the base network, in the cost's unit; RuntimeError before."""
+        if self.base_network.name not in self.samples:
+            raise RuntimeError(f"{self.cost.column} must be measured first; call calibrate(phi)")
+        return self.samples[self.base_network.name].value
+
     def calibrate(self, phi: float) -> None:
         """Measure some networks of this size and of half of it, and fit the model to them.
 
@@ -88,7 +95,16 @@ class CostModel:
         self._fit(phi, self._measured.values())
 
     def ratio(self, network: Architecture, phi: float) -> float:
-        """Predicted cost over the base network's; at least a thousandth."""
+        """Predicted cost over the base network's; at least a thousandth.
+
+        Raises:
+            RuntimeError: The model is not calibrated for this size.
+        """
+        if not self.is_fitted(phi):
+            raise RuntimeError(
+                f"budget must be calibrated before it predicts {self.cost.column}; "
+                f"call calibrate({phi:g})"
+            )
         return max(1e-3, 1.0 + float((self._ratios(network) - 1) @ self.weights[str(phi)]))
 
     def _fit(self, phi: float, networks: Iterable[Architecture]) -> None:

@@ -28,7 +28,7 @@ Options whose defaults do so are not here.
 """
 
 ANY: Any = object()
-"""Any value of a dropped option: none of them changed a result."""
+"""Any value of a dropped option: none of them changed a result, or another sampler may go on."""
 
 _EFFICIENTNET: dict[str, Any] = {"norm_epsilon": 0.001, "se_ratio": 0.25}
 _MOBILENET: dict[str, Any] = {"norm_momentum": 0.1, "norm_epsilon": 0.001}
@@ -49,11 +49,14 @@ DROPPED: dict[str, dict[str, Any]] = {
         "datasets.fashion_mnist.FashionMnist": {"download": ANY, "url": ANY},
         "samplers.focus.Focus": _SAMPLER | {"target": ANY},
         "samplers.optuna.Gp": _SAMPLER,
-        "samplers.optuna.Qmc": {"sequence": "sobol", "scramble": False, "seed": ANY},
+        "samplers.optuna.Qmc": {"sequence": ANY, "scramble": ANY, "seed": ANY},
         "samplers.optuna.Tpe": _SAMPLER,
     }.items()
 }
 """Options that no longer exist, by the part's name of today, with the value that the code has."""
+
+MEASURED_CAPS = {"latency": "latency_ms", "memory": "memory_bytes"}
+"""Options on measuring a capped cost, and those of their limits."""
 
 COMMANDS = ("Audit", "Confirm", "Export", "Fairness", "Report", "Scale", "Transfer")
 
@@ -106,6 +109,7 @@ def current(options: Any) -> Any:
         return [current(value) for value in options]
     if not isinstance(options, Mapping):
         return options
+    options = {k: None if _is_unused(k, options) else value for k, value in options.items()}
     name = next((str(options[key]) for key in NAMES if key in options), "")
     read = ADDED.get(name, {}) | {key: current(value) for key, value in options.items()}
     name = MOVED.get(name, name)
@@ -117,6 +121,12 @@ def current(options: Any) -> Any:
             )
         read.pop(option, None)
     return read | {key: name for key in NAMES if key in options}
+
+
+def current_costs(costs: Mapping[str, Any]) -> dict[str, Any]:
+    """Measured costs of an older run by the names that their measures have today."""
+    # Other values of these dropped options are refused.
+    return {key.replace(", warm_up=5, threads=1)", ")"): value for key, value in costs.items()}
 
 
 def check_version(version: int, where: str) -> None:
@@ -151,10 +161,16 @@ def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> 
 def _used(options: Mapping[str, object]) -> dict[str, object]:
     """The choices by their full keys, without options of measuring a cost that is not capped."""
     every = dict(_flat(options))
-    for how, limit in (("caps.latency", "caps.latency_ms"), ("caps.memory", "caps.memory_bytes")):
+    for how, limit in MEASURED_CAPS.items():
+        how, limit = f"caps.{how}", f"caps.{limit}"  # noqa: PLW2901
         if every.get(limit) is None:
             every = {k: v for k, v in every.items() if k != how and not k.startswith(f"{how}.")}
     return every
+
+
+def _is_unused(key: str, options: Mapping[str, Any]) -> bool:
+    """True if an option says how to measure a cost that is not capped."""
+    return key in MEASURED_CAPS and options.get(MEASURED_CAPS[key], 0) is None
 
 
 def _flat(options: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -44,8 +44,8 @@ def open_storage(storage: str) -> BaseStorage:
     """
     check_sqlite(storage)
     try:
+        mend(storage)
         if is_journal(storage):
-            _cut_to_whole_lines(Path(storage))
             # Its lock is a link that names the file; a relative name would be taken from elsewhere.
             return JournalStorage(JournalFileBackend(str(Path(storage).resolve())))
         # Optuna and `write` try again after a short wait for a lock; no signal ends a long one.
@@ -87,13 +87,17 @@ def is_journal(storage: str) -> bool:
     return storage.endswith(".log") and "://" not in storage
 
 
-def _cut_to_whole_lines(journal: Path) -> None:
-    """Removes an unfinished last line, which a killed writer left.
+def mend(storage: str) -> None:
+    """Removes an unfinished last line of a journal, which a killed writer left.
 
     Optuna would append to it, and could not open the journal again.
     """
-    if not journal.exists() or journal.read_bytes()[-1:] in {b"", b"\n"}:
+    if not is_journal(storage) or not (journal := Path(storage)).exists():
         return
+    with journal.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        if file.read() in {b"", b"\n"}:
+            return
     lock = JournalFileSymlinkLock(str(journal.resolve()))
     lock.acquire()  # a process that is writing now finishes its line
     try:
@@ -128,8 +132,7 @@ def write(storage: str, function: Callable[[bool], object], pause: Pause = wait)
         try:
             if is_journal(storage):
                 Path(storage).stat()  # Optuna would begin a new one
-                if not is_first_try:  # a full disk may have cut a line
-                    _cut_to_whole_lines(Path(storage))
+            mend(storage)  # a full disk or another process's end may have cut a line
             function(is_first_try)
         except Exception as error:
             message = unusable(storage, error)

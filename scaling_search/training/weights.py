@@ -79,7 +79,7 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
         seed=trial.seed,
         epochs=trial.recipe.epochs,
         learning_rate=trial.recipe.learning_rate,
-        fingerprint=trial.dataset.fingerprint(),
+        fingerprint=trial.fingerprint or trial.dataset.fingerprint(),
         val_accuracy=last.val_accuracy,
         val_loss=last.val_loss,
         mean=tuple(data.mean.flatten().tolist()),

@@ -118,6 +118,21 @@ def test_a_larger_delta_makes_more_points_as_good() -> None:
     assert against(generous, "thirds").trainings is None
 
 
+def test_a_reference_beyond_the_search_can_be_as_good_but_never_better() -> None:
+    # The surface goes on falling towards depth, of which no network has over 0.25.
+    shares = spread_points(60)
+    shares = shares[shares[:, 0] < 0.25]
+    surface = fit_surface(
+        trainings(shares, lambda points: 0.5 + points @ [-0.05, 0.01, 0.0], Luck(0.0005))
+    )
+    strict, generous = answer(surface, delta=0.0001), answer(surface, delta=0.05)
+    beyond = [c.name for c in strict.comparisons[1:] if c.verdict.difference.high < 0]
+    assert [name for name in beyond if against(strict, name).verdict.outcome is not None]
+    for name in beyond:
+        assert against(strict, name).verdict.outcome in {"cannot tell", None}
+        assert against(generous, name).verdict.outcome in {"as good", None}
+
+
 @pytest.mark.parametrize("delta", [0.0, -0.01, math.nan, math.inf])
 def test_a_delta_that_is_no_difference_is_refused(delta: float) -> None:
     with pytest.raises(ValueError, match=r"decide\.delta must be positive, got"):

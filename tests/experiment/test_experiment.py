@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import pydantic
 import pytest
 
+from scaling_search.core.trial import Trial
 from scaling_search.experiment.experiment import CHOICES, FREE, Experiment
 from tests.tiny import (
     tiny_dataset,
@@ -43,6 +44,16 @@ def test_a_part_of_another_kind_is_refused_by_its_name(
     with pytest.raises(pydantic.ValidationError) as caught:
         replace(experiment, **{name: value})  # type: ignore[arg-type]  # which is the point
     assert {error["loc"][0] for error in caught.value.errors()} == {name}
+
+
+def test_a_sampler_that_takes_no_objective_is_refused(experiment: Experiment) -> None:
+    class First:
+        def choose(self, remaining: list[Trial], running: object, finished: object) -> Trial:
+            del running, finished
+            return remaining[0]
+
+    with pytest.raises(ValueError, match=r"sampler\.choose must take remaining, running, finished"):
+        replace(experiment, sampler=First())  # type: ignore[arg-type]  # which is the point
 
 
 def test_an_experiment_cannot_be_changed(experiment: Experiment) -> None:

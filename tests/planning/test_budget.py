@@ -229,6 +229,14 @@ def test_no_network_exceeds_a_cap_that_is_measured() -> None:
     assert any(4 * device.ratio(c.architecture, BASE) > 7.0 for c in free.candidates)
 
 
+def test_a_cost_that_was_not_measured_is_asked_for_in_a_line() -> None:
+    budget = Budget(BASE, Accelerator())
+    with pytest.raises(RuntimeError, match=r"must be measured first; call calibrate"):
+        _ = budget.base_cost
+    with pytest.raises(RuntimeError, match=r"must be calibrated before .* call calibrate\(1\)"):
+        budget.ratio(BASE, 1.0)
+
+
 def test_caps_that_leave_nothing_say_so() -> None:
     with pytest.raises(ValueError, match=r"caps and candidates.tolerance must leave a network"):
         Buildable().plan(Budget(BASE, Flops(), caps(params=1000)))

@@ -35,6 +35,25 @@ def opened(storage: str, objective: Objective = "val_loss") -> Record:
     return Record(storage, "tiny", objective)
 
 
+def test_a_line_that_another_process_left_unfinished_spoils_nothing(tmp_path: Path) -> None:
+    storage = STORAGES["journal"](tmp_path)
+    record = opened(storage)
+    record.add(ended(tiny_trial(1), 2.0, 1.5))
+    writes: tuple[Callable[[], None], ...] = (
+        lambda: record.add(ended(tiny_trial(2), 2.0, 1.5)),
+        lambda: record.keep_costs({"cost": 1}),
+        lambda: record.claim({"name": "tiny"}),
+        lambda: record.stop("enough"),
+    )
+    for write in writes:
+        with Path(storage).open("ab") as journal:
+            journal.write(b'{"op_code": 8, "worker_id": "an')
+        write()
+    again = opened(storage)
+    assert [row["candidate"] for row in again.rows()] == [1, 2]
+    assert (again.costs, again.choices, again.stopped) == ({"cost": 1}, {"name": "tiny"}, "enough")
+
+
 def test_results_come_back_as_they_went_in(storage: str) -> None:
     results = [
         train_trial(tiny_trial(1, seed=1), "cpu"),

@@ -13,6 +13,7 @@ import pytest
 import scaling_search as ss
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.commands.search import search
+from scaling_search.costs.latency import Latency
 from scaling_search.record.architectures import completed, from_json, to_json
 from scaling_search.record.record import Record
 from scaling_search.record.schema import (
@@ -132,6 +133,22 @@ def test_an_option_that_was_dropped_is_read_with_the_value_of_the_code(
     if value is not ANY:
         with pytest.raises(ValueError, match=rf"{option} of {attribute} must be .* got 'other'; "):
             current({"_target_": name, option: "other"})
+
+
+def test_an_unused_way_to_measure_a_cap_is_not_read() -> None:
+    name = "scaling_search.costs.latency.Latency"
+    caps = {"latency_ms": None, "latency": {"_target_": name, "threads": 4}}
+    assert current(caps) == {"latency_ms": None, "latency": None}
+    with pytest.raises(ValueError, match="threads of Latency must be 1"):
+        current({**caps, "latency_ms": 3.0})
+
+
+def test_measured_costs_of_before_are_those_of_todays_measure(tmp_path: Path) -> None:
+    record = Record(f"{tmp_path}/study.log", "tiny", "val_loss")
+    cost = Latency(device="cpu", batch_size=16, repeats=5)
+    before = f"{str(cost)[:-1]}, warm_up=5, threads=1)"
+    record.study.set_user_attr("costs", {before: {"samples": {}, "weights": {}}})
+    assert set(record.costs) == {str(cost)}
 
 
 def test_networks_of_a_record_with_options_of_before_are_those_of_today() -> None:

@@ -1,7 +1,8 @@
 """Weights are kept whatever names and layouts a network's tensors have, and load back."""
 
+import contextlib
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,15 +11,18 @@ import torch
 from safetensors.torch import load_file, load_model
 from torch import Tensor, nn
 
+from scaling_search.core.dataset import Splits
 from scaling_search.core.network import Layer
 from scaling_search.core.scaling import Multipliers
 from scaling_search.core.trial import Trial
+from scaling_search.data import cache as data_cache
+from scaling_search.data.cache import NotCheckedError
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
 from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.steps import Steps
 from scaling_search.training.weights import Facts, check_keepable, facts_of, file_name
-from tests.tiny import tiny_trial
+from tests.tiny import tiny_dataset, tiny_trial
 
 KINDS = ("module", "weight", "views")
 
@@ -98,6 +102,41 @@ def kept(trial: Trial) -> tuple[Path, Facts]:
     facts = facts_of(path)
     assert facts is not None
     return path, facts
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """The tiny images, whose files this process has not read, as on another host."""
+
+    num_classes: int = 10
+    in_channels: int = 1
+    resolution: int = 28
+
+    def check(self) -> None:
+        raise AssertionError
+
+    def fingerprint(self) -> str:
+        raise NotCheckedError
+
+    def load(self, resolution: int, device: str) -> Splits:
+        raise AssertionError((resolution, device))
+
+
+def test_weights_and_checkpoints_of_a_host_without_the_files(tmp_path: Path) -> None:
+    trial = replace(
+        tiny_trial(0, checkpoint_minutes=1e-9),
+        dataset=Unseen(),
+        fingerprint="as recorded",
+        weights=tmp_path,
+        checkpoints=tmp_path,
+    )
+    with contextlib.ExitStack() as stack:
+        for size in {trial.candidate.architecture.resolution, 28}:
+            splits = tiny_dataset().load(size, "cpu")
+            stack.enter_context(data_cache.given(Unseen(), size, splits))
+        result = train_trial(trial, "cpu")
+    assert (result.state, result.reason) == ("COMPLETE", "")
+    assert kept(trial)[1].fingerprint == "as recorded"
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])

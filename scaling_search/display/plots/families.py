@@ -45,7 +45,7 @@ def family_curves(families: pd.DataFrame, *, equal: str) -> Figure:
     pixels.
 
     Args:
-        families: A row for each family and phi, as `ladder` gives it.
+        families: A row for each family and phi, of `planning.families.members`, with means.
         equal: `Recipe.equal` of the trainings.
     """
     title, caption = "Accuracy of scaled families at measured cost", _caption(families)
