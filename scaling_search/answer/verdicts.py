@@ -23,7 +23,7 @@ MOST_TRAININGS = 1_000
 
 
 class Outcome(StrEnum):
-    """The four possible results of a comparison."""
+    """The four possible results of a comparison; `display.verdicts` has their words."""
 
     BETTER = "better"
     WORSE = "worse"

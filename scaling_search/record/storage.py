@@ -35,6 +35,11 @@ def sqlite_url(path: str) -> str:
     return URL.create("sqlite", database=path).render_as_string(hide_password=False)
 
 
+def default_storage(out: Path) -> str:
+    """The URL of a folder's own storage, an SQLite file."""
+    return sqlite_url(str((out / "study.db").resolve()))
+
+
 def open_storage(storage: str) -> BaseStorage:
     """The storage of an SQLAlchemy URL, or of a path ending in ``.log`` for Optuna's journal.
 

@@ -8,7 +8,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from scaling_search.record.record import Objective, Record
-from scaling_search.record.storage import check_sqlite, file_of, open_storage, sqlite_url
+from scaling_search.record.storage import check_sqlite, default_storage, file_of, open_storage
 
 FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
 """Commands that train beyond the search, each into a study of its own."""
@@ -33,7 +33,7 @@ class Studies:
     @property
     def url(self) -> str:
         """The storage's URL or path."""
-        return self.storage or sqlite_url(str((self.out / "study.db").resolve()))
+        return self.storage or default_storage(self.out)
 
     @cached_property
     def _opened(self) -> BaseStorage:
