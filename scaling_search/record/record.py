@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.record.results import KEY, Row, result_of, row_of
 from scaling_search.record.schema import VERSION, check_version, current_costs
-from scaling_search.record.storage import Pause, mend, open_storage, unusable, wait, write
+from scaling_search.record.storage import Pause, open_storage, unusable, wait, write
 from scaling_search.runtime.passwords import without_password
 
 Objective = Literal["val_loss", "val_accuracy"]
@@ -83,7 +83,6 @@ class Record:
         self.objective = objective
         opened = opened or open_storage(storage)
         try:
-            mend(storage)
             self.study = optuna.create_study(
                 storage=opened,
                 study_name=name,
@@ -98,7 +97,6 @@ class Record:
 
     def claim(self, choices: Mapping[str, object]) -> None:
         """Binds the record to the choices that decide outcomes."""
-        mend(self.storage)
         self.study.set_user_attr("schema", VERSION)  # an older one is brought up to date
         self.study.set_user_attr("choices", json.loads(json.dumps(choices)))
 
@@ -137,7 +135,6 @@ class Record:
 
     def _keep(self, key: str, value: object) -> None:
         if value and value != self.study.user_attrs.get(key):
-            mend(self.storage)
             self.study.set_user_attr(key, value)
 
     @property

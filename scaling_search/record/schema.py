@@ -162,9 +162,8 @@ def _used(options: Mapping[str, object]) -> dict[str, object]:
     """The choices by their full keys, without options of measuring a cost that is not capped."""
     every = dict(_flat(options))
     for how, limit in MEASURED_CAPS.items():
-        how, limit = f"caps.{how}", f"caps.{limit}"  # noqa: PLW2901
-        if every.get(limit) is None:
-            every = {k: v for k, v in every.items() if k != how and not k.startswith(f"{how}.")}
+        if every.get(f"caps.{limit}") is None:
+            every = {k: v for k, v in every.items() if not f"{k}.".startswith(f"caps.{how}.")}
     return every
 
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
@@ -49,10 +50,9 @@ def open_storage(storage: str) -> BaseStorage:
     """
     check_sqlite(storage)
     try:
-        mend(storage)
         if is_journal(storage):
             # Its lock is a link that names the file; a relative name would be taken from elsewhere.
-            return JournalStorage(JournalFileBackend(str(Path(storage).resolve())))
+            return JournalStorage(_Journal(str(Path(storage).resolve())))
         # Optuna and `write` try again after a short wait for a lock; no signal ends a long one.
         is_free = storage.startswith("sqlite") and "timeout=" not in storage
         options = {"connect_args": {"timeout": LOCKED_SECONDS}} if is_free else {}
@@ -92,13 +92,24 @@ def is_journal(storage: str) -> bool:
     return storage.endswith(".log") and "://" not in storage
 
 
-def mend(storage: str) -> None:
-    """Removes an unfinished last line of a journal, which a killed writer left.
+class _Journal(JournalFileBackend):
+    """A journal that removes an unfinished last line, which a killed writer left, before it writes.
 
-    Optuna would append to it, and could not open the journal again.
+    Optuna would append to the line, and could not open the journal again.
     """
-    if not is_journal(storage) or not (journal := Path(storage)).exists():
-        return
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._path = Path(path)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Appends a line for each entry."""
+        _cut_to_whole_lines(self._path)
+        super().append_logs(logs)
+
+
+def _cut_to_whole_lines(journal: Path) -> None:
+    """Removes a last line that does not end."""
     with journal.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         if file.read() in {b"", b"\n"}:
@@ -137,7 +148,6 @@ def write(storage: str, function: Callable[[bool], object], pause: Pause = wait)
         try:
             if is_journal(storage):
                 Path(storage).stat()  # Optuna would begin a new one
-            mend(storage)  # a full disk or another process's end may have cut a line
             function(is_first_try)
         except Exception as error:
             message = unusable(storage, error)

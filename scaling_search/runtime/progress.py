@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 Show = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Yields the items again, and shows how many of a total are done, under a description."""
@@ -13,7 +13,7 @@ Show = Callable[[Iterable[Any], str, int], Iterable[Any]]
 _show: ContextVar[Show | None] = ContextVar("show", default=None)
 
 
-def progress(items: Iterable[T], description: str, total: int) -> Iterable[T]:
+def progress(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:
     """The items, shown as they are done where `shown_by` is entered."""
     show = _show.get()
     return items if show is None else show(items, description, total)

@@ -35,7 +35,7 @@ LOOK = FinalTest(
 WHEN = "2026-11-03T10:00:00+00:00"
 
 Loss = Callable[[int, int], float]
-"""Of an arm's number with a seed."""
+"""The loss of an arm's number with a seed."""
 
 
 def scored(number: int, seed: int, loss: float, hit: float = 0.5) -> TrialResult:
@@ -71,7 +71,7 @@ def looked(
     hit: Loss = lambda *_: 0.5,
     lost: Iterable[tuple[int, int]] = (),
 ) -> ReportSection:
-    """What is said after one more look."""
+    """The report's section after one more final test."""
     record = opened(folder)
     record.begin_final_test(look)
     for number in sorted(set(look.arms.values())):
