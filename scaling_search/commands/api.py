@@ -20,7 +20,7 @@ from scaling_search.experiment.composing import (
 )
 from scaling_search.experiment.experiment import CHOICES, Decide, Experiment
 from scaling_search.experiment.trust import Trusted
-from scaling_search.record.architectures import packages_of
+from scaling_search.record.serialization import packages_of
 from scaling_search.runtime.passwords import storage_flag
 
 

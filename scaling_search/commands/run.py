@@ -32,7 +32,6 @@ from scaling_search.experiment.trust import Trusted
 from scaling_search.follow_ups.confirmation import Confirmation
 from scaling_search.follow_ups.fairness import fairness_checks
 from scaling_search.follow_ups.transfer import transferred
-from scaling_search.record.architectures import completed
 from scaling_search.record.networks import candidate_of, earlier_rows, network_row, networks_table
 from scaling_search.record.record import Record
 from scaling_search.record.results import (
@@ -43,6 +42,7 @@ from scaling_search.record.results import (
     with_means,
 )
 from scaling_search.record.schema import CROP_KEY, check_choices, current
+from scaling_search.record.serialization import completed
 from scaling_search.record.studies import Studies
 from scaling_search.record.tables import read_table
 from scaling_search.runtime.command_line import as_override, shell_command

@@ -25,8 +25,8 @@ from scaling_search.experiment.trust import (
     check_overrides,
 )
 from scaling_search.planning.room import fitted_resolution
-from scaling_search.record.architectures import from_json, to_json
 from scaling_search.record.schema import CROP_KEY, current, nested
+from scaling_search.record.serialization import from_json, to_json
 from scaling_search.runtime.command_line import as_override, shell_command
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.passwords import is_hidden, without_password

@@ -11,7 +11,7 @@ from scaling_search.exports.card import card
 from scaling_search.exports.card_data import CardData, as_yaml, values_of
 from scaling_search.exports.members import NamedNetwork, distinct
 from scaling_search.exports.programs import ONNX, PROGRAM, Format, checked
-from scaling_search.record.architectures import to_json
+from scaling_search.record.serialization import to_json
 from scaling_search.runtime.files import replace_file
 
 FAMILY = "family.json"

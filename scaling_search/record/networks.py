@@ -11,9 +11,9 @@ from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, Shares
 from scaling_search.planning.families import FamilyMember, PointNetwork
-from scaling_search.record.architectures import from_json, to_json
 from scaling_search.record.results import Row
 from scaling_search.record.schema import current
+from scaling_search.record.serialization import from_json, to_json
 
 COEFFICIENTS = ("alpha", "beta", "gamma")
 

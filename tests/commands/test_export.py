@@ -28,7 +28,7 @@ from scaling_search.display.formatting import plus_minus
 from scaling_search.experiment.options import Confirm, Export, Scale
 from scaling_search.exports import programs
 from scaling_search.exports.programs import ONNX, PROGRAM, Format, checked
-from scaling_search.record.architectures import from_json
+from scaling_search.record.serialization import from_json
 from scaling_search.training.batches import load
 from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.weights import file_name

@@ -14,7 +14,6 @@ import scaling_search as ss
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.commands.search import search
 from scaling_search.costs.latency import Latency
-from scaling_search.record.architectures import completed, from_json, to_json
 from scaling_search.record.record import Record
 from scaling_search.record.schema import (
     ADDED,
@@ -26,6 +25,7 @@ from scaling_search.record.schema import (
     check_choices,
     current,
 )
+from scaling_search.record.serialization import completed, from_json, to_json
 from tests.cli import ran
 from tests.in_process import Executing, printed
 from tests.tiny import changed, tiny_run

@@ -11,7 +11,7 @@ import pytest
 
 from scaling_search.base_networks.custom_network import custom
 from scaling_search.core.scaling import Multipliers
-from scaling_search.record.architectures import from_json, to_json
+from scaling_search.record.serialization import from_json, to_json
 from tests.base_networks import own
 from tests.composed import PARTS, part
 from tests.tiny import tiny_network
