@@ -1,14 +1,18 @@
 """What several test modules ask for by name."""
 
+import copy
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 import torch
+import yaml
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from hydra._internal.hydra import Hydra
 
 from scaling_search.commands.run import Run
 from scaling_search.experiment.experiment import Experiment
@@ -49,6 +53,27 @@ def migrations_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", staticmethod(read_once))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def configurations_composed_once() -> Iterator[None]:
+    """Hydra composes each configuration once more to see if it is a sweep; here only flags say so.
+
+    Files of YAML are parsed once, in pure Python as OmegaConf has it.
+    """
+    load: Callable[..., object] = yaml.load
+    parsed: dict[str, object] = {}
+
+    def load_once(stream: TextIO, Loader: type) -> object:  # noqa: N803
+        text = stream.read()
+        if text not in parsed:
+            parsed[text] = load(text, Loader=Loader)
+        return copy.deepcopy(parsed[text])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+        patch.setattr("omegaconf.omegaconf.yaml.load", load_once)
         yield
 
 

@@ -54,6 +54,7 @@ def ran(folder: Path, name: str, *arguments: str) -> "subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_every_benchmark_can_be_imported() -> None:
     names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
     said = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"

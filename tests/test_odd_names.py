@@ -69,6 +69,7 @@ def test_a_run_lies_in_the_folder_that_was_named_whatever_its_characters(
     assert {path.name for path in here.iterdir()} == {name}
 
 
+@pytest.mark.slow
 def test_folders_that_differ_behind_a_question_mark_alone_are_two(here: Path) -> None:
     assert ran("search", "out=lr 0.1?", *ONE).code == 0
     other = ran("search", "out=lr 0.1?b", "recipe.learning_rate=0.05", *ONE)

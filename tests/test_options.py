@@ -73,6 +73,7 @@ def test_price_only_of_a_search_times_steps_where_nothing_is_known(
     assert not list(here.iterdir())
 
 
+@pytest.mark.slow
 def test_price_only_of_a_search_that_has_begun_counts_what_is_left(mine: Path) -> None:
     before = contents(mine)
     priced = ran("search", "out=mine", "price_only=true", "num_seeds=3", *TINY)

@@ -41,6 +41,7 @@ def test_each_kind_of_luck_is_measured() -> None:
     assert 0.0069 < got["left_out_error"] < 0.0085
 
 
+@pytest.mark.slow
 def test_what_networks_share_of_a_seed_is_measured() -> None:
     shares = spread_points(30)
     luck = Luck(seed_sd=0.006, shared=0.6)

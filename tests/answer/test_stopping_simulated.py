@@ -64,6 +64,7 @@ def interim_analyses(folder: Path, sampler: Sampler, draw: int) -> tuple[list[in
     return [look.trainings for look in record.interim_analyses], bool(remaining)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "num_draws", "most"),
     # By benchmarks/simulate_samplers.py about 0.04 of such searches end, of three seeds each.

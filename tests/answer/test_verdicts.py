@@ -185,6 +185,7 @@ def test_every_reference_is_compared_and_intervals_hold_their_middle() -> None:
             assert one.low <= one.mean <= one.high
 
 
+@pytest.mark.slow
 def test_a_flat_truth_seldom_has_a_better_point() -> None:
     num_draws = 200
     luck = Luck(seed_sd=0.0065, shared=0.5, network_sd=0.006)

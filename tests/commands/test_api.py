@@ -32,6 +32,7 @@ def experiment(**changes: object) -> ss.Experiment:
     return ss.Experiment(**options | changes)  # type: ignore[arg-type]  # each has its own type
 
 
+@pytest.mark.slow
 def test_python_goes_on_where_the_command_line_stopped_and_the_other_way_round() -> None:
     assert ran("search", "out=mine", "limits.trainings=1", *TINY).code == 0
     ss.search(experiment(), "mine", executor=(executor := Executing()), console=QUIET)

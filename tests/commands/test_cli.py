@@ -314,6 +314,7 @@ def test_scale_needs_coefficients_that_were_given_or_found(cli: Cli) -> None:
     assert "scale.coefficients" in outcome.err
 
 
+@pytest.mark.slow
 def test_failed_trainings_are_rows_and_the_report_says_so(cli: Cli, tmp_path: Path) -> None:
     searched = cli("search", *TINY, "recipe.learning_rate=1e30")
     assert searched.code == 2
@@ -348,6 +349,7 @@ def test_multirun_makes_a_folder_for_each_experiment_and_none_for_hydra(
     assert len(list(tmp_path.rglob("study.db"))) == 2
 
 
+@pytest.mark.slow
 def test_multirun_makes_them_below_a_folder_that_is_given(cli: Cli, tmp_path: Path) -> None:
     swept = ("search", "--multirun", "limits.trainings=1", *TINY)
     outcome = cli(*swept, "recipe.crop=0.0,0.1", "out=both")

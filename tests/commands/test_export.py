@@ -148,6 +148,7 @@ def test_kept_weights_load_into_the_architecture_and_give_the_losses_of_the_reco
         torch.testing.assert_close((images.float() - mean) / std, data.normalised(images))
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_card_give_the_trained_networks_answers_without_this_package(
     run: Run, tmp_path: Path
 ) -> None:

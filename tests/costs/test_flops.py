@@ -61,6 +61,7 @@ def random_architectures(number: int, *, seed: int) -> list[EfficientNet]:
     return [random_scaled(base, stream) for base in bases]
 
 
+@pytest.mark.slow
 def test_fvcore_counts_what_the_closed_form_says() -> None:
     for architecture in random_architectures(10, seed=1):
         assert Flops().measure(architecture) == Flops().estimate(architecture)

@@ -64,6 +64,7 @@ def test_a_search_shows_the_data_first_and_the_report_keeps_them(cli: Cli, tmp_p
     assert written[["train", "val", "test"]].to_numpy().sum() == 81
 
 
+@pytest.mark.slow
 def test_a_folder_from_before_has_a_report_without_its_data(cli: Cli, tmp_path: Path) -> None:
     photos(tmp_path)
     assert cli("search", *OWN, "out=o").code == 0
@@ -121,6 +122,7 @@ def deep(root: Path, of_each: int = 40) -> None:
         Image.fromarray(values).save(path.with_suffix(".tif"))
 
 
+@pytest.mark.slow
 def test_deep_pictures_are_scaled_by_their_own_range(cli: Cli, tmp_path: Path) -> None:
     deep(tmp_path / "photos")
     write_tree(tmp_path / "shallow", 40, 2, suffixes=("png",))
@@ -141,6 +143,7 @@ def test_one_deep_picture_among_many_is_scaled_too(cli: Cli, tmp_path: Path) -> 
     assert "Values of more than 8 bits are scaled from" in outcome.out
 
 
+@pytest.mark.slow
 def test_a_copied_test_split_is_said_loudly_and_can_be_mended(cli: Cli, tmp_path: Path) -> None:
     root = photos(tmp_path)
     shutil.move(root, tmp_path / "x")
@@ -280,6 +283,7 @@ def test_the_base_network_leaves_room_for_the_target(
     assert f"The base network sees {base} x {base} px of them" in outcome.out
 
 
+@pytest.mark.slow
 def test_pictures_that_are_not_square_are_cropped_or_stretched_and_it_is_said(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -337,6 +341,7 @@ def test_many_classes_of_one_size_are_told_by_one(cli: Cli, tmp_path: Path) -> N
     assert "smallest" not in outcome.out
 
 
+@pytest.mark.slow
 def test_a_run_from_before_an_option_takes_what_was_done_then(cli: Cli, tmp_path: Path) -> None:
     photos(tmp_path)
     assert cli("search", *OWN, "out=o").code == 0

@@ -223,6 +223,7 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(
     assert not list(own_cache.glob("*.json"))
 
 
+@pytest.mark.slow
 def test_what_was_left_out_is_said_by_every_command(
     cli: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

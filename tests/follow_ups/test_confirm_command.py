@@ -258,6 +258,7 @@ def test_without_a_trained_network_there_is_no_winner(tmp_path: Path) -> None:
         printed(confirm, run, TWO)
 
 
+@pytest.mark.slow
 def test_the_command_line_refuses_a_second_look_in_one_line(cli: Cli) -> None:
     cli("search", "out=run", *TINY)
     looked = cli("confirm", "out=run", "confirm.num_seeds=2")

@@ -67,6 +67,7 @@ def test_the_price_comes_before_any_training(cli: Cli, tmp_path: Path) -> None:
     assert not list((tmp_path / "mine").glob("fairness*"))
 
 
+@pytest.mark.slow
 def test_a_limit_ends_it_without_sections_and_it_goes_on(cli: Cli, tmp_path: Path) -> None:
     asked = ("fairness", "out=mine", "fairness.learning_rate=true")
     outcome = cli(*asked, "limits.trainings=3")

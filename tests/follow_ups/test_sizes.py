@@ -58,6 +58,7 @@ def test_estimates_and_the_test_are_those_of_statsmodels() -> None:
     assert last.covariance == pytest.approx(expected, rel=1e-5, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_drift_is_covered_and_rarely_seen_where_there_is_none() -> None:
     num_draws, seen, covered = 200, 0, 0
     place = as_points([Shares(0.35, 0.35, 0.3)])
@@ -71,6 +72,7 @@ def test_the_drift_is_covered_and_rarely_seen_where_there_is_none() -> None:
     assert covered / num_draws >= 0.95
 
 
+@pytest.mark.slow
 def test_a_drift_that_is_there_is_covered() -> None:
     num_draws, covered = 100, 0
     for seed in range(num_draws):

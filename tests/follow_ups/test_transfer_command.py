@@ -119,6 +119,7 @@ def test_what_is_stored_says_the_same_without_training(run: Run) -> None:
     assert all(sentence in out.replace("\n", " ") for sentence in transfer_section(told).sentences)
 
 
+@pytest.mark.slow
 def test_equal_training_flops_are_those_of_each_size(tmp_path: Path) -> None:
     run = run_in(tmp_path / "run", recipe=tiny_recipe(epochs=1, equal="training_flops"))
     printed(search, run)

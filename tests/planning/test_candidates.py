@@ -31,6 +31,7 @@ def plan() -> Plan:
     return Buildable().plan(Budget(small_efficientnet(), Flops()))
 
 
+@pytest.mark.slow
 def test_every_selected_network_is_in_the_band_when_counted_anew(plan: Plan) -> None:
     base_flops = fvcore_flops(plan.base.architecture)
     for candidate in plan.candidates:

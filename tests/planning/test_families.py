@@ -59,6 +59,7 @@ def test_every_family_begins_at_the_base_network(families: list[FamilyMember]) -
         assert (member.distance, member.is_on_ray) == (0, True)
 
 
+@pytest.mark.slow
 def test_every_member_costs_two_to_the_phi_times_the_base_network(
     families: list[FamilyMember],
 ) -> None:

@@ -118,6 +118,7 @@ def variance(chosen: Sequence[Trial], truth: Truth) -> float:
     return float(np.einsum("ij,jk,ik->i", differences, covariance, differences).mean())
 
 
+@pytest.mark.slow
 def test_it_trains_all_once_seed_0_by_the_plan_then_each_network_s_seeds_after_its_base() -> None:
     chosen = drive(FOCUS, INSIDE, num_slots=2)
     order = [t.order for t in chosen]

@@ -37,6 +37,7 @@ def test_after_its_startup_tpe_trains_better_networks_than_chance_would(best: Sh
     assert np.mean(means) < min(means_by_chance(best, 20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best", BESTS)
 def test_after_its_startup_gp_trains_better_networks_than_chance_would(best: Shares) -> None:
     found = searched(Gp(), best, 20)[NUM_STARTUP:]

@@ -90,6 +90,7 @@ def test_it_can_be_interrupted_again_and_again(
     assert bits(train_trial(trial, "cpu")) == bits(expected)
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_stay_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = kept(tmp_path)
     hungry = dataclasses.replace(trial.candidate, architecture=Hungry(5))

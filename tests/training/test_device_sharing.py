@@ -159,6 +159,7 @@ def test_what_does_not_fit_beside_others_is_trained_alone_before_in_parts(
     assert 0 < result.total_seconds < time.perf_counter() - begun - waited
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_alone_either_has_failed_and_lets_others_on(lock: Path) -> None:
     result = train_trial(crowded(lock.parent, 0), "cpu")
     assert result.reason == "OutOfMemoryError: no memory for 1 images"

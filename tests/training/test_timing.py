@@ -78,6 +78,7 @@ def test_few_networks_are_timed_over_again_so_that_no_slot_is_idle() -> None:
     assert len(spread(trials[:1], 1)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shortly")
 def test_all_chosen_networks_are_timed() -> None:
     trials = [tiny_trial(number) for number in range(len(tiny_plan().candidates) + 1)]
