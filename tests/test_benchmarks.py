@@ -22,6 +22,7 @@ VARIANTS = "'efficientnet-pytorch,optimiser not fused,images one by one,two thre
 WITH_TABLE = {
     "commands": "--runs 1 --commands 'scaling-search --help'",
     "coordinator": "--trainings 100 --slots 4 --storages journal",
+    "kills": "--kills 1",
     "plain_loop": f"--networks 1 --epochs 1 --pairs 1 --seeds 2 {IMAGES}",
     "prediction": f"--trainings 1 {FEW} executor=inline executor.device=cpu",
     "prescreen": "--runs 1 --sample 2",
