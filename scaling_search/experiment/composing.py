@@ -24,6 +24,7 @@ from scaling_search.experiment.trust import (
     check_folder,
     check_overrides,
 )
+from scaling_search.experiment.yaml_files import checked_text
 from scaling_search.planning.room import fitted_resolution
 from scaling_search.record.architectures import from_json, to_json
 from scaling_search.record.schema import CROP_KEY, current, nested
@@ -204,7 +205,7 @@ def saved(folder: Path) -> DictConfig:
     """The options of a run's ``config.yaml``, brought up to date.
 
     Raises:
-        ValueError: There is none, or it is damaged.
+        ValueError: There is none, or it is damaged or too large.
     """
     path = folder / "config.yaml"
     if not path.is_file():
@@ -212,6 +213,7 @@ def saved(folder: Path) -> DictConfig:
             f"out must be a folder that a search has made, got {str(folder)!r} without a "
             f"config.yaml; {shell_command('search', as_override('out', str(folder)))} makes one"
         )
+    checked_text(path)
     try:
         read: Any = OmegaConf.load(path)
     except (YAMLError, UnicodeDecodeError) as error:

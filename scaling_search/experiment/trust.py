@@ -18,6 +18,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scaling_search.experiment.yaml_files import checked_text
+
 PACKAGE = "scaling_search"
 HYDRA_OWN = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.run.dir", "hydra.mode")
 """Options of Hydra itself that the command line, and no file, may set."""
@@ -158,7 +160,7 @@ def check_overrides(overrides: Sequence[str], groups: Sequence[Path]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Checks that no YAML file of a folder sets up Hydra or calls a resolver of OmegaConf.
+    """Checks that no YAML file of a folder is too large, sets up Hydra or calls a resolver.
 
     Raises:
         ValueError: A file does; the text names it.
@@ -167,7 +169,7 @@ def check_folder(folder: Path) -> None:
         place = path.relative_to(folder)
         if "hydra" in (*place.parts[:-1], path.stem):
             raise ValueError(_no_hydra(path, str(place)))
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = checked_text(path)
         if header := re.search(r"#\s*@package\s.*hydra.*", text):
             raise ValueError(_no_hydra(path, header.group()))
         # Whatever is refused below has one of these in its text; a backslash can hide letters.

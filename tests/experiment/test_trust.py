@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -444,6 +445,43 @@ def test_a_file_of_others_may_refer_to_options_and_the_user_to_the_environment(
     outcome = ran(*chosen, "name=${oc.env:MINE}")
     assert (outcome.code, outcome.err) == (0, "")
     assert "out: 'a: seven, b'" in outcome.out
+
+
+# YAML files that grow when they are read.
+
+GROWING = "a0: &a0 [x, x]\n" + "".join(
+    f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GROWING,
+        GROWING.replace("[x, x]", "{x: 1}").replace("[", "{<<: [").replace("]", "]}"),
+        "a: &a [*a]\n",
+        f"a: {'[' * 2000}{']' * 2000}\n",
+        f"a: {'x' * 2_000_000}\n",
+        f"a: [{'1, ' * 20_000}]\n",
+    ],
+    ids=["aliases", "merged", "itself", "deep", "long", "many"],
+)
+def test_a_file_that_would_take_minutes_to_read_is_refused_at_once(text: str) -> None:
+    since = time.monotonic()
+    written("mine/config.yaml", f"base_network: {{}}\ndataset: {{}}\n{text}")
+    assert "mine/config.yaml must be at most 1,000,000 bytes" in refused("report", "out=mine")
+    written("conf/experiment/mine.yaml", "# @package _global_\nname: mine\n")
+    written("conf/experiment/unused.yaml", f"# defaults\n{text}")
+    line = refused("plan", "--config-dir", "conf", "experiment=mine")
+    assert "conf/experiment/unused.yaml must be at most 1,000,000 bytes" in line
+    assert time.monotonic() - since < 20  # minutes without the refusal; imports take a while
+
+
+def test_a_few_aliases_are_read() -> None:
+    text = "# @package _global_\nname: &name mine\nout: *name\n"
+    written("conf/experiment/mine.yaml", text)
+    chosen = ("plan", "--config-dir", "conf", "experiment=mine", "--cfg", "job", "--resolve")
+    assert "out: mine" in ran(*chosen).out
 
 
 # Passwords.
