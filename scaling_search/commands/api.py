@@ -21,7 +21,7 @@ from scaling_search.experiment.composing import (
 from scaling_search.experiment.experiment import CHOICES, Decide, Experiment
 from scaling_search.experiment.trust import Trusted
 from scaling_search.record.architectures import packages_of
-from scaling_search.runtime.passwords import storage_flag
+from scaling_search.record.storage_urls import storage_flag
 
 
 def search(
@@ -102,7 +102,7 @@ def load(
         ValueError: No search made the folder, it is damaged, or it names code that is not allowed.
         RuntimeError: The data cannot be read where an option was left open.
     """
-    trusted = trusted_packages(allow)
+    trusted = replace(trusted_packages(allow), has_storage=storage is not None)
     config = saved(Path(out))
     config.out = str(Path(out).absolute())
     if storage is not None:

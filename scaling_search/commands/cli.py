@@ -13,7 +13,7 @@ from scaling_search.experiment.texts import as_text
 from scaling_search.runtime.command_line import as_override
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.interruption import EXIT_CODE as INTERRUPTED
-from scaling_search.runtime.passwords import storage_flag, without_password
+from scaling_search.runtime.passwords import without_password
 
 if TYPE_CHECKING:
     from scaling_search.commands.run import Run
@@ -203,7 +203,8 @@ def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
     check_overrides(parsed.overrides, [conf(), *own])
     for folder in own:
         check_folder(folder)
-    return Trusted(packages, own[0] if own else None)
+    has_storage = any(o.partition("=")[0].strip(" +") == "storage" for o in parsed.overrides)
+    return Trusted(packages, own[0] if own else None, has_storage=has_storage)
 
 
 def _hydra_main(command: str, trusted: "Trusted") -> None:
@@ -236,6 +237,7 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     from scaling_search.commands.messages import refused
     from scaling_search.commands.run import Run
     from scaling_search.experiment.composing import built, settled, without_passwords
+    from scaling_search.record.storage_urls import storage_flag
 
     overrides = [str(o) for o in HydraConfig.get().overrides.task]
     config = with_folder(command, config, overrides)

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scaling_search.experiment.yaml_files import checked_text
+from scaling_search.record.storage_urls import check_plain
 
 PACKAGE = "scaling_search"
 HYDRA_OWN = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.run.dir", "hydra.mode")
@@ -43,10 +44,12 @@ class Trusted:
     Attributes:
         packages: Packages of ``allow=``, which add to this one.
         config_dir: The absolute path of ``--config-dir``; packages may lie beside it.
+        has_storage: True if the command line or the caller gives the storage, so that no file does.
     """
 
     packages: tuple[str, ...] = ()
     config_dir: Path | None = None
+    has_storage: bool = False
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -60,8 +63,11 @@ class Trusted:
         """Checks every ``_target_`` of plain, resolved options and all else that calls code.
 
         Raises:
-            ValueError: A target is no part of a trusted package.
+            ValueError: A target is no part of a trusted package, or a file gives a storage that
+                could load code.
         """
+        if not self.has_storage and isinstance(storage := options.get("storage"), str):
+            check_plain(storage)
         if self.packages and self.config_dir and str(self.config_dir.parent) not in sys.path:
             # Behind all else: it takes the place of no module.
             sys.path.append(str(self.config_dir.parent))
