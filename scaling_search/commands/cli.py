@@ -14,6 +14,7 @@ from scaling_search.runtime.command_line import as_override
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.interruption import EXIT_CODE as INTERRUPTED
 from scaling_search.runtime.passwords import without_password
+from scaling_search.runtime.visible_text import visible
 
 if TYPE_CHECKING:
     from scaling_search.commands.run import Run
@@ -74,7 +75,8 @@ def main() -> None:
     try:
         _main(sys.argv[1:])
     except UsageError as error:
-        print(f"scaling-search: {without_password(str(error))}", file=sys.stderr)
+        text = visible(without_password(str(error)), keep="\n")
+        print(f"scaling-search: {text}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)

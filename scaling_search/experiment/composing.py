@@ -254,12 +254,13 @@ def as_config(experiment: Experiment, executor: Executor, **others: object) -> s
     An executor that is no dataclass of plain values is left out.
 
     Raises:
-        ValueError: A part is no dataclass of plain values.
+        ValueError: A part is no dataclass of plain values, or `check_texts` refuses a text.
     """
     choices = {key: getattr(experiment, key) for key in CHOICES}
     kept = {key: _as_target(_plain(value)) for key, value in (choices | others).items()}
     with contextlib.suppress(ValueError):  # another one may train what remains
         kept["executor"] = _as_target(_plain(executor))
+    check_texts(kept)
     for key, value in options_of(kept):
         if isinstance(value, str) and ("${" in value or value == "???"):
             raise ValueError(f"{key} must be plain text, got {value!r}; write it without ${{")
