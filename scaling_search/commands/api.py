@@ -102,7 +102,11 @@ def load(
         ValueError: No search made the folder, it is damaged, or it names code that is not allowed.
         RuntimeError: The data cannot be read where an option was left open.
     """
-    trusted = replace(trusted_packages(allow), has_storage=storage is not None)
+    trusted = replace(
+        trusted_packages(allow),
+        has_storage=storage is not None,
+        has_address=executor is not None,
+    )
     config = saved(Path(out))
     config.out = str(Path(out).absolute())
     if storage is not None:

@@ -205,8 +205,13 @@ def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
     check_overrides(parsed.overrides, [conf(), *own])
     for folder in own:
         check_folder(folder)
-    has_storage = any(o.partition("=")[0].strip(" +") == "storage" for o in parsed.overrides)
-    return Trusted(packages, own[0] if own else None, has_storage=has_storage)
+    keys = {override.partition("=")[0].strip(" +") for override in parsed.overrides}
+    return Trusted(
+        packages,
+        own[0] if own else None,
+        has_storage="storage" in keys,
+        has_address="executor.address" in keys,
+    )
 
 
 def _hydra_main(command: str, trusted: "Trusted") -> None:

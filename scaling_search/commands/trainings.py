@@ -90,7 +90,7 @@ def searched(run: Run) -> list[Candidate]:
         RuntimeError: There is no record, or the data are missing or damaged.
     """
     dataset = run.experiment.ready_dataset()
-    run.executor.check()
+    run.check_executor()
     if run.keep_weights:
         check_keepable(run.experiment.base_network)
     networks = run.networks

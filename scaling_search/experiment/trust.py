@@ -45,11 +45,13 @@ class Trusted:
         packages: Packages of ``allow=``, which add to this one.
         config_dir: The absolute path of ``--config-dir``; packages may lie beside it.
         has_storage: True if the command line or the caller gives the storage, so that no file does.
+        has_address: The same of ``executor.address``.
     """
 
     packages: tuple[str, ...] = ()
     config_dir: Path | None = None
     has_storage: bool = False
+    has_address: bool = True
 
     @property
     def flags(self) -> tuple[str, ...]:

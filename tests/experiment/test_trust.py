@@ -527,6 +527,33 @@ def test_commands_that_read_create_nothing_where_a_file_says_a_record_lies(stora
     assert {p: p.read_bytes() for p in Path().iterdir() if p.is_file()} == before
 
 
+# Clusters that a file gives.
+
+
+def test_no_file_gives_a_cluster_which_could_run_code_here() -> None:
+    said = "executor.address must be null or auto where a file gives it, for a cluster can run code"
+    run_with_storage("old/study.log")
+    shutil.copy(RELEASED / "study.log", "old")
+    config = Path("old/config.yaml")
+    text = config.read_text(encoding="utf-8")
+    cluster = "executors.ray.Ray\n  address: 127.0.0.1:1\n"
+    assert "executors.inline.Inline\n" in text
+    config.write_text(text.replace("executors.inline.Inline\n", cluster), encoding="utf-8")
+    assert ran("report", "out=old").code == 0
+    assert said in refused("scale", "out=old")
+    typed = ran("scale", "out=old", "executor.address=127.0.0.1:1")
+    assert typed.code == 2
+    assert said not in typed.err
+    loaded = ss.load("old")
+    assert len(loaded.results) > 0
+    with pytest.raises(ValueError, match=r"executor\.address must be null or auto"):
+        ss.scale(loaded)
+    theirs = "_target_: scaling_search.executors.ray.Ray\naddress: 127.0.0.1:1\n"
+    written("conf/executor/theirs.yaml", theirs)
+    chosen = ("experiment=default", "dataset.num_train=100", "executor=theirs")
+    assert said in refused("search", "--config-dir", "conf", *chosen)
+
+
 # YAML files that grow when they are read.
 
 GROWING = "a0: &a0 [x, x]\n" + "".join(
