@@ -276,7 +276,7 @@ def test_the_next_command_says_of_a_password_that_it_is_wanted_again() -> None:
 # Names of others are text wherever they go.
 
 CLASSES = (
-    *("=1+1", "-5", "@SUM(1)", "'=quoted", "[red]x[bold]", ":smile:", "<b>&amp;", "$x$"),
+    *("=1+1", "-5", "@SUM(1)", "'=quoted", "[red]x[bold]", ":smile:", "<b>&amp;", r"$\frac$"),
     *('"""\\', "**a** `b` | c", "escape\x1b[31m", "line\nline"),
 )
 NAME = '"""\\ *a* `b` [c](d) <e> $f$ | _g_ & =1'

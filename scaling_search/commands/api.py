@@ -90,7 +90,8 @@ def load(
 
     Args:
         out: The run's folder.
-        storage: SQLAlchemy URL with its password, which no folder keeps; None for the folder's own.
+        storage: SQLAlchemy URL, for instance with its password, which no folder keeps; None for the
+            folder's own.
         executor: Runs further trainings; the folder's own if None.
         limits: Limits at which further trainings stop early.
         keep_weights: True if further trainings leave their weights in the folder.

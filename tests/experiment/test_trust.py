@@ -491,6 +491,13 @@ def test_no_file_gives_a_storage_that_could_load_code(storage: str) -> None:
     assert {path.name for path in Path().iterdir()} == {"old", "conf"}
 
 
+def test_a_file_gives_plain_postgresql() -> None:
+    run_with_storage("postgresql+psycopg://me@127.0.0.1:1/d?sslmode=disable&connect_timeout=1")
+    line = refused("report", "out=old")
+    assert "storage must be readable and writable" in line
+    assert "where a file gives it" not in line
+
+
 def test_the_command_line_and_python_give_any_storage() -> None:
     run_with_storage(LOADING[0])
     shutil.copy(RELEASED / "study.log", "old")
@@ -582,6 +589,13 @@ def test_a_file_that_would_take_minutes_to_read_is_refused_at_once(text: str) ->
     line = refused("plan", "--config-dir", "conf", "experiment=mine")
     assert "conf/experiment/unused.yaml must be at most 1,000,000 bytes" in line
     assert time.monotonic() - since < 20  # minutes without the refusal; imports take a while
+
+
+def test_a_pipe_in_place_of_a_file_is_refused() -> None:
+    written("conf/experiment/mine.yaml", "# @package _global_\nname: mine\n")
+    os.mkfifo("conf/experiment/pipe.yaml")
+    line = refused("plan", "--config-dir", "conf", "experiment=mine")
+    assert "conf/experiment/pipe.yaml must be a file" in line
 
 
 def test_a_few_aliases_are_read() -> None:
