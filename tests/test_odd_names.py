@@ -1,19 +1,33 @@
 """Characters that mean something to a shell, Hydra, a URL or a database, in every path and name."""
 
+import ast
+import csv
+import logging
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
+from PIL import Image
 
+from scaling_search.commands.run import Run
+from scaling_search.commands.search import search
+from scaling_search.commands.trainings import logged
+from scaling_search.exports.members import named as named_networks
 from scaling_search.record.record import Record
+from scaling_search.record.tables import read_table, write_table
+from scaling_search.runtime.visible_text import visible
 from tests.cli import TINY, ran
-from tests.tiny import tiny_run
+from tests.in_process import printed
+from tests.tiny import tiny_run, tiny_trial
 
 BIN = str(Path(sys.executable).parent)
 ODD = (
@@ -258,3 +272,122 @@ def test_the_next_command_says_of_a_password_that_it_is_wanted_again() -> None:
     assert typed.next("report") == (
         "scaling-search report out=runs/mine 'storage=${oc.env:DATABASE_URL}'"
     )
+
+
+# Names of others are text wherever they go.
+
+CLASSES = (
+    *("=1+1", "-5", "@SUM(1)", "'=quoted", "[red]x[bold]", ":smile:", "<b>&amp;", r"$\frac$"),
+    *('"""\\', "**a** `b` | c", "escape\x1b[31m", "line\nline"),
+)
+NAME = '"""\\ *a* `b` [c](d) <e> $f$ | _g_ & =1'
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder and the output of a search, a report and an export with odd names in all places."""
+    place = tmp_path_factory.mktemp("named")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        draw = np.random.default_rng(0)
+        for name in CLASSES:
+            folder = place / "data" / name
+            folder.mkdir(parents=True)
+            for number in range(12):
+                pixels = draw.integers(0, 255, (28, 28), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+        data = ("dataset=imagefolder", "dataset.path=data", *TINY[2:], "candidates.max_networks=1")
+        out = "out=runs [red]a[bold]"
+        shown = (
+            ran("search", out, f"name={NAME}", *data),
+            ran("report", out),
+            ran("export", out),
+        )
+        assert [outcome.code for outcome in shown] == [0, 0, 0], shown
+    return place / "runs [red]a[bold]", "".join(one.out + one.err for one in shown)
+
+
+@pytest.mark.slow
+def test_no_file_and_no_line_has_control_characters_of_a_name(named: tuple[Path, str]) -> None:
+    folder, printed = named
+    kinds = {".csv", ".html", ".md", ".yaml", ".json", ".log", ".svg"}
+    files = [path for path in folder.rglob("*") if path.suffix in kinds]
+    assert {path.suffix for path in files} == kinds
+    texts = {str(path): path.read_text(encoding="utf-8") for path in files}
+    for where, text in (texts | {"the terminal": printed}).items():
+        signs = {sign for sign in text if unicodedata.category(sign) in {"Cc", "Zl", "Zp"}}
+        assert signs <= {"\n"}, where
+
+
+@pytest.mark.slow
+def test_names_are_shown_as_they_are(named: tuple[Path, str]) -> None:
+    folder, printed = named
+    assert f"  {folder.name}/report.html" in printed
+    assert f'torch.export.load("{folder.name}/export/programs/' in printed
+    for name in ("[red]x[bold]", ":smile:", "=1+1"):
+        assert repr(name) in printed
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;&amp;amp;" in page
+    assert "<b>" not in page
+    assert "[red]x[bold]" in page
+
+
+@pytest.mark.slow
+def test_a_table_runs_nothing_in_a_spreadsheet_and_keeps_each_name(
+    named: tuple[Path, str],
+) -> None:
+    path = named[0] / "data.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        cells = [row["class"] for row in csv.DictReader(file)]
+    assert not [cell for cell in cells if cell[0] in "=+-@\t\r"]
+    assert read_table(path)["class"].tolist() == [visible(name) for name in sorted(CLASSES)]
+
+
+@pytest.mark.slow
+def test_a_card_shows_a_name_and_its_source_is_whole(named: tuple[Path, str]) -> None:
+    card = (named[0] / "export" / "README.md").read_text(encoding="utf-8")
+    escaped = r'"""\\ \*a\* \`b\` \[c\](d) \<e\> \$f\$ \| \_g\_ \& =1'
+    assert f"\n# {escaped}: " in card
+    sources = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert sources
+    for source in sources:
+        ast.parse(source)
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["model-index"][0]["name"] == f"{NAME}-found"
+
+
+def test_numbers_in_a_table_are_not_touched(here: Path) -> None:
+    table = pd.DataFrame({"loss": [-1.5, 2.0], "change": [-1, 1], "name": ["-1.5", "'-x"]})
+    write_table(table, here / "table.csv")
+    lines = (here / "table.csv").read_text(encoding="utf-8").splitlines()
+    assert lines == ["loss,change,name", "-1.5,-1,'-1.5", "2,1,''-x"]
+    pd.testing.assert_frame_equal(read_table(here / "table.csv"), table)
+
+
+def test_markup_in_a_folder_is_no_markup_for_a_console_of_ones_own(here: Path) -> None:
+    run = tiny_run(here / "[red]a[" / "x] :smile: b")
+    assert "[red]a[/x] :smile: b" in printed(search, run)
+    assert "[red]a[/x] :smile: b/report.html" in printed(Run.report, run)
+
+
+def test_a_line_of_an_error_or_of_the_log_is_one_line(here: Path) -> None:
+    refused = ran("search", "na\x1b[31mme=1", *ONE)
+    assert (refused.code, "\x1b" in refused.err) == (2, False)
+    with logged(here):
+        logging.getLogger("scaling_search").warning("%s cannot be read", "a\n2026 b\x1b[31m\rc")
+    first, second = (here / "search.log").read_text(encoding="utf-8").splitlines()
+    assert first.endswith(" WARNING a")
+    assert second == "    2026 b\\x1b[31m\\rc cannot be read"
+
+
+def test_a_name_with_control_characters_is_refused_from_python_too(here: Path) -> None:
+    with pytest.raises(ValueError, match="name must be text of whole, visible characters"):
+        search(tiny_run(here / "a", name="a\x1b[31m"))
+    assert not list(here.iterdir())
+
+
+def test_a_network_of_anothers_record_names_no_file_elsewhere() -> None:
+    candidate = tiny_trial().candidate
+    for name in ("../../evil-2", "a/b-2", "..-2", "a\nb-2"):
+        with pytest.raises(RuntimeError, match="must be called as compound-2"):
+            named_networks({name: candidate}, 2.0)

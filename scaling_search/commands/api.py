@@ -21,7 +21,7 @@ from scaling_search.experiment.composing import (
 from scaling_search.experiment.experiment import CHOICES, Decide, Experiment
 from scaling_search.experiment.trust import Trusted
 from scaling_search.record.serialization import packages_of
-from scaling_search.runtime.passwords import storage_flag
+from scaling_search.record.storage_urls import storage_flag
 
 
 def search(
@@ -90,7 +90,8 @@ def load(
 
     Args:
         out: The run's folder.
-        storage: SQLAlchemy URL with its password, which no folder keeps; None for the folder's own.
+        storage: SQLAlchemy URL, for instance with its password, which no folder keeps; None for the
+            folder's own.
         executor: Runs further trainings; the folder's own if None.
         limits: Limits at which further trainings stop early.
         keep_weights: True if further trainings leave their weights in the folder.
@@ -102,7 +103,11 @@ def load(
         ValueError: No search made the folder, it is damaged, or it names code that is not allowed.
         RuntimeError: The data cannot be read where an option was left open.
     """
-    trusted = trusted_packages(allow)
+    trusted = replace(
+        trusted_packages(allow),
+        has_storage=storage is not None,
+        has_address=executor is not None,
+    )
     config = saved(Path(out))
     config.out = str(Path(out).absolute())
     if storage is not None:

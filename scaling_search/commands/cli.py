@@ -13,7 +13,8 @@ from scaling_search.experiment.texts import as_text
 from scaling_search.runtime.command_line import as_override
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.interruption import EXIT_CODE as INTERRUPTED
-from scaling_search.runtime.passwords import storage_flag, without_password
+from scaling_search.runtime.passwords import without_password
+from scaling_search.runtime.visible_text import visible
 
 if TYPE_CHECKING:
     from scaling_search.commands.run import Run
@@ -74,7 +75,8 @@ def main() -> None:
     try:
         _main(sys.argv[1:])
     except UsageError as error:
-        print(f"scaling-search: {without_password(str(error))}", file=sys.stderr)
+        text = visible(without_password(str(error)), keep="\n")
+        print(f"scaling-search: {text}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
@@ -203,7 +205,13 @@ def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
     check_overrides(parsed.overrides, [conf(), *own])
     for folder in own:
         check_folder(folder)
-    return Trusted(packages, own[0] if own else None)
+    keys = {override.partition("=")[0].strip(" +") for override in parsed.overrides}
+    return Trusted(
+        packages,
+        own[0] if own else None,
+        has_storage="storage" in keys,
+        has_address="executor.address" in keys,
+    )
 
 
 def _hydra_main(command: str, trusted: "Trusted") -> None:
@@ -236,6 +244,7 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     from scaling_search.commands.messages import refused
     from scaling_search.commands.run import Run
     from scaling_search.experiment.composing import built, settled, without_passwords
+    from scaling_search.record.storage_urls import storage_flag
 
     overrides = [str(o) for o in HydraConfig.get().overrides.task]
     config = with_folder(command, config, overrides)

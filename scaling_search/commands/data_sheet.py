@@ -145,4 +145,5 @@ def _sheet(experiment: Experiment, about: Description) -> bytes:
 
 def _drawable(label: int, name: str) -> str:
     """A class's name, or its number where the figure's font may lack the letters."""
-    return name if all(ord(letter) < LATIN_END for letter in name) else str(label)
+    is_drawable = name.isprintable() and all(ord(letter) < LATIN_END for letter in name)
+    return name if is_drawable else str(label)

@@ -66,7 +66,8 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
         tell(console, f"{left}; this trains them again for that: {again}")
     say(console, [f"  {path}" for path in paths])
     if options.programs:
-        console.print(loading(example(data).name, f"{folder}/"), markup=False, soft_wrap=True)
+        for line in loading(example(data).name, f"{folder}/").splitlines():
+            tell(console, line)
 
 
 def card_data(run: Run, options: Export) -> CardData:

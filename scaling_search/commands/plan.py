@@ -35,7 +35,7 @@ def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Pl
     about = outlined(experiment, timed=timed)
     _, planned = make_plan(run, run.record.costs if run.studies.is_begun else {})
     with contextlib.suppress(ValueError):  # a plan needs no device
-        run.executor.check()
+        run.check_executor()
     if about is not None:
         show_data(experiment, about, console)
     console.print(plan_table(planned))

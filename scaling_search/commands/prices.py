@@ -75,8 +75,8 @@ def _timings(run: Run, trials: Sequence[Trial], *, are_needed: bool) -> list[Tim
         ValueError: The device is not there.
         RuntimeError: A network cannot be trained.
     """
+    run.check_executor()
     executor = run.executor
-    executor.check()
     with run.console.status("timing steps of some networks"), bars(run.console), executor:
         executor.prepare(trials)
         return time_networks(executor, trials) if are_needed else []

@@ -46,7 +46,7 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
             f"dataset must be the one that was searched with, {fingerprint[:16]}..., got "
             f"{found[:16]}...; put back the run's data"
         )
-    executor.check()
+    run.check_executor()
     check_keepable(experiment.base_network)
     trials = [_trial(experiment, training, fingerprint) for training in missing]
     recorded = [

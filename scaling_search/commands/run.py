@@ -102,6 +102,21 @@ class Run:
         experiment = self.experiment
         return Studies(self.folder, self.storage, experiment.name, experiment.objective)
 
+    def check_executor(self) -> None:
+        """Checks that trainings can run, and that no file has chosen a cluster for them.
+
+        Raises:
+            ValueError: They cannot, or a file gives the address of a cluster.
+            RuntimeError: A cluster cannot be reached.
+        """
+        address = getattr(self.executor, "address", None)
+        if not self.trusted.has_address and address not in {None, "auto"}:
+            raise ValueError(
+                "executor.address must be null or auto where a file gives it, for a cluster can "
+                f"run code here, got {address!r}; give executor.address=... if you trust it"
+            )
+        self.executor.check()
+
     @property
     def record(self) -> Record:
         """The record of the search; RuntimeError if there is none yet."""

@@ -57,7 +57,7 @@ def search(
     dataset = experiment.ready_dataset()
     about = described(experiment, dataset)
     budget, planned = make_plan(run, known)
-    run.executor.check()
+    run.check_executor()
     run.studies.check_place()
     if run.keep_weights:
         check_keepable(experiment.base_network)

@@ -22,6 +22,7 @@ from scaling_search.display.terminal import price_sentence, say, tell
 from scaling_search.record.record import Record
 from scaling_search.runtime.lock import RunLock
 from scaling_search.runtime.passwords import without_password
+from scaling_search.runtime.visible_text import visible
 from scaling_search.training.price import price
 from scaling_search.training.weights import check_keepable, lacks_weights
 
@@ -89,7 +90,7 @@ def searched(run: Run) -> list[Candidate]:
         RuntimeError: There is no record, or the data are missing or damaged.
     """
     dataset = run.experiment.ready_dataset()
-    run.executor.check()
+    run.check_executor()
     if run.keep_weights:
         check_keepable(run.experiment.base_network)
     networks = run.networks
@@ -176,16 +177,19 @@ def provenance() -> dict[str, object]:
     return {"version": version("scaling-search"), "commit": described.stdout.strip()}
 
 
-class _WithoutPasswords(logging.Formatter):
+class _Lines(logging.Formatter):
+    """Entries without passwords and control characters; lines but the first are indented."""
+
     def format(self, record: logging.LogRecord) -> str:
-        return without_password(super().format(record))
+        text = visible(without_password(super().format(record)), keep="\n\t")
+        return text.replace("\n", "\n    ")
 
 
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
     """Appends the package's log to ``search.log`` in a run's folder."""
     handler = logging.FileHandler(folder / "search.log", encoding="utf-8")
-    handler.setFormatter(_WithoutPasswords("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("scaling_search")
     package.addHandler(handler)
     package.setLevel(logging.INFO)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, Shares
 from scaling_search.display.terminal import columns, shares_text
@@ -27,7 +27,7 @@ def audit_tables(audited: pd.DataFrame, *, with_distance: bool = False) -> list[
     off_rule = ("off its rule",) if with_distance and has_rule else ()
     multipliers = columns("", "phi", "depth", "width", "px", *of_rule, *off_rule)
     for row in rows:
-        cells = [
+        cells: list[str | Text] = [
             _label(row["variant"]),
             f"{row['phi']:.3g}",
             *(f"{row[name]:.{digits}f}" for name in ("depth", "width")),
@@ -71,9 +71,9 @@ def _published(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Table]:
     yield table
 
 
-def _label(variant: str) -> str:
+def _label(variant: str) -> Text:
     """A variant's name in a table, where brackets are no commands."""
-    return "rule" if variant.startswith("rule, phi = ") else escape(variant)
+    return Text("rule" if variant.startswith("rule, phi = ") else variant)
 
 
 def _digits(values: pd.DataFrame) -> int:

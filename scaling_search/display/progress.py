@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, track
 from rich.table import Table
+from rich.text import Text
 
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.record.record import Objective
 from scaling_search.runtime.progress import shown_by
+from scaling_search.runtime.visible_text import visible
 from scaling_search.training.price import work
 
 
@@ -92,7 +94,7 @@ class View:
 
     def note(self, line: str) -> None:
         """Says something besides."""
-        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+        self.console.print(Text(visible(line)), soft_wrap=True)
 
     def _count(self, result: TrialResult, pace: "_Pace") -> None:
         self._num_finished += 1

@@ -39,6 +39,7 @@ from scaling_search.record.results import Noise, noise
 from scaling_search.record.tables import csv
 from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.passwords import without_password
+from scaling_search.runtime.visible_text import visible
 
 FEW_DEGREES_OF_FREEDOM = 6
 """With fewer, an estimated error is itself off by about a third."""
@@ -261,6 +262,7 @@ def _html(**content: object) -> bytes:
     source = resources.files("scaling_search.display").joinpath("report.html.j2").read_text("utf-8")
     environment = jinja2.Environment(
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,  # else it is HTML
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

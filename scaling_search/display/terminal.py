@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from scaling_search.answer.verdicts import Answer
 from scaling_search.core.scaling import Shares
@@ -13,6 +13,7 @@ from scaling_search.display.answer import comparison_lines
 from scaling_search.display.formatting import count
 from scaling_search.display.progress import duration
 from scaling_search.display.report_section import ReportSection
+from scaling_search.runtime.visible_text import visible
 from scaling_search.training.price import Price
 
 
@@ -45,13 +46,13 @@ def price_sentence(cost: Price, slots: int) -> str:
 
 def show(console: Console, section: ReportSection) -> None:
     """Prints a section: its title, its table if it has one, its sentences."""
-    console.print(section.title, style="bold", highlight=False)
+    console.print(Text(visible(section.title), style="bold"))
     if section.lines:
         header, *lines = section.lines
         table = columns(*header)
         table.columns[0].justify = "left"  # names
         for line in lines:
-            table.add_row(*map(escape, line))
+            table.add_row(*(Text(visible(cell)) for cell in line))
         console.print(table)
     say(console, section.sentences)
 
@@ -71,10 +72,10 @@ def shares_text(shares: Shares | None) -> str:
 
 def tell(console: Console, line: str) -> None:
     """Prints a line that is never broken, so that a command in it can be pasted."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(Text(visible(line)), soft_wrap=True)
 
 
 def say(console: Console, sentences: Iterable[str]) -> None:
     """Prints sentences, wrapped on a terminal and one to a line elsewhere."""
     for sentence in sentences:
-        console.print(sentence, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+        console.print(Text(visible(sentence)), soft_wrap=not console.is_terminal)

@@ -24,6 +24,7 @@ from scaling_search.experiment.trust import (
     check_folder,
     check_overrides,
 )
+from scaling_search.experiment.yaml_files import checked_text
 from scaling_search.planning.room import fitted_resolution
 from scaling_search.record.schema import CROP_KEY, current, nested
 from scaling_search.record.serialization import from_json, to_json
@@ -204,7 +205,7 @@ def saved(folder: Path) -> DictConfig:
     """The options of a run's ``config.yaml``, brought up to date.
 
     Raises:
-        ValueError: There is none, or it is damaged.
+        ValueError: There is none, or it is damaged or too large.
     """
     path = folder / "config.yaml"
     if not path.is_file():
@@ -212,6 +213,7 @@ def saved(folder: Path) -> DictConfig:
             f"out must be a folder that a search has made, got {str(folder)!r} without a "
             f"config.yaml; {shell_command('search', as_override('out', str(folder)))} makes one"
         )
+    checked_text(path)
     try:
         read: Any = OmegaConf.load(path)
     except (YAMLError, UnicodeDecodeError) as error:
@@ -252,12 +254,13 @@ def as_config(experiment: Experiment, executor: Executor, **others: object) -> s
     An executor that is no dataclass of plain values is left out.
 
     Raises:
-        ValueError: A part is no dataclass of plain values.
+        ValueError: A part is no dataclass of plain values, or `check_texts` refuses a text.
     """
     choices = {key: getattr(experiment, key) for key in CHOICES}
     kept = {key: _as_target(_plain(value)) for key, value in (choices | others).items()}
     with contextlib.suppress(ValueError):  # another one may train what remains
         kept["executor"] = _as_target(_plain(executor))
+    check_texts(kept)
     for key, value in options_of(kept):
         if isinstance(value, str) and ("${" in value or value == "???"):
             raise ValueError(f"{key} must be plain text, got {value!r}; write it without ${{")

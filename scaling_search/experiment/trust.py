@@ -18,6 +18,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scaling_search.experiment.yaml_files import checked_text
+from scaling_search.record.storage_urls import check_plain
+
 PACKAGE = "scaling_search"
 HYDRA_OWN = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.run.dir", "hydra.mode")
 """Options of Hydra itself that the command line, and no file, may set."""
@@ -41,10 +44,14 @@ class Trusted:
     Attributes:
         packages: Packages of ``allow=``, which add to this one.
         config_dir: The absolute path of ``--config-dir``; packages may lie beside it.
+        has_storage: True if the command line or the caller gives the storage, so that no file does.
+        has_address: The same of ``executor.address``.
     """
 
     packages: tuple[str, ...] = ()
     config_dir: Path | None = None
+    has_storage: bool = False
+    has_address: bool = True
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -58,8 +65,11 @@ class Trusted:
         """Checks every ``_target_`` of plain, resolved options and all else that calls code.
 
         Raises:
-            ValueError: A target is no part of a trusted package.
+            ValueError: A target is no part of a trusted package, or a file gives a storage that
+                could load code.
         """
+        if not self.has_storage and isinstance(storage := options.get("storage"), str):
+            check_plain(storage)
         if self.packages and self.config_dir and str(self.config_dir.parent) not in sys.path:
             # Behind all else: it takes the place of no module.
             sys.path.append(str(self.config_dir.parent))
@@ -158,7 +168,7 @@ def check_overrides(overrides: Sequence[str], groups: Sequence[Path]) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Checks that no YAML file of a folder sets up Hydra or calls a resolver of OmegaConf.
+    """Checks that no YAML file of a folder is too large, sets up Hydra or calls a resolver.
 
     Raises:
         ValueError: A file does; the text names it.
@@ -167,7 +177,7 @@ def check_folder(folder: Path) -> None:
         place = path.relative_to(folder)
         if "hydra" in (*place.parts[:-1], path.stem):
             raise ValueError(_no_hydra(path, str(place)))
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = checked_text(path)
         if header := re.search(r"#\s*@package\s.*hydra.*", text):
             raise ValueError(_no_hydra(path, header.group()))
         # Whatever is refused below has one of these in its text; a backslash can hide letters.

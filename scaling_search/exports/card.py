@@ -1,6 +1,8 @@
 """The text of a model card."""
 
+import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -16,6 +18,10 @@ from scaling_search.exports.card_data import CardData
 from scaling_search.exports.members import NamedNetwork
 from scaling_search.planning.families import ON_RAY
 from scaling_search.record.networks import COEFFICIENTS
+from scaling_search.runtime.visible_text import visible
+
+_SIGNS = re.compile(r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])")
+"""Characters that Markdown would not show as they are; underscores within a word it does."""
 
 
 def member_lines(data: CardData) -> list[list[str]]:
@@ -70,12 +76,14 @@ def card(
     """
     source = resources.files("scaling_search.exports").joinpath("card.md.j2").read_text("utf-8")
     environment = jinja2.Environment(  # Markdown, not HTML
+        finalize=lambda value: _plain(value) if type(value) is str else value,  # else it is safe
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters |= {"table": _table, "block": _block, "listed": _listed}
+    environment.filters |= {"fenced": _fenced, "literal": _literal}
     row = data.means[data.members[1].network]
     trained = [member for member in data.members if data.kept_of(member)]
     return environment.from_string(source).render(
@@ -104,9 +112,10 @@ def example(data: CardData) -> NamedNetwork:
 
 def loading(name: str, folder: str = "") -> str:
     """The lines that load and call a member's program."""
+    path = _literal(f"{folder}programs/{name}.pt2")
     return (
         "import torch\n"
-        f'network = torch.export.load("{folder}programs/{name}.pt2").module()\n'
+        f"network = torch.export.load({path}).module()\n"
         "logits = network(images)  # (N, C, H, W), normalised"
     )
 
@@ -160,13 +169,30 @@ def _shares(member: NamedNetwork) -> Shares:
     return member.candidate.shares
 
 
+def _plain(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return _SIGNS.sub(r"\\\g<0>", visible(text))
+
+
+def _literal(text: str) -> str:
+    """A text as Python's source, in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _fenced(text: str, language: str) -> str:
+    """A block of code, whose fence is longer than any in the text."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
 def _block(options: Mapping[str, object]) -> str:
-    """Options as YAML, one a line."""
+    """Options as a block of YAML, one a line."""
     text = ""
     for key, held in options.items():
         style = None if isinstance(held, list | dict) else False
         text += yaml.safe_dump({key: held}, default_flow_style=style, width=100, allow_unicode=True)
-    return text
+    return _fenced(text, "yaml")
 
 
 def _listed(seeds: Sequence[int]) -> str:
@@ -177,6 +203,6 @@ def _listed(seeds: Sequence[int]) -> str:
 
 def _table(lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table: a header and lines, the first column to the left."""
-    header, *rows = ([one.replace("|", "\\|").replace("\n", " ") for one in line] for line in lines)
+    header, *rows = ([_plain(one.replace("\n", " ")) for one in line] for line in lines)
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))

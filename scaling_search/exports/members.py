@@ -1,5 +1,6 @@
 """The networks of an export, by name, with their trainings and weights."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,17 @@ class NamedNetwork:
 
 
 def named(members: Mapping[str, Candidate], target: float) -> list[NamedNetwork]:
-    """The networks of `Run.members` with their phi; ``target`` is the cost ratio of ``found``."""
+    """The networks of `Run.members` with their phi; ``target`` is the cost ratio of ``found``.
+
+    Raises:
+        RuntimeError: A name is no file's name.
+    """
+    for name in members:
+        if not re.fullmatch(r"[^\W_][\w.-]*", name):  # it stands in a record, perhaps another's
+            raise RuntimeError(
+                f"networks of scale must be called as compound-2, got {name!r}; put back the "
+                "record as it was"
+            )
     phis = {"base": 0.0, "found": phi_of(target)}
     return [
         NamedNetwork(

@@ -8,7 +8,8 @@ import optuna
 from optuna.storages import BaseStorage
 
 from scaling_search.record.record import Objective, Record
-from scaling_search.record.storage import check_sqlite, default_storage, file_of, open_storage
+from scaling_search.record.storage import default_storage, file_of, open_storage
+from scaling_search.record.storage_urls import has_studies
 
 FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
 """Commands that train beyond the search, each into a study of its own."""
@@ -51,9 +52,8 @@ class Studies:
 
     @property
     def names(self) -> list[str]:
-        """Names of all studies in the storage, other experiments' too; none without its file."""
-        check_sqlite(self.url)
-        if (file := file_of(self.url)) is not None and not file.exists():
+        """Names of all studies in the storage, other experiments' too; none if none was begun."""
+        if not has_studies(self.url):
             return []
         return [str(name) for name in optuna.get_all_study_names(self._opened)]
 

@@ -1,7 +1,6 @@
 """Passwords in URLs, and texts without them."""
 
 import re
-from collections.abc import Sequence
 
 HIDDEN = "***"
 """The text that replaces a password."""
@@ -21,16 +20,3 @@ def without_password(text: str) -> str:
 def is_hidden(url: str) -> bool:
     """True if `without_password` has hidden a password in a URL."""
     return f":{HIDDEN}@" in url or f"={HIDDEN}" in url
-
-
-def storage_flag(storage: str | None, overrides: Sequence[str] = ()) -> tuple[str, ...]:
-    """The option that a further command needs to find storage whose password is not kept.
-
-    Args:
-        storage: URL or path; None for the run's own file.
-        overrides: As they were typed; one without its password, such as a variable, is repeated.
-    """
-    if not isinstance(storage, str) or without_password(storage) == storage:
-        return ()
-    typed = [o for o in overrides if o.startswith("storage=") and without_password(o) == o]
-    return (typed[-1] if typed else f"storage={HIDDEN}",)

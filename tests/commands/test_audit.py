@@ -250,7 +250,7 @@ def test_a_table_of_ones_own_says_its_rule_and_how_far_its_rows_are(
     cli: Cli, tmp_path: Path
 ) -> None:
     text = "name,phi,depth,width,resolution\ntiny,0,1,1,224\n[b]twice,1,1.2,1.1,260\n"
-    (tmp_path / "mine.csv").write_text(text + "four,2,1.44,1.21,296\n", encoding="utf-8")
+    (tmp_path / "mine.csv").write_text(text + "$\\frac$,2,1.44,1.21,296\n", encoding="utf-8")
     outcome = cli("audit", "base_network=mobilenet_v2", "audit.table=mine.csv", "audit.write=true")
     assert (outcome.code, outcome.err) == (0, "")
     assert "The rule is alpha 1.2, beta 1.1, gamma 1.152, fitted to the table's phi" in outcome.out
@@ -258,9 +258,9 @@ def test_a_table_of_ones_own_says_its_rule_and_how_far_its_rows_are(
     assert "EfficientNet" not in outcome.out
     assert "tensorflow" not in outcome.out
     rows = outcome.out.splitlines()[1:4]
-    assert [line.split()[0] for line in rows] == ["tiny", "[b]twice", "four"]
+    assert [line.split()[0] for line in rows] == ["tiny", "[b]twice", r"$\frac$"]
     kept = pd.read_csv("runs/paper_grid/audit.csv")
-    assert kept["variant"].tolist() == ["tiny", "[b]twice", "four"]
+    assert kept["variant"].tolist() == ["tiny", "[b]twice", r"$\frac$"]
     assert (tmp_path / "runs/paper_grid/figures/audited_shares.png").stat().st_size > 5_000
 
 

@@ -2,14 +2,19 @@
 
 import os
 import re
+import shlex
+import shutil
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import scaling_search as ss
 from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.passwords import is_hidden, without_password
 from tests.cli import TINY, ran
@@ -444,6 +449,160 @@ def test_a_file_of_others_may_refer_to_options_and_the_user_to_the_environment(
     outcome = ran(*chosen, "name=${oc.env:MINE}")
     assert (outcome.code, outcome.err) == (0, "")
     assert "out: 'a: seven, b'" in outcome.out
+
+
+# Storages that a file gives.
+
+RELEASED = Path(__file__).parents[1] / "record" / "released" / "schema_2"
+LOADING = [
+    "postgresql+psycopg://h/d?sslkey=/tmp/evil.so:key",
+    "postgresql+psycopg://h/d?ssl%6Bey=/tmp/evil.so:key",
+    "postgresql+psycopg://h/d?service=evil",
+    "postgresql+asyncpg://h/d",
+    "mysql+pymysql://h/d",
+    "mssql+pyodbc:///?odbc_connect=DRIVER%3D/tmp/evil.so",
+    "sqlite+pysqlcipher:///a.db",
+    "sqlite:///file:a.db?uri=true&vfs=evil",
+    "sqlite:///a.db?plugin=evil",
+    "sqlite:///:memory:",
+    "no storage",
+]
+
+
+def run_with_storage(storage: str) -> None:
+    """A copy of a released run whose configuration gives another storage."""
+    text = (RELEASED / "config.yaml").read_text(encoding="utf-8")
+    assert "storage: runs/old/study.log\n" in text
+    written("old/config.yaml", text.replace("runs/old/study.log", f"'{storage}'"))
+
+
+@pytest.mark.parametrize("storage", LOADING)
+def test_no_file_gives_a_storage_that_could_load_code(storage: str) -> None:
+    said = "storage must be a path ending in .log, an SQLite file or plain PostgreSQL where a file"
+    run_with_storage(storage)
+    for command in ("report", "scale"):
+        assert said in refused(command, "out=old")
+    with pytest.raises(ValueError, match=r"storage must be a path .* where a file gives it"):
+        ss.load("old")
+    text = f"# @package _global_\nname: '{storage}'\nstorage: ${{name}}\n"
+    written("conf/experiment/mine.yaml", text)
+    for command in ("plan", "search"):
+        assert said in refused(command, "--config-dir", "conf", "experiment=mine", *TINY)
+    assert {path.name for path in Path().iterdir()} == {"old", "conf"}
+
+
+def test_a_file_gives_plain_postgresql() -> None:
+    run_with_storage("postgresql+psycopg://me@127.0.0.1:1/d?sslmode=disable&connect_timeout=1")
+    line = refused("report", "out=old")
+    assert "storage must be readable and writable" in line
+    assert "where a file gives it" not in line
+
+
+def test_the_command_line_and_python_give_any_storage() -> None:
+    run_with_storage(LOADING[0])
+    shutil.copy(RELEASED / "study.log", "old")
+    assert ran("report", "out=old", "storage=old/study.log").code == 0
+    assert len(ss.load("old", storage="old/study.log").results) > 0
+    url = "postgresql+psycopg://127.0.0.1:1/d?sslcrl=no.crl"
+    line = ran("report", "out=old", f"storage={url}").err.splitlines()[-1]
+    assert "storage must be readable and writable" in line
+
+
+def test_the_next_command_repeats_a_storage_that_the_folder_may_not_give() -> None:
+    typed = ("storage=sqlite:///file:mine.db?uri=true", "out=mine")
+    searched = ran("search", *typed, *TINY, "limits.trainings=1")
+    assert searched.code == 0, searched.err
+    (command,) = re.findall(r"next: scaling-search (.*)", searched.out)
+    assert ran(*shlex.split(command)).code == 0
+    assert "where a file gives it" in refused("report", "out=mine")
+
+
+@pytest.mark.parametrize(
+    "storage", ["sqlite:///others.db", "sqlite:///empty.db", "sqlite:///no.db", "no.log"]
+)
+def test_commands_that_read_create_nothing_where_a_file_says_a_record_lies(storage: str) -> None:
+    with sqlite3.connect("others.db") as others:
+        others.execute("create table studies (of_others int)")
+    Path("empty.db").touch()
+    before = {path: path.read_bytes() for path in Path().iterdir()}
+    run_with_storage(storage)
+    assert "out must hold the record of 'old', got []" in refused("report", "out=old")
+    with pytest.raises(RuntimeError, match="out must hold the record"):
+        _ = ss.load("old").results
+    written("conf/experiment/mine.yaml", f"# @package _global_\nstorage: {storage}\n")
+    assert ran("plan", "--config-dir", "conf", "experiment=mine", *QUICK).code == 0
+    assert {p: p.read_bytes() for p in Path().iterdir() if p.is_file()} == before
+
+
+# Clusters that a file gives.
+
+
+def test_no_file_gives_a_cluster_which_could_run_code_here() -> None:
+    said = "executor.address must be null or auto where a file gives it, for a cluster can run code"
+    run_with_storage("old/study.log")
+    shutil.copy(RELEASED / "study.log", "old")
+    config = Path("old/config.yaml")
+    text = config.read_text(encoding="utf-8")
+    cluster = "executors.ray.Ray\n  address: 127.0.0.1:1\n"
+    assert "executors.inline.Inline\n" in text
+    config.write_text(text.replace("executors.inline.Inline\n", cluster), encoding="utf-8")
+    assert ran("report", "out=old").code == 0
+    assert said in refused("scale", "out=old")
+    typed = ran("scale", "out=old", "executor.address=127.0.0.1:1")
+    assert typed.code == 2
+    assert said not in typed.err
+    loaded = ss.load("old")
+    assert len(loaded.results) > 0
+    with pytest.raises(ValueError, match=r"executor\.address must be null or auto"):
+        ss.scale(loaded)
+    theirs = "_target_: scaling_search.executors.ray.Ray\naddress: 127.0.0.1:1\n"
+    written("conf/executor/theirs.yaml", theirs)
+    chosen = ("experiment=default", "dataset.num_train=100", "executor=theirs")
+    assert said in refused("search", "--config-dir", "conf", *chosen)
+
+
+# YAML files that grow when they are read.
+
+GROWING = "a0: &a0 [x, x]\n" + "".join(
+    f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GROWING,
+        GROWING.replace("[x, x]", "{x: 1}").replace("[", "{<<: [").replace("]", "]}"),
+        "a: &a [*a]\n",
+        f"a: {'[' * 2000}{']' * 2000}\n",
+        f"a: {'x' * 2_000_000}\n",
+        f"a: [{'1, ' * 20_000}]\n",
+    ],
+    ids=["aliases", "merged", "itself", "deep", "long", "many"],
+)
+def test_a_file_that_would_take_minutes_to_read_is_refused_at_once(text: str) -> None:
+    since = time.monotonic()
+    written("mine/config.yaml", f"base_network: {{}}\ndataset: {{}}\n{text}")
+    assert "mine/config.yaml must be at most 1,000,000 bytes" in refused("report", "out=mine")
+    written("conf/experiment/mine.yaml", "# @package _global_\nname: mine\n")
+    written("conf/experiment/unused.yaml", f"# defaults\n{text}")
+    line = refused("plan", "--config-dir", "conf", "experiment=mine")
+    assert "conf/experiment/unused.yaml must be at most 1,000,000 bytes" in line
+    assert time.monotonic() - since < 20  # minutes without the refusal; imports take a while
+
+
+def test_a_pipe_in_place_of_a_file_is_refused() -> None:
+    written("conf/experiment/mine.yaml", "# @package _global_\nname: mine\n")
+    os.mkfifo("conf/experiment/pipe.yaml")
+    line = refused("plan", "--config-dir", "conf", "experiment=mine")
+    assert "conf/experiment/pipe.yaml must be a file" in line
+
+
+def test_a_few_aliases_are_read() -> None:
+    text = "# @package _global_\nname: &name mine\nout: *name\n"
+    written("conf/experiment/mine.yaml", text)
+    chosen = ("plan", "--config-dir", "conf", "experiment=mine", "--cfg", "job", "--resolve")
+    assert "out: mine" in ran(*chosen).out
 
 
 # Passwords.

@@ -43,8 +43,8 @@ def triangle_of_variants(audited: pd.DataFrame) -> Figure:
     axes.scatter(marks[0], marks[1], s=90, label="reference point (nominal)", **look)
     axes.legend(loc="upper left", bbox_to_anchor=(-0.02, 1.03))
     if len(drawn) <= MOST_NAMED:
-        names = drawn["variant"].str.replace("$", r"\$")  # else matplotlib would set mathematics
-        labels = [(float(x), float(y), name) for (x, y), name in zip(built.T, names, strict=True)]
+        named = zip(built.T, drawn["variant"], strict=True)
+        labels = [(float(x), float(y), name) for (x, y), name in named]
         rail(axes, labels, header="as built")
     return figure
 

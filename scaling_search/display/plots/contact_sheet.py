@@ -37,8 +37,7 @@ def contact_sheet(images: NDArray[np.uint8], labels: Sequence[str], *, title: st
             linewidth=0.5,
         )
         text = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
-        # A name is text: a dollar sign in it begins no formula.
-        axes.text(left, top - 0.06, text, fontsize=7, color=INK, va="bottom", parse_math=False)
+        axes.text(left, top - 0.06, text, fontsize=7, color=INK, va="bottom")
     axes.set_xlim(-0.03, width - GAP / 2 + 0.03)
     axes.set_ylim(height - GAP + 0.03, -GAP)
     return figure
