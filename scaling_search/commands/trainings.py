@@ -30,13 +30,14 @@ def train(run: Run, loop: TrainingLoop, sampler: Sampler | None, hold: RunLock) 
     """Runs the trainings of a loop within the limits, with a live view and a log.
 
     Raises:
-        RuntimeError: Too many trainings failed.
+        RuntimeError: Too many trainings failed, or another command has taken the folder over.
     """
     experiment, console = run.experiment, run.console
     target = experiment.candidates.target
-    stopping = Stopping(run.limits, loop.record, target, hold.lost.is_set)
+    stopping = Stopping(run.limits, loop.record, target)
+    view = View(console, experiment.objective)
     with logged(run.folder):
-        loop.run(sampler, run.executor, View(console, experiment.objective), stopping=stopping)
+        loop.run(sampler, run.executor, view, stopping=stopping, check=hold.check)
     if stopping.gave_up:
         raise RuntimeError(
             f"{loop.stopped}; {remedy(loop.recorded)}, or go on regardless with "
