@@ -69,7 +69,7 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
     say(console, [f"Again, for their weights: {price_sentence(cost, executor.slots)}"])
     if price_only:
         return False
-    with tempfile.TemporaryDirectory() as aside, RunLock(run.folder) as hold, logged(run.folder):
+    with tempfile.TemporaryDirectory() as aside, RunLock(run.folder) as hold, logged(run):
         # This record is deleted; only the weights remain.
         record = Record(f"{aside}/again.log", "again", experiment.objective)
         loop = TrainingLoop(trials, record, provenance=provenance(), retries=executor.retries)
