@@ -13,6 +13,7 @@ from scaling_search.experiment.texts import as_text
 from scaling_search.runtime.command_line import as_override
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.interruption import EXIT_CODE as INTERRUPTED
+from scaling_search.runtime.output import surviving, usable_streams
 from scaling_search.runtime.passwords import storage_flag, without_password
 
 if TYPE_CHECKING:
@@ -71,18 +72,27 @@ def main() -> None:
     """
     # Hydra would print its errors itself, over several lines, and exit with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    with usable_streams():
+        code = _exit_code()
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    code, said = 0, ""
     try:
         _main(sys.argv[1:])
     except UsageError as error:
-        print(f"scaling-search: {without_password(str(error))}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+        code, said = USAGE_ERROR, f"scaling-search: {without_password(str(error))}"
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        code, said = INTERRUPTED, "\nstopped; the same command goes on from here"
     except BrokenPipeError:
-        # The reader of a pipe has left, as head does; nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
+        pass  # the reader has left, as head does
+    except OSError as error:
+        code, said = USAGE_ERROR, f"scaling-search: {error}"
+    if said:
+        with surviving():
+            print(said, file=sys.stderr)
+    return code
 
 
 def _main(argv: list[str]) -> None:
@@ -130,6 +140,8 @@ def _hydra(command: str, arguments: list[str]) -> None:
 
     try:
         _composed(command, arguments)
+    except BrokenPipeError:
+        raise
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(explained(error)) from error
     except (ValueError, RuntimeError, OSError, YAMLError) as error:
@@ -185,7 +197,8 @@ def _read(override: str, *, is_multirun: bool) -> str:
     read = as_text(override, is_multirun=is_multirun)
     if read != override:
         key, _, text = without_password(override).partition("=")
-        print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
+        with surviving():
+            print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
     return read
 
 
@@ -261,7 +274,9 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         flags=trusted.flags + storage_flag(options.storage, overrides),
     )
     text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(plain)))
-    _call(command, run, options, text)
+    prints_only = command == "plan" or (command == "audit" and not options.audit.write)
+    with contextlib.nullcontext() if prints_only or options.price_only else surviving():
+        _call(command, run, options, text)
 
 
 def _call(command: str, run: "Run", options: "Options", config: str) -> None:
