@@ -140,8 +140,6 @@ def _hydra(command: str, arguments: list[str]) -> None:
 
     try:
         _composed(command, arguments)
-    except BrokenPipeError:
-        raise
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(explained(error)) from error
     except (ValueError, RuntimeError, OSError, YAMLError) as error:
@@ -177,7 +175,8 @@ def _composed(command: str, arguments: list[str]) -> None:
             with contextlib.redirect_stdout(shown):
                 _hydra_main(command, trusted)
         finally:
-            print(without_password(shown.getvalue()), end="")
+            with contextlib.suppress(BrokenPipeError):  # of head
+                print(without_password(shown.getvalue()), end="")
     elif not parsed.multirun:
         _hydra_main(command, trusted)
     else:

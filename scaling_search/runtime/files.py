@@ -8,8 +8,11 @@ from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
-TEMPORARY = ".part"
+TEMPORARY = ".scaling-search"
 """End of the name of a file that is not finished."""
+
+DEPTHS = ("", "*/", "*/*/")
+"""Folders of a run's folder that files are written to."""
 
 BEGUN_SECONDS = 60.0
 """Age at which an empty file is one that its writer will not lock any more."""
@@ -51,8 +54,8 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Removes temporary files of killed writers in a folder and below; those of others stay."""
-    for left in folder.rglob(f".*{TEMPORARY}"):
+    """Removes temporary files of killed writers in a run's folder; those of living ones stay."""
+    for left in (path for depth in DEPTHS for path in folder.glob(f"{depth}.*{TEMPORARY}")):
         with suppress(OSError), open_unlinked(left, "rb+") as file:
             found = os.fstat(file.fileno())
             is_begun = found.st_size or time.time() - found.st_mtime > BEGUN_SECONDS

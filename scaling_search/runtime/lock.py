@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from scaling_search.runtime.files import open_unlinked, remove_temporary, wait_for_lock
+from scaling_search.runtime.files import TEMPORARY, open_unlinked, remove_temporary, wait_for_lock
 
 NAME = "lock.json"
 
@@ -121,7 +121,7 @@ class RunLock:
 
     def _age(self, found: os.stat_result) -> float:
         """Seconds since the last renewal."""
-        with tempfile.TemporaryFile(dir=self.path.parent) as now:
+        with tempfile.TemporaryFile(prefix=".", suffix=TEMPORARY, dir=self.path.parent) as now:
             return os.fstat(now.fileno()).st_mtime - found.st_mtime
 
     def _is_mine(self) -> bool:
