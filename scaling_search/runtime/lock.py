@@ -142,7 +142,7 @@ def _content(text: bytes) -> dict[str, object]:
     """The content of a lock's file; empty where it is not one."""
     try:
         held = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # too many brackets
         return {}
     return held if isinstance(held, dict) else {}
 

@@ -129,9 +129,10 @@ def test_a_holder_on_another_host_is_stale_by_its_age_alone(
             pass
 
 
-def test_what_nobody_can_read_is_stale_by_its_age_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "[" * 100_000])
+def test_what_nobody_can_read_is_stale_by_its_age_alone(content: str, tmp_path: Path) -> None:
     path = tmp_path / NAME
-    path.write_text("{", encoding="utf-8")
+    path.write_text(content, encoding="utf-8")
     with pytest.raises(RuntimeError, match="must be held by one command"), RunLock(tmp_path):
         pass
     age(path, 70)
