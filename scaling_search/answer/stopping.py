@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -59,21 +59,13 @@ class Stopping:
         limits: The limits.
         record: Keeps the interim analyses, so that a resumed search has the same ones.
         target: Cost over the base network's.
-        is_lost: True if another command has taken the run's folder over.
         gave_up: True if too many trainings failed.
     """
 
-    def __init__(
-        self,
-        limits: Limits,
-        record: Record,
-        target: float,
-        is_lost: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, limits: Limits, record: Record, target: float) -> None:
         self.limits = limits
         self.record = record
         self.target = target
-        self.is_lost = is_lost
         self.gave_up = False
         self._since = time.monotonic()
         self._analyses = record.interim_analyses
@@ -89,8 +81,6 @@ class Stopping:
             reasons: Number of failures by kind.
         """
         limits = self.limits
-        if self.is_lost():
-            return "another command has taken the folder over"
         if reasons.total() > limits.failed_share * max(FEWEST, len(finished)):
             self.gave_up = True
             limit = f"limits.failed_share={limits.failed_share:g}"

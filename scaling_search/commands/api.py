@@ -22,6 +22,7 @@ from scaling_search.experiment.experiment import CHOICES, Decide, Experiment
 from scaling_search.experiment.trust import Trusted
 from scaling_search.record.serialization import packages_of
 from scaling_search.record.storage_urls import storage_flag
+from scaling_search.runtime.output import surviving
 
 
 def search(
@@ -71,7 +72,8 @@ def search(
         trusted=trusted,
         flags=trusted.flags + storage_flag(storage),
     )
-    train(run, price_only=price_only)
+    with surviving():
+        train(run, price_only=price_only)
     return run
 
 

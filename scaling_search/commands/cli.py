@@ -13,6 +13,7 @@ from scaling_search.experiment.texts import as_text
 from scaling_search.runtime.command_line import as_override
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.interruption import EXIT_CODE as INTERRUPTED
+from scaling_search.runtime.output import surviving, usable_streams
 from scaling_search.runtime.passwords import without_password
 from scaling_search.runtime.visible_text import visible
 
@@ -72,19 +73,28 @@ def main() -> None:
     """
     # Hydra would print its errors itself, over several lines, and exit with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    with usable_streams():
+        code = _exit_code()
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    code, said = 0, ""
     try:
         _main(sys.argv[1:])
     except UsageError as error:
         text = visible(without_password(str(error)), keep="\n")
-        print(f"scaling-search: {text}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
+        code, said = USAGE_ERROR, f"scaling-search: {text}"
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        code, said = INTERRUPTED, "\nstopped; the same command goes on from here"
     except BrokenPipeError:
-        # The reader of a pipe has left, as head does; nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
+        pass  # the reader has left, as head does
+    except OSError as error:
+        code, said = USAGE_ERROR, f"scaling-search: {error}"
+    if said:
+        with surviving():
+            print(said, file=sys.stderr)
+    return code
 
 
 def _main(argv: list[str]) -> None:
@@ -167,7 +177,8 @@ def _composed(command: str, arguments: list[str]) -> None:
             with contextlib.redirect_stdout(shown):
                 _hydra_main(command, trusted)
         finally:
-            print(without_password(shown.getvalue()), end="")
+            with contextlib.suppress(BrokenPipeError):  # of head
+                print(without_password(shown.getvalue()), end="")
     elif not parsed.multirun:
         _hydra_main(command, trusted)
     else:
@@ -187,7 +198,8 @@ def _read(override: str, *, is_multirun: bool) -> str:
     read = as_text(override, is_multirun=is_multirun)
     if read != override:
         key, _, text = without_password(override).partition("=")
-        print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
+        with surviving():
+            print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
     return read
 
 
@@ -270,7 +282,9 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         flags=trusted.flags + storage_flag(options.storage, overrides),
     )
     text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(plain)))
-    _call(command, run, options, text)
+    prints_only = command == "plan" or (command == "audit" and not options.audit.write)
+    with contextlib.nullcontext() if prints_only or options.price_only else surviving():
+        _call(command, run, options, text)
 
 
 def _call(command: str, run: "Run", options: "Options", config: str) -> None:

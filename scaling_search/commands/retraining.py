@@ -69,11 +69,11 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
     say(console, [f"Again, for their weights: {price_sentence(cost, executor.slots)}"])
     if price_only:
         return False
-    with tempfile.TemporaryDirectory() as aside, RunLock(run.folder), logged(run.folder):
+    with tempfile.TemporaryDirectory() as aside, RunLock(run.folder) as hold, logged(run):
         # This record is deleted; only the weights remain.
         record = Record(f"{aside}/again.log", "again", experiment.objective)
         loop = TrainingLoop(trials, record, provenance=provenance(), retries=executor.retries)
-        loop.run(None, executor, View(console, experiment.objective))
+        loop.run(None, executor, View(console, experiment.objective), check=hold.check)
     results = [loop.finished[trial.key] for trial in trials]
     if all(result.state == "FAIL" for result in results):
         raise RuntimeError(f"{told_failures(results)}; search.log has the tracebacks")

@@ -5,7 +5,7 @@ import logging
 import re
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -85,12 +85,14 @@ class TrainingLoop:
         executor: Executor,
         view: View,
         stopping: Stopping | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Trains until nothing remains, the sampler ends it or a limit is reached.
 
         Without a sampler all trainings run, seed by seed, the longest of a seed first. At a limit
         nothing more is submitted; trainings in flight end. On KeyboardInterrupt, which SIGTERM
-        raises too, finished trainings are recorded before it is raised again.
+        raises too, finished trainings are recorded before it is raised again. ``check`` raises
+        `RuntimeError` once nothing more may be recorded, since another command does.
         """
         running: Running = {}
         with Interruption(), executor:
@@ -98,7 +100,7 @@ class TrainingLoop:
                 executor.prepare(self._left)
             with view:
                 view.begin(self.trials, self.finished.values(), executor.slots)
-                dispatcher = _Dispatcher(executor, view)
+                dispatcher = _Dispatcher(executor, view, check)
                 try:
                     while self._fill(running, sampler, dispatcher, stopping):
                         self._collect(running, dispatcher.ended(running), dispatcher)
@@ -163,6 +165,7 @@ class TrainingLoop:
                 self._again.append(trial)
                 dispatcher.view.again(result)
                 continue
+            dispatcher.check()
             finished = datetime.now(UTC).isoformat(timespec="seconds")
             self.record.add(result, pause=dispatcher.pause, finished=finished, **self.provenance)
             self.finished[trial.key] = result
@@ -183,9 +186,10 @@ class TrainingLoop:
 class _Dispatcher:
     """Submits trainings and waits for them; ``is_stuck`` while the storage cannot be written."""
 
-    def __init__(self, executor: Executor, view: View) -> None:
+    def __init__(self, executor: Executor, view: View, check: Callable[[], None]) -> None:
         self.executor = executor
         self.view = view
+        self.check = check
         self.is_stuck = False
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
@@ -197,6 +201,7 @@ class _Dispatcher:
     def ended(self, running: Running) -> set[Future[TrialResult]]:
         """Trainings that have ended, after a short wait."""
         self.is_stuck = False
+        self.check()
         self.view.slots = self.executor.slots
         if not running:
             interruption.sleep(POLL_SECONDS)

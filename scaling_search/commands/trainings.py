@@ -1,12 +1,15 @@
 """Trainings of commands: limits, live view, log, and reports of failures."""
 
 import logging
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -20,6 +23,7 @@ from scaling_search.display.formatting import count
 from scaling_search.display.progress import View
 from scaling_search.display.terminal import price_sentence, say, tell
 from scaling_search.record.record import Record
+from scaling_search.runtime.files import open_unlinked
 from scaling_search.runtime.lock import RunLock
 from scaling_search.runtime.passwords import without_password
 from scaling_search.runtime.visible_text import visible
@@ -31,13 +35,14 @@ def train(run: Run, loop: TrainingLoop, sampler: Sampler | None, hold: RunLock) 
     """Runs the trainings of a loop within the limits, with a live view and a log.
 
     Raises:
-        RuntimeError: Too many trainings failed.
+        RuntimeError: Too many trainings failed, or another command has taken the folder over.
     """
     experiment, console = run.experiment, run.console
     target = experiment.candidates.target
-    stopping = Stopping(run.limits, loop.record, target, hold.lost.is_set)
-    with logged(run.folder):
-        loop.run(sampler, run.executor, View(console, experiment.objective), stopping=stopping)
+    stopping = Stopping(run.limits, loop.record, target)
+    view = View(console, experiment.objective)
+    with logged(run):
+        loop.run(sampler, run.executor, view, stopping=stopping, check=hold.check)
     if stopping.gave_up:
         raise RuntimeError(
             f"{loop.stopped}; {remedy(loop.recorded)}, or go on regardless with "
@@ -167,14 +172,20 @@ def train_more(
 
 def provenance() -> dict[str, object]:
     """Version of this package and commit of its checkout, as columns of results."""
-    root = Path(__file__).resolve().parent.parent
-    described = subprocess.run(
-        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--match=-"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {"version": version("scaling-search"), "commit": described.stdout.strip()}
+    root = Path(__file__).resolve().parents[2]
+    # Variables of git, and folders above, are of other work trees.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    commit = ""
+    with suppress(OSError):  # git is not installed
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match=-"],
+            cwd=root,
+            env=own | {"GIT_CEILING_DIRECTORIES": str(root.parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+    return {"version": version("scaling-search"), "commit": commit}
 
 
 class _Lines(logging.Formatter):
@@ -185,10 +196,40 @@ class _Lines(logging.Formatter):
         return text.replace("\n", "\n    ")
 
 
+class _Log(logging.FileHandler):
+    """A file that is opened through no link, and whose failures end nothing.
+
+    Attributes:
+        failure: The last error of writing, None if there was none.
+    """
+
+    failure: OSError | None = None
+
+    def _open(self) -> Any:
+        return open_unlinked(Path(self.baseFilename), "a", encoding="utf-8")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError as error:  # it cannot be opened
+            self.failure = error
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self.failure = error
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
-def logged(folder: Path) -> Iterator[None]:
-    """Appends the package's log to ``search.log`` in a run's folder."""
-    handler = logging.FileHandler(folder / "search.log", encoding="utf-8")
+def logged(run: Run) -> Iterator[None]:
+    """Appends the package's log to ``search.log`` in a run's folder; says if that failed."""
+    handler = _Log(run.folder / "search.log", delay=True)
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("scaling_search")
     package.addHandler(handler)
@@ -198,3 +239,5 @@ def logged(folder: Path) -> Iterator[None]:
     finally:
         package.removeHandler(handler)
         handler.close()
+        if handler.failure is not None:
+            say(run.console, [f"search.log is not whole: {handler.failure.strerror}"])

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from scaling_search.core.dataset import Split, Splits
-from scaling_search.runtime.files import wait_for_lock
+from scaling_search.runtime.files import open_unlinked, wait_for_lock
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def building(root: Path, name: str) -> Iterator["Maps"]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with (root / f"{name}.lock").open("wb") as lock:
+        with open_unlinked(root / f"{name}.lock", "ab") as lock:
             # Where there are no locks all write, and one comes first.
             left = sorted(root.glob(f"{name}.*/")) if wait_for_lock(lock) else []
             whole = [place for place in left if (place / SAVED).is_file()][:1]

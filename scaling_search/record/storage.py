@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,21 @@ class _Journal(JournalFileBackend):
         """Appends a line for each entry."""
         _cut_to_whole_lines(self._path)
         super().append_logs(logs)
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any]]:
+        """The entries from a line on.
+
+        Raises:
+            ValueError: A line is damaged.
+        """
+        number = log_number_from
+        try:
+            for log in super().read_logs(log_number_from):
+                log["op_code"]
+                yield log
+                number += 1
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"line {number + 1} is damaged: {error}") from None
 
 
 def _cut_to_whole_lines(journal: Path) -> None:

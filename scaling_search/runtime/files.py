@@ -1,10 +1,21 @@
 """Atomic writes of files, and locks on them."""
 
 import os
+import secrets
+import time
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
+
+TEMPORARY = ".scaling-search"
+"""End of the name of a file that is not finished."""
+
+DEPTHS = ("", "*/", "*/*/")
+"""Folders of a run's folder that files are written to."""
+
+BEGUN_SECONDS = 60.0
+"""Age at which an empty file is one that its writer will not lock any more."""
 
 
 def remove_file(path: Path) -> None:
@@ -24,14 +35,15 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         RuntimeError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:  # its mode is the user's umask's
+        with temporary.open("xb") as file:  # never through a link; its mode is the user's umask's
+            wait_for_lock(file)  # until it has its name: `remove_temporary` leaves it alone
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # else a lost power supply could leave the new name empty
-        temporary.replace(path)
+            temporary.replace(path)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
@@ -41,6 +53,26 @@ def replace_file(path: Path, content: bytes) -> None:
         ) from error
 
 
+def remove_temporary(folder: Path) -> None:
+    """Removes temporary files of killed writers in a run's folder; those of living ones stay."""
+    for left in (path for depth in DEPTHS for path in folder.glob(f"{depth}.*{TEMPORARY}")):
+        with suppress(OSError), open_unlinked(left, "rb+") as file:
+            found = os.fstat(file.fileno())
+            is_begun = found.st_size or time.time() - found.st_mtime > BEGUN_SECONDS
+            if is_begun and _locked(file, waits=False):
+                left.unlink()
+
+
+def open_unlinked(path: Path, mode: str, **options: Any) -> IO[Any]:
+    """Opens a file as `open` does, but through no symbolic link, which a stranger may have left.
+
+    Raises:
+        OSError: It is a link, or cannot be opened.
+    """
+    no_link = getattr(os, "O_NOFOLLOW", 0)
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags | no_link), **options)
+
+
 def conf() -> Path:
     """The folder of configurations: a checkout's own, else the installed package's."""
     package = Path(__file__).resolve().parents[1]
@@ -48,12 +80,17 @@ def conf() -> Path:
     return beside if (beside / "config.yaml").is_file() else package / "conf"
 
 
-def wait_for_lock(file: BinaryIO) -> bool:
+def wait_for_lock(file: IO[bytes]) -> bool:
     """Waits for an exclusive lock until the file is closed; False where there are no locks."""
+    return _locked(file, waits=True)
+
+
+def _locked(file: IO[bytes], *, waits: bool) -> bool:
+    """Locks a file; False where there are no locks, and without a wait if another has it."""
     try:
         import fcntl  # absent on Windows  # noqa: PLC0415
 
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (ImportError, OSError):
         return False
     return True

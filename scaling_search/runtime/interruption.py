@@ -61,9 +61,10 @@ class Interruption:
             is_near = time.monotonic() < self._asked + DUPLICATE_SECONDS
             if is_near and number == self._first == signal.SIGTERM:
                 return
-            if os.isatty(2):
-                os.write(2, SHOW_CURSOR)  # a live view had hidden it
-            os.write(2, b"\nleft at once; the same command goes on from what is recorded\n")
+            with contextlib.suppress(OSError):  # a terminal that is closed
+                if os.isatty(2):
+                    os.write(2, SHOW_CURSOR)  # a live view had hidden it
+                os.write(2, b"\nleft at once; the same command goes on from what is recorded\n")
             os._exit(EXIT_CODE)
         self._asked, self._first = time.monotonic(), number
         if self._is_interruptible:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from scaling_search.runtime.files import wait_for_lock
+from scaling_search.runtime.files import TEMPORARY, open_unlinked, remove_temporary, wait_for_lock
 
 NAME = "lock.json"
 
@@ -26,21 +26,18 @@ class RunLock:
     """A lock of a folder; a second command is refused by the name of the first.
 
     A thread renews the file. It is stale after `STALE_SECONDS`, or at once if its process has ended
-    on this host. Ages are by the file system's clock: clocks of hosts may differ or be set back.
-
-    Attributes:
-        lost: Set once another process has taken the folder, after this one was frozen for long.
+    and this one would see it. Ages are by the file system's clock: clocks of hosts may differ or be
+    set back. A process that was frozen for long may find the folder taken; `check` tells it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        self.lost = threading.Event()
         self._token = uuid.uuid4().hex
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True, name="run-lock")
 
     def __enter__(self) -> Self:
-        """Takes the folder.
+        """Takes the folder, and removes temporary files that killed commands left there.
 
         Raises:
             RuntimeError: Another process holds it, or nothing can be written there.
@@ -54,69 +51,121 @@ class RunLock:
                 f"({error.strerror}); mend it or take another"
             ) from error
         self._thread.start()
+        remove_temporary(self.path.parent)
         return self
 
     def __exit__(self, *exc: object) -> None:
         """Leaves the folder to others."""
         self._done.set()
         self._thread.join()
-        if self._is_mine():
-            self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # it will be stale
+            self._remove_stale(is_mine=True)
+
+    def check(self) -> None:
+        """Checks that the folder is still this command's.
+
+        Raises:
+            RuntimeError: Another command has taken it over.
+        """
+        if not self._is_mine():
+            raise RuntimeError(
+                f"out must be held until the end, got {str(self.path.parent)!r}, which another "
+                "command has taken over since this one was frozen; wait for that one"
+            )
 
     def _take(self) -> bool:
         """Creates the file, or removes a stale one; True if it was created."""
         content = {
             "host": socket.gethostname(),
+            "processes": _namespace(),
             "process": os.getpid(),
             "born": _born(os.getpid()),
             "started": time.strftime("%Y-%m-%d %H:%M:%S"),
             "token": self._token,
         }
-        with tempfile.NamedTemporaryFile(prefix=f"{NAME}.", dir=self.path.parent) as new:
-            new.write(json.dumps(content).encode())
-            new.flush()
-            with suppress(FileExistsError):
-                os.link(new.name, self.path)  # never half written
-                return True
-            with suppress(FileNotFoundError), self.path.open("rb+") as file:
-                held = _read(self.path)
-                age = Path(new.name).stat().st_mtime - self.path.stat().st_mtime
-                if age < STALE_SECONDS and not _is_dead(held):
-                    raise RuntimeError(
-                        "out must be held by one command at a time, got "
-                        f"{str(self.path.parent)!r}, which process {held.get('process')} on "
-                        f"{held.get('host')} has held since {held.get('started')}; wait for it, "
-                        "or end it"
-                    )
-                # Several may see it stale: the first removes it, and the next finds another file.
-                wait_for_lock(file)
-                if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
-                    self.path.unlink()
-        return False
+        try:
+            new = self.path.open("xb", buffering=0)
+        except FileExistsError:
+            self._remove_stale()
+            return False
+        with new:
+            try:
+                new.write(json.dumps(content).encode())
+            except OSError:
+                self.path.unlink()
+                raise
+        return True
+
+    def _remove_stale(self, *, is_mine: bool = False) -> None:
+        """Removes the file if it is stale or mine.
+
+        Several may want to: one at a time looks at it, and the next finds another file or none.
+
+        Raises:
+            RuntimeError: Another process holds the folder.
+        """
+        with suppress(FileNotFoundError), open_unlinked(self.path, "rb+") as file:
+            wait_for_lock(file)
+            found = os.fstat(file.fileno())
+            if not os.path.samestat(found, self.path.lstat()):
+                return
+            held = _content(file.read())
+            if is_mine and held.get("token") != self._token:
+                return
+            if not is_mine and not _is_dead(held) and self._age(found) < STALE_SECONDS:
+                raise RuntimeError(
+                    f"out must be held by one command at a time, got {str(self.path.parent)!r}, "
+                    f"which {_holder(held)}; wait for it, or end it"
+                )
+            self.path.unlink()
+
+    def _age(self, found: os.stat_result) -> float:
+        """Seconds since the last renewal."""
+        with tempfile.TemporaryFile(prefix=".", suffix=TEMPORARY, dir=self.path.parent) as now:
+            return os.fstat(now.fileno()).st_mtime - found.st_mtime
 
     def _is_mine(self) -> bool:
-        with suppress(FileNotFoundError):
-            return _read(self.path).get("token") == self._token
-        return False
+        try:
+            return _content(self.path.read_bytes()).get("token") == self._token
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # storage that is gone for a while may come back
 
     def _renew(self) -> None:
-        while not self._done.wait(RENEW_SECONDS):
-            try:
-                if not self._is_mine():
-                    self.lost.set()
-                    return
-                os.utime(self.path)
-            except OSError:
-                continue  # storage that is gone for a while may come back
+        while not self._done.wait(RENEW_SECONDS) and self._is_mine():
+            with suppress(OSError):
+                os.utime(self.path, follow_symlinks=False)
 
 
-def _read(path: Path) -> dict[str, object]:
+def _content(text: bytes) -> dict[str, object]:
     """The content of a lock's file; empty where it is not one."""
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        held = json.loads(text)
+    except (ValueError, RecursionError):  # too many brackets
         return {}
     return held if isinstance(held, dict) else {}
+
+
+def _holder(held: dict[str, object]) -> str:
+    """The holder of a lock, in words."""
+    if not held:
+        return f"another command has just taken, or a damaged {NAME} there keeps for a minute"
+    return (
+        f"process {held.get('process')} on {held.get('host')} has held since {held.get('started')}"
+    )
+
+
+def _namespace() -> str:
+    """The boot and the PID namespace in which numbers of processes are unique; empty if unknown.
+
+    Containers on different hosts, or on the same one, can have one host name.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def _born(process: int) -> str:
@@ -125,6 +174,8 @@ def _born(process: int) -> str:
     Numbers of processes are used again, but not together with their start.
     """
     try:
+        if Path("/proc/self").readlink().name != str(os.getpid()):
+            return ""  # it shows the processes of another namespace
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
     except OSError:
         return ""
@@ -132,9 +183,10 @@ def _born(process: int) -> str:
 
 
 def _is_dead(held: dict[str, object]) -> bool:
-    """True if the holder was a process of this host that has ended."""
+    """True if the holder was a process that can be seen from here, and has ended."""
     process = held.get("process")
-    if held.get("host") != socket.gethostname() or not isinstance(process, int):
+    here = (socket.gethostname(), _namespace())
+    if (held.get("host"), held.get("processes")) != here or not isinstance(process, int):
         return False
     try:
         os.kill(process, 0)
@@ -142,4 +194,5 @@ def _is_dead(held: dict[str, object]) -> bool:
         return True
     except OSError:
         return False
-    return bool(held.get("born")) and _born(process) != held["born"]
+    born = _born(process)
+    return "" not in {born, held.get("born")} and born != held["born"]

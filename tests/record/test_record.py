@@ -277,6 +277,15 @@ def test_a_journal_whose_only_line_was_cut_off_begins_anew(journal: Path) -> Non
         assert len(opened(str(journal)).rows()) == 1
 
 
+@pytest.mark.parametrize("damaged", [b"{\n", b"\0\n", b"[]\n", b"{}\n"])
+def test_a_damaged_journal_is_told_by_its_file_and_line(journal: Path, damaged: bytes) -> None:
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
+    with pytest.raises(RuntimeError, match=rf"{journal}.*line 3 is damaged") as told:
+        opened(str(journal))
+    assert "\n" not in str(told.value)
+
+
 def test_a_whole_journal_is_not_changed_by_opening_it(journal: Path) -> None:
     before = journal.read_bytes()
     opened(str(journal))
