@@ -1,6 +1,7 @@
 """Maps while they are written, by one process at a time, and the splits that they hold."""
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from scaling_search.core.dataset import Split, Splits
+from scaling_search.runtime import digests
 from scaling_search.runtime.files import wait_for_lock
 
 log = logging.getLogger(__name__)
@@ -38,15 +40,26 @@ DROPPED_AT_ONCE = 1024
 Sums = NDArray[np.int64]
 """Sums of each channel's values and of their squares, (2, C)."""
 
+_said: dict[Path, str] = {}
+"""Faults of folders that this process has logged."""
+
 
 def opened(place: Path) -> Splits | None:
-    """The splits in a folder of maps; None if it is not whole."""
+    """The splits in a folder of maps; None if there is none, or it is damaged, which is logged."""
     try:
-        return Splits(
-            *(Split(_map(place, name, "images"), _map(place, name, "labels")) for name in NAMES)
-        )
-    except (OSError, ValueError, EOFError):
+        digests.check_folder(place)
+        return _splits(place)
+    except (OSError, ValueError, EOFError) as error:
+        if place.is_dir() and _said.get(place) != str(error):
+            _said[place] = str(error)
+            log.warning("maps are not used and made again: %s in %s", error, place)
         return None
+
+
+def _splits(place: Path) -> Splits:
+    return Splits(
+        *(Split(_map(place, name, "images"), _map(place, name, "labels")) for name in NAMES)
+    )
 
 
 def _map(place: Path, split: str, what: str) -> torch.Tensor:
@@ -125,6 +138,7 @@ class Maps:
         self._labels: dict[str, list[NDArray[np.int64]]] = {}
         self._sums: Sums | int = 0
         self._notes: BinaryIO | None = None
+        self._hashes: dict[str, Any] = {}
         self._is_saved = False
 
     def __enter__(self) -> Self:
@@ -147,10 +161,12 @@ class Maps:
         if name not in self._files:
             self._files[name] = (self._temporary / f"{name}-images.npy").open("wb")
             self._shapes[name], self._labels[name] = images.shape[1:], []
-            self._head(name, 0)
+            self._hashes[name] = hashlib.sha256(self._head(name, 0))
         if name == "train":
             self._sums = self._sums + sums_of(images)
-        self._files[name].write(np.ascontiguousarray(images).data)
+        pixels = np.ascontiguousarray(images).data
+        self._files[name].write(pixels)
+        self._hashes[name].update(pixels)
         self._labels[name].append(labels)
 
     def save(self, notes: Sequence[object]) -> None:
@@ -164,8 +180,11 @@ class Maps:
         """
         if self._notes is None:
             self._notes = (self._temporary / NOTES).open("wb")
+            self._hashes[NOTES] = hashlib.sha256()
         for note in notes:
-            self._notes.write(json.dumps(note).encode() + b"\n")
+            line = json.dumps(note).encode() + b"\n"
+            self._notes.write(line)
+            self._hashes[NOTES].update(line)
         for file in self._open_files():
             file.flush()
             os.fsync(file.fileno())
@@ -176,8 +195,9 @@ class Maps:
             "shapes": self._shapes,
             "labels": {name: of[0].tolist() for name, of in self._labels.items()},
             "sums": np.asarray(self._sums).tolist(),
+            "digests": {name: of.hexdigest() for name, of in self._hashes.items()},
         }
-        _write(self._temporary / NEW, json.dumps(state).encode())
+        _write(self._temporary / NEW, digests.sealed_json(state))
         (self._temporary / NEW).replace(self._temporary / SAVED)
         self._is_saved = True
 
@@ -189,13 +209,13 @@ class Maps:
         if self._left is None:
             return []
         try:
-            state = json.loads((self._left / SAVED).read_bytes())
+            state = digests.unsealed_json((self._left / SAVED).read_bytes())
             for name, num_bytes in state["files"].items():
-                self._files[name] = _cut(self._left / f"{name}-images.npy", num_bytes)
+                self._files[name] = self._cut(name, f"{name}-images.npy", num_bytes, state)
                 self._shapes[name] = tuple(state["shapes"][name])
                 self._labels[name] = [np.array(state["labels"][name], np.int64)]
             self._sums = np.array(state["sums"], np.int64)
-            self._notes = _cut(self._left / NOTES, state["notes_bytes"])
+            self._notes = self._cut(NOTES, NOTES, state["notes_bytes"], state)
             notes = [json.loads(line) for line in (self._left / NOTES).read_bytes().splitlines()]
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("what was read before begins anew: %s", error)
@@ -208,7 +228,7 @@ class Maps:
         """Forgets all that was added."""
         for file in self._open_files():
             file.close()
-        self._files, self._shapes, self._labels = {}, {}, {}
+        self._files, self._shapes, self._labels, self._hashes = {}, {}, {}, {}
         self._sums, self._notes, self._is_saved = 0, None, False
         shutil.rmtree(self._temporary, ignore_errors=True)
         self._temporary = self._new_folder()
@@ -231,9 +251,7 @@ class Maps:
             file.seek(0, os.SEEK_END)
             file.flush()
             (self._temporary / f"{name}-labels.npy").write_bytes(as_file(labels))
-        found = opened(self._temporary)
-        assert found is not None, "every split has images"
-        return found
+        return _splits(self._temporary)
 
     def drop(self, places: Mapping[str, Sequence[int]]) -> None:
         """Takes images out of their splits, by their places there.
@@ -275,6 +293,7 @@ class Maps:
             _close(file)
             _write(self._temporary / f"{name}-labels.npy", as_file(labels))
         _write(self._temporary / SUMS, as_file(np.asarray(self._sums)))
+        _write(self._temporary / digests.SUMS, digests.sums_of(self._temporary))
         _sync(self._temporary)
         if place.exists() and opened(place) is None:
             shutil.rmtree(place)
@@ -285,24 +304,25 @@ class Maps:
                 raise
         _sync(place.parent)
 
-    def _head(self, name: str, num_images: int) -> None:
-        """Writes how many images there are; NumPy leaves room for any number."""
-        file = self._files[name]
-        file.seek(0)
+    def _head(self, name: str, num_images: int) -> bytes:
+        """Writes how many images there are, and returns that; NumPy leaves room for any number."""
         shape = (num_images, *self._shapes[name])
         described = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, described)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, described)
+        self._files[name].seek(0)
+        self._files[name].write(header.getvalue())
+        return header.getvalue()
 
-
-def _cut(path: Path, num_bytes: int) -> BinaryIO:
-    """A file to be appended to behind so many bytes; what is beyond them is taken off."""
-    file = path.open("r+b")
-    if file.seek(0, os.SEEK_END) < num_bytes:
-        file.close()
-        raise ValueError(f"{path.name} became shorter")
-    file.truncate(num_bytes)
-    file.seek(num_bytes)
-    return file
+    def _cut(self, name: str, file_name: str, num_bytes: int, state: dict[str, Any]) -> BinaryIO:
+        """A file to be appended to behind so many bytes; what is beyond them is taken off."""
+        file = (self._temporary / file_name).open("r+b")
+        file.truncate(num_bytes)
+        self._hashes[name] = hashlib.file_digest(file, "sha256")
+        if self._hashes[name].hexdigest() != state["digests"][name]:
+            file.close()
+            raise ValueError(f"{file_name} is not as it was saved")
+        return file
 
 
 def _close(file: BinaryIO) -> None:

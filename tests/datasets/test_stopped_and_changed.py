@@ -20,6 +20,7 @@ from scaling_search.core.dataset import Dataset
 from scaling_search.core.trial import TrialResult
 from scaling_search.data import cache as data_cache
 from scaling_search.data import gathering, reading
+from scaling_search.data.cache import NotCheckedError
 from scaling_search.data.maps import NOTES, SAVED, Maps
 from scaling_search.data.pictures import Way
 from scaling_search.data.sources import Broken, Row
@@ -27,6 +28,7 @@ from scaling_search.datasets import imagefolder
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
 from tests.datasets.pictures_of import folder_of, write_tree
+from tests.flips import flipped
 from tests.reliability.searches import SEARCH, done, rows_of, started
 from tests.tiny import tiny_trial
 
@@ -165,6 +167,43 @@ def test_a_stopped_reading_whose_rest_is_damaged_begins_anew(
     os.truncate(file, 0 if damage == "empty" else file.stat().st_size // 2)
     whole.check()
     assert files_of(own_cache) == expected
+
+
+@pytest.mark.parametrize("kept", ["train-images.npy", "test-images.npy", NOTES, SAVED])
+def test_every_flipped_bit_of_a_stopped_reading_is_noticed(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    whole = folder_of(write_tree(tmp_path / "a", suffixes=("png",)))
+    left = stopped_after(whole, 70, monkeypatch)
+
+    def num_taken_over() -> int:
+        copy = tmp_path / "copy" / left.name
+        shutil.copytree(left, copy)
+        with Maps(copy.parent, "taken", copy) as maps:
+            return len(maps.taken_over())
+
+    assert num_taken_over() == 70
+    for flip in flipped(left / kept):
+        assert num_taken_over() == 0, flip
+    assert left.is_relative_to(own_cache)
+
+
+def test_a_record_of_what_was_read_with_a_flipped_bit_is_not_believed(
+    own_cache: Path, tmp_path: Path
+) -> None:
+    dataset = folder_of(write_tree(tmp_path / "a", suffixes=("png",)))
+    dataset.check()
+    (record,) = own_cache.glob("*.json")
+    for flip in flipped(record):
+        of_new_worker()
+        with pytest.raises(NotCheckedError):
+            pytest.fail(f"{flip} was not noticed: {dataset.fingerprint()}")
+    next(flipped(record, 1))
+    expected = files_of(own_cache)
+    of_new_worker()
+    dataset.check()
+    assert {*files_of(own_cache)} == {*expected}
+    assert dataset.description().counts["train"] == (6,) * 10
 
 
 def test_a_stopped_reading_goes_on_where_it_was(
