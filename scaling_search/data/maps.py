@@ -7,8 +7,8 @@ import json
 import logging
 import math
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -99,7 +99,7 @@ def building(root: Path, name: str) -> Iterator["Maps"]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with (root / f"{name}.lock").open("wb") as lock:
+        with _lock_file(root / f"{name}.lock") as lock:
             # Where there are no locks all write, and one comes first.
             left = sorted(root.glob(f"{name}.*/")) if wait_for_lock(lock) else []
             whole = [place for place in left if (place / SAVED).is_file()][:1]
@@ -237,7 +237,10 @@ class Maps:
         return [*self._files.values(), *([self._notes] if self._notes else [])]
 
     def _new_folder(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f"{self._name}.", dir=self._root))
+        # Its mode is the user's umask's, where that of tempfile shuts out all other users.
+        place = self._root / f"{self._name}.{secrets.token_hex(8)}"
+        place.mkdir()
+        return place
 
     def splits(self) -> Splits:
         """The splits as added until now, read from their files; each must have images.
@@ -323,6 +326,13 @@ class Maps:
             file.close()
             raise ValueError(f"{file_name} is not as it was saved")
         return file
+
+
+def _lock_file(path: Path) -> BinaryIO:
+    try:
+        return path.open("ab")
+    except PermissionError:  # another user's, which can be locked all the same
+        return path.open("rb")
 
 
 def _close(file: BinaryIO) -> None:

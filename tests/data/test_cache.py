@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -262,6 +264,36 @@ def test_the_disk_has_every_file_before_the_folder_has_its_name(
     (before,) = at_rename
     assert len([name for name in before if name.endswith((".npy", "SHA256SUMS"))]) == 8
     assert synced[-1] == cache.name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="acts as two users")
+def test_users_share_a_folder_as_their_umasks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads_of(user: int, dataset: Counting, umask: int = 0o022) -> list[int]:
+        before = os.umask(umask)
+        os.seteuid(user)
+        try:
+            assert_equal(data_cache.mapped(dataset, 8), tiny_dataset().load(8, "cpu"))
+        finally:
+            os.seteuid(0)
+            os.umask(before)
+        return dataset.num_loads
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o1777)
+        monkeypatch.setenv("SCALING_SEARCH_CACHE", folder)
+        assert loads_of(1, Parted("open")) == [8]
+        assert loads_of(2, Parted("open")) == []
+        # Whoever made the lock, others take it.
+        (place,) = Path(folder).glob("*-8-1")
+        shutil.rmtree(place)
+        assert loads_of(2, Parted("open")) == [8]
+        assert loads_of(1, Parted("open")) == []
+        # What is shut to others is each user's own, unless it needs the place.
+        assert loads_of(1, Counting("shut"), 0o077) == [8]
+        assert loads_of(2, Counting("shut"), 0o077) == [8]
+        assert loads_of(1, Parted("parted"), 0o077) == [8]
+        with pytest.raises(RuntimeError, match="got 'Permission denied'; make room, or set SCALIN"):
+            loads_of(2, Parted("parted"), 0o077)
 
 
 def test_the_folder_is_the_users_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
