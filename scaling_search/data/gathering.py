@@ -83,7 +83,7 @@ def check(source: Source) -> None:
 
     Raises:
         ValueError: An option is not what lies there, or the images show nothing.
-        RuntimeError: Images are missing or broken, or there is no room.
+        RuntimeError: Images are missing, broken or changed meanwhile, or there is no room.
     """
     filled = _filled(source)
     key = _key(filled)
@@ -91,6 +91,11 @@ def check(source: Source) -> None:
         with building(data_cache.folder(), key) as maps:
             if (known := _known(filled, key)) is None:  # nor by whom this process waited for
                 known = read(filled, maps)
+                if _key(filled) != key:
+                    raise RuntimeError(
+                        "dataset.path must stay as it is while it is read, got other files in "
+                        f"{source.path!r} than at the beginning; run the same command again"
+                    )
                 replace_file(_written_to(key), digests.sealed_json(known))
     CHECKED[source] = known
     if broken := known["broken"]:

@@ -15,12 +15,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import scaling_search
 from scaling_search.core.dataset import Splits
 from scaling_search.data import cache as data_cache
 from scaling_search.data import maps
 from scaling_search.data.maps import NAMES, SUMS, sums_of
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
+from tests.cli import TINY, Cli
 from tests.flips import flipped
 from tests.tiny import tiny_dataset, tiny_trial
 
@@ -118,6 +120,22 @@ def test_damaged_maps_are_named_and_written_anew(
     assert caplog.messages[0].endswith(f" in {file.parent}")
     if damage not in {"gone", "pickle"}:
         assert kept in caplog.messages[0]
+
+
+def test_a_search_on_damaged_maps_is_the_one_on_whole_maps(
+    cli: Cli, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    losses = []
+    for out in ("first", "second"):
+        load.cache_clear()
+        outcome = cli("search", *TINY, "limits.trainings=1", f"out={out}")
+        assert outcome.code == 0, outcome.err
+        losses.append(scaling_search.load(out).results["val_loss"].tolist())
+        assert caplog.text.count("maps are not used and made again: ") == len(losses) - 1
+        for file in cache.glob("*-20-1/*-labels.npy"):
+            labels = np.load(file)
+            np.save(file, 0 * labels)
+    assert losses[0] == losses[1] != []
 
 
 @pytest.mark.parametrize("kept", FILES)

@@ -80,6 +80,45 @@ def test_a_training_of_no_record_takes_whatever_lies_there(own_cache: Path, tmp_
     assert trained(folder_of(write_tree(tmp_path / "a", suffixes=("png",))), "").state == "COMPLETE"
 
 
+@pytest.mark.parametrize("change", ["link", "file"])
+def test_files_that_change_while_they_are_read_are_refused(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    for name in ("one", "other"):
+        write_tree(tmp_path / name, suffixes=("png",))
+    first, *_, last = sorted((tmp_path / "other").rglob("*.png"))
+    shutil.copy(last, first)
+    link = tmp_path / "data"
+    link.symlink_to("one")
+    row, listing = imagefolder._row, imagefolder.ImageFolder.listing  # noqa: SLF001  # to act between
+
+    def linked(self: Any) -> Any:
+        link.unlink()
+        link.symlink_to("other")
+        return listing(self)
+
+    def written(way: Way, path: str) -> Row | Broken:
+        shutil.copy(last, min((tmp_path / "one").rglob("*.png")))
+        return row(way, path)
+
+    with monkeypatch.context() as patched:
+        if change == "link":
+            patched.setattr(imagefolder.ImageFolder, "listing", linked)
+        else:
+            patched.setattr(imagefolder, "_row", written)
+        with pytest.raises(
+            RuntimeError, match=r"dataset\.path must stay as it is while it is read"
+        ):
+            folder_of(link).check()
+    assert not list(own_cache.glob("*.json"))
+    link.unlink()
+    link.symlink_to("one")
+    expected, found = folder_of(tmp_path / "one"), folder_of(link)
+    expected.check()
+    found.check()
+    assert found.fingerprint() == expected.fingerprint()
+
+
 STOPPED = """
 import sys
 from scaling_search.data import reading
