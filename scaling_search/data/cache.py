@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from scaling_search.core.dataset import Dataset, Splits
-from scaling_search.data.maps import NAMES, SUMS, Maps, Sums, building, opened, sums_of
+from scaling_search.data.maps import NAMES, SUMS, Maps, Sums, building, sums_of
+from scaling_search.data.opening import opened
 
 log = logging.getLogger(__name__)
 

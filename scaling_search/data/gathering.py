@@ -19,7 +19,8 @@ from scaling_search.data import cache as data_cache
 from scaling_search.data import images, pictures, splitting
 from scaling_search.data.cache import NotCheckedError, Part
 from scaling_search.data.description import Description, imbalance, shapes_of, survey, warnings_of
-from scaling_search.data.maps import NAMES, building, opened
+from scaling_search.data.maps import NAMES, building
+from scaling_search.data.opening import opened
 from scaling_search.data.pictures import Way
 from scaling_search.data.reading import NUM_NAMED, free_bytes, named, read
 from scaling_search.data.sources import LARGEST, Broken, Filled, Source, in_order

@@ -1,4 +1,4 @@
-"""Maps while they are written, by one process at a time, and the splits that they hold."""
+"""Maps while they are written, by one process at a time."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scaling_search.core.dataset import Split, Splits
+from scaling_search.core.dataset import Splits
+from scaling_search.data.opening import opened, splits_in
 from scaling_search.runtime import digests
 from scaling_search.runtime.files import wait_for_lock
 
@@ -39,34 +40,6 @@ DROPPED_AT_ONCE = 1024
 
 Sums = NDArray[np.int64]
 """Sums of each channel's values and of their squares, (2, C)."""
-
-_said: dict[Path, str] = {}
-"""Faults of folders that this process has logged."""
-
-
-def opened(place: Path) -> Splits | None:
-    """The splits in a folder of maps; None if there is none, or it is damaged, which is logged."""
-    try:
-        digests.check_folder(place)
-        return _splits(place)
-    except (OSError, ValueError, EOFError) as error:
-        if place.is_dir() and _said.get(place) != str(error):
-            _said[place] = str(error)
-            log.warning("maps are not used and made again: %s in %s", error, place)
-        return None
-
-
-def _splits(place: Path) -> Splits:
-    return Splits(
-        *(Split(_map(place, name, "images"), _map(place, name, "labels")) for name in NAMES)
-    )
-
-
-def _map(place: Path, split: str, what: str) -> torch.Tensor:
-    # Copy on write: pages are shared, and the file cannot be changed.
-    return torch.from_numpy(
-        np.load(place / f"{split}-{what}.npy", mmap_mode="c", allow_pickle=False)
-    )
 
 
 def sums_of(images: torch.Tensor | NDArray[np.uint8]) -> Sums:
@@ -254,7 +227,7 @@ class Maps:
             file.seek(0, os.SEEK_END)
             file.flush()
             (self._temporary / f"{name}-labels.npy").write_bytes(as_file(labels))
-        return _splits(self._temporary)
+        return splits_in(self._temporary)
 
     def drop(self, places: Mapping[str, Sequence[int]]) -> None:
         """Takes images out of their splits, by their places there.

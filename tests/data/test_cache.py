@@ -20,6 +20,7 @@ from scaling_search.core.dataset import Splits
 from scaling_search.data import cache as data_cache
 from scaling_search.data import maps
 from scaling_search.data.maps import NAMES, SUMS, sums_of
+from scaling_search.data.opening import opened
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
 from tests.cli import TINY, Cli
@@ -102,11 +103,11 @@ def test_damaged_maps_are_named_and_written_anew(
     if damage == "gone":
         file.unlink()
     elif damage == "pickle":
-        with file.open("wb") as opened:
-            np.save(opened, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+        with file.open("wb") as other:
+            np.save(other, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     elif damage == "other":
-        with file.open("wb") as opened:
-            np.save(opened, np.zeros(100, np.int64))
+        with file.open("wb") as other:
+            np.save(other, np.zeros(100, np.int64))
     elif damage == "flipped":
         next(flipped(file, 1))
     else:
@@ -143,8 +144,8 @@ def test_every_flipped_bit_of_a_map_is_noticed(cache: Path, kept: str) -> None:
     data_cache.mapped(Counting(), 8)
     (file,) = cache.glob(f"*/{kept}")
     for flip in flipped(file):
-        assert maps.opened(file.parent) is None, flip
-    assert maps.opened(file.parent) is not None
+        assert opened(file.parent) is None, flip
+    assert opened(file.parent) is not None
 
 
 def test_maps_of_older_versions_are_made_again_and_said(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scaling_search.data import gathering, reading
-from scaling_search.data.maps import opened
+from scaling_search.data.opening import opened
 from scaling_search.data.sources import in_order
 from tests.datasets.pictures_of import arrays_in, folder_of, write_tree
 
