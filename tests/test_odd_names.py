@@ -373,7 +373,7 @@ def test_markup_in_a_folder_is_no_markup_for_a_console_of_ones_own(here: Path) -
 def test_a_line_of_an_error_or_of_the_log_is_one_line(here: Path) -> None:
     refused = ran("search", "na\x1b[31mme=1", *ONE)
     assert (refused.code, "\x1b" in refused.err) == (2, False)
-    with logged(here):
+    with logged(tiny_run(here)):
         logging.getLogger("scaling_search").warning("%s cannot be read", "a\n2026 b\x1b[31m\rc")
     first, second = (here / "search.log").read_text(encoding="utf-8").splitlines()
     assert first.endswith(" WARNING a")

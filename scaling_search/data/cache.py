@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from scaling_search.core.dataset import Dataset, Splits
-from scaling_search.data.maps import NAMES, SUMS, Maps, Sums, as_file, building, opened, sums_of
-from scaling_search.runtime.files import replace_file
+from scaling_search.data.maps import NAMES, SUMS, Maps, Sums, building, sums_of
+from scaling_search.data.opening import opened
 
 log = logging.getLogger(__name__)
 
@@ -117,15 +117,10 @@ def sums(dataset: Dataset, resolution: int, splits: Splits) -> Sums:
     if (dataset, resolution) in _given:
         return sums_of(images)
     place = place_of(_fingerprint(dataset), resolution)
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        known = np.load(place / SUMS, allow_pickle=False)
-        if known.shape == (2, images.shape[1]) and known.dtype == np.int64:
-            return known  # type: ignore[no-any-return]  # as was just looked at
-    found = sums_of(images)
-    if place.is_dir():  # of maps that were written before sums were
-        with contextlib.suppress(RuntimeError):  # a folder that only can be read
-            replace_file(place / SUMS, as_file(found))
-    return found
+    if opened(place) is None:  # maps that could not be kept
+        return sums_of(images)
+    known: Sums = np.load(place / SUMS, allow_pickle=False)
+    return known
 
 
 def place_of(fingerprint: str, resolution: int) -> Path:

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import itertools
-import json
 import logging
 import math
 import time
@@ -20,11 +19,13 @@ from scaling_search.data import cache as data_cache
 from scaling_search.data import images, pictures, splitting
 from scaling_search.data.cache import NotCheckedError, Part
 from scaling_search.data.description import Description, imbalance, shapes_of, survey, warnings_of
-from scaling_search.data.maps import NAMES, building, opened
+from scaling_search.data.maps import NAMES, building
+from scaling_search.data.opening import opened
 from scaling_search.data.pictures import Way
 from scaling_search.data.reading import NUM_NAMED, free_bytes, named, read
 from scaling_search.data.sources import LARGEST, Broken, Filled, Source, in_order
 from scaling_search.data.splitting import NUM_LOOKED_AT, described, notes_of, way_of
+from scaling_search.runtime import digests
 from scaling_search.runtime.cores import usable_cores
 from scaling_search.runtime.files import replace_file
 
@@ -83,7 +84,7 @@ def check(source: Source) -> None:
 
     Raises:
         ValueError: An option is not what lies there, or the images show nothing.
-        RuntimeError: Images are missing or broken, or there is no room.
+        RuntimeError: Images are missing, broken or changed meanwhile, or there is no room.
     """
     filled = _filled(source)
     key = _key(filled)
@@ -91,7 +92,12 @@ def check(source: Source) -> None:
         with building(data_cache.folder(), key) as maps:
             if (known := _known(filled, key)) is None:  # nor by whom this process waited for
                 known = read(filled, maps)
-                replace_file(_written_to(key), json.dumps(known, indent=1).encode())
+                if _key(filled) != key:
+                    raise RuntimeError(
+                        "dataset.path must stay as it is while it is read, got other files in "
+                        f"{source.path!r} than at the beginning; run the same command again"
+                    )
+                replace_file(_written_to(key), digests.sealed_json(known))
     CHECKED[source] = known
     if broken := known["broken"]:
         log.warning(
@@ -270,7 +276,7 @@ def _written_to(key: str) -> Path:
 def _known(source: Filled, key: str) -> dict[str, Any] | None:
     """The record of an earlier reading; None if there is none or its maps are gone."""
     try:
-        known = json.loads(_written_to(key).read_text(encoding="utf-8"))
+        known = digests.unsealed_json(_written_to(key).read_bytes())
         place = data_cache.place_of(known["fingerprint"], source.resolution)
     except (OSError, ValueError, KeyError, TypeError):
         return None

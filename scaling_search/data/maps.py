@@ -1,22 +1,25 @@
-"""Maps while they are written, by one process at a time, and the splits that they hold."""
+"""Maps while they are written, by one process at a time."""
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
 import math
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scaling_search.core.dataset import Split, Splits
+from scaling_search.core.dataset import Splits
+from scaling_search.data.opening import opened, splits_in
+from scaling_search.runtime import digests
 from scaling_search.runtime.files import open_unlinked, wait_for_lock
 
 log = logging.getLogger(__name__)
@@ -37,23 +40,6 @@ DROPPED_AT_ONCE = 1024
 
 Sums = NDArray[np.int64]
 """Sums of each channel's values and of their squares, (2, C)."""
-
-
-def opened(place: Path) -> Splits | None:
-    """The splits in a folder of maps; None if it is not whole."""
-    try:
-        return Splits(
-            *(Split(_map(place, name, "images"), _map(place, name, "labels")) for name in NAMES)
-        )
-    except (OSError, ValueError, EOFError):
-        return None
-
-
-def _map(place: Path, split: str, what: str) -> torch.Tensor:
-    # Copy on write: pages are shared, and the file cannot be changed.
-    return torch.from_numpy(
-        np.load(place / f"{split}-{what}.npy", mmap_mode="c", allow_pickle=False)
-    )
 
 
 def sums_of(images: torch.Tensor | NDArray[np.uint8]) -> Sums:
@@ -86,7 +72,7 @@ def building(root: Path, name: str) -> Iterator["Maps"]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with open_unlinked(root / f"{name}.lock", "ab") as lock:
+        with _lock_file(root / f"{name}.lock") as lock:
             # Where there are no locks all write, and one comes first.
             left = sorted(root.glob(f"{name}.*/")) if wait_for_lock(lock) else []
             whole = [place for place in left if (place / SAVED).is_file()][:1]
@@ -120,11 +106,12 @@ class Maps:
         """
         self._root, self._name = root, name
         self._left = left
-        self._files: dict[str, BinaryIO] = {}
+        self._files: dict[str, IO[bytes]] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._labels: dict[str, list[NDArray[np.int64]]] = {}
         self._sums: Sums | int = 0
-        self._notes: BinaryIO | None = None
+        self._notes: IO[bytes] | None = None
+        self._hashes: dict[str, Any] = {}
         self._is_saved = False
 
     def __enter__(self) -> Self:
@@ -147,10 +134,12 @@ class Maps:
         if name not in self._files:
             self._files[name] = (self._temporary / f"{name}-images.npy").open("wb")
             self._shapes[name], self._labels[name] = images.shape[1:], []
-            self._head(name, 0)
+            self._hashes[name] = hashlib.sha256(self._head(name, 0))
         if name == "train":
             self._sums = self._sums + sums_of(images)
-        self._files[name].write(np.ascontiguousarray(images).data)
+        pixels = np.ascontiguousarray(images).data
+        self._files[name].write(pixels)
+        self._hashes[name].update(pixels)
         self._labels[name].append(labels)
 
     def save(self, notes: Sequence[object]) -> None:
@@ -164,8 +153,11 @@ class Maps:
         """
         if self._notes is None:
             self._notes = (self._temporary / NOTES).open("wb")
+            self._hashes[NOTES] = hashlib.sha256()
         for note in notes:
-            self._notes.write(json.dumps(note).encode() + b"\n")
+            line = json.dumps(note).encode() + b"\n"
+            self._notes.write(line)
+            self._hashes[NOTES].update(line)
         for file in self._open_files():
             file.flush()
             os.fsync(file.fileno())
@@ -176,8 +168,9 @@ class Maps:
             "shapes": self._shapes,
             "labels": {name: of[0].tolist() for name, of in self._labels.items()},
             "sums": np.asarray(self._sums).tolist(),
+            "digests": {name: of.hexdigest() for name, of in self._hashes.items()},
         }
-        _write(self._temporary / NEW, json.dumps(state).encode())
+        _write(self._temporary / NEW, digests.sealed_json(state))
         (self._temporary / NEW).replace(self._temporary / SAVED)
         self._is_saved = True
 
@@ -189,13 +182,13 @@ class Maps:
         if self._left is None:
             return []
         try:
-            state = json.loads((self._left / SAVED).read_bytes())
+            state = digests.unsealed_json((self._left / SAVED).read_bytes())
             for name, num_bytes in state["files"].items():
-                self._files[name] = _cut(self._left / f"{name}-images.npy", num_bytes)
+                self._files[name] = self._cut(name, f"{name}-images.npy", num_bytes, state)
                 self._shapes[name] = tuple(state["shapes"][name])
                 self._labels[name] = [np.array(state["labels"][name], np.int64)]
             self._sums = np.array(state["sums"], np.int64)
-            self._notes = _cut(self._left / NOTES, state["notes_bytes"])
+            self._notes = self._cut(NOTES, NOTES, state["notes_bytes"], state)
             notes = [json.loads(line) for line in (self._left / NOTES).read_bytes().splitlines()]
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("what was read before begins anew: %s", error)
@@ -208,16 +201,19 @@ class Maps:
         """Forgets all that was added."""
         for file in self._open_files():
             file.close()
-        self._files, self._shapes, self._labels = {}, {}, {}
+        self._files, self._shapes, self._labels, self._hashes = {}, {}, {}, {}
         self._sums, self._notes, self._is_saved = 0, None, False
         shutil.rmtree(self._temporary, ignore_errors=True)
         self._temporary = self._new_folder()
 
-    def _open_files(self) -> list[BinaryIO]:
+    def _open_files(self) -> list[IO[bytes]]:
         return [*self._files.values(), *([self._notes] if self._notes else [])]
 
     def _new_folder(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f"{self._name}.", dir=self._root))
+        # Its mode is the user's umask's, where that of tempfile shuts out all other users.
+        place = self._root / f"{self._name}.{secrets.token_hex(8)}"
+        place.mkdir()
+        return place
 
     def splits(self) -> Splits:
         """The splits as added until now, read from their files; each must have images.
@@ -231,9 +227,7 @@ class Maps:
             file.seek(0, os.SEEK_END)
             file.flush()
             (self._temporary / f"{name}-labels.npy").write_bytes(as_file(labels))
-        found = opened(self._temporary)
-        assert found is not None, "every split has images"
-        return found
+        return splits_in(self._temporary)
 
     def drop(self, places: Mapping[str, Sequence[int]]) -> None:
         """Takes images out of their splits, by their places there.
@@ -275,6 +269,7 @@ class Maps:
             _close(file)
             _write(self._temporary / f"{name}-labels.npy", as_file(labels))
         _write(self._temporary / SUMS, as_file(np.asarray(self._sums)))
+        _write(self._temporary / digests.SUMS, digests.sums_of(self._temporary))
         _sync(self._temporary)
         if place.exists() and opened(place) is None:
             shutil.rmtree(place)
@@ -285,27 +280,35 @@ class Maps:
                 raise
         _sync(place.parent)
 
-    def _head(self, name: str, num_images: int) -> None:
-        """Writes how many images there are; NumPy leaves room for any number."""
-        file = self._files[name]
-        file.seek(0)
+    def _head(self, name: str, num_images: int) -> bytes:
+        """Writes how many images there are, and returns that; NumPy leaves room for any number."""
         shape = (num_images, *self._shapes[name])
         described = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, described)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, described)
+        self._files[name].seek(0)
+        self._files[name].write(header.getvalue())
+        return header.getvalue()
+
+    def _cut(self, name: str, file_name: str, num_bytes: int, state: dict[str, Any]) -> IO[bytes]:
+        """A file to be appended to behind so many bytes; what is beyond them is taken off."""
+        file = (self._temporary / file_name).open("r+b")
+        file.truncate(num_bytes)
+        self._hashes[name] = hashlib.file_digest(file, "sha256")
+        if self._hashes[name].hexdigest() != state["digests"][name]:
+            file.close()
+            raise ValueError(f"{file_name} is not as it was saved")
+        return file
 
 
-def _cut(path: Path, num_bytes: int) -> BinaryIO:
-    """A file to be appended to behind so many bytes; what is beyond them is taken off."""
-    file = path.open("r+b")
-    if file.seek(0, os.SEEK_END) < num_bytes:
-        file.close()
-        raise ValueError(f"{path.name} became shorter")
-    file.truncate(num_bytes)
-    file.seek(num_bytes)
-    return file
+def _lock_file(path: Path) -> IO[bytes]:
+    try:
+        return open_unlinked(path, "ab")
+    except PermissionError:  # another user's, which can be locked all the same
+        return open_unlinked(path, "rb")
 
 
-def _close(file: BinaryIO) -> None:
+def _close(file: IO[bytes]) -> None:
     """Writes a file to the disk before its folder gets its name; a power cut leaves no zeros."""
     file.flush()
     os.fsync(file.fileno())

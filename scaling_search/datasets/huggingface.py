@@ -17,7 +17,7 @@ from scaling_search.data.pictures import Head, Way
 from scaling_search.data.sources import Broken, Listing, Row, Rows
 from scaling_search.data.split_names import Found, counted, split_of, split_words
 from scaling_search.data.tables import SUFFIXES, Arrow, Table
-from scaling_search.data.trees import files_in, is_picture
+from scaling_search.data.trees import files_in, is_picture, state_of
 from scaling_search.datasets.own_images import OwnPictures
 
 SAVED = ("dataset_dict.json", "state.json")
@@ -66,7 +66,7 @@ class HuggingFace(OwnPictures):
             if path.suffix.lower() in SUFFIXES or place is None:
                 yield from tables.states(path, self.image)
             else:
-                yield path.name, path.stat().st_size
+                yield state_of(path)  # as state.json, which names the tables
 
     def listing(self) -> Listing:
         """The labels of each split.

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import phi_of
-from scaling_search.training.weights import Facts, facts_of, file_name
+from scaling_search.training.weights import Facts, file_name, read_weights
 
 Row = Mapping[str, object]
 
@@ -117,10 +115,14 @@ class Training:
         return self.folder / file_name(self.member.network, self.seed)
 
     def facts(self) -> Facts | None:
-        """The facts in its file of weights; None if there is none of this very training."""
-        facts = facts_of(self.path)
-        if facts is None:
+        """The facts in its file of weights; None if there is none of this very training.
+
+        Raises:
+            RuntimeError: The file is damaged.
+        """
+        if (found := read_weights(self.path)) is None:
             return None
+        facts, _ = found
         mine = (facts.network, facts.seed, facts.epochs, facts.learning_rate, facts.fingerprint)
         row = self.row
         wanted = (self.member.network, self.seed, row["epochs"], row["learning_rate"])
@@ -130,15 +132,18 @@ class Training:
         """The trained network.
 
         Raises:
-            RuntimeError: The weights do not fit it.
+            RuntimeError: The weights are damaged or do not fit it.
         """
         network = self.member.build()
+        if (found := read_weights(self.path)) is None:
+            raise RuntimeError(
+                f"{self.path} must stay while it is exported, but is gone; run again"
+            )
         try:
-            tensors = safetensors.torch.load_file(self.path)
-            missing, others = network.load_state_dict(tensors, strict=False)
+            missing, others = network.load_state_dict(found[1], strict=False)
             if others := {*missing, *others} - {*facts.left_out}:
                 raise ValueError(f"no or unknown {min(others)}")  # noqa: TRY301  # told below
-        except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+        except (ValueError, RuntimeError) as error:
             raise RuntimeError(
                 f"weights of {self.member.name} seed {self.seed} must fit the network, got "
                 f"{' '.join(str(error).split())[:200]!r}; delete {self.path.name}"

@@ -1,7 +1,6 @@
 """Checkpoints of long trainings."""
 
 import contextlib
-import json
 import logging
 import math
 import time
@@ -10,6 +9,7 @@ from dataclasses import asdict, replace
 
 from scaling_search.core.trial import Epoch, Trial
 from scaling_search.runtime.files import replace_file
+from scaling_search.training import tensor_files
 from scaling_search.training.optimizer import kind
 from scaling_search.training.steps import Steps
 
@@ -56,8 +56,6 @@ class Progress:
         path = self._trial.checkpoint
         if path is None or time.perf_counter() < self._due:
             return
-        from safetensors.torch import save  # noqa: PLC0415  # only long trainings need it
-
         facts = {
             "identity": self._identity(),
             "taken": self._steps.taken,
@@ -66,7 +64,7 @@ class Progress:
             "seconds": self.seconds_before + time.perf_counter() - self._began,
         }
         try:
-            replace_file(path, save(self._steps.state(), {"facts": json.dumps(facts)}))
+            replace_file(path, tensor_files.content_of(self._steps.state(), facts))
         except RuntimeError as error:
             log.warning("no checkpoint: %s", error)
         self._due = time.perf_counter() + 60 * self._minutes
@@ -76,16 +74,12 @@ class Progress:
         path = self._trial.checkpoint
         if path is None or not path.is_file():
             return
-        from safetensors import SafetensorError, safe_open  # noqa: PLC0415  # as above
-
         try:
-            with safe_open(path, "pt") as file:
-                facts = json.loads(file.metadata()["facts"])
-                if facts["identity"] != self._identity():
-                    log.info("%s is of a training under other conditions", path.name)
-                    return
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            facts, state = tensor_files.read(path)
+            if facts["identity"] != self._identity():
+                log.info("%s is of a training under other conditions", path.name)
+                return
+        except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s cannot be read, the training begins anew: %s", path.name, error)
             return
         self._steps.restore(state, facts["taken"])

@@ -1,7 +1,6 @@
 """Files of trained weights, with facts about their training."""
 
 import hashlib
-import json
 import logging
 import re
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from scaling_search.core.network import Architecture
 from scaling_search.core.trial import Epoch, Trial
 from scaling_search.runtime.files import replace_file
+from scaling_search.training import tensor_files
 from scaling_search.training.batches import Loaded
 
 log = logging.getLogger(__name__)
@@ -70,8 +70,6 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
     """Writes the weights of an evaluated network if the trial has a folder; errors are logged."""
     if trial.weights is None:
         return
-    from safetensors.torch import save  # noqa: PLC0415  # as in checkpoints
-
     splits = data.splits
     tensors, left_out = distinct(network)
     facts = Facts(
@@ -89,7 +87,7 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
     )
     path = trial.weights / file_name(facts.network, facts.seed)
     try:
-        replace_file(path, save(tensors, {"facts": json.dumps(asdict(facts))}))
+        replace_file(path, tensor_files.content_of(tensors, asdict(facts)))
     except RuntimeError as error:
         log.warning("no weights: %s", error)
 
@@ -123,7 +121,7 @@ def check_keepable(architecture: Architecture) -> None:
     Raises:
         ValueError: They cannot, for instance since they are sparse.
     """
-    from safetensors.torch import load, save  # noqa: PLC0415  # as in checkpoints
+    from safetensors.torch import load, save  # noqa: PLC0415  # as in tensor files
 
     with torch.random.fork_rng(devices=[]):
         network = architecture.build()
@@ -138,16 +136,19 @@ def check_keepable(architecture: Architecture) -> None:
         ) from error
 
 
-def facts_of(path: Path) -> Facts | None:
-    """The facts in a file of weights; None if it is missing or cannot be read."""
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415  # as above
+def read_weights(path: Path) -> tuple[Facts, dict[str, Tensor]] | None:
+    """The facts and tensors of a file of weights; None if it is missing.
 
+    Raises:
+        RuntimeError: It is damaged.
+    """
     try:
-        with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {})["facts"])
-        return Facts(**facts | {name: tuple(facts[name]) for name in ("mean", "std")})
+        facts, tensors = tensor_files.read(path)
+        return Facts(**facts | {name: tuple(facts[name]) for name in ("mean", "std")}), tensors
     except FileNotFoundError:
         return None
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s cannot be read: %s", path.name, error)
-        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RuntimeError(
+            f"{path} must hold weights as they were written, got {str(error)!r}; delete it, and "
+            "export.train=true trains it again"
+        ) from error

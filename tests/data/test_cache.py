@@ -1,7 +1,10 @@
 """Data kept as memory maps: equal to what was read, shared, mended, never half."""
 
+import hashlib
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +15,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import scaling_search
 from scaling_search.core.dataset import Splits
 from scaling_search.data import cache as data_cache
 from scaling_search.data import maps
 from scaling_search.data.maps import NAMES, SUMS, sums_of
+from scaling_search.data.opening import opened
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
+from tests.cli import TINY, Cli
+from tests.flips import flipped
 from tests.tiny import tiny_dataset, tiny_trial
 
 
@@ -82,22 +89,89 @@ def test_whoever_writes_into_the_images_changes_nobody_elses() -> None:
     assert_equal(data_cache.mapped(Counting(), 8), tiny_dataset().load(8, "cpu"))
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "empty", "pickle"])
-def test_a_damaged_map_is_written_anew(cache: Path, damage: str) -> None:
+FILES = ("val-images.npy", "train-labels.npy", SUMS, "SHA256SUMS")
+
+
+@pytest.mark.parametrize("kept", FILES)
+@pytest.mark.parametrize("damage", ["cut", "gone", "empty", "pickle", "other", "flipped"])
+def test_damaged_maps_are_named_and_written_anew(
+    cache: Path, caplog: pytest.LogCaptureFixture, kept: str, damage: str
+) -> None:
     data_cache.mapped(Counting(), 8)
-    (file,) = cache.glob("*/val-images.npy")
+    (file,) = cache.glob(f"*/{kept}")
+    written = file.read_bytes()
     if damage == "gone":
         file.unlink()
     elif damage == "pickle":
-        np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+        with file.open("wb") as other:
+            np.save(other, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    elif damage == "other":
+        with file.open("wb") as other:
+            np.save(other, np.zeros(100, np.int64))
+    elif damage == "flipped":
+        next(flipped(file, 1))
     else:
-        os.truncate(file, 200 if damage == "cut" else 0)
-    dataset = Counting()
-    assert_equal(data_cache.mapped(dataset, 8), tiny_dataset().load(8, "cpu"))
-    assert dataset.num_loads == [8]
-    again = Counting()
-    data_cache.mapped(again, 8)
-    assert again.num_loads == []
+        os.truncate(file, len(written) // 2 if damage == "cut" else 0)
+    for dataset in (Counting(), Parted()):
+        assert_equal(data_cache.mapped(dataset, 8), tiny_dataset().load(8, "cpu"))
+        assert dataset.num_loads == ([8] if type(dataset) is Counting else [])
+    assert file.read_bytes() == written
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("maps are not used and made again: ")
+    assert caplog.messages[0].endswith(f" in {file.parent}")
+    if damage not in {"gone", "pickle"}:
+        assert kept in caplog.messages[0]
+
+
+def test_a_search_on_damaged_maps_is_the_one_on_whole_maps(
+    cli: Cli, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    losses = []
+    for out in ("first", "second"):
+        load.cache_clear()
+        outcome = cli("search", *TINY, "limits.trainings=1", f"out={out}")
+        assert outcome.code == 0, outcome.err
+        losses.append(scaling_search.load(out).results["val_loss"].tolist())
+        assert caplog.text.count("maps are not used and made again: ") == len(losses) - 1
+        for file in cache.glob("*-20-1/*-labels.npy"):
+            labels = np.load(file)
+            np.save(file, 0 * labels)
+    assert losses[0] == losses[1] != []
+
+
+@pytest.mark.parametrize("kept", FILES)
+def test_every_flipped_bit_of_a_map_is_noticed(cache: Path, kept: str) -> None:
+    data_cache.mapped(Counting(), 8)
+    (file,) = cache.glob(f"*/{kept}")
+    for flip in flipped(file):
+        assert opened(file.parent) is None, flip
+    assert opened(file.parent) is not None
+
+
+def test_maps_of_older_versions_are_made_again_and_said(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data_cache.mapped(Counting(), 8)
+    (sums,) = cache.glob("*/SHA256SUMS")
+    sums.unlink()
+    for loads in ([8], []):
+        dataset = Counting()
+        data_cache.mapped(dataset, 8)
+        assert dataset.num_loads == loads
+    (said,) = caplog.messages
+    assert said.startswith("maps are not used and made again: there is no SHA256SUMS, as in maps ")
+    assert said.endswith(f" in {sums.parent}")
+
+
+def test_any_program_can_compare_the_digests(cache: Path) -> None:
+    data_cache.mapped(Parted(), 8)
+    (sums,) = cache.glob("*/SHA256SUMS")
+    found = {
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}"
+        for path in sums.parent.glob("*.npy")
+    }
+    assert set(sums.read_text("ascii").splitlines()) == found
+    assert len(found) == 7
 
 
 def test_what_cannot_be_kept_is_used_all_the_same_and_said(
@@ -126,7 +200,7 @@ def test_nothing_unfinished_is_left_behind(cache: Path) -> None:
     data_cache.mapped(Counting(), 8)
     (folder,) = cache.iterdir()
     assert sorted(file.name for file in folder.iterdir()) == sorted(
-        ["train-sums.npy"]
+        ["SHA256SUMS", "train-sums.npy"]
         + [f"{split}-{what}.npy" for split in NAMES for what in ("images", "labels")]
     )
 
@@ -207,8 +281,38 @@ def test_the_disk_has_every_file_before_the_folder_has_its_name(
     monkeypatch.setattr(Path, "rename", watched_rename)
     data_cache.mapped(kind(), 8)
     (before,) = at_rename
-    assert len([name for name in before if name.endswith(".npy")]) == 7
+    assert len([name for name in before if name.endswith((".npy", "SHA256SUMS"))]) == 8
     assert synced[-1] == cache.name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="acts as two users")
+def test_users_share_a_folder_as_their_umasks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads_of(user: int, dataset: Counting, umask: int = 0o022) -> list[int]:
+        before = os.umask(umask)
+        os.seteuid(user)
+        try:
+            assert_equal(data_cache.mapped(dataset, 8), tiny_dataset().load(8, "cpu"))
+        finally:
+            os.seteuid(0)
+            os.umask(before)
+        return dataset.num_loads
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o1777)
+        monkeypatch.setenv("SCALING_SEARCH_CACHE", folder)
+        assert loads_of(1, Parted("open")) == [8]
+        assert loads_of(2, Parted("open")) == []
+        # Whoever made the lock, others take it.
+        (place,) = Path(folder).glob("*-8-1")
+        shutil.rmtree(place)
+        assert loads_of(2, Parted("open")) == [8]
+        assert loads_of(1, Parted("open")) == []
+        # What is shut to others is each user's own, unless it needs the place.
+        assert loads_of(1, Counting("shut"), 0o077) == [8]
+        assert loads_of(2, Counting("shut"), 0o077) == [8]
+        assert loads_of(1, Parted("parted"), 0o077) == [8]
+        with pytest.raises(RuntimeError, match="got 'Permission denied'; make room, or set SCALIN"):
+            loads_of(2, Parted("parted"), 0o077)
 
 
 def test_the_folder_is_the_users_unless_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,22 +376,12 @@ def test_a_new_worker_reads_no_pixels_for_its_statistics(
     assert file.read_bytes() == written
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut", "empty", "other", "pickle"])
-def test_sums_that_are_not_there_are_made_again(cache: Path, damage: str) -> None:
+def test_damaged_sums_are_counted_from_the_pixels(cache: Path) -> None:
     splits = data_cache.mapped(Counting(), 8)
     (file,) = cache.glob(f"*/{SUMS}")
-    written = file.read_bytes()
-    if damage == "gone":  # as in maps of before
-        file.unlink()
-    elif damage == "other":
-        np.save(file, np.zeros((2, 3), np.int64))
-    elif damage == "pickle":
-        np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    else:
-        os.truncate(file, 130 if damage == "cut" else 0)
-    found = data_cache.sums(Counting(), 8, splits)
-    assert np.array_equal(found, sums_of(tiny_dataset().load(8, "cpu").train.images))
-    assert file.read_bytes() == written
+    expected = np.load(file)
+    np.save(file, 2 * expected)
+    assert np.array_equal(data_cache.sums(Counting(), 8, splits), expected)
 
 
 def test_other_data_than_those_of_the_record_are_refused(cache: Path) -> None:

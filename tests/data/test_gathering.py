@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scaling_search.data import gathering, reading
-from scaling_search.data.maps import opened
+from scaling_search.data.opening import opened
 from scaling_search.data.sources import in_order
 from tests.datasets.pictures_of import arrays_in, folder_of, write_tree
 
@@ -73,7 +73,8 @@ def test_more_data_than_memory_pass_through_it(
 ) -> None:
     monkeypatch.setattr("scaling_search.data.npy.AT_ONCE_BYTES", 100_000)
     monkeypatch.setattr(gathering, "PART_BYTES", 100_000)
-    dataset = large(tmp_path, 5000)
+    (tmp_path / "data").mkdir()
+    dataset = large(tmp_path / "data", 5000)
     num_bytes = 5000 * 64 * 64
     tracemalloc.start()
     try:

@@ -357,6 +357,7 @@ def test_paths_of_pictures_begin_at_the_folder_of_the_file_that_names_them(
 def by_name(folder: Path, kind: str, *, is_relative: bool = False) -> None:
     """A table that only names the pictures of the tree beside it."""
     pa = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
     paths = sorted((folder.parent / "tree").rglob("*.png"))
     named = [os.path.relpath(path, folder) if is_relative else str(path) for path in paths]
     values = named if kind == "text" else [{"bytes": None, "path": name} for name in named]

@@ -188,7 +188,7 @@ def test_nothing_unfinished_is_left_in_the_cache(
     dataset.load(20, "cpu")
     folders = [path for path in own_cache.iterdir() if path.is_dir()]
     assert sorted(path.name.split("-")[1] for path in folders) == ["20", "28"]
-    assert all(len(list(path.iterdir())) == 7 for path in folders)
+    assert all(len(list(path.iterdir())) == 8 for path in folders)
 
 
 def test_what_it_takes_is_said_beforehand(make: Make, tmp_path: Path, own_cache: Path) -> None:

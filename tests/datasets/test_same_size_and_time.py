@@ -156,6 +156,23 @@ def test_one_path_that_is_typed_in_two_folders(
     assert found[1] == inverted(found[0])
 
 
+def test_a_saved_table_that_names_another_file(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    pixels, labels = arrays_of()
+    for name, images in (("one", pixels), ("other", 255 - pixels)):
+        rows = {"image": [bmp(image) for image in images], "label": labels}
+        datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / name))
+    name = "data-00000-of-00001.arrow"
+    other = name.replace("data", "also")
+    shutil.copy(tmp_path / "other" / name, tmp_path / "one" / other)
+    before = pixels_of(hugging_face(tmp_path / "one"))
+    state = tmp_path / "one" / "state.json"
+    times = state.stat()
+    state.write_text(state.read_text("utf-8").replace(name, other), "utf-8")
+    os.utime(state, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert pixels_of(hugging_face(tmp_path / "one")) == inverted(before)
+
+
 def test_what_has_not_changed_is_not_read_again(two: Any, tmp_path: Path, own_cache: Path) -> None:
     pixels_of(two(tmp_path / "one"))
     before = {path: path.stat().st_mtime_ns for path in own_cache.glob("*.json")}

@@ -20,6 +20,7 @@ from scaling_search.core.dataset import Dataset
 from scaling_search.core.trial import TrialResult
 from scaling_search.data import cache as data_cache
 from scaling_search.data import gathering, reading
+from scaling_search.data.cache import NotCheckedError
 from scaling_search.data.maps import NOTES, SAVED, Maps
 from scaling_search.data.pictures import Way
 from scaling_search.data.sources import Broken, Row
@@ -27,6 +28,7 @@ from scaling_search.datasets import imagefolder
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
 from tests.datasets.pictures_of import folder_of, write_tree
+from tests.flips import flipped
 from tests.reliability.searches import SEARCH, done, rows_of, started
 from tests.tiny import tiny_trial
 
@@ -76,6 +78,45 @@ def test_a_picture_that_changes_between_two_trainings_fails_the_second_in_one_li
 def test_a_training_of_no_record_takes_whatever_lies_there(own_cache: Path, tmp_path: Path) -> None:
     assert not own_cache.exists()
     assert trained(folder_of(write_tree(tmp_path / "a", suffixes=("png",))), "").state == "COMPLETE"
+
+
+@pytest.mark.parametrize("change", ["link", "file"])
+def test_files_that_change_while_they_are_read_are_refused(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    for name in ("one", "other"):
+        write_tree(tmp_path / name, suffixes=("png",))
+    first, *_, last = sorted((tmp_path / "other").rglob("*.png"))
+    shutil.copy(last, first)
+    link = tmp_path / "data"
+    link.symlink_to("one")
+    row, listing = imagefolder._row, imagefolder.ImageFolder.listing  # noqa: SLF001  # to act between
+
+    def linked(self: Any) -> Any:
+        link.unlink()
+        link.symlink_to("other")
+        return listing(self)
+
+    def written(way: Way, path: str) -> Row | Broken:
+        shutil.copy(last, min((tmp_path / "one").rglob("*.png")))
+        return row(way, path)
+
+    with monkeypatch.context() as patched:
+        if change == "link":
+            patched.setattr(imagefolder.ImageFolder, "listing", linked)
+        else:
+            patched.setattr(imagefolder, "_row", written)
+        with pytest.raises(
+            RuntimeError, match=r"dataset\.path must stay as it is while it is read"
+        ):
+            folder_of(link).check()
+    assert not list(own_cache.glob("*.json"))
+    link.unlink()
+    link.symlink_to("one")
+    expected, found = folder_of(tmp_path / "one"), folder_of(link)
+    expected.check()
+    found.check()
+    assert found.fingerprint() == expected.fingerprint()
 
 
 STOPPED = """
@@ -165,6 +206,43 @@ def test_a_stopped_reading_whose_rest_is_damaged_begins_anew(
     os.truncate(file, 0 if damage == "empty" else file.stat().st_size // 2)
     whole.check()
     assert files_of(own_cache) == expected
+
+
+@pytest.mark.parametrize("kept", ["train-images.npy", "test-images.npy", NOTES, SAVED])
+def test_every_flipped_bit_of_a_stopped_reading_is_noticed(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    whole = folder_of(write_tree(tmp_path / "a", suffixes=("png",)))
+    left = stopped_after(whole, 70, monkeypatch)
+
+    def num_taken_over() -> int:
+        copy = tmp_path / "copy" / left.name
+        shutil.copytree(left, copy)
+        with Maps(copy.parent, "taken", copy) as maps:
+            return len(maps.taken_over())
+
+    assert num_taken_over() == 70
+    for flip in flipped(left / kept):
+        assert num_taken_over() == 0, flip
+    assert left.is_relative_to(own_cache)
+
+
+def test_a_record_of_what_was_read_with_a_flipped_bit_is_not_believed(
+    own_cache: Path, tmp_path: Path
+) -> None:
+    dataset = folder_of(write_tree(tmp_path / "a", suffixes=("png",)))
+    dataset.check()
+    (record,) = own_cache.glob("*.json")
+    for flip in flipped(record):
+        of_new_worker()
+        with pytest.raises(NotCheckedError):
+            pytest.fail(f"{flip} was not noticed: {dataset.fingerprint()}")
+    next(flipped(record, 1))
+    expected = files_of(own_cache)
+    of_new_worker()
+    dataset.check()
+    assert {*files_of(own_cache)} == {*expected}
+    assert dataset.description().counts["train"] == (6,) * 10
 
 
 def test_a_stopped_reading_goes_on_where_it_was(

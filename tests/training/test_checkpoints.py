@@ -11,9 +11,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.training import tensor_files
 from scaling_search.training.engine import train_trial
 from scaling_search.training.steps import Steps
 from tests.faults import Hungry
+from tests.flips import flipped
 from tests.tiny import tiny_trial
 
 ALWAYS = 1e-9
@@ -157,6 +159,34 @@ def test_what_cannot_be_used_is_as_if_it_were_not_there(
     (path,) = (tmp_path / "checkpoints").iterdir()
     change(path)
     assert interrupted(trial, 1000, monkeypatch) == 10
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(kept(tmp_path), 6, monkeypatch)
+    (path,) = (tmp_path / "checkpoints").iterdir()
+    for flip in flipped(path, 200):
+        with pytest.raises(ValueError, match=r"."):
+            pytest.fail(f"{flip} was not noticed: {tensor_files.read(path)[0]}")
+    tensor_files.read(path)
+
+
+def test_a_training_begins_anew_instead_of_going_on_from_a_flipped_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = kept(tmp_path)
+    expected = train_trial(dataclasses.replace(trial, checkpoints=None), "cpu")
+    interrupted(trial, 6, monkeypatch)
+    (path,) = (tmp_path / "checkpoints").iterdir()
+    content = bytearray(path.read_bytes())
+    content[-30] ^= 64
+    path.write_bytes(content)
+    assert bits(train_trial(trial, "cpu")) == bits(expected)
+    assert (
+        f"{path.name} cannot be read, the training begins anew: "
+        "its SHA-256 is not the one that was written"
+    ) in caplog.messages
 
 
 def test_each_training_has_its_own(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 import contextlib
 import dataclasses
+import json
+import math
+import re
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 import torch
-from safetensors.torch import load_file, load_model
+from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor, nn
 
 from scaling_search.core.dataset import Splits
@@ -21,7 +25,8 @@ from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
 from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.steps import Steps
-from scaling_search.training.weights import Facts, check_keepable, facts_of, file_name
+from scaling_search.training.weights import Facts, check_keepable, file_name, read_weights
+from tests.flips import flipped, flipped_at
 from tests.tiny import tiny_dataset, tiny_trial
 
 KINDS = ("module", "weight", "views")
@@ -99,9 +104,9 @@ def trial_of(kind: str, folder: Path, **recipe: Any) -> Trial:
 def kept(trial: Trial) -> tuple[Path, Facts]:
     assert trial.weights is not None
     path = trial.weights / file_name(trial.candidate.network, trial.seed)
-    facts = facts_of(path)
-    assert facts is not None
-    return path, facts
+    found = read_weights(path)
+    assert found is not None
+    return path, found[0]
 
 
 @dataclass(frozen=True)
@@ -232,13 +237,44 @@ def test_keeping_weights_changes_no_bit(tmp_path: Path) -> None:
     assert result.curve == train_trial(trial, "cpu").curve
     (path,) = (tmp_path / "weights").iterdir()
     assert path.name == file_name(trial.candidate.network, 3)
-    facts = facts_of(path)
-    assert facts is not None
+    found = read_weights(path)
+    assert found is not None
+    facts, _ = found
     assert (facts.val_loss, facts.val_accuracy) == (
         result.curve[-1].val_loss,
         result.curve[-1].val_accuracy,
     )
     assert facts.images == {"train": 100, "val": 50, "test": 5000}
+
+
+def test_every_flipped_bit_of_a_file_of_weights_is_noticed(tmp_path: Path) -> None:
+    trial = dataclasses.replace(tiny_trial(1), weights=tmp_path)
+    train_trial(trial, "cpu")
+    path, _ = kept(trial)
+    content = path.read_bytes()
+    names = [content.index(name) for name in (b'"__metadata__"', b'"facts"', b'"sha256"')]
+    in_names = [(start + at, bit) for start in names for at in range(-3, 20) for bit in range(8)]
+    said = rf"^{re.escape(str(path))} must hold weights as they were written, got .*; delete it"
+    for flip in chain(flipped(path, 200), flipped_at(path, in_names)):
+        with pytest.raises(RuntimeError, match=said):
+            pytest.fail(f"{flip} was not noticed: {read_weights(path)}")
+    assert kept(trial)
+
+
+def test_weights_of_older_versions_have_no_digest_and_are_read_unless_they_are_nan(
+    tmp_path: Path,
+) -> None:
+    trial = dataclasses.replace(tiny_trial(1), weights=tmp_path)
+    train_trial(trial, "cpu")
+    path, facts = kept(trial)
+    tensors = load_file(path)
+    save_file(tensors, path, {"facts": json.dumps(dataclasses.asdict(facts))})
+    assert kept(trial)[1] == facts
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name][0] = math.nan
+    save_file(tensors, path, {"facts": json.dumps(dataclasses.asdict(facts))})
+    with pytest.raises(RuntimeError, match=rf"{path.name} must hold .* got .nan in '{name}'"):
+        read_weights(path)
 
 
 def test_weights_that_cannot_be_written_do_not_end_a_training(tmp_path: Path) -> None:
