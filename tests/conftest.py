@@ -65,8 +65,8 @@ def configurations_composed_once() -> Iterator[None]:
     load: Callable[..., object] = yaml.load
     parsed: dict[str, object] = {}
 
-    def load_once(stream: TextIO, Loader: type) -> object:  # noqa: N803
-        text = stream.read()
+    def load_once(stream: TextIO | str, Loader: type) -> object:  # noqa: N803
+        text = stream if isinstance(stream, str) else stream.read()
         if text not in parsed:
             parsed[text] = load(text, Loader=Loader)
         return copy.deepcopy(parsed[text])
