@@ -74,7 +74,9 @@ def main() -> None:
     try:
         _main(sys.argv[1:])
     except UsageError as error:
-        print(f"scaling-search: {without_password(str(error))}", file=sys.stderr)
+        notes = [note for one in (error, error.__cause__) for note in getattr(one, "__notes__", [])]
+        said = "; ".join([str(error), *notes])
+        print(f"scaling-search: {without_password(said)}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
@@ -228,11 +230,10 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     """Builds the values that a command needs and calls it; the configuration ends here."""
     import pydantic
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import InstantiationException
     from omegaconf import OmegaConf
     from rich.console import Console
 
-    from scaling_search.commands.folders import with_folder
+    from scaling_search.commands.folders import OWN_OPTIONS, with_folder
     from scaling_search.commands.messages import refused
     from scaling_search.commands.run import Run
     from scaling_search.experiment.composing import built, settled, without_passwords
@@ -242,7 +243,10 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     try:
         plain = settled(config, trusted)
         options = built(plain, trusted)
-    except (InstantiationException, pydantic.ValidationError) as error:
+    except Exception as error:
+        if command in OWN_OPTIONS:
+            place = Path(config.out) / "config.yaml"
+            error.add_note(f"options that are not given here are those of {place}")
         cause = error if isinstance(error, pydantic.ValidationError) else error.__cause__
         if isinstance(cause, pydantic.ValidationError):
             raw = OmegaConf.to_container(config, resolve=False)
@@ -260,6 +264,8 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         trusted=trusted,
         flags=trusted.flags + storage_flag(options.storage, overrides),
     )
+    if command in OWN_OPTIONS:
+        run.check_config()
     text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(plain)))
     _call(command, run, options, text)
 

@@ -8,7 +8,13 @@ import optuna
 from optuna.storages import BaseStorage
 
 from scaling_search.record.record import Objective, Record
-from scaling_search.record.storage import check_sqlite, default_storage, file_of, open_storage
+from scaling_search.record.storage import (
+    check_sqlite,
+    default_storage,
+    file_of,
+    open_storage,
+    unusable,
+)
 
 FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
 """Commands that train beyond the search, each into a study of its own."""
@@ -51,11 +57,19 @@ class Studies:
 
     @property
     def names(self) -> list[str]:
-        """Names of all studies in the storage, other experiments' too; none without its file."""
+        """Names of all studies in the storage, other experiments' too; none without its file.
+
+        Raises:
+            RuntimeError: The storage cannot be read.
+        """
         check_sqlite(self.url)
         if (file := file_of(self.url)) is not None and not file.exists():
             return []
-        return [str(name) for name in optuna.get_all_study_names(self._opened)]
+        opened = self._opened
+        try:
+            return [str(name) for name in optuna.get_all_study_names(opened)]
+        except Exception as error:
+            raise RuntimeError(unusable(self.url, error)) from error
 
     def name_of(self, command: str) -> str:
         """Name of the study that holds a command's trainings beyond the search."""
@@ -72,7 +86,7 @@ class Studies:
         if not self.is_begun:
             raise RuntimeError(
                 f"out must hold the record of {self.name!r}, got {sorted(self.names)} in "
-                f"{str(self.out)!r}; the same search again begins it"
+                f"{str(self.out)!r}; the same search again begins it, under the name in config.yaml"
             )
         return self._record(self.name)
 

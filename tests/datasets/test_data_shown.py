@@ -49,7 +49,7 @@ def test_a_search_shows_the_data_first_and_the_report_keeps_them(cli: Cli, tmp_p
     assert outcome.code == 0, outcome.err
     assert outcome.out.index("The data") < outcome.out.index("base network seed 0")
     assert "Warning: 1 image stands under more than one label" in outcome.out
-    found = kept(tmp_path / "o")
+    found = kept(tmp_path / "o", {})
     assert found is not None
     about, sheet = found
     assert about.classes == ("class 0", "class 1")
@@ -157,7 +157,7 @@ def test_a_copied_test_split_is_said_loudly_and_can_be_mended(cli: Cli, tmp_path
     assert mended.code == 0, mended.err
     assert "COPY OF" not in mended.out
     assert "Exact copies of other images are dropped: " in mended.out
-    about, _ = kept(tmp_path / "p") or pytest.fail("nothing kept")
+    about, _ = kept(tmp_path / "p", {}) or pytest.fail("nothing kept")
     assert about.counts["test"] == (10, 10)
     assert sum(about.counts["train"]) + sum(about.counts["val"]) == 60
 
