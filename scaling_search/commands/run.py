@@ -179,6 +179,10 @@ class Run:
             raise RuntimeError(
                 f"{path} must be as {command} wrote it, got {error}; {said}"
             ) from error
+        if not rows or not path.read_bytes().endswith(b"\n"):
+            raise RuntimeError(
+                f"{path} must have a line for each network, got it cut short; {said}"
+            )
         names = {row["network"] for row in rows}
         if lost := {str(row["network"]) for row in record.rows()} - names:
             raise RuntimeError(

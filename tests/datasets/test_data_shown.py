@@ -76,6 +76,24 @@ def test_a_folder_from_before_has_a_report_without_its_data(cli: Cli, tmp_path: 
     assert "must be what the search has written" in spoiled.err
 
 
+@pytest.mark.parametrize("name", ["data.json", "figures/contact_sheet.png"])
+def test_shown_data_that_were_changed_are_refused_until_the_search_shows_them_again(
+    cli: Cli, tmp_path: Path, name: str
+) -> None:
+    photos(tmp_path)
+    assert cli("search", *OWN, "out=o").code == 0
+    file = tmp_path / "o" / name
+    whole = file.read_bytes()
+    for content in (b"", whole[:-1], whole.replace(b"1", b"2", 1)):
+        file.write_bytes(content)
+        refused = cli("report", "out=o")
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert f"o/{name} must be what the search has written" in refused.err
+    assert cli("search", *OWN, "out=o").code == 0
+    assert file.read_bytes() == whole
+    assert cli("report", "out=o").code == 0
+
+
 def ink(root: Path, paper: tuple[int, int, int, int], of_each: int = 60) -> None:
     """Circles and squares drawn in black, or in white where the paper is black."""
     pen = (255, 255, 255, 255) if paper == (255, 255, 255, 0) else (0, 0, 0, 255)
