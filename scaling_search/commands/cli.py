@@ -75,7 +75,7 @@ def main() -> None:
         _main(sys.argv[1:])
     except UsageError as error:
         notes = [note for one in (error, error.__cause__) for note in getattr(one, "__notes__", [])]
-        said = "; ".join([str(error), *notes])
+        said = "; ".join(filter(None, [str(error), *notes]))
         print(f"scaling-search: {without_password(said)}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
@@ -240,13 +240,13 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
 
     overrides = [str(o) for o in HydraConfig.get().overrides.task]
     config = with_folder(command, config, overrides)
+    place = Path(config.out) / "config.yaml"
+    note = f"options that are not given here are those of {place}" if command in OWN_OPTIONS else ""
     try:
         plain = settled(config, trusted)
         options = built(plain, trusted)
     except Exception as error:
-        if command in OWN_OPTIONS:
-            place = Path(config.out) / "config.yaml"
-            error.add_note(f"options that are not given here are those of {place}")
+        error.add_note(note)
         cause = error if isinstance(error, pydantic.ValidationError) else error.__cause__
         if isinstance(cause, pydantic.ValidationError):
             raw = OmegaConf.to_container(config, resolve=False)
@@ -265,7 +265,11 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         flags=trusted.flags + storage_flag(options.storage, overrides),
     )
     if command in OWN_OPTIONS:
-        run.check_config()
+        try:
+            run.check_config()
+        except RuntimeError as error:
+            error.add_note(note if options.storage else "")  # it may be the wrong one
+            raise
     text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(plain)))
     _call(command, run, options, text)
 

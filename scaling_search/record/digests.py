@@ -40,7 +40,7 @@ def checked_row(trial: FrozenTrial, number: int, objective: str) -> dict[str, An
     if not isinstance(row, dict) or not row.keys() >= COLUMNS or trial.number != number:
         raise DamagedError(f"training {number} is incomplete")
     place = f"training {number}, of network {row['candidate']} with seed {row['seed']}"
-    if trial.user_attrs.get(DIGEST, whole := digest([number, row])) != whole:
+    if trial.user_attrs.get(DIGEST, whole := digest(row)) != whole:
         raise DamagedError(place)
     values: dict[Any, Any] = {epoch: one[objective] for epoch, one in enumerate(row["curve"], 1)}
     values |= {"end": row[objective]}

@@ -250,15 +250,13 @@ class Record:
             value=values[len(values)] if is_complete else None,
             params=coefficients,
             distributions={k: FloatDistribution(1.0, max(4.0, v)) for k, v in coefficients.items()},
-            user_attrs={"row": row},
+            user_attrs={"row": row, DIGEST: digest(row)},
             intermediate_values=values,
         )
 
         def write_trial(is_first_try: bool) -> None:  # noqa: FBT001  # as `write` calls it
-            earlier = self.study.get_trials(deepcopy=False)
             # A try that failed may have lost no more than its answer.
-            if is_first_try or row not in [one.user_attrs.get("row") for one in earlier]:
-                trial.set_user_attr(DIGEST, digest([len(earlier), row]))
+            if is_first_try or row not in self._all_rows():
                 self.study.add_trial(trial)
 
         write(self.storage, write_trial, pause)

@@ -1,6 +1,5 @@
 """Records that were changed: each is refused by the name of its file when it is read."""
 
-import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -126,16 +125,6 @@ def test_a_command_that_is_killed_before_an_attribute_leaves_the_one_before(stor
 def test_a_training_that_was_taken_out_of_a_database_is_missed(storage: str) -> None:
     execute("delete from trials where number = 1")
     assert "training 1 is incomplete" in refused(storage, lambda record: record.rows())
-
-
-@pytest.mark.parametrize("storage", ["study.log"], indirect=True)
-def test_a_training_that_was_taken_out_of_a_journal_is_missed(storage: str) -> None:
-    lines = Path(storage).read_text("utf-8").splitlines(keepends=True)
-    second = [line for line in lines if json.loads(line)["op_code"] == 4][1]
-    lines.remove(second)
-    Path(storage).write_text("".join(lines), "utf-8")
-    said = refused(storage, lambda record: record.rows())
-    assert "training 1, of network 2 with seed 0" in said
 
 
 @pytest.mark.parametrize("storage", ["sqlite:///study.db"], indirect=True)
