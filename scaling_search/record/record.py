@@ -255,8 +255,10 @@ class Record:
         )
 
         def write_trial(is_first_try: bool) -> None:  # noqa: FBT001  # as `write` calls it
+            if not is_first_try:
+                self._read_rows()
             # A try that failed may have lost no more than its answer.
-            if is_first_try or row not in self._all_rows():
+            if is_first_try or row not in self._read:
                 self.study.add_trial(trial)
 
         write(self.storage, write_trial, pause)

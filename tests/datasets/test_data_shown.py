@@ -1,6 +1,7 @@
 """The data in plan, search and report: what was read, what is wrong, and what is refused."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -364,6 +365,10 @@ def test_a_run_from_before_an_option_takes_what_was_done_then(cli: Cli, tmp_path
     left = [line for line in lines if not line.strip().startswith(later)]
     assert len(left) == len(lines) - len(later)
     config.write_text("".join(left), encoding="utf-8")
+    database = sqlite3.connect(tmp_path / "o" / "study.db")
+    with database:
+        database.execute("delete from study_user_attributes where key like 'options%'")
+    database.close()
     outcome = cli("report", "out=o")
     assert outcome.code == 0, outcome.err
     assert "background=&#39;black&#39;" in (tmp_path / "o" / "report.html").read_text()
