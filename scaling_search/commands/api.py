@@ -102,8 +102,9 @@ def load(
         allow: Packages of your own whose classes the folder may name.
 
     Raises:
-        ValueError: No search made the folder, it is damaged, or it names code that is not allowed.
-        RuntimeError: The data cannot be read where an option was left open.
+        ValueError: No search made the folder, its ``config.yaml`` is damaged or not that of its
+            record, or it names code that is not allowed.
+        RuntimeError: The record or, where an option was left open, the data cannot be read.
     """
     trusted = replace(
         trusted_packages(allow),
@@ -115,9 +116,8 @@ def load(
     if storage is not None:
         config.storage = storage
     options = built(settled(config, trusted), trusted)
-    experiment = options.experiment
-    return Run(
-        experiment=experiment if decide is None else replace(experiment, decide=decide),
+    run = Run(
+        experiment=options.experiment,
         out=options.out,
         executor=executor or options.executor or Processes(),
         storage=options.storage,
@@ -126,4 +126,8 @@ def load(
         console=console or Console(),
         trusted=trusted,
         flags=trusted.flags + storage_flag(options.storage),
+    )
+    run.check_config()
+    return (
+        run if decide is None else replace(run, experiment=replace(run.experiment, decide=decide))
     )

@@ -83,8 +83,9 @@ def _exit_code() -> int:
     try:
         _main(sys.argv[1:])
     except UsageError as error:
-        text = visible(without_password(str(error)), keep="\n")
-        code, said = USAGE_ERROR, f"scaling-search: {text}"
+        notes = [note for one in (error, error.__cause__) for note in getattr(one, "__notes__", [])]
+        text = without_password("; ".join(filter(None, [str(error), *notes])))
+        code, said = USAGE_ERROR, "scaling-search: " + visible(text, keep="\n")
     except KeyboardInterrupt:
         code, said = INTERRUPTED, "\nstopped; the same command goes on from here"
     except BrokenPipeError:
@@ -248,11 +249,10 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     """Builds the values that a command needs and calls it; the configuration ends here."""
     import pydantic
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import InstantiationException
     from omegaconf import OmegaConf
     from rich.console import Console
 
-    from scaling_search.commands.folders import with_folder
+    from scaling_search.commands.folders import OWN_OPTIONS, with_folder
     from scaling_search.commands.messages import refused
     from scaling_search.commands.run import Run
     from scaling_search.experiment.composing import built, settled, without_passwords
@@ -260,10 +260,13 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
 
     overrides = [str(o) for o in HydraConfig.get().overrides.task]
     config = with_folder(command, config, overrides)
+    place = Path(config.out) / "config.yaml"
+    note = f"options that are not given here are those of {place}" if command in OWN_OPTIONS else ""
     try:
         plain = settled(config, trusted)
         options = built(plain, trusted)
-    except (InstantiationException, pydantic.ValidationError) as error:
+    except Exception as error:
+        error.add_note(note)
         cause = error if isinstance(error, pydantic.ValidationError) else error.__cause__
         if isinstance(cause, pydantic.ValidationError):
             raw = OmegaConf.to_container(config, resolve=False)
@@ -281,6 +284,12 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         trusted=trusted,
         flags=trusted.flags + storage_flag(options.storage, overrides),
     )
+    if command in OWN_OPTIONS:
+        try:
+            run.check_config()
+        except RuntimeError as error:
+            error.add_note(note if options.storage else "")  # it may be the wrong one
+            raise
     text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(plain)))
     prints_only = command == "plan" or (command == "audit" and not options.audit.write)
     with contextlib.nullcontext() if prints_only or options.price_only else surviving():

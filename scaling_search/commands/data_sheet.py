@@ -1,7 +1,9 @@
 """The data in words, a table and a contact sheet, before anything is trained and in the report."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,10 @@ from scaling_search.training.batches import augmented_batches, load
 FILE = "data.json"
 """File of a run's folder that describes its data."""
 
-SHEET = "contact_sheet"
+SHEET = "figures/contact_sheet.png"
 """Its figure."""
+
+FILES = (FILE, SHEET)
 
 LATIN_END = 0x250
 """The first letter behind those of Latin alphabets, which each font of a figure has."""
@@ -83,36 +87,64 @@ def show_data(experiment: Experiment, about: Description, console: Console) -> N
     console.print()
 
 
-def keep(experiment: Experiment, about: Description, folder: Path) -> None:
+def keep(
+    experiment: Experiment, about: Description, folder: Path, digests: Mapping[str, str]
+) -> dict[str, str]:
     """Writes the description and the contact sheet into a run's folder, unless they are there.
+
+    Args:
+        experiment: Its data are shown.
+        about: Description of the data.
+        folder: The run's.
+        digests: Digests of the files that are there, as the record has them.
+
+    Returns:
+        Those of the files now.
 
     Raises:
         RuntimeError: They cannot be written.
     """
-    text = json.dumps(about.row(), indent=1)
-    place, sheet = folder / FILE, folder / "figures" / f"{SHEET}.png"
-    if place.is_file() and sheet.is_file() and place.read_text(encoding="utf-8") == text:
-        return
-    replace_file(sheet, _sheet(experiment, about))
-    replace_file(place, text.encode())
+    text = json.dumps(about.row(), indent=1).encode()
+    now = _digests(folder)
+    if now.get(FILE) == sha256(text).hexdigest() and now == digests:
+        return now
+    replace_file(folder / SHEET, _sheet(experiment, about))
+    replace_file(folder / FILE, text)
+    return _digests(folder)
 
 
-def kept(folder: Path) -> tuple[Description, bytes] | None:
+def kept(folder: Path, digests: Mapping[str, str]) -> tuple[Description, bytes] | None:
     """The description and the contact sheet of a run's folder; None where it has none.
+
+    Args:
+        folder: The run's.
+        digests: Their digests by the record, which older ones do not have.
 
     Raises:
         RuntimeError: They are damaged.
     """
-    place = folder / FILE
-    try:
-        about = Description.of_row(json.loads(place.read_text(encoding="utf-8")))
-        return about, (folder / "figures" / f"{SHEET}.png").read_bytes()
-    except FileNotFoundError:
+    now = _digests(folder)
+    if len(now) < len(FILES):
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    if changed := [name for name in FILES if digests.get(name, now[name]) != now[name]]:
         raise RuntimeError(
-            f"{place} must be what the search has written, got {type(error).__name__}; remove it"
+            f"{folder / changed[0]} must be what the search has written, got another content; the "
+            "same search makes it anew"
+        )
+    try:
+        about = Description.of_row(json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RuntimeError(
+            f"{folder / FILE} must be what the search has written, got {type(error).__name__}; "
+            "the same search makes it anew"
         ) from error
+    return about, (folder / SHEET).read_bytes()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Digests of the files that are there, by their names in a run's folder."""
+    there = [name for name in FILES if (folder / name).is_file()]
+    return {name: sha256((folder / name).read_bytes()).hexdigest() for name in there}
 
 
 def _sheet(experiment: Experiment, about: Description) -> bytes:

@@ -26,7 +26,7 @@ from scaling_search.display.fairness import fairness_sections
 from scaling_search.display.report_section import ReportSection
 from scaling_search.display.terminal import comparison_table, say, show
 from scaling_search.display.transfer import transfer_section
-from scaling_search.experiment.composing import choices, earlier_choices
+from scaling_search.experiment.composing import choices, decisive, earlier_choices, saved
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.trust import Trusted
 from scaling_search.follow_ups.confirmation import Confirmation
@@ -53,6 +53,10 @@ if TYPE_CHECKING:
 
 NETWORKS = {"scale": "families.csv", "transfer": "transfer.csv"}
 """Tables of the networks of these commands, which version 1 keeps instead of a record."""
+
+
+LAST_COLUMN = {"scale": "ends_at_native_resolution"}
+"""The last column that these commands wrote there."""
 
 
 @part
@@ -122,10 +126,29 @@ class Run:
         """The record of the search; RuntimeError if there is none yet."""
         return self.studies.search
 
-    def check_choices(self, fingerprint: str | None = None) -> None:
+    def check_config(self) -> None:
+        """Checks that ``config.yaml`` has the options of the record, if there is one.
+
+        Raises:
+            ValueError: An option differs.
+        """
+        if not self.studies.is_begun:
+            return
+        path = self.folder / "config.yaml"
+        remedy = f"put {path} back as it was; the same search makes it anew"
+        if held := current(self.record.options):
+            check_choices(decisive(saved(self.folder)), held, remedy=remedy)
+        else:  # of a version that did not record them
+            self.check_choices(remedy=remedy)
+
+    def check_choices(self, fingerprint: str | None = None, **advice: str) -> None:
         """Checks that the experiment has the choices of the record, if there is one.
 
         Without the dataset's fingerprint, if nothing is trained, the data stay unread.
+
+        Args:
+            fingerprint: The dataset's.
+            advice: As `check_choices` takes it.
 
         Raises:
             ValueError: A choice differs.
@@ -141,7 +164,7 @@ class Run:
         if fingerprint is None:  # nothing is trained, so crops do not matter
             mine.pop(CROP_KEY, None)
             held.pop(CROP_KEY, None)
-        check_choices(mine, held)
+        check_choices(mine, held, **advice)
 
     # Networks and trainings.
 
@@ -162,8 +185,25 @@ class Run:
         path = self.folder / NETWORKS[command]
         if record.networks or not path.is_file():
             return record.networks
-        table = read_table(path)
-        return earlier_rows(table, self.experiment.base_network, self.experiment.candidates.target)
+        experiment, said = self.experiment, "put a copy of it back"
+        try:
+            # A report of version 1 added columns, which are computed anew.
+            table = read_table(path).loc[:, : LAST_COLUMN.get(command)]
+            rows = earlier_rows(table, experiment.base_network, experiment.candidates.target)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RuntimeError(
+                f"{path} must be as {command} wrote it, got {error}; {said}"
+            ) from error
+        if not rows or not path.read_bytes().endswith(b"\n"):
+            raise RuntimeError(
+                f"{path} must have a line for each network, got it cut short; {said}"
+            )
+        names = {row["network"] for row in rows}
+        if lost := {str(row["network"]) for row in record.rows()} - names:
+            raise RuntimeError(
+                f"{path} must have the networks that were trained, got none {min(lost)!r}; {said}"
+            )
+        return rows
 
     @property
     def finished(self) -> list[TrialResult]:
@@ -215,8 +255,6 @@ class Run:
         members = networks_table(self.networks_of("scale"))
         if members.empty:
             return None
-        # A report of version 1 added columns, which are computed anew.
-        members = members.loc[:, :"ends_at_native_resolution"]
         return with_means(members, pd.concat([self.results, self.results_of("scale")]))
 
     # Answers.
@@ -324,7 +362,7 @@ class Run:
         self.check_choices()
         results, conclusion = self.results, self.conclusion
         coefficients = self._coefficients(results, conclusion.answer)
-        about = data_sheet.kept(self.folder)
+        about = data_sheet.kept(self.folder, self.record.digests)
         sections = list(self.sections(conclusion))
         tables = {
             "candidates": self.candidates,

@@ -3,15 +3,16 @@
 import os
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from scaling_search.commands.data_sheet import described, keep, show_data
 from scaling_search.commands.plan import make_plan
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.run import Run
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import placed, provenance, train
-from scaling_search.core.dataset import Dataset
 from scaling_search.display.terminal import say
-from scaling_search.experiment.composing import as_config, choices
+from scaling_search.experiment.composing import as_config, choices, decisive
 from scaling_search.experiment.options import Fairness
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
@@ -69,24 +70,24 @@ def search(
         return
     make_folder(run.folder)
     with RunLock(run.folder) as hold:
-        keep(experiment, about, run.folder)
-        _train(run, budget, planned, dataset, hold, config)
+        run.check_choices(dataset.fingerprint())
+        record = run.studies.begun()
+        if not record.choices or record.schema == 1:
+            record.claim(choices(experiment, dataset.fingerprint()))
+        options = decisive(OmegaConf.create(config))
+        digests = keep(experiment, about, run.folder, record.digests)
+        record.keep_files(options=options, digests=digests)
+        replace_file(run.folder / "config.yaml", config.encode())
+        _train(run, record, budget, planned, hold)
 
 
-def _train(
-    run: Run, budget: Budget, planned: Plan, dataset: Dataset, hold: RunLock, config: str
-) -> None:
-    run.check_choices(dataset.fingerprint())
-    record = run.studies.begun()
-    if not record.choices or record.schema == 1:
-        record.claim(choices(run.experiment, dataset.fingerprint()))
+def _train(run: Run, record: Record, budget: Budget, planned: Plan, hold: RunLock) -> None:
     if record.costs and record.costs != budget.state:  # its folder was lost, or has just begun
         budget, planned = make_plan(run, record.costs)
     record.keep_costs(budget.state)
     _check_networks(planned, record)
     rows = [network_row(network) for network in planned]
     record.keep_networks(rows)
-    replace_file(run.folder / "config.yaml", config.encode())
     write_table(networks_table(rows), run.folder / "candidates.csv")
     trials = placed(run, run.experiment.trials(planned))
     loop = TrainingLoop(trials, record, provenance=provenance(), retries=run.executor.retries)

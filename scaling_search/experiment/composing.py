@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -16,7 +16,7 @@ from scaling_search.core.protocols import Executor
 from scaling_search.data.gathering import Described
 from scaling_search.experiment.experiment import CHOICES, FREE, Experiment
 from scaling_search.experiment.options import Options
-from scaling_search.experiment.texts import check_texts, options_of
+from scaling_search.experiment.texts import PATHS, check_texts, options_of
 from scaling_search.experiment.trust import (
     Trusted,
     allowed,
@@ -227,6 +227,15 @@ def saved(folder: Path) -> DictConfig:
         )
     check_file(path, read)
     return DictConfig(current(OmegaConf.to_container(read)))
+
+
+def decisive(config: DictConfig | ListConfig) -> dict[str, Any]:
+    """The options of a ``config.yaml`` that decide results; where the data lie does not."""
+    options: Any = OmegaConf.to_container(config)
+    chosen = {key: options[key] for key in CHOICES if key in options}
+    if isinstance(dataset := chosen.get("dataset"), dict):
+        chosen["dataset"] = {k: v for k, v in dataset.items() if f"dataset.{k}" not in PATHS}
+    return chosen
 
 
 def choices(experiment: Experiment, fingerprint: str) -> dict[str, object]:

@@ -1,9 +1,9 @@
 """The record of a search: an Optuna study with one trial for each training that ended."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.distributions import FloatDistribution
@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from scaling_search.core.trial import Key, Trial, TrialResult
+from scaling_search.record.digests import DIGEST, DamagedError, checked_row, digest
 from scaling_search.record.results import KEY, Row, result_of, row_of
 from scaling_search.record.schema import VERSION, check_version, current_costs
 from scaling_search.record.storage import Pause, open_storage, unusable, wait, write
@@ -18,7 +19,13 @@ from scaling_search.runtime.passwords import without_password
 
 Objective = Literal["val_loss", "val_accuracy"]
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+Read = TypeVar("Read")
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # what ends a command is told in one line
+
+
+OBJECTIVES = {"MINIMIZE": "val_loss", "MAXIMIZE": "val_accuracy"}
+"""Metrics that Optuna has, by its name of the direction in which they are better."""
 
 
 def direction(objective: Objective) -> Literal["minimize", "maximize"]:
@@ -67,7 +74,9 @@ class FinalTest:
 class Record:
     """The results of an experiment; the only writer of its storage.
 
-    Opening it creates nothing but the study itself.
+    Opening it creates nothing but the study itself. What was changed since it was recorded is
+    refused when it is read: each training and each attribute has a digest beside it, but for those
+    of older versions.
     """
 
     def __init__(
@@ -81,6 +90,8 @@ class Record:
         """
         self.storage = storage
         self.objective = objective
+        self._name = name
+        self._read: list[Row] = []  # rows of trainings that ended, which do not change
         opened = opened or open_storage(storage)
         try:
             self.study = optuna.create_study(
@@ -91,24 +102,34 @@ class Record:
             )
         except Exception as error:
             raise RuntimeError(unusable(storage, error)) from error
-        if not self.study.user_attrs and not self.study.get_trials(deepcopy=False):
+        if not self._attributes and not self.study.get_trials(deepcopy=False):
             self.study.set_user_attr("schema", VERSION)
         check_version(self.schema, f"storage {without_password(storage)!r}")
 
     def claim(self, choices: Mapping[str, object]) -> None:
         """Binds the record to the choices that decide outcomes."""
-        self.study.set_user_attr("schema", VERSION)  # an older one is brought up to date
-        self.study.set_user_attr("choices", json.loads(json.dumps(choices)))
+        self._set("schema", VERSION)  # an older one is brought up to date
+        self._set("choices", choices)
 
     @property
     def choices(self) -> dict[str, object]:
         """The choices that it is bound to, empty before it is; by full keys in version 1."""
-        return dict(self.study.user_attrs.get("choices", {}))
+        return dict(self._get("choices", {}))
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Options that the last search wrote into ``config.yaml``; empty in older records."""
+        return dict(self._get("options", {}))
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digests of the run's files that only a search can make again, by their names."""
+        return dict(self._get("digests", {}))
 
     @property
     def schema(self) -> int:
         """Version of the record."""
-        return int(self.study.user_attrs.get("schema", 1))
+        return int(self._get("schema", 1))
 
     @property
     def fingerprint(self) -> str:
@@ -118,39 +139,39 @@ class Record:
     @property
     def networks(self) -> list[Row]:
         """A row for each network to train, with its architecture; empty in version 1."""
-        return list(self.study.user_attrs.get("networks", []))
+        return list(self._get("networks", []))
 
     def keep_networks(self, rows: Iterable[Row]) -> None:
         """Records the networks before they are trained."""
-        self._keep("networks", json.loads(json.dumps(list(rows))))
+        self._keep("networks", list(rows))
+
+    def keep_files(self, *, options: Mapping[str, object], digests: Mapping[str, str]) -> None:
+        """Records what decides in the run's ``config.yaml``, and the digests of other files."""
+        self._keep("options", options)
+        self._keep("digests", digests)
 
     @property
     def costs(self) -> dict[str, Any]:
         """Measured costs of networks, as `Budget.state` has them."""
-        return current_costs(self.study.user_attrs.get("costs", {}))
+        return current_costs(self._get("costs", {}))
 
     def keep_costs(self, state: Mapping[str, Any]) -> None:
         """Records measured costs, so that a later plan is the same."""
-        self._keep("costs", dict(state))
-
-    def _keep(self, key: str, value: object) -> None:
-        if value and value != self.study.user_attrs.get(key):
-            self.study.set_user_attr(key, value)
+        self._keep("costs", state)
 
     @property
     def interim_analyses(self) -> list[InterimAnalysis]:
         """The estimates of the best split's region, first to last."""
-        return [InterimAnalysis(**one) for one in self.study.user_attrs.get("looks", [])]
+        return [InterimAnalysis(**one) for one in self._get("looks", [])]
 
     def add_interim_analysis(self, estimate: InterimAnalysis) -> None:
         """Records one more estimate of the region."""
-        every = (*self.interim_analyses, estimate)
-        self.study.set_user_attr("looks", [asdict(one) for one in every])
+        self._set("looks", [asdict(one) for one in (*self.interim_analyses, estimate)])
 
     @property
     def final_tests(self) -> list[FinalTest]:
         """The comparisons on the test split, first to last; the last may not have ended."""
-        return [FinalTest(**one) for one in self.study.user_attrs.get("test_looks", [])]
+        return [FinalTest(**one) for one in self._get("test_looks", [])]
 
     def begin_final_test(self, test: FinalTest) -> None:
         """Records a comparison before its networks are trained."""
@@ -162,16 +183,50 @@ class Record:
         self._set_final_tests([*earlier, replace(last, when=when)])
 
     def _set_final_tests(self, tests: Iterable[FinalTest]) -> None:
-        self.study.set_user_attr("test_looks", [asdict(test) for test in tests])
+        self._set("test_looks", [asdict(test) for test in tests])
 
     @property
     def stopped(self) -> str:
         """The reason why the last command ended, empty before the first did."""
-        return str(self.study.user_attrs.get("stopped", ""))
+        return str(self._get("stopped", ""))
 
     def stop(self, reason: str, *, pause: Pause = wait) -> None:
         """Records why a command ended; tries again as `add` does."""
-        write(self.storage, lambda _: self.study.set_user_attr("stopped", reason), pause)
+        write(self.storage, lambda _: self._set("stopped", reason), pause)
+
+    def _get(self, key: str, default: object) -> Any:
+        """An attribute; RuntimeError if it was changed since."""
+        attributes = self._attributes
+        value = attributes.get(key)
+        if digest(value) not in attributes.get(f"{key} {DIGEST}", [digest(value)]):
+            raise RuntimeError(unusable(self.storage, DamagedError(f"{key} of {self._name}")))
+        return default if value is None else value
+
+    def _keep(self, key: str, value: object) -> None:
+        value = json.loads(json.dumps(value))
+        if value and value != self._attributes.get(key):
+            self._set(key, value)
+
+    def _set(self, key: str, value: object) -> None:
+        """Writes an attribute behind its digest.
+
+        A command that is killed in between leaves the value before it, whose digest is there too.
+        """
+        before = self.study.user_attrs.get(key)
+        value = json.loads(json.dumps(value))
+        self.study.set_user_attr(f"{key} {DIGEST}", [digest(before), digest(value)])
+        self.study.set_user_attr(key, value)
+
+    @property
+    def _attributes(self) -> dict[str, Any]:
+        return self._reading(lambda: self.study.user_attrs)
+
+    def _reading(self, function: Callable[[], Read]) -> Read:
+        """What a function reads; RuntimeError, which names the storage, if it cannot."""
+        try:
+            return function()
+        except Exception as error:
+            raise RuntimeError(unusable(self.storage, error)) from error
 
     def add(self, result: TrialResult, *, pause: Pause = wait, **extra: object) -> None:
         """Records a training that ended, in one transaction.
@@ -195,13 +250,15 @@ class Record:
             value=values[len(values)] if is_complete else None,
             params=coefficients,
             distributions={k: FloatDistribution(1.0, max(4.0, v)) for k, v in coefficients.items()},
-            user_attrs={"row": row},
+            user_attrs={"row": row, DIGEST: digest(row)},
             intermediate_values=values,
         )
 
         def write_trial(is_first_try: bool) -> None:  # noqa: FBT001  # as `write` calls it
+            if not is_first_try:
+                self._read_rows()
             # A try that failed may have lost no more than its answer.
-            if is_first_try or row not in self._all_rows():
+            if is_first_try or row not in self._read:
                 self.study.add_trial(trial)
 
         write(self.storage, write_trial, pause)
@@ -215,8 +272,14 @@ class Record:
         return {tuple(row[name] for name in KEY): row for row in self._all_rows()}
 
     def _all_rows(self) -> list[Row]:
-        trials = self.study.get_trials(deepcopy=False)
-        return [dict(t.user_attrs["row"]) for t in trials if "row" in t.user_attrs]
+        self._reading(self._read_rows)
+        return [dict(row) for row in self._read]
+
+    def _read_rows(self) -> None:
+        """Reads and checks what was not read before."""
+        objective = OBJECTIVES[self.study.direction.name]
+        for trial in self.study.get_trials(deepcopy=False)[len(self._read) :]:
+            self._read.append(checked_row(trial, len(self._read), objective))
 
     def results_of(self, trials: Iterable[Trial]) -> dict[Key, TrialResult]:
         """The results of those trials that have ended, by their keys."""

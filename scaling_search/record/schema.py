@@ -142,8 +142,18 @@ def check_version(version: int, where: str) -> None:
         )
 
 
-def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> None:
+def check_choices(
+    choices: Mapping[str, object],
+    held: Mapping[str, object],
+    *,
+    remedy: str = "take another out= for another experiment",
+) -> None:
     """Compares choices with those of a record.
+
+    Args:
+        choices: In groups, as a record has them.
+        held: Those of the record.
+        remedy: Advice if a choice differs.
 
     Raises:
         ValueError: A choice differs.
@@ -153,8 +163,7 @@ def check_choices(choices: Mapping[str, object], held: Mapping[str, object]) -> 
         wanted, found = mine.get(key, missing), theirs.get(key, BEFORE.get(key, missing))
         if wanted != found:
             raise ValueError(
-                f"{key} must be {found!r} as in this folder's record, got {wanted!r}; "
-                "take another out= for another experiment"
+                f"{key} must be {found!r} as in this folder's record, got {wanted!r}; {remedy}"
             )
 
 

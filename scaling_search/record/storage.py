@@ -1,5 +1,6 @@
 """Storages of records: databases by their SQLAlchemy URL, and files of Optuna's journal."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Generator
@@ -11,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
+from scaling_search.record.digests import DIGEST, DamagedError, digest
 from scaling_search.runtime.passwords import without_password
 
 PATIENCE_SECONDS = 90.0
@@ -46,20 +48,36 @@ def open_storage(storage: str) -> BaseStorage:
 
     Raises:
         ValueError: Its URL would name another file than it seems to.
-        RuntimeError: It cannot be opened.
+        RuntimeError: It cannot be opened, or its file is damaged.
     """
     check_sqlite(storage)
     try:
         if is_journal(storage):
+            _check_last_line(Path(storage))
             # Its lock is a link that names the file; a relative name would be taken from elsewhere.
             return JournalStorage(_Journal(str(Path(storage).resolve())))
         # Optuna and `write` try again after a short wait for a lock; no signal ends a long one.
         is_free = storage.startswith("sqlite") and "timeout=" not in storage
         options = {"connect_args": {"timeout": LOCKED_SECONDS}} if is_free else {}
         literal = storage.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a format
-        return RDBStorage(literal, engine_kwargs=options)
+        opened = RDBStorage(literal, engine_kwargs=options)
+        if storage.startswith("sqlite"):
+            _check_pages(opened)
     except Exception as error:
         raise RuntimeError(unusable(storage, error)) from error
+    return opened
+
+
+def _check_pages(opened: RDBStorage) -> None:
+    """Checks an SQLite file's own structure: a row that an index misses would not be read.
+
+    Raises:
+        DamagedError: It is damaged.
+    """
+    with opened.engine.connect() as connection:
+        said = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+    if said != "ok":
+        raise DamagedError(said)
 
 
 def check_sqlite(storage: str) -> None:
@@ -93,9 +111,9 @@ def is_journal(storage: str) -> bool:
 
 
 class _Journal(JournalFileBackend):
-    """A journal that removes an unfinished last line, which a killed writer left, before it writes.
+    """A journal whose lines have digests, without the unfinished last line of a killed writer.
 
-    Optuna would append to the line, and could not open the journal again.
+    Optuna would append to such a line, and could not open the journal again.
     """
 
     def __init__(self, path: str) -> None:
@@ -105,22 +123,48 @@ class _Journal(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Appends a line for each entry."""
         _cut_to_whole_lines(self._path)
-        super().append_logs(logs)
+        super().append_logs([log | {DIGEST: digest(log)} for log in logs])
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any]]:
-        """The entries from a line on.
+        """The entries from a line on, those of older versions without a digest too.
 
         Raises:
-            ValueError: A line is damaged.
+            DamagedError: A line was changed.
         """
         number = log_number_from
         try:
             for log in super().read_logs(log_number_from):
-                log["op_code"]
-                yield log
                 number += 1
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"line {number + 1} is damaged: {error}") from None
+                yield _whole(log)
+        except DamagedError as error:
+            raise DamagedError(f"line {number}{error}") from None
+        except ValueError as error:  # no JSON
+            raise DamagedError(f"line {number + 1}: {error}") from None
+
+
+def _whole(log: Any) -> dict[str, Any]:
+    """An entry of a journal without its digest."""
+    if not isinstance(log, dict) or "op_code" not in log:
+        raise DamagedError(" is no entry")
+    if log.pop(DIGEST, None) not in (None, digest(log)):  # may be a list
+        raise DamagedError("")
+    return log
+
+
+def _check_last_line(journal: Path) -> None:
+    """Checks that a last line that ends is JSON; Optuna would leave it out and say nothing.
+
+    Raises:
+        DamagedError: It is not.
+    """
+    content = journal.read_bytes() if journal.is_file() else b""
+    if not content.endswith(b"\n"):
+        return
+    try:
+        json.loads(content[content.rfind(b"\n", 0, -1) + 1 :])
+    except ValueError as error:
+        number = content.count(b"\n")
+        raise DamagedError(f"line {number}: {error}") from None
 
 
 def _cut_to_whole_lines(journal: Path) -> None:
@@ -184,6 +228,11 @@ def unusable(storage: str, error: BaseException) -> str:
         place = make_url(storage).database or storage
     else:  # passwords stand before @ or after ?
         place = storage.rpartition("@")[2].partition("?")[0]
+    if isinstance(error, DamagedError):
+        return (
+            f"storage must hold what was recorded, got {place!r} damaged or changed ({reason}); "
+            "put a copy of it back, or search anew with another out= or storage="
+        )
     return (
         f"storage must be readable and writable, got {place!r} ({without_password(reason)}); check "
         "that the folder exists, is writable and that nothing else holds a lock on it"

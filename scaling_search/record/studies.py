@@ -8,7 +8,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from scaling_search.record.record import Objective, Record
-from scaling_search.record.storage import default_storage, file_of, open_storage
+from scaling_search.record.storage import default_storage, file_of, open_storage, unusable
 from scaling_search.record.storage_urls import has_studies
 
 FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
@@ -52,10 +52,18 @@ class Studies:
 
     @property
     def names(self) -> list[str]:
-        """Names of all studies in the storage, other experiments' too; none if none was begun."""
+        """Names of all studies in the storage, other experiments' too; none if none was begun.
+
+        Raises:
+            RuntimeError: The storage cannot be read.
+        """
         if not has_studies(self.url):
             return []
-        return [str(name) for name in optuna.get_all_study_names(self._opened)]
+        opened = self._opened
+        try:
+            return [str(name) for name in optuna.get_all_study_names(opened)]
+        except Exception as error:
+            raise RuntimeError(unusable(self.url, error)) from error
 
     def name_of(self, command: str) -> str:
         """Name of the study that holds a command's trainings beyond the search."""
@@ -72,7 +80,7 @@ class Studies:
         if not self.is_begun:
             raise RuntimeError(
                 f"out must hold the record of {self.name!r}, got {sorted(self.names)} in "
-                f"{str(self.out)!r}; the same search again begins it"
+                f"{str(self.out)!r}; the same search again begins it, under the name in config.yaml"
             )
         return self._record(self.name)
 

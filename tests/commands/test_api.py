@@ -72,6 +72,35 @@ def test_a_folder_whose_choices_were_changed_is_not_reported() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("num_seeds: 1", "num_seeds: 2", "num_seeds must be 1 as in .*, got 2"),
+        ("delta: null", "delta: 0.1", r"decide\.delta must be None as in .*, got 0\.1"),
+        ("num_train: 100", "num_train: 90", r"dataset\.num_train must be 100 as in .*, got 90"),
+        (
+            "sampler:\n  _target_: scaling_search.samplers.grid.Grid\n",
+            "",
+            r"sampler\._target_ must be 'scaling.*, got 'nothing'",
+        ),
+    ],
+)
+def test_a_changed_option_that_decides_no_training_is_refused_too(
+    old: str, new: str, said: str
+) -> None:
+    run = ss.search(experiment(), "mine", executor=Executing(), console=QUIET)
+    config = run.folder / "config.yaml"
+    text = config.read_text("utf-8")
+    assert text.count(old) == 1
+    config.write_text(text.replace(old, new), "utf-8")
+    with pytest.raises(ValueError, match=f"{said}; put .*config.yaml back"):
+        ss.load("mine")
+    ss.search(experiment(), "mine", executor=Executing(), console=QUIET)
+    assert config.read_text("utf-8") == text
+    decided = ss.load("mine", decide=ss.Decide(delta=0.1))
+    assert decided.experiment.decide.delta == 0.1
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"limits": 5}, "limits"),

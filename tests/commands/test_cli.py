@@ -272,10 +272,9 @@ def test_a_folder_takes_no_other_experiment(cli: Cli, changed: str, key: str) ->
 def test_a_record_with_crops_of_each_networks_pixels_is_read_and_not_gone_on_with(
     cli: Cli, begun: Path
 ) -> None:
-    study = Record(f"sqlite:///{begun / 'study.db'}", "default", "val_loss").study
+    record = Record(f"sqlite:///{begun / 'study.db'}", "default", "val_loss")
     # As records were before crops were taken of the native image.
-    choices = study.user_attrs["choices"]
-    study.set_user_attr("choices", {k: v for k, v in choices.items() if k != CROP_KEY})
+    record.claim({k: v for k, v in record.choices.items() if k != CROP_KEY})
     for command in (["search", *TINY], ["confirm"]):
         outcome = cli(*command, "out=mine")
         assert outcome.code == 2

@@ -1,6 +1,7 @@
 """The data in plan, search and report: what was read, what is wrong, and what is refused."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_a_search_shows_the_data_first_and_the_report_keeps_them(cli: Cli, tmp_p
     assert outcome.code == 0, outcome.err
     assert outcome.out.index("The data") < outcome.out.index("base network seed 0")
     assert "Warning: 1 image stands under more than one label" in outcome.out
-    found = kept(tmp_path / "o")
+    found = kept(tmp_path / "o", {})
     assert found is not None
     about, sheet = found
     assert about.classes == ("class 0", "class 1")
@@ -75,6 +76,24 @@ def test_a_folder_from_before_has_a_report_without_its_data(cli: Cli, tmp_path: 
     spoiled = cli("report", "out=o")
     assert spoiled.code == 2
     assert "must be what the search has written" in spoiled.err
+
+
+@pytest.mark.parametrize("name", ["data.json", "figures/contact_sheet.png"])
+def test_shown_data_that_were_changed_are_refused_until_the_search_shows_them_again(
+    cli: Cli, tmp_path: Path, name: str
+) -> None:
+    photos(tmp_path)
+    assert cli("search", *OWN, "out=o").code == 0
+    file = tmp_path / "o" / name
+    whole = file.read_bytes()
+    for content in (b"", whole[:-1], whole.replace(b"1", b"2", 1)):
+        file.write_bytes(content)
+        refused = cli("report", "out=o")
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert f"o/{name} must be what the search has written" in refused.err
+    assert cli("search", *OWN, "out=o").code == 0
+    assert file.read_bytes() == whole
+    assert cli("report", "out=o").code == 0
 
 
 def ink(root: Path, paper: tuple[int, int, int, int], of_each: int = 60) -> None:
@@ -160,7 +179,7 @@ def test_a_copied_test_split_is_said_loudly_and_can_be_mended(cli: Cli, tmp_path
     assert mended.code == 0, mended.err
     assert "COPY OF" not in mended.out
     assert "Exact copies of other images are dropped: " in mended.out
-    about, _ = kept(tmp_path / "p") or pytest.fail("nothing kept")
+    about, _ = kept(tmp_path / "p", {}) or pytest.fail("nothing kept")
     assert about.counts["test"] == (10, 10)
     assert sum(about.counts["train"]) + sum(about.counts["val"]) == 60
 
@@ -351,6 +370,10 @@ def test_a_run_from_before_an_option_takes_what_was_done_then(cli: Cli, tmp_path
     left = [line for line in lines if not line.strip().startswith(later)]
     assert len(left) == len(lines) - len(later)
     config.write_text("".join(left), encoding="utf-8")
+    database = sqlite3.connect(tmp_path / "o" / "study.db")
+    with database:
+        database.execute("delete from study_user_attributes where key like 'options%'")
+    database.close()
     outcome = cli("report", "out=o")
     assert outcome.code == 0, outcome.err
     assert "background=&#39;black&#39;" in (tmp_path / "o" / "report.html").read_text()

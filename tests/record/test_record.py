@@ -184,7 +184,9 @@ def unusable(storage: str) -> str:
     with pytest.raises(RuntimeError) as caught:
         Record(storage, "tiny", "val_loss").add(ended(tiny_trial(1), 2.0))
     message = str(caught.value)
-    assert message.startswith("storage must be readable and writable, got ")
+    assert message.startswith(
+        ("storage must be readable and writable, got ", "storage must hold what was recorded, got ")
+    )
     assert len(message.splitlines()) == 1
     return message
 
@@ -281,7 +283,7 @@ def test_a_journal_whose_only_line_was_cut_off_begins_anew(journal: Path) -> Non
 def test_a_damaged_journal_is_told_by_its_file_and_line(journal: Path, damaged: bytes) -> None:
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
-    with pytest.raises(RuntimeError, match=rf"{journal}.*line 3 is damaged") as told:
+    with pytest.raises(RuntimeError, match=rf"{journal}.*\(line 3") as told:
         opened(str(journal))
     assert "\n" not in str(told.value)
 

@@ -97,6 +97,26 @@ def test_an_earlier_run_goes_on_and_is_brought_up_to_date(earlier: Path, schema:
     )
 
 
+@pytest.mark.parametrize("schema", [1], indirect=True)
+@pytest.mark.parametrize("name", ["families.csv", "transfer.csv"])
+def test_networks_of_version_1_that_were_cut_or_changed_are_refused(
+    name: str, earlier: Path
+) -> None:
+    path = earlier / name
+    whole = path.read_bytes()
+    header, *lines = whole.splitlines(keepends=True)
+    cuts = [b"", header, whole[: -len(lines[-1]) // 2]]
+    if name == "transfer.csv":  # all of the families were trained by the search
+        cuts.append(b"".join([header, *lines[:-1]]))
+    changed = whole.replace(b"alpha", b"alphb", 1)
+    with_nul = b"".join([header, *lines[:-1], lines[-1].replace(b"-", b"\0", 1)])
+    for content in (*cuts, changed, with_nul):
+        path.write_bytes(content)
+        refused = ran("report", f"out={earlier}")
+        assert (refused.code, refused.err.count("\n")) == (2, 1), (content, refused.err)
+        assert f"{path} must" in refused.err
+
+
 def test_a_newer_record_is_refused(tmp_path: Path) -> None:
     storage = f"{tmp_path}/study.log"
     Record(storage, "tiny", "val_loss").study.set_user_attr("schema", VERSION + 1)
