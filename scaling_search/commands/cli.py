@@ -260,8 +260,10 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
 
     overrides = [str(o) for o in HydraConfig.get().overrides.task]
     config = with_folder(command, config, overrides)
-    place = Path(config.out) / "config.yaml"
-    note = f"options that are not given here are those of {place}" if command in OWN_OPTIONS else ""
+    note = ""
+    if command in OWN_OPTIONS:
+        place = Path(config.out) / "config.yaml"
+        note = f"options that are not given here are those of {place}"
     try:
         plain = settled(config, trusted)
         options = built(plain, trusted)

@@ -1,7 +1,7 @@
 """The data in words, a table and a contact sheet, before anything is trained and in the report."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -88,7 +88,7 @@ def show_data(experiment: Experiment, about: Description, console: Console) -> N
 
 
 def keep(
-    experiment: Experiment, about: Description, folder: Path, digests: Mapping[str, str]
+    experiment: Experiment, about: Description, folder: Path, digests: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
     """Writes the description and the contact sheet into a run's folder, unless they are there.
 
@@ -106,14 +106,15 @@ def keep(
     """
     text = json.dumps(about.row(), indent=1).encode()
     now = _digests(folder)
-    if now.get(FILE) == sha256(text).hexdigest() and now == digests:
+    is_kept = all(name in now and now[name] in digests.get(name, ()) for name in FILES)
+    if is_kept and now[FILE] == sha256(text).hexdigest():
         return now
     replace_file(folder / SHEET, _sheet(experiment, about))
     replace_file(folder / FILE, text)
     return _digests(folder)
 
 
-def kept(folder: Path, digests: Mapping[str, str]) -> tuple[Description, bytes] | None:
+def kept(folder: Path, digests: Mapping[str, Sequence[str]]) -> tuple[Description, bytes] | None:
     """The description and the contact sheet of a run's folder; None where it has none.
 
     Args:
@@ -126,7 +127,7 @@ def kept(folder: Path, digests: Mapping[str, str]) -> tuple[Description, bytes] 
     now = _digests(folder)
     if len(now) < len(FILES):
         return None
-    if changed := [name for name in FILES if digests.get(name, now[name]) != now[name]]:
+    if changed := [name for name in FILES if now[name] not in digests.get(name, [now[name]])]:
         raise RuntimeError(
             f"{folder / changed[0]} must be what the search has written, got another content; the "
             "same search makes it anew"

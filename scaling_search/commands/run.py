@@ -1,6 +1,7 @@
 """A run: an experiment in a folder, with the results that the folder holds."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
@@ -136,10 +137,16 @@ class Run:
             return
         path = self.folder / "config.yaml"
         remedy = f"put {path} back as it was; the same search makes it anew"
-        if held := current(self.record.options):
-            check_choices(decisive(saved(self.folder)), held, remedy=remedy)
-        else:  # of a version that did not record them
+        *earlier, last = current(self.record.options) or [{}]
+        if not last:  # a version that did not record them
             self.check_choices(remedy=remedy)
+            return
+        mine = decisive(saved(self.folder))
+        for held in earlier:
+            with suppress(ValueError):
+                check_choices(mine, held)
+                return
+        check_choices(mine, last, remedy=remedy)
 
     def check_choices(self, fingerprint: str | None = None, **advice: str) -> None:
         """Checks that the experiment has the choices of the record, if there is one.

@@ -107,8 +107,10 @@ class TrainingLoop:
                 except KeyboardInterrupt:
                     if not dispatcher.is_stuck:
                         self._collect(running, {f for f in running if f.done()}, dispatcher)
+                        dispatcher.check()
                         self.record.stop("interrupted", pause=dispatcher.pause)
                     raise
+            check()
             self.record.stop(self.stopped, pause=dispatcher.pause)
         log.info("ended: %s", self.stopped)
 

@@ -213,7 +213,7 @@ def saved(folder: Path) -> DictConfig:
             f"out must be a folder that a search has made, got {str(folder)!r} without a "
             f"config.yaml; {shell_command('search', as_override('out', str(folder)))} makes one"
         )
-    checked_text(path)
+    text = checked_text(path)
     try:
         read: Any = OmegaConf.load(path)
     except (YAMLError, UnicodeDecodeError) as error:
@@ -226,6 +226,8 @@ def saved(folder: Path) -> DictConfig:
             f"{path} must hold the options of a search by their keys; the same search makes it anew"
         )
     check_file(path, read)
+    if "${" in text:  # a search writes none, and a few lines of them can take hours
+        raise ValueError(f"{path} must hold values, got ${{...}}; the same search makes it anew")
     return DictConfig(current(OmegaConf.to_container(read)))
 
 

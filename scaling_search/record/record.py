@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.record.digests import DIGEST, DamagedError, checked_row, digest
 from scaling_search.record.results import KEY, Row, result_of, row_of
-from scaling_search.record.schema import VERSION, check_version, current_costs
+from scaling_search.record.schema import VERSION, WITHOUT_DIGESTS, check_version, current_costs
 from scaling_search.record.storage import Pause, open_storage, unusable, wait, write
 from scaling_search.runtime.passwords import without_password
 
@@ -117,12 +117,15 @@ class Record:
         return dict(self._get("choices", {}))
 
     @property
-    def options(self) -> dict[str, object]:
-        """Options that the last search wrote into ``config.yaml``; empty in older records."""
-        return dict(self._get("options", {}))
+    def options(self) -> list[dict[str, Any]]:
+        """Options that searches wrote into ``config.yaml``, the last at the end.
+
+        Several folders can share a record, and a search may be killed before it writes the file.
+        """
+        return list(self._get("options", []))
 
     @property
-    def digests(self) -> dict[str, str]:
+    def digests(self) -> dict[str, list[str]]:
         """Digests of the run's files that only a search can make again, by their names."""
         return dict(self._get("digests", {}))
 
@@ -147,8 +150,11 @@ class Record:
 
     def keep_files(self, *, options: Mapping[str, object], digests: Mapping[str, str]) -> None:
         """Records what decides in the run's ``config.yaml``, and the digests of other files."""
-        self._keep("options", options)
-        self._keep("digests", digests)
+        options = json.loads(json.dumps(options))
+        self._keep("options", [*(one for one in self.options if one != options), options])
+        kept = {name: set(every) for name, every in self.digests.items()}
+        every = {name: sorted({*kept.get(name, ()), one}) for name, one in digests.items()}
+        self._keep("digests", every)
 
     @property
     def costs(self) -> dict[str, Any]:
@@ -213,6 +219,8 @@ class Record:
         A command that is killed in between leaves the value before it, whose digest is there too.
         """
         before = self.study.user_attrs.get(key)
+        if self.schema == WITHOUT_DIGESTS:  # whose code would write the value alone
+            self.study.set_user_attr("schema", VERSION)
         value = json.loads(json.dumps(value))
         self.study.set_user_attr(f"{key} {DIGEST}", [digest(before), digest(value)])
         self.study.set_user_attr(key, value)

@@ -7,12 +7,16 @@ name have the value of `ADDED`, else the default that the code has today.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-VERSION = 2
+VERSION = 3
 """Version of the records that this code writes.
 
 1 (0.1.0): choices as composed options; networks are planned anew and in CSV files.
 2: choices as the built parts; every network with its architecture.
+3: digests beside all that is recorded; the options of ``config.yaml``.
 """
+
+WITHOUT_DIGESTS = 2
+"""The version that becomes today's by writing the first digest."""
 
 OWN_IMAGES = {"splits": None, "duplicates": "keep", "aspect": "crop"}
 PICTURES = OWN_IMAGES | {"background": "black"}

@@ -70,7 +70,9 @@ def open_unlinked(path: Path, mode: str, **options: Any) -> IO[Any]:
         OSError: It is a link, or cannot be opened.
     """
     no_link = getattr(os, "O_NOFOLLOW", 0)
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags | no_link), **options)
+    return open(
+        path, mode, opener=lambda name, flags: os.open(name, flags | no_link, 0o666), **options
+    )
 
 
 def conf() -> Path:

@@ -75,6 +75,14 @@ class RunLock:
 
     def _take(self) -> bool:
         """Creates the file, or removes a stale one; True if it was created."""
+        try:
+            self._create()
+        except FileExistsError:
+            self._remove_stale()
+            return False
+        return True
+
+    def _create(self) -> None:
         content = {
             "host": socket.gethostname(),
             "processes": _namespace(),
@@ -83,18 +91,12 @@ class RunLock:
             "started": time.strftime("%Y-%m-%d %H:%M:%S"),
             "token": self._token,
         }
-        try:
-            new = self.path.open("xb", buffering=0)
-        except FileExistsError:
-            self._remove_stale()
-            return False
-        with new:
+        with self.path.open("xb", buffering=0) as new:
             try:
                 new.write(json.dumps(content).encode())
             except OSError:
                 self.path.unlink()
                 raise
-        return True
 
     def _remove_stale(self, *, is_mine: bool = False) -> None:
         """Removes the file if it is stale or mine.
@@ -107,8 +109,6 @@ class RunLock:
         with suppress(FileNotFoundError), open_unlinked(self.path, "rb+") as file:
             wait_for_lock(file)
             found = os.fstat(file.fileno())
-            if not os.path.samestat(found, self.path.lstat()):
-                return
             held = _content(file.read())
             if is_mine and held.get("token") != self._token:
                 return
@@ -117,7 +117,8 @@ class RunLock:
                     f"out must be held by one command at a time, got {str(self.path.parent)!r}, "
                     f"which {_holder(held)}; wait for it, or end it"
                 )
-            self.path.unlink()
+            if os.path.samestat(found, self.path.lstat()):
+                self.path.unlink()
 
     def _age(self, found: os.stat_result) -> float:
         """Seconds since the last renewal."""
@@ -127,15 +128,16 @@ class RunLock:
     def _is_mine(self) -> bool:
         try:
             return _content(self.path.read_bytes()).get("token") == self._token
-        except FileNotFoundError:
-            return False
         except OSError:
-            return True  # storage that is gone for a while may come back
+            return True  # removed by hand, or storage that is gone for a while: nobody took it
 
     def _renew(self) -> None:
         while not self._done.wait(RENEW_SECONDS) and self._is_mine():
             with suppress(OSError):
-                os.utime(self.path, follow_symlinks=False)
+                if self.path.exists():
+                    os.utime(self.path, follow_symlinks=False)
+                else:
+                    self._create()
 
 
 def _content(text: bytes) -> dict[str, object]:

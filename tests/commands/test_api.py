@@ -32,6 +32,18 @@ def experiment(**changes: object) -> ss.Experiment:
     return ss.Experiment(**options | changes)  # type: ignore[arg-type]  # each has its own type
 
 
+def test_two_folders_of_one_record_are_both_read() -> None:
+    shared = ("storage=both.log", *TINY)
+    assert ran("search", "out=one", "limits.trainings=1", *shared).code == 0
+    assert ran("search", "out=two", "num_seeds=2", "limits.trainings=2", *shared).code == 0
+    assert [ss.load(folder).experiment.num_seeds for folder in ("one", "two")] == [1, 2]
+    config = Path("one", "config.yaml")
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("num_seeds: 1", "num_seeds: 3"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"num_seeds must be 2 as in this folder's record, got 3"):
+        ss.load("one")
+
+
 @pytest.mark.slow
 def test_python_goes_on_where_the_command_line_stopped_and_the_other_way_round() -> None:
     assert ran("search", "out=mine", "limits.trainings=1", *TINY).code == 0

@@ -591,6 +591,16 @@ def test_a_file_that_would_take_minutes_to_read_is_refused_at_once(text: str) ->
     assert time.monotonic() - since < 20  # minutes without the refusal; imports take a while
 
 
+def test_a_configuration_of_a_run_whose_values_refer_to_each_other_is_refused_at_once(
+    tmp_path: Path,
+) -> None:
+    folder = shutil.copytree(RELEASED, tmp_path / "mine")
+    growing = "".join(f"x{i}: " + 10 * f"${{x{i - 1}}}" + "\n" for i in range(1, 9))
+    with (folder / "config.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"x0: {'a' * 100}\n{growing}")
+    assert "config.yaml must hold values, got ${...}" in refused("report", f"out={folder}")
+
+
 def test_a_pipe_in_place_of_a_file_is_refused() -> None:
     written("conf/experiment/mine.yaml", "# @package _global_\nname: mine\n")
     os.mkfifo("conf/experiment/pipe.yaml")

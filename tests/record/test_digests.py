@@ -121,6 +121,17 @@ def test_a_command_that_is_killed_before_an_attribute_leaves_the_one_before(stor
     assert "choices of tiny" in refused(storage, lambda record: record.choices)
 
 
+def test_a_record_of_version_2_becomes_one_of_version_3_with_its_first_digest(storage: str) -> None:
+    earlier = Record(storage, "earlier", "val_loss")
+    earlier.study.set_user_attr("schema", 2)
+    earlier.add(ended(tiny_trial(1), 2.5))
+    assert earlier.schema == 2
+    earlier.begin_final_test(TEST)
+    # Version 2 would write the next one without a digest, so its code must refuse the record.
+    assert earlier.schema == 3
+    assert earlier.final_tests == [TEST]
+
+
 @pytest.mark.parametrize("storage", ["sqlite:///study.db"], indirect=True)
 def test_a_training_that_was_taken_out_of_a_database_is_missed(storage: str) -> None:
     execute("delete from trials where number = 1")

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from scaling_search.runtime.files import TEMPORARY, remove_file, remove_temporary, replace_file
+from scaling_search.runtime.files import (
+    TEMPORARY,
+    open_unlinked,
+    remove_file,
+    remove_temporary,
+    replace_file,
+)
 
 
 def test_a_file_goes_with_what_killed_writers_left(tmp_path: Path) -> None:
@@ -25,6 +31,13 @@ def test_a_file_goes_with_what_killed_writers_left(tmp_path: Path) -> None:
 def test_nothing_is_removed_where_there_is_no_folder(tmp_path: Path) -> None:
     remove_file(tmp_path / "absent" / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_opened_through_no_link_has_the_mode_of_any_other(tmp_path: Path) -> None:
+    open_unlinked(tmp_path / "one", "ab").close()
+    (tmp_path / "other").open("ab").close()
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
 
 
 def test_no_link_is_followed_when_a_file_is_written(

@@ -156,6 +156,20 @@ def test_a_hold_is_renewed_and_notices_that_another_took_over(
     assert mine.path.is_file()  # it is not ours to remove
 
 
+def test_a_hold_whose_file_was_removed_by_hand_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.01)
+    with RunLock(tmp_path) as mine:
+        mine.path.unlink()
+        mine.check()
+        while not mine.path.is_file():
+            pass
+        with pytest.raises(RuntimeError, match="held by one command at a time"):
+            RunLock(tmp_path).__enter__()
+    assert not mine.path.exists()
+
+
 def test_of_many_that_see_a_dead_holder_one_takes_over(tmp_path: Path) -> None:
     def take(_: int) -> RunLock | None:
         begin.wait()
