@@ -12,7 +12,6 @@ byte by byte, and the looks at the test split. Prints a table by command, writes
 each kill.
 """
 
-import argparse
 import contextlib
 import hashlib
 import os
@@ -27,7 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-from reliability import still_there, waited
+from reliability import asked, still_there, waited
 from rows import write_rows
 
 import scaling_search as ss
@@ -120,12 +119,7 @@ class Left:
 
 def main() -> None:
     """Reads what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments and the workers")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
-    options = parser.parse_args()
-    show(options.kills, options.seed, options.out)
+    show(*asked(str(__doc__), __file__))
 
 
 def show(number: int, seed: int, out: Path) -> None:

@@ -97,12 +97,22 @@ class Kill:
 
 def main() -> None:
     """Reads what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    show(*asked(str(__doc__), __file__))
+
+
+def asked(text: str, file: str) -> tuple[int, int, Path]:
+    """Number of kills, seed and file of the table, as the command line gives them.
+
+    Args:
+        text: Docstring of the benchmark.
+        file: Its own file, beside which the table is written by default.
+    """
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the workers")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
+    parser.add_argument("--out", type=Path, default=Path(file).with_suffix(".csv"))
     options = parser.parse_args()
-    show(options.kills, options.seed, options.out)
+    return options.kills, options.seed, options.out
 
 
 def show(number: int, seed: int, out: Path) -> None:

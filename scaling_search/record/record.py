@@ -150,7 +150,6 @@ class Record:
 
     def keep_files(self, *, options: Mapping[str, object], digests: Mapping[str, str]) -> None:
         """Records what decides in the run's ``config.yaml``, and the digests of other files."""
-        options = json.loads(json.dumps(options))
         self._keep("options", [*(one for one in self.options if one != options), options])
         kept = {name: set(every) for name, every in self.digests.items()}
         every = {name: sorted({*kept.get(name, ()), one}) for name, one in digests.items()}
@@ -221,7 +220,6 @@ class Record:
         before = self.study.user_attrs.get(key)
         if self.schema == WITHOUT_DIGESTS:  # whose code would write the value alone
             self.study.set_user_attr("schema", VERSION)
-        value = json.loads(json.dumps(value))
         self.study.set_user_attr(f"{key} {DIGEST}", [digest(before), digest(value)])
         self.study.set_user_attr(key, value)
 
@@ -230,7 +228,7 @@ class Record:
         return self._reading(lambda: self.study.user_attrs)
 
     def _reading(self, function: Callable[[], Read]) -> Read:
-        """What a function reads; RuntimeError, which names the storage, if it cannot."""
+        """The result of a function that reads; a RuntimeError names the storage if it fails."""
         try:
             return function()
         except Exception as error:

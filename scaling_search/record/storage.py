@@ -56,16 +56,20 @@ def open_storage(storage: str) -> BaseStorage:
             _check_last_line(Path(storage))
             # Its lock is a link that names the file; a relative name would be taken from elsewhere.
             return JournalStorage(_Journal(str(Path(storage).resolve())))
-        # Optuna and `write` try again after a short wait for a lock; no signal ends a long one.
-        is_free = storage.startswith("sqlite") and "timeout=" not in storage
-        options = {"connect_args": {"timeout": LOCKED_SECONDS}} if is_free else {}
         literal = storage.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a format
-        opened = RDBStorage(literal, engine_kwargs=options)
+        opened = RDBStorage(literal, engine_kwargs=engine_options(storage))
         if storage.startswith("sqlite"):
             _check_pages(opened)
     except Exception as error:
         raise RuntimeError(unusable(storage, error)) from error
     return opened
+
+
+def engine_options(storage: str) -> dict[str, Any]:
+    """Options of SQLAlchemy's engine for a storage's URL."""
+    # Optuna and `write` try again after a short wait for a lock; no signal ends a long one.
+    is_free = storage.startswith("sqlite") and "timeout=" not in storage
+    return {"connect_args": {"timeout": LOCKED_SECONDS}} if is_free else {}
 
 
 def _check_pages(opened: RDBStorage) -> None:

@@ -6,9 +6,9 @@ from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
 from scaling_search.record.storage import (
-    LOCKED_SECONDS,
     SQLITE_OPTIONS,
     check_sqlite,
+    engine_options,
     file_of,
     is_journal,
     unusable,
@@ -63,9 +63,7 @@ def has_studies(storage: str) -> bool:
     if (file := file_of(storage)) is not None and (is_journal(storage) or not file.exists()):
         return file.exists()
     try:
-        is_sqlite = storage.startswith("sqlite") and "timeout=" not in storage
-        options = {"connect_args": {"timeout": LOCKED_SECONDS}} if is_sqlite else {}
-        engine = create_engine(storage, **options)
+        engine = create_engine(storage, **engine_options(storage))
         try:
             return inspect(engine).has_table("version_info")
         finally:

@@ -455,8 +455,8 @@ def test_a_file_of_others_may_refer_to_options_and_the_user_to_the_environment(
 
 RELEASED = Path(__file__).parents[1] / "record" / "released" / "schema_2"
 LOADING = [
-    "postgresql+psycopg://h/d?sslkey=/tmp/evil.so:key",
-    "postgresql+psycopg://h/d?ssl%6Bey=/tmp/evil.so:key",
+    "postgresql+psycopg://h/d?sslkey=/path/evil.so:key",
+    "postgresql+psycopg://h/d?ssl%6Bey=/path/evil.so:key",
     "postgresql+psycopg://h/d?service=evil",
     "postgresql+asyncpg://h/d",
     "mysql+pymysql://h/d",
