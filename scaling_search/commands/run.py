@@ -33,7 +33,12 @@ from scaling_search.experiment.trust import Trusted
 from scaling_search.follow_ups.confirmation import Confirmation
 from scaling_search.follow_ups.fairness import fairness_checks
 from scaling_search.follow_ups.transfer import transferred
-from scaling_search.record.networks import candidate_of, earlier_rows, network_row, networks_table
+from scaling_search.record.networks import (
+    candidate_of,
+    earlier_networks,
+    network_row,
+    networks_table,
+)
 from scaling_search.record.record import Record
 from scaling_search.record.results import (
     Row,
@@ -45,19 +50,11 @@ from scaling_search.record.results import (
 from scaling_search.record.schema import CROP_KEY, check_choices, current
 from scaling_search.record.serialization import completed
 from scaling_search.record.studies import Studies
-from scaling_search.record.tables import read_table
 from scaling_search.runtime.command_line import as_override, shell_command
 from scaling_search.runtime.passwords import is_hidden
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-NETWORKS = {"scale": "families.csv", "transfer": "transfer.csv"}
-"""Tables of the networks of these commands, which version 1 keeps instead of a record."""
-
-
-LAST_COLUMN = {"scale": "ends_at_native_resolution"}
-"""The last column that these commands wrote there."""
 
 
 @part
@@ -189,28 +186,11 @@ class Run:
         record = self.studies.beyond(command)
         if record is None:
             return []
-        path = self.folder / NETWORKS[command]
-        if record.networks or not path.is_file():
+        if record.networks:
             return record.networks
-        experiment, said = self.experiment, "put a copy of it back"
-        try:
-            # A report of version 1 added columns, which are computed anew.
-            table = read_table(path).loc[:, : LAST_COLUMN.get(command)]
-            rows = earlier_rows(table, experiment.base_network, experiment.candidates.target)
-        except (KeyError, TypeError, ValueError) as error:
-            raise RuntimeError(
-                f"{path} must be as {command} wrote it, got {error}; {said}"
-            ) from error
-        if not rows or not path.read_bytes().endswith(b"\n"):
-            raise RuntimeError(
-                f"{path} must have a line for each network, got it cut short; {said}"
-            )
-        names = {row["network"] for row in rows}
-        if lost := {str(row["network"]) for row in record.rows()} - names:
-            raise RuntimeError(
-                f"{path} must have the networks that were trained, got none {min(lost)!r}; {said}"
-            )
-        return rows
+        experiment, trained = self.experiment, {str(row["network"]) for row in record.rows()}
+        base_network, target = experiment.base_network, experiment.candidates.target
+        return earlier_networks(self.folder, command, base_network, target, trained)
 
     @property
     def finished(self) -> list[TrialResult]:

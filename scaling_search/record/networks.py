@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,8 +15,15 @@ from scaling_search.planning.families import FamilyMember, PointNetwork
 from scaling_search.record.results import Row
 from scaling_search.record.schema import current
 from scaling_search.record.serialization import from_json, to_json
+from scaling_search.record.tables import read_table
 
 COEFFICIENTS = ("alpha", "beta", "gamma")
+
+NETWORKS = {"scale": "families.csv", "transfer": "transfer.csv"}
+"""Tables of the networks of these commands, which version 1 keeps instead of a record."""
+
+LAST_COLUMN = {"scale": "ends_at_native_resolution"}
+"""The last column that these commands wrote there."""
 
 
 def network_row(network: Candidate | FamilyMember | PointNetwork) -> Row:
@@ -68,17 +76,41 @@ def networks_table(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame([{k: v for k, v in row.items() if k != "architecture"} for row in rows])
 
 
-def earlier_rows(table: pd.DataFrame, base_network: Architecture, target: float) -> list[Row]:
-    """Rows of a table that version 1 kept as CSV, its architectures built anew.
+def earlier_networks(
+    folder: Path, command: str, base_network: Architecture, target: float, trained: set[str]
+) -> list[Row]:
+    """Rows of the table in which version 1 kept a command's networks; none if there is none.
 
     Args:
-        table: Candidates, members of families, or networks of a transfer.
-        base_network: Base network of the experiment.
+        folder: The run's.
+        command: A command beyond the search.
+        base_network: Base network of the experiment; architectures are built anew from it.
         target: Cost of the networks over the base network's, if no column has it.
+        trained: Names of the networks that were trained.
 
     Raises:
-        ValueError: A network cannot be scaled from this base network.
+        RuntimeError: The table is damaged, or cut short.
     """
+    path, said = folder / NETWORKS[command], "put a copy of it back"
+    if not path.is_file():
+        return []
+    try:
+        # A report of version 1 added columns, which are computed anew.
+        table = read_table(path).loc[:, : LAST_COLUMN.get(command)]
+        rows = _earlier_rows(table, base_network, target)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RuntimeError(f"{path} must be as {command} wrote it, got {error}; {said}") from error
+    if not rows or not path.read_bytes().endswith(b"\n"):
+        raise RuntimeError(f"{path} must have a line for each network, got it cut short; {said}")
+    if lost := trained - {str(row["network"]) for row in rows}:
+        raise RuntimeError(
+            f"{path} must have the networks that were trained, got none {min(lost)!r}; {said}"
+        )
+    return rows
+
+
+def _earlier_rows(table: pd.DataFrame, base_network: Architecture, target: float) -> list[Row]:
+    """Rows of such a table with architectures; ValueError if the base scales to none of a name."""
     rows = []
     for row in table.to_dict("records"):
         size = 2.0 ** row["phi"] if "phi" in row else row.get("size", target)
