@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from scaling_search.experiment.experiment import Decide, Experiment
     from scaling_search.experiment.options import Audit, Confirm, Export, Fairness, Scale, Transfer
     from scaling_search.planning.budget import Caps
+    from scaling_search.record.serialization import from_json
 
 __version__ = _version("scaling-search")
 
@@ -52,6 +53,7 @@ __all__ = [
     "executors",
     "export",
     "fairness",
+    "from_json",
     "load",
     "plan",
     "samplers",

@@ -4,17 +4,14 @@ import contextlib
 import hashlib
 import logging
 import shutil
-import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scaling_search.data import cache as data_cache
 from scaling_search.data import pictures, splitting
@@ -24,9 +21,7 @@ from scaling_search.data.pictures import Way
 from scaling_search.data.sources import Broken, Filled, Listing, Row, Rows
 from scaling_search.data.split_names import counted
 from scaling_search.data.splitting import described, notes_of, way_of
-
-SILENT_SECONDS = 2.0
-"""No bar is shown for what takes less."""
+from scaling_search.runtime.progress import slow_progress
 
 SAVE_SECONDS = 10.0
 """Seconds between saves of decoded images, for a process that goes on after this one stops."""
@@ -122,7 +117,10 @@ def _rows_into(
     with (
         pictures.quiet(),
         contextlib.closing(source.rows(listing, way, first=len(noted))) as rows,
-        contextlib.closing(_saved(maps, _watched(rows, listing.num_images, len(noted)))) as saved,
+        contextlib.closing(
+            slow_progress(rows, "reading images", listing.num_images, len(noted))
+        ) as watched,
+        contextlib.closing(_saved(maps, watched)) as saved,
     ):
         numbered = enumerate(zip(splits, labels, chain(noted, saved), strict=True))
         for number, (split, label, row) in numbered:
@@ -155,30 +153,6 @@ def named(broken: Iterable[Iterable[str]]) -> str:
     listed = [f"{name!r} ({reason})" for name, reason in broken]
     more = len(listed) - NUM_NAMED
     return ", ".join(listed[:NUM_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _watched(rows: Iterable[Row | Broken], total: int, done: int) -> Iterator[Row | Broken]:
-    """The rows, and a bar on a terminal once they take a while."""
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    task = progress.add_task("reading images", total=total, completed=done)
-    started, shown = time.monotonic(), False
-    try:
-        for row in rows:
-            yield row
-            progress.advance(task)
-            if not shown and time.monotonic() - started > SILENT_SECONDS:
-                progress.start()
-                shown = True
-    finally:
-        progress.stop()
 
 
 def _check_room(source: Filled, num_images: int) -> None:

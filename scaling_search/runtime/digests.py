@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scaling_search.runtime.progress import slow_progress
+
 KEY = "sha256"
 
 BLANK = "0" * 64
@@ -14,6 +16,8 @@ BLANK = "0" * 64
 
 SUMS = "SHA256SUMS"
 """File of the digests of a folder, as ``sha256sum --check`` reads it."""
+
+CHUNK_BYTES = 1_000_000
 
 PLACE = re.compile(rb'"%s": ?"([0-9a-f]{64})"' % KEY.encode())
 """The digest in JSON, also in the header of a safetensors file; quotes within text are escaped."""
@@ -103,9 +107,12 @@ def _arrays(folder: Path) -> list[Path]:
 
 
 def _line(path: Path) -> bytes:
+    digest, total = hashlib.sha256(), -(-path.stat().st_size // CHUNK_BYTES)
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{digest}  {path.name}\n".encode()
+        chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
+        for chunk in slow_progress(chunks, "comparing digests of prepared images (MB)", total):
+            digest.update(chunk)
+    return f"{digest.hexdigest()}  {path.name}\n".encode()
 
 
 def _state(path: Path) -> object:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import scaling_search as ss
 from scaling_search.answer.stopping import Limits
 from scaling_search.commands.confirm import confirm
 from scaling_search.commands.export import export
@@ -28,7 +30,6 @@ from scaling_search.display.formatting import plus_minus
 from scaling_search.experiment.options import Confirm, Export, Scale
 from scaling_search.exports import programs
 from scaling_search.exports.programs import ONNX, PROGRAM, Format, checked
-from scaling_search.record.serialization import from_json
 from scaling_search.training.batches import load
 from scaling_search.training.evaluation import Evaluation
 from scaling_search.training.weights import file_name
@@ -87,7 +88,7 @@ class Exported:
 
     def network(self, name: str, weights: str) -> nn.Module:
         """A member built from its JSON, with weights."""
-        network = from_json(self.members[name]["architecture"]).build()
+        network = ss.from_json(self.members[name]["architecture"]).build()
         network.load_state_dict(load_file(self.folder / weights))
         return network.eval()
 
@@ -112,7 +113,7 @@ def test_members_and_coefficients_are_those_of_the_tables(run: Run) -> None:
         member, row = it.members[name], table.loc[it.members[name]["network"]]
         assert member["coefficients"] == {c: row[c] for c in ("alpha", "beta", "gamma")}
         assert all(member[c] == row[c] for c in ("resolution", "flops", "params"))
-        assert from_json(member["architecture"]).name == member["network"]
+        assert ss.from_json(member["architecture"]).name == member["network"]
     for name, cell in it.found["found"]["coefficients"].items():
         expected = {
             "value": row[name],
@@ -146,6 +147,24 @@ def test_kept_weights_load_into_the_architecture_and_give_the_losses_of_the_reco
         images = data.splits.val.images
         mean, std = (torch.tensor(member["input"][key])[:, None, None] for key in ("mean", "std"))
         torch.testing.assert_close((images.float() - mean) / std, data.normalised(images))
+
+
+def test_the_lines_of_the_card_give_a_trained_network_to_train_further(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = Exported(run)
+    (lines,) = (
+        block for block in re.findall(r"```python\n(.*?)```", it.card, re.DOTALL) if "json" in block
+    )
+    monkeypatch.chdir(it.folder)
+    names: dict[str, Any] = {}
+    exec(lines, names)  # the lines that a reader pastes
+    (weights,) = re.findall(r'load_file\("(.*?)"\)', lines)
+    member = it.files[weights]["members"][0]
+    expected = it.network(member, weights).state_dict()
+    assert all(
+        torch.equal(one, expected[name]) for name, one in names["network"].state_dict().items()
+    )
 
 
 @pytest.mark.slow

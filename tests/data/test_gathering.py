@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_search.data import gathering, reading
+from scaling_search.data import gathering
 from scaling_search.data.opening import opened
 from scaling_search.data.sources import in_order
+from scaling_search.runtime import progress
 from tests.datasets.pictures_of import arrays_in, folder_of, write_tree
 
 
@@ -96,17 +97,18 @@ def test_a_terminal_sees_a_bar_and_a_file_does_not(
 
     folder_of(write_tree(tmp_path / "a")).check()
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(reading, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "SILENT_SECONDS", 0.0)
     folder_of(write_tree(tmp_path / "b")).check()
     assert capfd.readouterr() == ("", "")
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     folder_of(write_tree(tmp_path / "c")).check()
-    assert "reading images" in terminal.getvalue()
+    for done in ("reading images", "comparing digests"):
+        assert done in terminal.getvalue()
     quick = Terminal()
     monkeypatch.setattr("sys.stderr", quick)
-    monkeypatch.setattr(reading, "SILENT_SECONDS", 1000.0)
+    monkeypatch.setattr(progress, "SILENT_SECONDS", 1000.0)
     folder_of(write_tree(tmp_path / "d")).check()
     assert quick.getvalue() == ""
     assert capfd.readouterr().out == ""
