@@ -1,6 +1,7 @@
 """Errors of Hydra, OmegaConf and pydantic as one line each: the key, the rule, the value."""
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -97,4 +98,11 @@ def near(name: str, options: Iterable[str]) -> str:
 
 def one_line(error: BaseException) -> str:
     """The text of an error without line breaks."""
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        return (
+            f"open files must stay below the system's limit, got {error.strerror!r}; raise it "
+            "(ulimit -n 4096) or take fewer executor.workers_per_device"
+        )
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # of no path at all
+        return "the current folder must be there, got one that was removed; cd to another"
     return " ".join(str(error).split()) or type(error).__name__

@@ -118,7 +118,8 @@ class TrialResult:
             norm then has the statistics of a part.
         device: Name of the device.
         host: Name of the machine.
-        versions: Versions of Python and torch.
+        versions: Versions of Python and torch, and the CPU's vector instructions, on which bits
+            depend too.
         traceback: Traceback of a failure.
         test: Scores of the last epoch's network on the test split, if the trial asked for them.
         had_to_be_alone: True if it did not fit beside others on its device and was trained again

@@ -146,6 +146,11 @@ def check_classes(
             f"dataset.path must hold 2 classes or more, got {got}, in {place!r}; there is nothing "
             "to tell apart"
         )
+    for name in classes:
+        if not name.isascii() and name.encode("utf-8", "replace").decode() != name:
+            raise ValueError(
+                f"dataset.path must name its classes in UTF-8, got {name!r} in {place!r}; rename it"
+            )
     train = np.bincount(labels["train"], minlength=len(classes))
     for split, of in labels.items():
         counts = np.bincount(of, minlength=len(classes))

@@ -42,9 +42,9 @@ class LeftOut:
         about = ", which Pillow does not read here" if kind in UNREAD else ""
         self._count("file", f" {kind}{about}" if kind else " without an ending", repr(name))
 
-    def hidden(self, name: str) -> None:
+    def hidden(self, noun: str, name: str) -> None:
         """Counts a picture or folder whose name begins with a dot."""
-        self._count("hidden picture or folder", "", repr(name))
+        self._count(f"hidden {noun}", "", repr(name))
 
     def stray(self, where: str, name: str) -> None:
         """Counts a picture that lies in no folder of a class."""

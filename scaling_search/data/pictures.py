@@ -1,7 +1,9 @@
 """One picture as square pixels: read from the bytes of its file, upright, cropped, resized."""
 
 import contextlib
+import errno
 import io
+import os
 import struct
 import sys
 import warnings
@@ -35,6 +37,9 @@ GREY = frozenset({"1", "L", "LA", "La"})
 """Modes of grey pictures of up to 8 bits; deep ones are grey too."""
 
 PAPERS = {"white": (255, 255, 255, 255), "black": (0, 0, 0, 255)}
+
+MOST_BYTES = 2**30
+"""Files that are larger hold no picture; to read one could take all memory."""
 
 FAULTS = (
     OSError,
@@ -100,6 +105,17 @@ class Head(NamedTuple):
     def shorter(self) -> int:
         """The shorter side in pixels."""
         return min(self.height, self.width)
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a picture's file.
+
+    Raises:
+        OSError: It cannot be read, or is larger than `MOST_BYTES`.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return path.read_bytes()
 
 
 def head(file: bytes | Path) -> Head | None:

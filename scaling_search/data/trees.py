@@ -83,8 +83,11 @@ def entries(folder: str | Path, left: LeftOut | None = None) -> list[os.DirEntry
         ) from error
     if left is not None:
         for entry in every:
-            if entry.name.startswith(".") and (is_picture(entry.name) or is_folder(entry)):
-                left.hidden(entry.name)
+            if entry.name.startswith("."):
+                if is_folder(entry):
+                    left.hidden("folder", entry.name)
+                elif is_picture(entry.name):
+                    left.hidden("picture", entry.name)
     return [entry for entry in every if not entry.name.startswith(".")]
 
 

@@ -81,7 +81,7 @@ class ImageFolder(OwnPictures):
 
 def _row(way: Way, path: str) -> Row | Broken:
     try:
-        content = Path(path).read_bytes()
+        content = pictures.read(Path(path))
     except OSError as error:
         return Broken(path, error.strerror or str(error))
     return sources.row_of(way, path, content)
@@ -89,4 +89,4 @@ def _row(way: Way, path: str) -> Row | Broken:
 
 def _extremes(path: str) -> tuple[int, int] | None:
     head = pictures.head(Path(path))
-    return pictures.extremes(Path(path).read_bytes()) if head and head.is_deep else None
+    return pictures.extremes(pictures.read(Path(path))) if head and head.is_deep else None

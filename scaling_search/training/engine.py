@@ -30,7 +30,10 @@ from scaling_search.training.seeds import seeded_network
 from scaling_search.training.steps import Steps
 from scaling_search.training.weights import keep_weights
 
-VERSIONS = f"python {platform.python_version()}, torch {torch.__version__}"
+VERSIONS = (
+    f"python {platform.python_version()}, torch {torch.__version__}, "
+    f"{torch.backends.cpu.get_cpu_capability()}"
+)
 KEPT_BYTES = 1 << 30
 """Freed memory that a process on a CPU keeps for its next step."""
 

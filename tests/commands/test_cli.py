@@ -1,5 +1,7 @@
 import contextlib
+import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -46,6 +48,29 @@ def test_help_is_our_own_list_of_commands(cli: Cli) -> None:
     assert outcome.code == 0
     assert all(f"  {name}" in outcome.out for name in COMMANDS)
     assert cli().out == outcome.out
+
+
+def test_a_folder_that_was_removed_under_the_command_is_named(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    refused = cli("plan", *TINY)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("scaling-search: the current folder must be there, got one that")
+
+
+def test_too_many_open_files_say_which_limit_to_raise(cli: Cli, done: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack:
+        lowest_free = stack.enter_context(Path(os.devnull).open()).fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 1, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        refused = cli("report", f"out={done}")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "open files must stay below the system's limit, got 'Too many open" in refused.err
+    assert "ulimit -n" in refused.err
 
 
 def test_the_version_is_the_packages(cli: Cli) -> None:

@@ -199,21 +199,25 @@ def test_grey_and_colour_become_what_is_asked_for(tmp_path: Path, channels: int)
 
 
 def broken_in(root: Path) -> list[Path]:
-    """Breaks three of sixteen: cut off, no picture, a link to nowhere."""
+    """Adds to sixteen pictures one that is cut off, a page, a link to nowhere, a terabyte."""
     two_classes(root)
     paths = [root / "class 0" / "a.png", root / "class 0" / "b.jpg", root / "class 1" / "c.webp"]
+    paths.append(root / "class 1" / "d.png")
     whole = min((root / "class 0").iterdir())
     paths[0].write_bytes(whole.read_bytes()[:-100])
     paths[1].write_text("<html>not found</html>", encoding="utf-8")
     paths[2].symlink_to("nowhere")
+    with paths[3].open("wb") as file:  # of no bytes on the disk
+        file.truncate(2**40)
     return paths
 
 
 def test_broken_pictures_end_the_command_and_are_named(tmp_path: Path, own_cache: Path) -> None:
     paths = broken_in(tmp_path / "a")
-    with pytest.raises(RuntimeError, match="must hold whole images, got 3 broken of 19") as error:
+    with pytest.raises(RuntimeError, match="must hold whole images, got 4 broken of 20") as error:
         small(tmp_path / "a").check()
-    assert all(repr(str(path)) in str(error.value) for path in paths)
+    assert all(repr(str(path)) in str(error.value) for path in paths[:3])
+    assert "and 1 more" in str(error.value)
     assert str(error.value).endswith("or add dataset.broken=skip")
     assert not list(own_cache.glob("*/"))
 
@@ -227,11 +231,22 @@ def test_broken_pictures_are_left_out_if_asked_and_listed(
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             dataset.check()
-        assert "3 of 19 images are broken and left out: " in caplog.text
+        assert "4 of 20 images are broken and left out: " in caplog.text
     splits = dataset.load(28, "cpu")
     assert sum(len(s.labels) for s in (splits.train, splits.val, splits.test)) == 16
     (about,) = own_cache.glob("*.json")
-    assert [name for name, _ in json.loads(about.read_text())["broken"]] == [str(p) for p in paths]
+    listed = json.loads(about.read_text())["broken"]
+    assert [name for name, _ in listed] == [str(path) for path in paths]
+    assert listed[-1][1] == "File too large"
+
+
+def test_a_class_whose_name_is_not_utf_8_is_refused_by_it(tmp_path: Path) -> None:
+    root = two_classes(tmp_path / "a")
+    (root / "class 1").rename(root / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(
+        ValueError, match=r"name its classes in UTF-8, got 'caf\\udce9' in .*rename"
+    ):
+        small(root).check()
 
 
 def test_where_all_are_broken_nothing_is_left(tmp_path: Path) -> None:

@@ -216,13 +216,16 @@ def test_pictures_without_a_class_and_other_files_are_counted(tmp_path: Path) ->
         (root / name).touch()
     for name in ("test/dogs/notes.txt", "README", "train/dogs/._g.png", "train/dogs/.DS_Store"):
         (root / name).touch()
+    (root / "train" / "cats" / ".g").mkdir()
+    (root / "train" / "cats" / "._h.png").touch()
     assert set(listed(root).left_out) == {
         "2 pictures directly in 'a', in no folder of a class ('b.png', 'c.jpg')",
         "1 picture directly in 'a/train', in no folder of a class ('d.bmp')",
         "2 files .heic, which Pillow does not read here ('e.HEIC', 'f.heic')",
         "1 file .txt ('notes.txt')",
         "1 file without an ending ('README')",
-        "1 hidden picture or folder ('._g.png')",
+        "2 hidden pictures ('._h.png', '._g.png')",
+        "1 hidden folder ('.g')",
     }
 
 

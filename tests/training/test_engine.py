@@ -333,6 +333,7 @@ def test_a_result_tells_what_was_trained_where_and_how_fast() -> None:
     assert result.peak_memory_bytes > 10_000_000
     assert result.device == "cpu"
     assert torch.__version__ in result.versions
+    assert result.versions.endswith(torch.backends.cpu.get_cpu_capability())
     assert result.host
 
 
