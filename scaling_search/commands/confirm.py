@@ -61,7 +61,7 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
     if train_more(run, trials, "confirm", price_only=price_only, begin=begin) is None:
         return
     record = run.studies.begun("confirm")
-    record.end_final_test(_now())
+    record.end_final_test(look, _now())
     tested = Confirmation.last(record)
     assert tested is not None
     section = confirmation_section(tested, run.experiment.objective)

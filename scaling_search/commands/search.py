@@ -72,6 +72,7 @@ def search(
     with RunLock(run.folder) as hold:
         run.check_choices(dataset.fingerprint())
         record = run.studies.begun()
+        record.hold(hold)
         if not record.choices or record.schema == 1:
             record.claim(choices(experiment, dataset.fingerprint()))
         options = decisive(OmegaConf.create(config))

@@ -108,11 +108,16 @@ class TrainingLoop:
                     if not dispatcher.is_stuck:
                         self._collect(running, {f for f in running if f.done()}, dispatcher)
                         dispatcher.check()
-                        self.record.stop("interrupted", pause=dispatcher.pause)
+                        self._end("interrupted", dispatcher)
                     raise
             check()
-            self.record.stop(self.stopped, pause=dispatcher.pause)
+            self._end(self.stopped, dispatcher)
         log.info("ended: %s", self.stopped)
+
+    def _end(self, reason: str, dispatcher: "_Dispatcher") -> None:
+        """Records the reason, and once more what the storage has lost."""
+        if lost := self.record.stop(reason, pause=dispatcher.pause):
+            log.warning("%d trainings were lost by the storage and are recorded again", lost)
 
     def _fill(
         self,

@@ -158,6 +158,7 @@ def train_more(
         return None
     record = run.studies.begun(command)
     with RunLock(run.folder) as lock:
+        record.hold(lock)
         begin(record)
         # Another command may have trained some of them since the price was printed.
         last = TrainingLoop(

@@ -8,13 +8,15 @@ from typing import Any, Literal, TypeVar
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.record.digests import DIGEST, DamagedError, checked_row, digest
+from scaling_search.record.holding import Hold, TakenOverError
 from scaling_search.record.results import KEY, Row, result_of, row_of
 from scaling_search.record.schema import VERSION, WITHOUT_DIGESTS, check_version, current_costs
-from scaling_search.record.storage import Pause, open_storage, unusable, wait, write
+from scaling_search.record.storage import Pause, file_of, open_storage, unusable, wait, write
+from scaling_search.runtime.lock import RunLock
 from scaling_search.runtime.passwords import without_password
 
 Objective = Literal["val_loss", "val_accuracy"]
@@ -92,19 +94,23 @@ class Record:
         self.objective = objective
         self._name = name
         self._read: list[Row] = []  # rows of trainings that ended, which do not change
-        opened = opened or open_storage(storage)
-        try:
-            self.study = optuna.create_study(
-                storage=opened,
-                study_name=name,
-                direction=direction(objective),
-                load_if_exists=True,
-            )
-        except Exception as error:
-            raise RuntimeError(unusable(storage, error)) from error
+        self._written: dict[str, object] = {}
+        self._added: list[FrozenTrial] = []
+        self._opened = opened or open_storage(storage)
+        file = file_of(storage)
+        self._hold = Hold(self._opened, name, "" if file is None else str(file.resolve()))
+        self.study = self._reading(self._loaded_or_created)
         if not self._attributes and not self.study.get_trials(deepcopy=False):
             self.study.set_user_attr("schema", VERSION)
         check_version(self.schema, f"storage {without_password(storage)!r}")
+
+    def hold(self, lock: RunLock) -> None:
+        """Makes a command the only one that writes, until another takes the record over.
+
+        Raises:
+            RuntimeError: A command of another folder writes, or the storage cannot be written.
+        """
+        self._reading(lambda: self._hold.take(lock))
 
     def claim(self, choices: Mapping[str, object]) -> None:
         """Binds the record to the choices that decide outcomes."""
@@ -182,10 +188,10 @@ class Record:
         """Records a comparison before its networks are trained."""
         self._set_final_tests([*self.final_tests, test])
 
-    def end_final_test(self, when: str) -> None:
-        """Records the time at which the test split is used."""
-        *earlier, last = self.final_tests
-        self._set_final_tests([*earlier, replace(last, when=when)])
+    def end_final_test(self, test: FinalTest, when: str) -> None:
+        """Records the time at which the test split is used by a comparison that was begun."""
+        earlier = [one for one in self.final_tests if one.when]
+        self._set_final_tests([*earlier, replace(test, when=when)])
 
     def _set_final_tests(self, tests: Iterable[FinalTest]) -> None:
         self._set("test_looks", [asdict(test) for test in tests])
@@ -195,9 +201,42 @@ class Record:
         """The reason why the last command ended, empty before the first did."""
         return str(self._get("stopped", ""))
 
-    def stop(self, reason: str, *, pause: Pause = wait) -> None:
-        """Records why a command ended; tries again as `add` does."""
-        write(self.storage, lambda _: self._set("stopped", reason), pause)
+    def stop(self, reason: str, *, pause: Pause = wait) -> int:
+        """Records why a command ended; tries again as `add` does.
+
+        Returns:
+            The number of its trainings that the storage had lost and that were written again.
+        """
+        lost: list[FrozenTrial] = []
+
+        def write_end(_: bool) -> None:  # noqa: FBT001  # as `write` calls it
+            self._hold.check()
+            lost.extend(self._write_lost())
+            self._set("stopped", reason)
+
+        write(self.storage, write_end, pause)
+        return len(lost)
+
+    def _write_lost(self) -> list[FrozenTrial]:
+        """Writes what this command wrote and a server no longer has; returns the trainings.
+
+        A standby that takes over may not have received the last of it.
+        """
+        if file_of(self.storage) is not None:
+            return []
+        for key, value in list(self._written.items()):
+            if digest(self.study.user_attrs.get(key)) != digest(value):
+                self._set(key, value)
+        held = self._digests()
+        lost = [trial for trial in self._added if trial.user_attrs[DIGEST] not in held]
+        for trial in lost:
+            self.study.add_trial(trial)
+        return lost
+
+    def _digests(self) -> set[object]:
+        """Digests of the trainings in the storage itself, which Optuna's cache may differ from."""
+        study = optuna.load_study(storage=self._opened, study_name=self._name)
+        return {trial.user_attrs.get(DIGEST) for trial in study.get_trials(deepcopy=False)}
 
     def _get(self, key: str, default: object) -> Any:
         """An attribute; RuntimeError if it was changed since."""
@@ -222,15 +261,27 @@ class Record:
             self.study.set_user_attr("schema", VERSION)
         self.study.set_user_attr(f"{key} {DIGEST}", [digest(before), digest(value)])
         self.study.set_user_attr(key, value)
+        self._written[key] = value
 
     @property
     def _attributes(self) -> dict[str, Any]:
         return self._reading(lambda: self.study.user_attrs)
 
+    def _loaded_or_created(self) -> optuna.Study:
+        """The study; created only if it is not there, for a user may be allowed to read alone."""
+        place: Any = {"storage": self._opened, "study_name": self._name}
+        try:
+            return optuna.load_study(**place)
+        except KeyError:
+            own = direction(self.objective)
+            return optuna.create_study(**place, direction=own, load_if_exists=True)
+
     def _reading(self, function: Callable[[], Read]) -> Read:
         """The result of a function that reads; a RuntimeError names the storage if it fails."""
         try:
             return function()
+        except TakenOverError:
+            raise
         except Exception as error:
             raise RuntimeError(unusable(self.storage, error)) from error
 
@@ -261,13 +312,13 @@ class Record:
         )
 
         def write_trial(is_first_try: bool) -> None:  # noqa: FBT001  # as `write` calls it
-            if not is_first_try:
-                self._read_rows()
+            self._hold.check()
             # A try that failed may have lost no more than its answer.
-            if is_first_try or row not in self._read:
+            if is_first_try or trial.user_attrs[DIGEST] not in self._digests():
                 self.study.add_trial(trial)
 
         write(self.storage, write_trial, pause)
+        self._added.append(trial)
 
     def rows(self) -> list[Row]:
         """The last row of every training, in the order in which they first ended."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from sqlalchemy import make_url
-from sqlalchemy.engine import URL
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import URL, ExceptionContext
 
 from scaling_search.record.digests import DIGEST, DamagedError, digest
+from scaling_search.record.holding import TakenOverError
 from scaling_search.runtime.passwords import without_password
 
 PATIENCE_SECONDS = 90.0
@@ -20,6 +21,18 @@ PATIENCE_SECONDS = 90.0
 
 LOCKED_SECONDS = 0.5
 """Time that SQLite itself waits for another process's lock."""
+
+POSTGRESQL = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
+"""Drivers of PostgreSQL that take libpq's options."""
+
+SILENT: dict[str, float] = {
+    "connect_timeout": 8,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 8000,
+}
+"""Options by which a server whose host has gone is noticed in 8 s; else it may take hours."""
 
 MOST_SECONDS = 10.0
 """Longest time between two tries."""
@@ -54,10 +67,10 @@ def open_storage(storage: str) -> BaseStorage:
     try:
         if is_journal(storage):
             _check_last_line(Path(storage))
-            # Its lock is a link that names the file; a relative name would be taken from elsewhere.
             return JournalStorage(_Journal(str(Path(storage).resolve())))
         literal = storage.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a format
         opened = RDBStorage(literal, engine_kwargs=engine_options(storage))
+        event.listen(opened.engine, "handle_error", _lost_connection)
         if storage.startswith("sqlite"):
             _check_pages(opened)
     except Exception as error:
@@ -67,9 +80,24 @@ def open_storage(storage: str) -> BaseStorage:
 
 def engine_options(storage: str) -> dict[str, Any]:
     """Options of SQLAlchemy's engine for a storage's URL."""
-    # Optuna and `write` try again after a short wait for a lock; no signal ends a long one.
-    is_free = storage.startswith("sqlite") and "timeout=" not in storage
-    return {"connect_args": {"timeout": LOCKED_SECONDS}} if is_free else {}
+    # Optuna and `write` try again after a short wait; no signal ends a long one.
+    if storage.startswith("sqlite"):
+        return {"connect_args": {} if "timeout=" in storage else {"timeout": LOCKED_SECONDS}}
+    has_libpq = make_url(storage).drivername in POSTGRESQL
+    silent = {k: v for k, v in SILENT.items() if has_libpq and f"{k}=" not in storage}
+    # A server, or what lies before it, ends connections that were idle through a long training.
+    return {"connect_args": silent, "pool_pre_ping": True}
+
+
+def _lost_connection(context: ExceptionContext) -> ConnectionError | None:
+    """An error of a lost connection that Optuna does not answer by writing a trial once more.
+
+    The transaction may have been committed; `write` looks before it tries again.
+    """
+    is_lost = context.is_disconnect or context.connection is None
+    if not is_lost or context.is_pre_ping:  # after which SQLAlchemy connects again
+        return None
+    return ConnectionError(context.original_exception)
 
 
 def _check_pages(opened: RDBStorage) -> None:
@@ -121,7 +149,7 @@ class _Journal(JournalFileBackend):
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__(path)
+        super().__init__(path, _lock_of(path))
         self._path = Path(path)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
@@ -144,6 +172,18 @@ class _Journal(JournalFileBackend):
             raise DamagedError(f"line {number}{error}") from None
         except ValueError as error:  # no JSON
             raise DamagedError(f"line {number + 1}: {error}") from None
+
+
+def _lock_of(journal: str) -> JournalFileOpenLock:
+    """The lock of a journal, a file beside it; Optuna takes away one that was left after 30 s.
+
+    Earlier versions left a link to the journal. If the folder was moved or copied since, it leads
+    to no file or to another's, and Optuna would wait for ever.
+    """
+    left = Path(f"{journal}.lock")
+    if left.is_symlink() and left.resolve() != Path(journal).resolve():
+        left.unlink(missing_ok=True)
+    return JournalFileOpenLock(journal)
 
 
 def _whole(log: Any) -> dict[str, Any]:
@@ -177,7 +217,7 @@ def _cut_to_whole_lines(journal: Path) -> None:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         if file.read() in {b"", b"\n"}:
             return
-    lock = JournalFileSymlinkLock(str(journal.resolve()))
+    lock = _lock_of(str(journal))
     lock.acquire()  # a process that is writing now finishes its line
     try:
         content = journal.read_bytes()
@@ -204,6 +244,7 @@ def write(storage: str, function: Callable[[bool], object], pause: Pause = wait)
         pause: Waits until the next try.
 
     Raises:
+        TakenOverError: Another command writes there.
         RuntimeError: The storage cannot be written.
     """
     end, seconds, is_first_try = time.monotonic() + PATIENCE_SECONDS, 1.0, True
@@ -212,6 +253,8 @@ def write(storage: str, function: Callable[[bool], object], pause: Pause = wait)
             if is_journal(storage):
                 Path(storage).stat()  # Optuna would begin a new one
             function(is_first_try)
+        except TakenOverError:
+            raise
         except Exception as error:
             message = unusable(storage, error)
             if time.monotonic() + seconds > end:

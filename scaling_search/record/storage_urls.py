@@ -6,6 +6,7 @@ from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
 from scaling_search.record.storage import (
+    POSTGRESQL,
     SQLITE_OPTIONS,
     check_sqlite,
     engine_options,
@@ -16,7 +17,6 @@ from scaling_search.record.storage import (
 from scaling_search.runtime.command_line import as_override
 from scaling_search.runtime.passwords import HIDDEN, without_password
 
-POSTGRESQL = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")
 POSTGRESQL_OPTIONS = {
     *("application_name", "channel_binding", "connect_timeout", "host", "keepalives"),
     *("keepalives_count", "keepalives_idle", "keepalives_interval", "password", "port"),

@@ -7,9 +7,10 @@ import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from scaling_search.runtime.files import TEMPORARY, open_unlinked, remove_temporary, wait_for_lock
 
@@ -73,6 +74,23 @@ class RunLock:
                 "command has taken over since this one was frozen; wait for that one"
             )
 
+    @property
+    def mark(self) -> dict[str, str]:
+        """The folder and the token, by which `holder` of another lock knows this one."""
+        return {"folder": str(self.path.parent.resolve()), "token": self._token}
+
+    def holder(self, mark: Mapping[str, object]) -> str:
+        """The command that holds the lock of a mark, in words; empty if none is seen to."""
+        folder, token = mark.get("folder"), mark.get("token")
+        try:
+            with open_unlinked(Path(str(folder)) / NAME, "rb") as file:
+                held, age = _content(file.read()), self._age(os.fstat(file.fileno()))
+        except OSError:
+            return ""
+        if held.get("token") != token or _is_dead(held) or age >= STALE_SECONDS:
+            return ""
+        return f"{_holder(held)} in {str(folder)!r}"
+
     def _take(self) -> bool:
         """Creates the file, or removes a stale one; True if it was created."""
         try:
@@ -106,7 +124,7 @@ class RunLock:
         Raises:
             RuntimeError: Another process holds the folder.
         """
-        with suppress(FileNotFoundError), open_unlinked(self.path, "rb+") as file:
+        with suppress(FileNotFoundError), _opened(self.path) as file:
             wait_for_lock(file)
             found = os.fstat(file.fileno())
             held = _content(file.read())
@@ -138,6 +156,14 @@ class RunLock:
                     os.utime(self.path, follow_symlinks=False)
                 else:
                     self._create()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """The file of a lock; another user's can often be read only, and be locked all the same."""
+    try:
+        return open_unlinked(path, "rb+")
+    except PermissionError:
+        return open_unlinked(path, "rb")
 
 
 def _content(text: bytes) -> dict[str, object]:

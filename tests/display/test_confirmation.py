@@ -80,7 +80,7 @@ def looked(
                 record.add(failed(tiny_trial(number, seed=seed)))
             else:
                 record.add(scored(number, seed, loss(number, seed), hit(number, seed)))
-    record.end_final_test(WHEN)
+    record.end_final_test(look, WHEN)
     section = section_of(opened(folder))
     assert section is not None
     return section
@@ -249,7 +249,7 @@ def test_before_a_look_has_ended_nothing_is_said(tmp_path: Path) -> None:
         for seed in SEEDS:
             record.add(scored(number, seed, 1.0))
     assert section_of(record) is None
-    record.end_final_test(WHEN)
+    record.end_final_test(LOOK, WHEN)
     assert section_of(record) is not None
 
 
@@ -257,11 +257,12 @@ def test_a_second_look_says_so_in_every_sentence_and_holds_its_own_seeds(tmp_pat
     first = looked(tmp_path, gaining(0.2))
     assert not [said for said in first.sentences if "look" in said]
     assert set(first.table["look"]) == {1}
-    opened(tmp_path).begin_final_test(replace(LOOK, seeds=[7, 8]))
+    second = replace(LOOK, seeds=[7, 8])
+    opened(tmp_path).begin_final_test(second)
     between = section_of(opened(tmp_path))
     assert between is not None
     assert between.sentences == first.sentences
-    opened(tmp_path).end_final_test(WHEN)
+    opened(tmp_path).end_final_test(second, WHEN)
     third = looked(tmp_path, gaining(-0.2), replace(LOOK, seeds=[9, 10, 11]))
     assert all(said.endswith(" (look 3 at the test split).") for said in third.sentences)
     assert "is worse than" in third.sentences[0]

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,7 @@ from scaling_search.core.trial import Epoch
 from scaling_search.record import storage as storages
 from scaling_search.record.record import Objective, Record, direction
 from scaling_search.record.studies import Studies
+from scaling_search.runtime.lock import RunLock
 from scaling_search.training.engine import train_trial
 from tests.tiny import ended, failed, tiny_trial
 
@@ -39,7 +43,7 @@ def test_a_line_that_another_process_left_unfinished_spoils_nothing(tmp_path: Pa
     storage = STORAGES["journal"](tmp_path)
     record = opened(storage)
     record.add(ended(tiny_trial(1), 2.0, 1.5))
-    writes: tuple[Callable[[], None], ...] = (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: record.add(ended(tiny_trial(2), 2.0, 1.5)),
         lambda: record.keep_costs({"cost": 1}),
         lambda: record.claim({"name": "tiny"}),
@@ -290,9 +294,41 @@ def test_a_damaged_journal_is_told_by_its_file_and_line(journal: Path, damaged: 
 
 def test_a_whole_journal_is_not_changed_by_opening_it(journal: Path) -> None:
     before = journal.read_bytes()
-    opened(str(journal))
-    assert journal.read_bytes().startswith(before)
     assert len(opened(str(journal)).rows()) == 2
+    assert journal.read_bytes() == before
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_lock_that_came_along_with_a_copied_journal_is_none_of_its_own(
+    journal: Path, tmp_path: Path, *, is_kept: bool
+) -> None:
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    shutil.copy(journal, copied)
+    (copied / "study.log.lock").symlink_to(journal)  # as versions before this one left it
+    if not is_kept:
+        journal.unlink()
+    record = opened(str(copied / "study.log"))
+    record.add(ended(tiny_trial(3), 2.0))
+    assert len(record.rows()) == 3
+    assert [path.name for path in copied.iterdir()] == ["study.log"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
+def test_a_record_is_read_by_a_user_who_may_not_write_it() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        for kind in STORAGES.values():
+            opened(kind(Path(folder))).add(ended(tiny_trial(1), 2.0))
+        os.seteuid(1)
+        try:
+            for kind in STORAGES.values():
+                record = opened(kind(Path(folder)))
+                assert len(record.rows()) == 1
+                with pytest.raises(RuntimeError, match="storage must be readable and writable"):
+                    record.hold(RunLock(Path(folder)))
+        finally:
+            os.seteuid(0)
 
 
 def test_opening_a_record_leaves_one_file(tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,7 +27,7 @@ from tests.reliability.searches import (
     started,
     stored_rows,
 )
-from tests.storages.servers import PASSWORD, ended, postgresql, postgresql_programs, until
+from tests.storages.servers import PASSWORD, postgresql, postgresql_programs, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -235,35 +233,17 @@ def test_a_search_waits_for_a_server_that_starts_anew(
 @contextlib.contextmanager
 def gone_until_tried(place: Path, command: Command) -> Iterator[None]:
     """Crashes the server in a folder, starts it anew once it is missed, ends it afterwards."""
-    pid = int((place / "data" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
-    owner = Path(f"/proc/{pid}").stat()
-    port = int(words[words.index("-p") + 1])
-    os.kill(pid, signal.SIGQUIT)  # PostgreSQL's immediate shutdown, without a checkpoint
+    port = crashed(place)
     command.until(lambda: TRIES in command.out)
-    with (place / "again.log").open("wb") as log:
-        server = subprocess.Popen(
-            words,
-            cwd=place,
-            env={"LC_ALL": "C", "PATH": ""},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            user=owner.st_uid,
-            group=owner.st_gid,
-            extra_groups=[],
-        )
-
-    def listens() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return b"ready to accept connections" in (place / "again.log").read_bytes()
-        return False
-
-    try:
-        until(listens, server, 60)
+    with serving(place / "data", port):
         yield
-    finally:
-        ended(server, signal.SIGINT)
+
+
+def crashed(place: Path) -> int:
+    """Ends the server in a folder without a checkpoint; its port."""
+    words = (place / "data" / "postmaster.pid").read_text(encoding="utf-8").split()
+    os.kill(int(words[0]), signal.SIGQUIT)  # PostgreSQL's immediate shutdown
+    return int(words[3])
 
 
 def test_a_lock_that_a_killed_writer_left_is_taken_away(

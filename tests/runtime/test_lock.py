@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -282,6 +283,26 @@ def test_what_killed_commands_left_unfinished_goes_with_the_next_one(tmp_path: P
     left.write_bytes(b"torn")
     with RunLock(tmp_path):
         assert not left.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="acts as two users")
+def test_users_take_a_folder_from_each_other_as_from_themselves() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        folder.chmod(0o777)  # anyone may write there, but not to the others' files
+        path = written(folder)
+        os.seteuid(1)
+        try:
+            with pytest.raises(RuntimeError, match=f"process {os.getpid()} on "), RunLock(folder):
+                pass
+            os.seteuid(0)
+            path.unlink()
+            written(folder, process=2**22 + 1)
+            os.seteuid(1)
+            with RunLock(folder):
+                assert path.stat().st_uid == 1
+        finally:
+            os.seteuid(0)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

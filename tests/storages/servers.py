@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 HOST = "127.0.0.1"
@@ -95,28 +96,95 @@ def postgresql(folder: Path) -> Iterator[str]:
         timeout=120,
         **options,
     )
-    port = free_port()
-    with (folder / "server.log").open("wb") as log:
+    with serving(data, port := free_port()):
+        yield f"postgresql+psycopg://searcher:{PASSWORD}@{HOST}:{port}/postgres"
+
+
+@contextlib.contextmanager
+def serving(data: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """A server of a folder that ``initdb`` or ``pg_basebackup`` has made, run by its owner."""
+    programs, owner = postgresql_programs(), data.stat()
+    assert programs is not None
+    said = data.with_suffix(f".{port}.log")
+    with said.open("wb") as log:
         server = subprocess.Popen(
             [
                 *(programs / "postgres", "-D", data, "-p", str(port), "-k", ""),
                 *("-c", f"listen_addresses={HOST}", "-c", "fsync=off"),
             ],
+            cwd=data.parent,
+            env={"LC_ALL": "C", "PATH": ""},
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            **options,
+            user=owner.st_uid,
+            group=owner.st_gid,
+            extra_groups=[],
         )
 
     def listens() -> bool:
         with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-            return b"ready to accept connections" in (folder / "server.log").read_bytes()
+            return b"ready to accept connections" in said.read_bytes()
         return False
 
     try:
         until(listens, server, 60)
-        yield f"postgresql+psycopg://searcher:{PASSWORD}@{HOST}:{port}/postgres"
+        yield server
     finally:
         ended(server, signal.SIGINT)  # PostgreSQL's fast shutdown
+
+
+def backup(url: str, data: Path) -> None:
+    """Copies a server that runs into a new folder, from which another one can be started."""
+    programs, owner = postgresql_programs(), data.parent.stat()
+    assert programs is not None
+    subprocess.run(
+        [
+            *(programs / "pg_basebackup", "-d", url.replace("+psycopg", ""), "-D", data),
+            *("-X", "stream", "-c", "fast", "--no-sync"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+        cwd=data.parent,
+        env={"LC_ALL": "C", "PATH": ""},
+        user=owner.st_uid,
+        group=owner.st_gid,
+        extra_groups=[],
+    )
+
+
+@contextlib.contextmanager
+def unanswered(url: str) -> Iterator[tuple[str, list[bytes]]]:
+    """A way to a server on which the client's connection is cut before the answer to a COMMIT.
+
+    Yields:
+        Its URL, and a list: connections are cut as long as it has something to be taken out.
+    """
+    left: list[bytes] = []
+    with socket.create_server((HOST, 0)) as listening:
+
+        def pumped(source: socket.socket, sink: socket.socket, *, asks: bool) -> None:
+            with source, sink, contextlib.suppress(OSError):
+                while data := source.recv(1 << 16):
+                    if asks and b"COMMIT" in data and left:
+                        left.pop()
+                        source.shutdown(socket.SHUT_RDWR)
+                    sink.sendall(data)
+                for end in (source, sink):
+                    end.shutdown(socket.SHUT_RDWR)
+
+        def accepted() -> None:
+            with contextlib.suppress(OSError):  # it is closed
+                while True:
+                    client = listening.accept()[0]
+                    server = socket.create_connection((HOST, int(url.rpartition(":")[2][:-9])))
+                    for ends, asks in (((client, server), True), ((server, client), False)):
+                        Thread(target=pumped, args=ends, kwargs={"asks": asks}, daemon=True).start()
+
+        Thread(target=accepted, daemon=True).start()
+        port = listening.getsockname()[1]
+        yield f"{url.rpartition(':')[0]}:{port}/postgres", left
 
 
 # optuna-dashboard.
