@@ -250,11 +250,11 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     import pydantic
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
-    from rich.console import Console
 
     from scaling_search.commands.folders import OWN_OPTIONS, with_folder
     from scaling_search.commands.messages import refused
     from scaling_search.commands.run import Run
+    from scaling_search.display.terminal import Terminal
     from scaling_search.experiment.composing import built, settled, without_passwords
     from scaling_search.record.storage_urls import storage_flag
 
@@ -282,7 +282,7 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         storage=options.storage,
         limits=options.limits,
         keep_weights=options.keep_weights,
-        console=Console(width=None if sys.stdout.isatty() else WIDTH, emoji=False),
+        console=Terminal(width=None if sys.stdout.isatty() else WIDTH, emoji=False),
         trusted=trusted,
         flags=trusted.flags + storage_flag(options.storage, overrides),
     )
