@@ -172,6 +172,10 @@ def _composed(command: str, arguments: list[str]) -> None:
     parsed.overrides = [_read(o, is_multirun=parsed.multirun) for o in parsed.overrides]
     trusted = _trusted(packages, parsed)
     sys.argv = [f"{program} {command}" if command else program, *parsed.overrides, *flags]
+    if parsed.resolve:  # which Hydra does by itself, unchecked
+        from scaling_search.experiment.composing import unresolved
+
+        unresolved(*parsed.overrides, trusted=trusted)
     if parsed.help or parsed.cfg or parsed.info:
         shown = StringIO()
         try:
@@ -256,8 +260,10 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     from scaling_search.commands.run import Run
     from scaling_search.display.terminal import Terminal
     from scaling_search.experiment.composing import built, settled, without_passwords
+    from scaling_search.experiment.references import check_references
     from scaling_search.record.storage_urls import storage_flag
 
+    check_references(OmegaConf.to_container(config, resolve=False))
     overrides = [str(o) for o in HydraConfig.get().overrides.task]
     config = with_folder(command, config, overrides)
     note = ""
