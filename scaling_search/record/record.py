@@ -1,14 +1,14 @@
 """The record of a search: an Optuna study with one trial for each training that ended."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.record.digests import DIGEST, DamagedError, checked_row, digest
@@ -16,6 +16,7 @@ from scaling_search.record.results import KEY, Row, result_of, row_of
 from scaling_search.record.schema import VERSION, WITHOUT_DIGESTS, check_version, current_costs
 from scaling_search.record.storage import Pause, open_storage, unusable, wait, write
 from scaling_search.runtime.passwords import without_password
+from scaling_search.runtime.progress import progress
 
 Objective = Literal["val_loss", "val_accuracy"]
 
@@ -284,8 +285,13 @@ class Record:
     def _read_rows(self) -> None:
         """Reads and checks what was not read before."""
         objective = OBJECTIVES[self.study.direction.name]
-        for trial in self.study.get_trials(deepcopy=False)[len(self._read) :]:
+        trials = self._unread()
+        for trial in trials if self._read else progress(trials, "reading trainings", None):
             self._read.append(checked_row(trial, len(self._read), objective))
+
+    def _unread(self) -> Iterator[FrozenTrial]:
+        """What was not read before; the first takes as long as all."""
+        yield from self.study.get_trials(deepcopy=False)[len(self._read) :]
 
     def results_of(self, trials: Iterable[Trial]) -> dict[Key, TrialResult]:
         """The results of those trials that have ended, by their keys."""

@@ -7,13 +7,16 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
-Show = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""Yields the items again, and shows how many of a total are done, under a description."""
+Show = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
+"""Yields the items again, and shows how many of a total are done, under a description.
+
+The total is None where it is not known.
+"""
 
 _show: ContextVar[Show | None] = ContextVar("show", default=None)
 
 
-def progress(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:
+def progress(items: Iterable[Item], description: str, total: int | None) -> Iterable[Item]:
     """The items, shown as they are done where `shown_by` is entered."""
     show = _show.get()
     return items if show is None else show(items, description, total)
