@@ -9,6 +9,26 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+WINDOWS = """
+import enum, signal, sys
+names = {"SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM"}
+for one in signal.Signals:
+    if one.name not in names:
+        delattr(signal, one.name)
+signal.Signals = enum.IntEnum("Signals", {n.name: n for n in signal.Signals if n.name in names})
+sys.modules["fcntl"] = sys.modules["resource"] = None
+import scaling_search.commands.cli, scaling_search.commands.search, scaling_search.executors
+print(scaling_search.executors.Processes().retries)
+"""
+
+
+def test_the_package_is_imported_where_signals_and_locks_of_posix_are_missing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WINDOWS], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
 @pytest.mark.slow
 def test_the_wheel_works_in_another_folder(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]

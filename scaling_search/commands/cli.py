@@ -172,6 +172,10 @@ def _composed(command: str, arguments: list[str]) -> None:
     parsed.overrides = [_read(o, is_multirun=parsed.multirun) for o in parsed.overrides]
     trusted = _trusted(packages, parsed)
     sys.argv = [f"{program} {command}" if command else program, *parsed.overrides, *flags]
+    if parsed.resolve:  # which Hydra does by itself, unchecked
+        from scaling_search.experiment.composing import unresolved
+
+        unresolved(*parsed.overrides, trusted=trusted)
     if parsed.help or parsed.cfg or parsed.info:
         shown = StringIO()
         try:
@@ -250,14 +254,17 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     import pydantic
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
-    from rich.console import Console
 
     from scaling_search.commands.folders import OWN_OPTIONS, with_folder
     from scaling_search.commands.messages import refused
     from scaling_search.commands.run import Run
+    from scaling_search.display.progress import bars
+    from scaling_search.display.terminal import Terminal
     from scaling_search.experiment.composing import built, settled, without_passwords
+    from scaling_search.experiment.references import check_references
     from scaling_search.record.storage_urls import storage_flag
 
+    check_references(OmegaConf.to_container(config, resolve=False))
     overrides = [str(o) for o in HydraConfig.get().overrides.task]
     config = with_folder(command, config, overrides)
     note = ""
@@ -275,6 +282,7 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
             raise UsageError(refused(str(error), cause, raw)) from error
         raise
     assert options.executor is not None  # conf/ names one
+    console = Terminal(width=None if sys.stdout.isatty() else WIDTH, emoji=False)
     run = Run(
         options.experiment,
         options.out,
@@ -282,19 +290,20 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         storage=options.storage,
         limits=options.limits,
         keep_weights=options.keep_weights,
-        console=Console(width=None if sys.stdout.isatty() else WIDTH, emoji=False),
+        console=console,
         trusted=trusted,
         flags=trusted.flags + storage_flag(options.storage, overrides),
     )
-    if command in OWN_OPTIONS:
-        try:
-            run.check_config()
-        except RuntimeError as error:
-            error.add_note(note if options.storage else "")  # it may be the wrong one
-            raise
-    text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(plain)))
     prints_only = command == "plan" or (command == "audit" and not options.audit.write)
-    with contextlib.nullcontext() if prints_only or options.price_only else surviving():
+    survives = contextlib.nullcontext() if prints_only or options.price_only else surviving()
+    with bars(console), survives:
+        if command in OWN_OPTIONS:
+            try:
+                run.check_config()
+            except RuntimeError as error:
+                error.add_note(note if options.storage else "")  # it may be the wrong one
+                raise
+        text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(plain)))
         _call(command, run, options, text)
 
 

@@ -238,13 +238,15 @@ def _result_of(future: Future[TrialResult], trial: Trial) -> TrialResult:
     return TrialResult(trial, "FAIL", reason=f"worker lost: {said}")
 
 
-_BY_SIGNAL = {
-    signal.SIGKILL: ", SIGKILL: by a user, or by the system for want of memory",
-    signal.SIGBUS: ", SIGBUS: a file of the data became shorter while it was read",
+_SIGNALS = {
+    "SIGKILL": ", SIGKILL: by a user, or by the system for want of memory",
+    "SIGBUS": ", SIGBUS: a file of the data became shorter while it was read",
+    "SIGTERM": "",
 }
-"""Signals that end a process from outside."""
+"""Signals that end a process from outside, by their names: Windows lacks two of them."""
 
-_OUTSIDE = "|".join(str(int(blow)) for blow in (*_BY_SIGNAL, signal.SIGTERM))
+_BY_SIGNAL = {int(one): _SIGNALS[one.name] for one in signal.Signals if one.name in _SIGNALS}
+_OUTSIDE = "|".join(map(str, _BY_SIGNAL))
 _FROM_OUTSIDE = re.compile(rf"overdue|worker lost(?!.*\(exit code (?!-({_OUTSIDE})\b))")
 """Failures from outside a training, after which the same training can succeed."""
 

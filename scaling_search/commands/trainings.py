@@ -192,6 +192,9 @@ def provenance() -> dict[str, object]:
 class _Lines(logging.Formatter):
     """Entries without passwords and control characters; lines but the first are indented."""
 
+    default_time_format = "%Y-%m-%d %H:%M:%S%z"  # the hour that comes twice in autumn is two
+    default_msec_format = None
+
     def format(self, record: logging.LogRecord) -> str:
         text = visible(without_password(super().format(record)), keep="\n\t")
         return text.replace("\n", "\n    ")

@@ -17,6 +17,17 @@ from scaling_search.runtime.visible_text import visible
 from scaling_search.training.price import Price
 
 
+class Terminal(Console):
+    """A console whose closed pipe ends the program well; rich would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Ends the program: its reader has left, as head does."""
+        try:
+            super().on_broken_pipe()
+        except SystemExit as ended:
+            raise SystemExit(0) from ended
+
+
 def comparison_table(found: Answer) -> Table:
     """The best split against each reference; their shares are in `REFERENCES` and the report."""
     header, *lines = comparison_lines(found)

@@ -16,6 +16,7 @@ from scaling_search.core.protocols import Executor
 from scaling_search.data.gathering import Described
 from scaling_search.experiment.experiment import CHOICES, FREE, Experiment
 from scaling_search.experiment.options import Options
+from scaling_search.experiment.references import check_references
 from scaling_search.experiment.texts import PATHS, check_texts, options_of
 from scaling_search.experiment.trust import (
     Trusted,
@@ -24,7 +25,7 @@ from scaling_search.experiment.trust import (
     check_folder,
     check_overrides,
 )
-from scaling_search.experiment.yaml_files import checked_text
+from scaling_search.experiment.yaml_files import checked_text, without_header
 from scaling_search.planning.room import fitted_resolution
 from scaling_search.record.schema import CROP_KEY, current, nested
 from scaling_search.record.serialization import from_json, to_json
@@ -82,12 +83,26 @@ def trusted_packages(allow: Sequence[str], config_dir: Path | None = None) -> Tr
 
 def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
     """The plain options of all parts and commands; raises as `compose`."""
+    trusted = trusted or Trusted()
+    try:
+        return settled(unresolved(*overrides, trusted=trusted), trusted)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"overrides must compose, got {' '.join(str(error).split())}") from error
+
+
+def unresolved(*overrides: str, trusted: Trusted) -> DictConfig:
+    """The options of all parts and commands with references, which take moments to replace.
+
+    Raises:
+        ValueError: They would not.
+        hydra.errors.HydraException: They cannot be composed.
+    """
     from hydra import compose as composed_by_hydra  # noqa: PLC0415  # takes a while
     from hydra import initialize_config_dir  # noqa: PLC0415  # as above
     from hydra.core.global_hydra import GlobalHydra  # noqa: PLC0415  # as above
     from hydra.core.singleton import Singleton  # noqa: PLC0415  # as above
 
-    own = None if trusted is None else trusted.config_dir
+    own = trusted.config_dir
     check_overrides(overrides, [conf(), *([] if own is None else [own])])
     searched = []
     if own is not None:
@@ -98,11 +113,10 @@ def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:
         GlobalHydra.instance().clear()
         with initialize_config_dir(config_dir=str(conf()), version_base="1.3"):
             config = composed_by_hydra("config", overrides=[*searched, *overrides])
-        return settled(config, trusted or Trusted())
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(f"overrides must compose, got {' '.join(str(error).split())}") from error
     finally:
         Singleton.set_state(before)
+    check_references(OmegaConf.to_container(config, resolve=False))
+    return config
 
 
 def settled(config: DictConfig, trusted: Trusted) -> dict[str, Any]:
@@ -113,9 +127,11 @@ def settled(config: DictConfig, trusted: Trusted) -> dict[str, Any]:
 
     Raises:
         ValueError: An option is not what the data say, names code that is not trusted, or has no
-            value.
+            value; or an experiment's file lacks its first line.
         RuntimeError: The data cannot be read.
     """
+    if "experiment" in config:  # where Hydra puts the options of a file without its header
+        raise ValueError(without_header(trusted.config_dir))
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     trusted.check(plain)
     check_texts(plain)

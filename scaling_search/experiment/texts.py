@@ -62,7 +62,7 @@ def as_text(override: str, *, is_multirun: bool) -> str:
 
 
 def check_texts(options: Any) -> None:
-    """Checks the characters of texts, and paths for passwords.
+    """Checks the characters of texts, and all but the storage's for passwords.
 
     Raises:
         ValueError: A text cannot be a file's name or cannot be kept in a run's config.yaml.
@@ -76,7 +76,7 @@ def check_texts(options: Any) -> None:
                 f"{key} must be text of whole, visible characters, got {value!r}; rename what is "
                 "called so"
             )
-        if key in PATHS and without_password(value) != value:
+        if key != "storage" and without_password(value) != value:
             raise ValueError(
                 f"{key} must not look like a password in a URL, which is not kept, got "
                 f"{without_password(value)!r}; rename it"

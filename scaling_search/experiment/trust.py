@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scaling_search.experiment.references import check_references, together
 from scaling_search.experiment.yaml_files import checked_text
 from scaling_search.record.storage_urls import check_plain
 
@@ -170,9 +172,12 @@ def check_overrides(overrides: Sequence[str], groups: Sequence[Path]) -> None:
 def check_folder(folder: Path) -> None:
     """Checks that no YAML file of a folder is too large, sets up Hydra or calls a resolver.
 
+    References are followed through all files at once: Hydra replaces some while it composes them.
+
     Raises:
-        ValueError: A file does; the text names it.
+        ValueError: A file does; the text names it, or the option that is too large.
     """
+    every: Any = {}
     for path in _yaml_files(folder):
         place = path.relative_to(folder)
         if "hydra" in (*place.parts[:-1], path.stem):
@@ -189,6 +194,16 @@ def check_folder(folder: Path) -> None:
             continue  # Hydra cannot compose it
         if isinstance(config, DictConfig):
             check_file(path, config)
+            found = re.search(r"^#\s*@package\s+(\S+)", text, re.MULTILINE)
+            package = found[1] if found else "_group_"
+            keys = [*place.parts[:-1]] if package == "_group_" else package.split(".")
+            keys = [] if package == "_global_" else keys
+            every = together(every, reduce(_within, reversed(keys), OmegaConf.to_container(config)))
+    check_references(every)
+
+
+def _within(options: object, key: str) -> dict[str, object]:
+    return {key: options}
 
 
 def check_file(path: Path, config: DictConfig) -> None:

@@ -1,5 +1,6 @@
-"""YAML files, measured before aliases in them are written out."""
+"""YAML files, measured before aliases in them are written out, and the first line of some."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -8,6 +9,9 @@ MOST_BYTES = 1_000_000
 MOST_VALUES = 10_000
 MOST_DEPTH = 50
 """Limits of a file; a run's ``config.yaml`` has 3,000 bytes, 300 keys and values, 3 levels."""
+
+HEADER = "# @package _global_"
+"""First line of an experiment's file, by which its options are those of the command line."""
 
 
 def checked_text(path: Path) -> str:
@@ -27,6 +31,20 @@ def checked_text(path: Path) -> str:
             f"replaced, at most {MOST_DEPTH} deep, got more; remove values or aliases (*name)"
         )
     return text
+
+
+def without_header(folder: Path | None) -> str:
+    """The message for options below ``experiment``: the first file that lacks `HEADER`.
+
+    Args:
+        folder: Of ``--config-dir``, if there is one.
+    """
+    for path in [] if folder is None else sorted(folder.glob("experiment/**/*.yaml")):
+        text = checked_text(path)
+        if not re.search(r"^#\s*@package\s+_global_\s*$", text, re.MULTILINE):
+            first = text.partition("\n")[0]
+            return f"{path} must have {HEADER!r} on its first line, got {first!r}; write it there"
+    return "experiment must be the name of an experiment, got options; write them without it"
 
 
 def _is_small(text: str) -> bool:

@@ -1,7 +1,7 @@
 """The record of a search: an Optuna study with one trial for each training that ended."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +18,7 @@ from scaling_search.record.schema import VERSION, WITHOUT_DIGESTS, check_version
 from scaling_search.record.storage import Pause, file_of, open_storage, unusable, wait, write
 from scaling_search.runtime.lock import RunLock
 from scaling_search.runtime.passwords import without_password
+from scaling_search.runtime.progress import progress
 
 Objective = Literal["val_loss", "val_accuracy"]
 
@@ -335,8 +336,13 @@ class Record:
     def _read_rows(self) -> None:
         """Reads and checks what was not read before."""
         objective = OBJECTIVES[self.study.direction.name]
-        for trial in self.study.get_trials(deepcopy=False)[len(self._read) :]:
+        trials = self._unread()
+        for trial in trials if self._read else progress(trials, "reading trainings", None):
             self._read.append(checked_row(trial, len(self._read), objective))
+
+    def _unread(self) -> Iterator[FrozenTrial]:
+        """What was not read before; the first takes as long as all."""
+        yield from self.study.get_trials(deepcopy=False)[len(self._read) :]
 
     def results_of(self, trials: Iterable[Trial]) -> dict[Key, TrialResult]:
         """The results of those trials that have ended, by their keys."""

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, ExceptionContext
 from scaling_search.record.digests import DIGEST, DamagedError, digest
 from scaling_search.record.holding import TakenOverError
 from scaling_search.runtime.passwords import without_password
+from scaling_search.runtime.progress import progress
 
 PATIENCE_SECONDS = 90.0
 """Time for which a failed write is repeated: a server restarts, a lock is held, a disk is full."""
@@ -163,9 +164,9 @@ class _Journal(JournalFileBackend):
         Raises:
             DamagedError: A line was changed.
         """
-        number = log_number_from
+        number, logs = log_number_from, super().read_logs(log_number_from)
         try:
-            for log in super().read_logs(log_number_from):
+            for log in logs if number else progress(logs, "reading the record", None):
                 number += 1
                 yield _whole(log)
         except DamagedError as error:

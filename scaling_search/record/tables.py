@@ -28,7 +28,8 @@ def read_table(path: Path) -> pd.DataFrame:
         RuntimeError: It cannot be read.
     """
     try:
-        table = pd.read_csv(path)
+        # Classes are called NA, null or 007 too: only an empty cell is missing, none is a number.
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={"class": str})
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
     except (OSError, ValueError) as error:

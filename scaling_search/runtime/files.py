@@ -2,7 +2,7 @@
 
 import os
 import secrets
-import time
+import tempfile
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
@@ -58,9 +58,19 @@ def remove_temporary(folder: Path) -> None:
     for left in (path for depth in DEPTHS for path in folder.glob(f"{depth}.*{TEMPORARY}")):
         with suppress(OSError), open_unlinked(left, "rb+") as file:
             found = os.fstat(file.fileno())
-            is_begun = found.st_size or time.time() - found.st_mtime > BEGUN_SECONDS
+            is_begun = found.st_size or age(found, folder) > BEGUN_SECONDS
             if is_begun and _locked(file, waits=False):
                 left.unlink()
+
+
+def age(found: os.stat_result, folder: Path) -> float:
+    """Seconds since a file of a folder was written, by the clock of the file system alone.
+
+    Raises:
+        OSError: Nothing can be written there.
+    """
+    with tempfile.TemporaryFile(prefix=".", suffix=TEMPORARY, dir=folder) as now:
+        return os.fstat(now.fileno()).st_mtime - found.st_mtime
 
 
 def open_unlinked(path: Path, mode: str, **options: Any) -> IO[Any]:

@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -12,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
 
-from scaling_search.runtime.files import TEMPORARY, open_unlinked, remove_temporary, wait_for_lock
+from scaling_search.runtime.files import age, open_unlinked, remove_temporary, wait_for_lock
 
 NAME = "lock.json"
 
@@ -26,14 +25,17 @@ STALE_SECONDS = 60.0
 class RunLock:
     """A lock of a folder; a second command is refused by the name of the first.
 
-    A thread renews the file. It is stale after `STALE_SECONDS`, or at once if its process has ended
-    and this one would see it. Ages are by the file system's clock: clocks of hosts may differ or be
-    set back. A process that was frozen for long may find the folder taken; `check` tells it.
+    A thread renews the file. It is stale once it is older than `STALE_SECONDS` and was not renewed
+    while another command watched it, or at once if its process has ended and this one would see it.
+    Ages are by the file system's clock: clocks of hosts may differ. That clock may be set too: a
+    living holder renews the file all the same. A process that was frozen for long may find the
+    folder taken; `check` tells it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         self._token = uuid.uuid4().hex
+        self._watched = 0  # time of writing of another's file that was found too old
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True, name="run-lock")
 
@@ -96,7 +98,8 @@ class RunLock:
         try:
             self._create()
         except FileExistsError:
-            self._remove_stale()
+            if not self._remove_stale():
+                time.sleep(1.5 * RENEW_SECONDS)
             return False
         return True
 
@@ -106,7 +109,7 @@ class RunLock:
             "processes": _namespace(),
             "process": os.getpid(),
             "born": _born(os.getpid()),
-            "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "token": self._token,
         }
         with self.path.open("xb", buffering=0) as new:
@@ -116,8 +119,8 @@ class RunLock:
                 self.path.unlink()
                 raise
 
-    def _remove_stale(self, *, is_mine: bool = False) -> None:
-        """Removes the file if it is stale or mine.
+    def _remove_stale(self, *, is_mine: bool = False) -> bool:
+        """Removes the file if it is stale or mine; False if it has to be watched first.
 
         Several may want to: one at a time looks at it, and the next finds another file or none.
 
@@ -129,19 +132,25 @@ class RunLock:
             found = os.fstat(file.fileno())
             held = _content(file.read())
             if is_mine and held.get("token") != self._token:
-                return
-            if not is_mine and not _is_dead(held) and self._age(found) < STALE_SECONDS:
-                raise RuntimeError(
-                    f"out must be held by one command at a time, got {str(self.path.parent)!r}, "
-                    f"which {_holder(held)}; wait for it, or end it"
-                )
+                return True
+            if not is_mine and not _is_dead(held):
+                seconds = age(found, self.path.parent)
+                if seconds < 0:  # written before the clock was set back: its age counts from now
+                    self._stamp()
+                if seconds < STALE_SECONDS:
+                    raise RuntimeError(
+                        f"out must be held by one command at a time, got {str(self.path.parent)!r},"
+                        f" which {_holder(held)}; wait for it, or end it"
+                    )
+                if self._watched != found.st_mtime_ns:  # or the clock was set forward
+                    self._watched = found.st_mtime_ns
+                    return False
             if os.path.samestat(found, self.path.lstat()):
                 self.path.unlink()
+        return True
 
-    def _age(self, found: os.stat_result) -> float:
-        """Seconds since the last renewal."""
-        with tempfile.TemporaryFile(prefix=".", suffix=TEMPORARY, dir=self.path.parent) as now:
-            return os.fstat(now.fileno()).st_mtime - found.st_mtime
+    def _stamp(self) -> None:
+        os.utime(self.path, follow_symlinks=False)
 
     def _is_mine(self) -> bool:
         try:
@@ -153,7 +162,7 @@ class RunLock:
         while not self._done.wait(RENEW_SECONDS) and self._is_mine():
             with suppress(OSError):
                 if self.path.exists():
-                    os.utime(self.path, follow_symlinks=False)
+                    self._stamp()
                 else:
                     self._create()
 

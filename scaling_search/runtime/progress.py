@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-Show = Callable[[Iterable[Any], str, int], Iterable[Any]]
-"""Yields the items again, and shows how many of a total are done, under a description."""
+Show = Callable[[Iterable[Any], str, int | None], Iterable[Any]]
+"""Yields the items again, and shows how many of a total are done, under a description.
+
+The total is None where it is not known.
+"""
 
 SILENT_SECONDS = 2.0
 """No bar is shown for what takes less, where it is not known beforehand."""
@@ -22,7 +25,7 @@ SILENT_SECONDS = 2.0
 _show: ContextVar[Show | None] = ContextVar("show", default=None)
 
 
-def progress(items: Iterable[Item], description: str, total: int) -> Iterable[Item]:
+def progress(items: Iterable[Item], description: str, total: int | None) -> Iterable[Item]:
     """The items, shown as they are done where `shown_by` is entered."""
     show = _show.get()
     return items if show is None else show(items, description, total)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from scaling_search.experiment.composing import part_of
+from scaling_search.record.tables import read_table
 from tests.cli import Cli
 from tests.composed import composed
 from tests.datasets.pictures_of import arrays_of, table, write_tree
@@ -72,6 +73,22 @@ def test_a_whole_search_on_files_of_ones_own(
         results.drop(columns=volatile, errors="ignore"),
         again.drop(columns=volatile, errors="ignore"),
     )
+
+
+def test_tables_keep_names_of_classes_that_mean_missing_or_a_number_elsewhere(
+    cli: Cli, tmp_path: Path, own_cache: Path
+) -> None:
+    del own_cache
+    names = ["007", "1e3", "NA", "None", "nan", "null"]
+    write_tree(tmp_path / "tree", num_classes=len(names), suffixes=("png",))
+    for number, name in enumerate(names):
+        (tmp_path / "tree" / f"class {number}").rename(tmp_path / "tree" / name)
+    options = (*TINY, "candidates.max_networks=1", "out=run")
+    searched = cli("search", "dataset=imagefolder", "dataset.path=tree", *options)
+    assert searched.code == 0, searched.err
+    assert all(repr(name) in searched.out for name in names)
+    assert cli("report", "out=run").code == 0
+    assert read_table(tmp_path / "run" / "data.csv")["class"].tolist() == names
 
 
 @pytest.mark.slow

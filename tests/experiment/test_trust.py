@@ -601,6 +601,81 @@ def test_a_configuration_of_a_run_whose_values_refer_to_each_other_is_refused_at
     assert "config.yaml must hold values, got ${...}" in refused("report", f"out={folder}")
 
 
+def doubling(first: str, next_: str, *, last: int = 40) -> str:
+    """Lines of which each refers to the one before."""
+    lines = (f"x{i}: {next_.replace('BEFORE', f'x{i - 1}')}\n" for i in range(1, last + 1))
+    return f"x0: {first}\n{''.join(lines)}"
+
+
+SAID = "must be at most 2,000,000 bytes longer with references replaced, at most 50 deep, got"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (doubling("a", '"${BEFORE}${BEFORE}"'), "x14"),
+        (doubling("[1, 2]", '["${BEFORE}", "${BEFORE}"]'), "x12"),
+        (doubling("{y: 1}", "{a: '${BEFORE}', b: '${.a}', c: '${BEFORE}'}"), "x8"),
+        (doubling("[a, b]", '["${BEFORE[-1]}${BEFORE.1}", "${BEFORE[0]}${BEFORE[1]}"]'), "x13"),
+        (doubling("a", "${BEFORE}", last=60), "x49"),
+        ("a: ${b}\nb: ${a}\n", "b"),
+        ("a: {b: {c: '${a}'}}\n", "a.b.c"),
+        ("a: '${b.x}'\nb: ${c}\nc: ${b}\n", "a"),
+        ("sampler: {x: '${..sampler}'}\n", "sampler.x"),
+    ],
+)
+def test_references_that_grow_or_go_in_a_circle_are_refused_at_once(text: str, key: str) -> None:
+    since = time.monotonic()
+    written("conf/experiment/mine.yaml", f"# @package _global_\n{text}")
+    assert f": {key} {SAID}" in refused("plan", "--config-dir", "conf", "experiment=mine")
+    assert time.monotonic() - since < 20  # hours without the refusal
+
+
+def test_whoever_replaces_references_refuses_those_that_grow() -> None:
+    text = doubling("a", "${BEFORE}${BEFORE}") + "name: ${x40}\nout: runs/${name}\n"
+    written("conf/experiment/mine.yaml", f"# @package _global_\n{text}")
+    chosen = ("--config-dir", "conf", "experiment=mine")
+    assert SAID in refused("search", *chosen)
+    assert SAID in refused("plan", *chosen, "--cfg", "job", "--resolve")
+    with pytest.raises(ValueError, match="longer with references"):
+        ss.compose("experiment=mine", config_dir="conf")
+    assert not Path("runs").exists()
+
+
+def test_references_that_grow_from_file_to_file_are_refused() -> None:
+    first, *lines = doubling("a", "${BEFORE}${BEFORE}").splitlines()
+    for number, line in enumerate(lines):
+        before = f"experiment/part{number - 1}" if number else "sampler: grid"
+        text = f"# @package _global_\ndefaults: [/{before}]\n{first}\n{line}\nname: ${{x40}}\n"
+        written(f"conf/experiment/part{number}.yaml", text)
+    assert SAID in refused("plan", "--config-dir", "conf", "experiment=part39")
+
+
+def test_a_name_that_another_reference_makes_is_refused() -> None:
+    written("conf/experiment/mine.yaml", "# @package _global_\nx: a\nname: '${${x}}'\n")
+    line = refused("plan", "--config-dir", "conf", "experiment=mine")
+    assert "name must refer to options by their names, got '${${x}}'" in line
+
+
+def test_plain_references_are_read() -> None:
+    text = "name: mine\nout: a/${name}/${name}\nsampler: {seed: '${num_seeds}'}\nnum_seeds: 2\n"
+    written(
+        "conf/experiment/mine.yaml",
+        f"# @package _global_\ndefaults:\n- override /sampler: tpe\n{text}",
+    )
+    chosen = ("plan", "--config-dir", "conf", "experiment=mine", "--cfg", "job", "--resolve")
+    assert "out: a/mine/mine" in ran(*chosen).out
+
+
+@pytest.mark.parametrize("text", ["name: mine\n", "\n# a comment\nname: mine\n"])
+def test_an_experiments_file_without_its_first_line_is_named(text: str) -> None:
+    written("conf/experiment/other.yaml", "# @package _global_\nname: other\n")
+    written("conf/experiment/mine.yaml", text)
+    line = refused("plan", "--config-dir", "conf", "experiment=mine")
+    assert "conf/experiment/mine.yaml must have '# @package _global_' on its first line" in line
+    assert "experiment must be the name" in refused("plan", "+experiment.name=mine")
+
+
 def test_a_pipe_in_place_of_a_file_is_refused() -> None:
     written("conf/experiment/mine.yaml", "# @package _global_\nname: mine\n")
     os.mkfifo("conf/experiment/pipe.yaml")
@@ -655,6 +730,8 @@ def test_a_password_is_in_no_line_that_is_printed() -> None:
         ["search", "--multirun", storage, *TINY],
         ["plan", f"{storage}]["],
         ["plan", f"{storage}", "sampler._target_=${storage}"],
+        ["search", f"{storage}", "name=${storage}", *TINY],
+        ["search", f"{storage}", "+sampler.place=${storage}", *TINY],
     ):
         outcome = ran(*arguments)
         said = outcome.out + outcome.err

@@ -94,7 +94,9 @@ def test_measuring_a_plan_builds_the_base_network_and_each_selected_one() -> Non
     before = torch.get_rng_state()
     shown: list[str] = []
 
-    def show(networks: Iterable[Architecture], description: str, total: int) -> Iterator[object]:
+    def show(
+        networks: Iterable[Architecture], description: str, total: int | None
+    ) -> Iterator[object]:
         for network in networks:
             shown.append(network.name)
             yield network

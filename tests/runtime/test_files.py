@@ -4,6 +4,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -107,9 +108,12 @@ def test_temporary_files_of_killed_writers_are_removed_and_those_of_living_ones_
     assert list(file.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize("hours", [-5, 0, 5])
 def test_an_empty_temporary_file_stays_while_its_writer_may_be_about_to_lock_it(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
+    now = time.time() + 3600 * hours
+    monkeypatch.setattr(time, "time", lambda: now)  # of the machine, not of its file server
     empty = tmp_path / f".a.1{TEMPORARY}"
     empty.touch()
     remove_temporary(tmp_path)

@@ -117,6 +117,13 @@ def test_a_number_that_another_process_has_by_now_is_no_holder(tmp_path: Path) -
         pass
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock is renewed, and watched, for moments."""
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize(("seconds", "is_free"), [(50, False), (70, True), (-3600, False)])
 def test_a_holder_on_another_host_is_stale_by_its_age_alone(
     tmp_path: Path, seconds: float, *, is_free: bool
@@ -130,6 +137,31 @@ def test_a_holder_on_another_host_is_stale_by_its_age_alone(
             pass
 
 
+@pytest.mark.usefixtures("soon")
+def test_a_clock_that_was_set_back_keeps_no_folder_for_years(tmp_path: Path) -> None:
+    path = written(tmp_path, host="another", process=1)
+    age(path, -3e8)
+    with pytest.raises(RuntimeError, match="must be held by one command"), RunLock(tmp_path):
+        pass
+    age(path, 70)  # nobody renews it from then on
+    with RunLock(tmp_path):
+        pass
+
+
+def test_a_clock_that_is_set_forward_takes_no_folder_from_the_living(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.1)
+    with RunLock(tmp_path) as mine:
+        held = json.loads(mine.path.read_bytes())
+        mine.path.write_text(json.dumps(held | {"host": "another"}), encoding="utf-8")
+        age(mine.path, 3600)
+        with pytest.raises(RuntimeError, match="another has held since"), RunLock(tmp_path):
+            pass
+        mine.check()
+
+
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "[" * 100_000])
 def test_what_nobody_can_read_is_stale_by_its_age_alone(content: str, tmp_path: Path) -> None:
     path = tmp_path / NAME
@@ -141,10 +173,8 @@ def test_what_nobody_can_read_is_stale_by_its_age_alone(content: str, tmp_path: 
         pass
 
 
-def test_a_hold_is_renewed_and_notices_that_another_took_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.01)
+@pytest.mark.usefixtures("soon")
+def test_a_hold_is_renewed_and_notices_that_another_took_over(tmp_path: Path) -> None:
     with RunLock(tmp_path) as mine:
         age(mine.path, 1000)
         before = mine.path.stat().st_mtime
@@ -157,10 +187,8 @@ def test_a_hold_is_renewed_and_notices_that_another_took_over(
     assert mine.path.is_file()  # it is not ours to remove
 
 
-def test_a_hold_whose_file_was_removed_by_hand_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.01)
+@pytest.mark.usefixtures("soon")
+def test_a_hold_whose_file_was_removed_by_hand_is_made_again(tmp_path: Path) -> None:
     with RunLock(tmp_path) as mine:
         mine.path.unlink()
         mine.check()
@@ -244,6 +272,7 @@ def test_a_holder_in_another_container_of_the_host_is_alive(tmp_path: Path) -> N
     assert "must be held by one command" in second.stderr
 
 
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("processes", ["another boot pid:[4026531836]", None])
 def test_a_number_of_another_boot_or_of_an_earlier_version_says_nothing(
     tmp_path: Path, processes: str | None

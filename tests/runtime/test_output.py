@@ -83,8 +83,19 @@ def test_a_command_that_only_prints_says_that_it_cannot(
     with full_disk() as out:
         assert code_of("audit", out=out) == 2
     assert "No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("audit",), ("plan", *TINY), ("search", *TINY, "price_only=true"), ("--help",)],
+    ids=["audit", "plan", "price", "help"],
+)
+def test_a_command_whose_reader_has_left_ends_well(
+    arguments: tuple[str, ...], cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del cli  # its folder
     with closed_pipe() as out:
-        code_of("audit", out=out)
+        assert code_of(*arguments, out=out) == 0
     assert capsys.readouterr().err == ""
 
 
