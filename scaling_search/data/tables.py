@@ -106,6 +106,9 @@ class Parquet:
     def features(self) -> Mapping[str, Any]:
         """The kind of each column."""
         with _parquet(self.path) as file:
+            names = file.schema_arrow.names
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{self.where!r} has several columns called {twice[0]!r}")
             features: Mapping[str, Any] = library().Features.from_arrow_schema(file.schema_arrow)
             return features
 
