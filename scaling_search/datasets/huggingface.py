@@ -92,7 +92,7 @@ class HuggingFace(OwnPictures):
         for table in chosen:
             with _explained(self):
                 for picture in table.some(self.image, -(-count // len(chosen))):
-                    content = _content(picture, table.folder)
+                    content = _content(picture, table)
                     if isinstance(content, bytes) and (head := pictures.head(content)) is not None:
                         yield head
 
@@ -110,20 +110,19 @@ class HuggingFace(OwnPictures):
         for split, names in listing.tables.items():
             number = itertools.count()
             for table in (table for name in names for table in found[name]):
-                folder = table.folder
                 for value in _column(self, table, self.image):
-                    yield Picture(f"{split} {next(number)}", value, folder)
+                    yield Picture(f"{split} {next(number)}", value, table)
 
 
 class Picture(NamedTuple):
-    """A picture's name as shown, what its row holds, and where its path begins."""
+    """A picture's name as shown, what its row holds, and its table."""
 
     name: str
     value: Any
-    folder: Path
+    table: Table
 
 
-def _content(value: Any, folder: Path) -> bytes | str:
+def _content(value: Any, table: Table) -> bytes | str:
     """The bytes of a picture's file, or why there are none."""
     content, path = value, value
     if isinstance(value, Mapping):
@@ -132,8 +131,11 @@ def _content(value: Any, folder: Path) -> bytes | str:
         return content
     if not isinstance(path, str) or not path:
         return "no picture"
-    place = folder / path
+    place = table.folder / path
     try:
+        inside = [place.resolve().is_relative_to(folder) for folder in table.within]
+        if inside and not any(inside):
+            return f"{str(place)!r}: outside of what comes from the hub"
         if place.exists() and not place.is_file():
             return f"{str(place)!r}: not a file"  # reading a pipe or device may never end
         return place.read_bytes()
@@ -142,14 +144,14 @@ def _content(value: Any, folder: Path) -> bytes | str:
 
 
 def _row(way: Way, picture: Picture) -> Row | Broken:
-    content = _content(picture.value, picture.folder)
+    content = _content(picture.value, picture.table)
     if isinstance(content, str):
         return Broken(picture.name, content)
     return sources.row_of(way, picture.name, content)
 
 
 def _extremes(picture: Picture) -> tuple[int, int] | None:
-    content = _content(picture.value, picture.folder)
+    content = _content(picture.value, picture.table)
     return None if isinstance(content, str) else pictures.extremes(content)
 
 
@@ -190,9 +192,11 @@ def _opened(dataset: HuggingFace) -> Opened:
         with _explained(dataset):
             found = datasets.load_from_disk(str(place))
     splits = found if isinstance(found, dict) else {"data": found}
+    within = tables.hub_folders() if place is None else ()
     # A format that was saved with a table would make other values of its labels.
     made = {
-        str(name): (Arrow(str(name), table.with_format(None)),) for name, table in splits.items()
+        str(name): (Arrow(str(name), table.with_format(None), within),)
+        for name, table in splits.items()
     }
     by_name = {name: split for name in made if (split := split_of(name))}
     others = [name for name in made if name not in by_name and split_words(name)]

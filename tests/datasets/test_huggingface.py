@@ -458,27 +458,43 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         hugging_face(tmp_path / "a.parquet").check()
 
 
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def read_before(parquet: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves a file where ``someone/clothes`` of the hub lies, of which nothing more is asked."""
+    datasets = pytest.importorskip("datasets")
+    made = datasets.load_dataset_builder("parquet", data_files=str(parquet), cache_dir=str(hub))
+    made.download_and_prepare()
+    place = hub / "someone___clothes" / "default" / "0.0.0" / REVISION
+    shutil.copytree(made.cache_dir, place)
+    for file in place.glob("*.arrow"):
+        file.rename(place / file.name.replace("parquet", "clothes"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", hub)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
 def test_another_revision_than_the_one_asked_for_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the hub cannot be asked, `datasets` takes what it read last, whatever was asked for."""
-    datasets = pytest.importorskip("datasets")
-    read = "0123456789abcdef0123456789abcdef01234567"
-    to_parquet(tmp_path / "a.parquet")
-    made = datasets.load_dataset_builder(
-        "parquet", data_files=str(tmp_path / "a.parquet"), cache_dir=str(tmp_path / "hub")
-    )
-    made.download_and_prepare()
-    place = tmp_path / "hub" / "someone___clothes" / "default" / "0.0.0" / read
-    shutil.copytree(made.cache_dir, place)
-    for file in place.glob("*.arrow"):
-        file.rename(place / file.name.replace("parquet", "clothes"))
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub")
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    fingerprint_of(hugging_face("someone/clothes", revision=read))
-    with pytest.raises(RuntimeError, match=f"^dataset.revision must be .* got '{read}' .*'v2'; "):
+    read_before(to_parquet(tmp_path / "a.parquet"), tmp_path / "hub", monkeypatch)
+    fingerprint_of(hugging_face("someone/clothes", revision=REVISION))
+    with pytest.raises(RuntimeError, match=f"^dataset.revision must .* got '{REVISION}' .*'v2'; "):
         hugging_face("someone/clothes", revision="v2").check()
+
+
+def test_a_table_of_the_hub_names_no_picture_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path / "tree", suffixes=("png",))
+    by_name(tmp_path / "table", "struct")
+    read_before(tmp_path / "table" / "a.parquet", tmp_path / "hub", monkeypatch)
+    with pytest.raises(RuntimeError, match=r"'train 0' \(.*: outside of what comes from the hub"):
+        hugging_face("someone/clothes").check()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "tree"))
+    hugging_face("someone/clothes").check()
 
 
 def test_integers_and_names_are_labels_too(tmp_path: Path) -> None:
