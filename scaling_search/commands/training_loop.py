@@ -2,6 +2,7 @@
 
 import bisect
 import logging
+import math
 import re
 import signal
 from collections import Counter
@@ -209,12 +210,13 @@ class _Dispatcher:
         """Trainings that have ended, after a short wait."""
         self.is_stuck = False
         self.check()
-        self.view.slots = self.executor.slots
         if not running:
             interruption.sleep(POLL_SECONDS)
             return set()
         interruption.check()
         done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        # Raises where nothing can be trained any more; none of these has failed by itself then.
+        self.view.slots = self.executor.slots
         return done
 
     def pause(self, reason: str, seconds: float) -> None:
@@ -229,13 +231,29 @@ def _result_of(future: Future[TrialResult], trial: Trial) -> TrialResult:
     """The result of a training, also if its worker was lost."""
     error = future.exception()
     if error is None:
-        return future.result()
+        return _checked(future.result(), trial)
     if isinstance(error, TimeoutError):
         return TrialResult(trial, "FAIL", reason="overdue: longer than executor.timeout_minutes")
     said = next(iter(str(error).splitlines()), "") or type(error).__name__
     if code := getattr(error, "exitcode", None):
         said += f" (exit code {code}{_BY_SIGNAL.get(-code, '')})"
     return TrialResult(trial, "FAIL", reason=f"worker lost: {said}")
+
+
+def _checked(result: TrialResult, trial: Trial) -> TrialResult:
+    """The result, or a failure if it cannot be that of the training."""
+    test = [] if result.test is None else [result.test.loss, result.test.accuracy]
+    scores = [*test, *(score for epoch in result.curve for score in vars(epoch).values())]
+    is_whole = bool(result.curve) and trial.on_test == bool(test)
+    if (result.trial.key, result.trial.on_test) != (trial.key, trial.on_test):
+        sent = "the result of another training"
+    elif result.state == "COMPLETE" and not (is_whole and all(map(math.isfinite, scores))):
+        sent = "scores that are missing or not finite"
+    elif min(result.train_seconds, result.total_seconds) < 0:
+        sent = "a negative duration"
+    else:
+        return replace(result, trial=trial)
+    return TrialResult(trial, "FAIL", reason=f"WrongResultError: {result.host} sent {sent}")
 
 
 _SIGNALS = {

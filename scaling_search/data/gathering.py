@@ -191,12 +191,18 @@ def outline(source: Source) -> Description:
 
 def native(source: Source) -> Splits:
     """The maps at the dataset's own resolution, read again if they are gone."""
-    resolution = _filled(source).resolution
-    place = data_cache.place_of(fingerprint(source), resolution)
+    before = fingerprint(source)
+    place = data_cache.place_of(before, _filled(source).resolution)
     found = opened(place)
     if found is None:
         check(source)
-        found = opened(data_cache.place_of(fingerprint(source), resolution))
+        if fingerprint(source) != before:
+            raise RuntimeError(
+                f"dataset.path must stay as it is while it is used, got other files in "
+                f"{source.path!r} than at the beginning; put them back, or begin anew with "
+                "another out"
+            )
+        found = opened(place)
     if found is None:
         raise RuntimeError(f"{place} must stay while it is used, but is gone; run again")
     return found

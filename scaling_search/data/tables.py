@@ -35,6 +35,10 @@ class Table(Protocol):
         """Folder at which paths of pictures begin that are not absolute."""
 
     @property
+    def within(self) -> tuple[Path, ...]:
+        """Folders that all pictures must lie in that rows name; empty for any."""
+
+    @property
     def features(self) -> Mapping[str, Any]:
         """The kind of each column, as `datasets` has them."""
 
@@ -54,6 +58,7 @@ class Arrow:
 
     where: str
     table: Any
+    within: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -96,6 +101,7 @@ class Parquet:
 
     where: str
     path: Path
+    within: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -106,6 +112,9 @@ class Parquet:
     def features(self) -> Mapping[str, Any]:
         """The kind of each column."""
         with _parquet(self.path) as file:
+            names = file.schema_arrow.names
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{self.where!r} has several columns called {twice[0]!r}")
             features: Mapping[str, Any] = library().Features.from_arrow_schema(file.schema_arrow)
             return features
 
@@ -155,6 +164,15 @@ def library() -> Any:
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     return datasets
+
+
+def hub_folders() -> tuple[Path, ...]:
+    """Folders of this machine that hold what comes from the hub."""
+    from huggingface_hub import constants  # noqa: PLC0415 - comes with datasets
+
+    config = library().config
+    folders = constants.HF_HUB_CACHE, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH
+    return tuple(Path(folder).resolve() for folder in folders)
 
 
 def opened(path: Path, where: str) -> Table:

@@ -92,7 +92,7 @@ class HuggingFace(OwnPictures):
         for table in chosen:
             with _explained(self):
                 for picture in table.some(self.image, -(-count // len(chosen))):
-                    content = _content(picture, table.folder)
+                    content = _content(picture, table)
                     if isinstance(content, bytes) and (head := pictures.head(content)) is not None:
                         yield head
 
@@ -110,20 +110,19 @@ class HuggingFace(OwnPictures):
         for split, names in listing.tables.items():
             number = itertools.count()
             for table in (table for name in names for table in found[name]):
-                folder = table.folder
                 for value in _column(self, table, self.image):
-                    yield Picture(f"{split} {next(number)}", value, folder)
+                    yield Picture(f"{split} {next(number)}", value, table)
 
 
 class Picture(NamedTuple):
-    """A picture's name as shown, what its row holds, and where its path begins."""
+    """A picture's name as shown, what its row holds, and its table."""
 
     name: str
     value: Any
-    folder: Path
+    table: Table
 
 
-def _content(value: Any, folder: Path) -> bytes | str:
+def _content(value: Any, table: Table) -> bytes | str:
     """The bytes of a picture's file, or why there are none."""
     content, path = value, value
     if isinstance(value, Mapping):
@@ -132,21 +131,27 @@ def _content(value: Any, folder: Path) -> bytes | str:
         return content
     if not isinstance(path, str) or not path:
         return "no picture"
+    place = table.folder / path
     try:
-        return (folder / path).read_bytes()
+        inside = [place.resolve().is_relative_to(folder) for folder in table.within]
+        if inside and not any(inside):
+            return f"{str(place)!r}: outside of what comes from the hub"
+        if place.exists() and not place.is_file():
+            return f"{str(place)!r}: not a file"  # reading a pipe or device may never end
+        return pictures.read(place)
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
-        return f"{str(folder / path)!r}: {getattr(error, 'strerror', None) or error}"
+        return f"{str(place)!r}: {getattr(error, 'strerror', None) or error}"
 
 
 def _row(way: Way, picture: Picture) -> Row | Broken:
-    content = _content(picture.value, picture.folder)
+    content = _content(picture.value, picture.table)
     if isinstance(content, str):
         return Broken(picture.name, content)
     return sources.row_of(way, picture.name, content)
 
 
 def _extremes(picture: Picture) -> tuple[int, int] | None:
-    content = _content(picture.value, picture.folder)
+    content = _content(picture.value, picture.table)
     return None if isinstance(content, str) else pictures.extremes(content)
 
 
@@ -181,19 +186,40 @@ def _opened(dataset: HuggingFace) -> Opened:
     datasets, place = tables.library(), _local(dataset)
     if place is not None and not any((place / name).is_file() for name in SAVED):
         return _of_files(dataset, place)
-    with _explained(dataset):
-        if place is None:
-            found = datasets.load_dataset(
-                dataset.path, name=dataset.config, revision=dataset.revision
-            )
-        else:
+    if place is None:
+        found = _of_hub(dataset)
+    else:
+        with _explained(dataset):
             found = datasets.load_from_disk(str(place))
     splits = found if isinstance(found, dict) else {"data": found}
-    made = {str(name): (Arrow(str(name), table),) for name, table in splits.items()}
+    within = tables.hub_folders() if place is None else ()
+    # A format that was saved with a table would make other values of its labels.
+    made = {
+        str(name): (Arrow(str(name), table.with_format(None), within),)
+        for name, table in splits.items()
+    }
     by_name = {name: split for name in made if (split := split_of(name))}
     others = [name for name in made if name not in by_name and split_words(name)]
     extra = [name for name in made if name not in by_name and name not in others]
     return Opened(made, Found(str(dataset.path), by_name, others, extra))
+
+
+def _of_hub(dataset: HuggingFace) -> Any:
+    """The splits of a name on the hub; where this cannot be asked, those that were read last."""
+    with _explained(dataset):
+        from datasets.packaged_modules.cache.cache import Cache  # noqa: PLC0415 - an extra
+
+        options = {"name": dataset.config, "revision": dataset.revision}
+        builder = tables.library().load_dataset_builder(dataset.path, **options)
+    if isinstance(builder, Cache) and dataset.revision not in {None, builder.hash}:
+        raise RuntimeError(
+            f"dataset.revision must be read from the hub, got {builder.hash!r} of this machine's "
+            f"cache for {dataset.revision!r}; look at the connection, or add "
+            f"dataset.revision={builder.hash}"
+        )
+    with _explained(dataset):
+        builder.download_and_prepare()
+        return builder.as_dataset()
 
 
 def _of_files(dataset: HuggingFace, place: Path) -> Opened:
@@ -251,12 +277,16 @@ def _explained(dataset: HuggingFace) -> Iterator[None]:
     """Makes one line of what goes wrong inside the package."""
     try:
         yield
-    except (OSError, ValueError, tables.library().exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except Exception as error:  # what lies in the files decides which
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RuntimeError(
             f"dataset.path must be a data set that can be read, got {reason!r} for "
             f"{dataset.path!r}; "
-            + (REMEDY if _local(dataset) else f"look at the name and the connection, or {REMEDY}")
+            + (
+                REMEDY
+                if _local(dataset)
+                else f"look at the name, dataset.config and the connection, or {REMEDY}"
+            )
         ) from error
 
 

@@ -86,10 +86,11 @@ class RunLock:
         folder, token = mark.get("folder"), mark.get("token")
         try:
             with open_unlinked(Path(str(folder)) / NAME, "rb") as file:
-                held, age = _content(file.read()), self._age(os.fstat(file.fileno()))
+                held = _content(file.read())
+                seconds = age(os.fstat(file.fileno()), self.path.parent)
         except OSError:
             return ""
-        if held.get("token") != token or _is_dead(held) or age >= STALE_SECONDS:
+        if held.get("token") != token or _is_dead(held) or seconds >= STALE_SECONDS:
             return ""
         return f"{_holder(held)} in {str(folder)!r}"
 
@@ -136,7 +137,8 @@ class RunLock:
             if not is_mine and not _is_dead(held):
                 seconds = age(found, self.path.parent)
                 if seconds < 0:  # written before the clock was set back: its age counts from now
-                    self._stamp()
+                    with suppress(PermissionError):  # another user's, who may live
+                        self._stamp()
                 if seconds < STALE_SECONDS:
                     raise RuntimeError(
                         f"out must be held by one command at a time, got {str(self.path.parent)!r},"

@@ -3,9 +3,10 @@
 import functools
 import io
 import math
+import re
 import signal
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -350,6 +351,43 @@ def test_a_lost_worker_is_a_failed_training_and_the_search_goes_on(mine: Run, sl
     results, _ = tables(mine)
     assert results["state"].tolist() == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
     assert results["reason"][2] == "worker lost: killed by signal 9"
+
+
+@dataclass
+class Lying(Executing):
+    """Sends something else than the result of the second training."""
+
+    lie: Callable[[TrialResult], TrialResult] = lambda result: result
+
+    def submit(self, trial: Trial) -> Future[TrialResult]:
+        future = super().submit(trial)
+        if len(self.submitted) != 2:
+            return future
+        sent: Future[TrialResult] = Future()
+        sent.set_result(self.lie(future.result()))
+        return sent
+
+
+def with_scores(result: TrialResult, **scores: float) -> TrialResult:
+    *earlier, last = result.curve
+    return replace(result, curve=(*earlier, replace(last, **scores)))
+
+
+LIES: dict[str, Callable[[TrialResult], TrialResult]] = {
+    "another training": lambda result: replace(result, trial=replace(result.trial, seed=7)),
+    "missing or not finite": lambda result: replace(result, curve=()),
+    "or not finite": lambda result: with_scores(result, val_loss=math.nan),
+    "not finite": lambda result: with_scores(result, train_loss=math.inf),
+    "negative duration": lambda result: replace(result, train_seconds=-1.0),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_what_cannot_be_the_result_of_a_training_is_its_failure(mine: Run, lie: str) -> None:
+    run(mine, Lying(lie=LIES[lie]))
+    rows = sorted(opened(mine).rows(), key=lambda row: str(row["state"]))
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 3 + ["FAIL"]
+    assert re.fullmatch(f"WrongResultError: .* sent .*{lie}", str(rows[3]["reason"]))
 
 
 @pytest.mark.parametrize("slots", [1, 3])

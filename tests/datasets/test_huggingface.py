@@ -398,6 +398,105 @@ def replaced_in_place(path: Path, content: bytes) -> None:
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_row_that_names_no_file_is_a_broken_picture(tmp_path: Path, kind: str) -> None:
+    """Reading a pipe waits for a writer, reading a device may never end."""
+    write_tree(tmp_path / "tree", suffixes=("png",))
+    first = min((tmp_path / "tree").rglob("*.png"))
+    by_name(tmp_path / "table", "struct")
+    first.unlink()
+    if kind == "pipe":
+        os.mkfifo(first)
+    else:
+        first.symlink_to("/dev/zero")
+    with pytest.raises(RuntimeError, match=r"got 1 broken of 120 .*'train 0' \('.*png': not a f"):
+        hugging_face(tmp_path / "table").check()
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"), [("numpy", None), ("arrow", ["label"]), (None, ["image"])]
+)
+def test_the_format_that_a_table_was_saved_with_changes_nothing(
+    tmp_path: Path, kind: str | None, columns: list[str] | None
+) -> None:
+    table().save_to_disk(str(tmp_path / "plain"))
+    table().with_format(kind, columns=columns).save_to_disk(str(tmp_path / "formatted"))
+    assert fingerprint_of(hugging_face(tmp_path / "formatted")) == fingerprint_of(
+        hugging_face(tmp_path / "plain")
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "null",
+        '{"info": {"features": "abc"}}',
+        '{"info": {"features": {"label": {"_type": "Array2D"}}}}',
+        '{"info": {"features": {"label": {"_type": "List"}}}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_table_s_own_words_on_its_columns_that_cannot_be_taken_are_told(
+    tmp_path: Path, said: str
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = table().data.table.replace_schema_metadata({"huggingface": said})
+    parquet.write_table(arrow, tmp_path / "a.parquet")
+    with pytest.raises(
+        RuntimeError, match=r"^dataset\.path must be a data set that can be read"
+    ) as e:
+        hugging_face(tmp_path / "a.parquet").check()
+    assert "\n" not in str(e.value)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    made = table().data.table
+    twice = made.append_column("label", made.column("label").combine_chunks()[::-1])
+    parquet.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(RuntimeError, match=r"'a.parquet' has several columns called 'label'"):
+        hugging_face(tmp_path / "a.parquet").check()
+
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def read_before(parquet: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves a file where ``someone/clothes`` of the hub lies, of which nothing more is asked."""
+    datasets = pytest.importorskip("datasets")
+    made = datasets.load_dataset_builder("parquet", data_files=str(parquet), cache_dir=str(hub))
+    made.download_and_prepare()
+    place = hub / "someone___clothes" / "default" / "0.0.0" / REVISION
+    shutil.copytree(made.cache_dir, place)
+    for file in place.glob("*.arrow"):
+        file.rename(place / file.name.replace("parquet", "clothes"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", hub)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def test_another_revision_than_the_one_asked_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the hub cannot be asked, `datasets` takes what it read last, whatever was asked for."""
+    read_before(to_parquet(tmp_path / "a.parquet"), tmp_path / "hub", monkeypatch)
+    fingerprint_of(hugging_face("someone/clothes", revision=REVISION))
+    with pytest.raises(RuntimeError, match=f"^dataset.revision must .* got '{REVISION}' .*'v2'; "):
+        hugging_face("someone/clothes", revision="v2").check()
+
+
+def test_a_table_of_the_hub_names_no_picture_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path / "tree", suffixes=("png",))
+    by_name(tmp_path / "table", "struct")
+    read_before(tmp_path / "table" / "a.parquet", tmp_path / "hub", monkeypatch)
+    with pytest.raises(RuntimeError, match=r"'train 0' \(.*: outside of what comes from the hub"):
+        hugging_face("someone/clothes").check()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "tree"))
+    hugging_face("someone/clothes").check()
+
+
 def test_integers_and_names_are_labels_too(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     made = table(named=False)
@@ -542,7 +641,7 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> Non
     *_, line = searched.stderr.splitlines()
     assert line.startswith("scaling-search: dataset.path must be a data set that can be read, got ")
     assert (
-        "for 'someone/clothes'; look at the name and the connection, or give a name on the hub"
+        "for 'someone/clothes'; look at the name, dataset.config and the connection, or give a name"
         in line
     )
     assert not (tmp_path / "run").exists()

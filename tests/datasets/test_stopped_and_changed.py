@@ -27,7 +27,7 @@ from scaling_search.data.sources import Broken, Row
 from scaling_search.datasets import imagefolder
 from scaling_search.training.batches import load
 from scaling_search.training.engine import train_trial
-from tests.datasets.pictures_of import folder_of, write_tree
+from tests.datasets.pictures_of import fingerprint_of, folder_of, write_tree
 from tests.flips import flipped
 from tests.reliability.searches import SEARCH, done, rows_of, started
 from tests.tiny import tiny_trial
@@ -335,3 +335,18 @@ def test_a_picture_that_changes_while_a_search_runs_fails_the_trainings_of_new_w
         for row in rows_of(folder / "run" / "study.db")
     }
     assert set(last.values()) == {"COMPLETE"}
+
+
+def test_maps_that_are_gone_are_not_made_again_of_other_files(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    write_tree(tmp_path / "a")
+    dataset = folder_of(tmp_path / "a")
+    before = fingerprint_of(dataset)
+    data_cache.mapped(dataset, 20, fingerprint=before)
+    shutil.rmtree(own_cache)
+    first, second = sorted((tmp_path / "a").rglob("*.png"))[:2]
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(RuntimeError, match=r"must stay as it is while it is used, got other files"):
+        data_cache.mapped(dataset, 20, fingerprint=before)
+    assert not data_cache.place_of(before, 20).exists()
