@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling_search.answer.fit import FTest, Surface, is_singular, least_squares, ordinary_fit
+from scaling_search.answer.observations import Indices, Values
 from scaling_search.core.space_filling import scheffe
 
 
@@ -51,13 +52,15 @@ def diagnose(surface: Surface) -> Diagnosis:
     """Returns the variance components and tests of a surface."""
     data = surface.observations
     corrected = surface.corrected()
-    networks = np.eye(len(data.candidates))[data.network]
     dummies = np.eye(len(surface.seeds))[np.searchsorted(surface.seeds, data.seed)]
     terms = scheffe(data.shares)[data.network]
     _, surface_squares, surface_rank = ordinary_fit(np.hstack([terms, dummies]), corrected)
-    _, within_squares, within_rank = ordinary_fit(networks, corrected)
-    _, error_squares, error_rank = ordinary_fit(np.hstack([networks, dummies]), corrected)
-    num_within, num_error = len(corrected) - within_rank, len(corrected) - error_rank
+    # A fit with a column for each network is one within networks: there can be thousands.
+    within = _within(np.hstack([dummies, corrected[:, None]]), data.network)
+    within_squares = float(within[:, -1] @ within[:, -1])
+    _, error_squares, rank_within = ordinary_fit(within[:, :-1], within[:, -1])
+    num_within = len(corrected) - len(data.candidates)
+    error_rank, num_error = len(data.candidates) + rank_within, num_within - rank_within
     seed_variance = within_squares / num_within if num_within else None
     error = error_squares / num_error if num_error else None
     shared, lack = None, None
@@ -75,6 +78,14 @@ def diagnose(surface: Surface) -> Diagnosis:
         lack_of_fit=lack,
         triple_product=_triple_product(surface),
     )
+
+
+def _within(columns: Values, network: Indices) -> Values:
+    """Columns less their means within each network, (trainings, columns)."""
+    sums = np.zeros((network.max() + 1, columns.shape[1]))
+    np.add.at(sums, network, columns)
+    centred: Values = columns - (sums / np.bincount(network)[:, None])[network]
+    return centred
 
 
 def _left_out_error(surface: Surface) -> float | None:

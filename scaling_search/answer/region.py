@@ -1,5 +1,6 @@
 """The best split of the surface and its 95 % region."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,9 @@ Mask = NDArray[np.bool_]
 
 NUM_DRAWS = 4000
 """Draws of the multivariate t for each critical value, with a fixed seed."""
+
+AT_ONCE = 1_000_000
+"""Number of pairs of a point and a rival whose terms are in memory at once."""
 
 EDGE = 0.01
 """A smaller share counts as 0: rounding leaves as much to a dimension that was not scaled."""
@@ -128,12 +132,14 @@ def design_thresholds(
 
 def leads(surface: Surface, points: Points) -> Values:
     """Largest lead of a rival over each point, in standard errors of the lead, (points,)."""
-    contrasts = _contrasts(points, Hull.of(surface.searched))
-    errors = np.linalg.norm(contrasts @ _root(surface.covariance), axis=2)
-    gains = -contrasts @ (CONTRASTS @ surface.coefficients)
-    ratios = np.divide(gains, errors, out=np.zeros_like(gains), where=errors > 0)
-    largest: Values = ratios.max(axis=1)
-    return largest
+    root, slopes = _root(surface.covariance), CONTRASTS @ surface.coefficients
+    largest = []
+    for contrasts in _contrasts(points, Hull.of(surface.searched)):
+        errors = np.linalg.norm(contrasts @ root, axis=2)
+        gains = -contrasts @ slopes
+        ratios = np.divide(gains, errors, out=np.zeros_like(gains), where=errors > 0)
+        largest.append(ratios.max(axis=1))
+    return np.concatenate(largest)
 
 
 def in_region(surface: Surface, points: Points, *, level: float = LEVEL) -> Mask:
@@ -225,12 +231,18 @@ def _root(covariance: Values) -> Values:
     return np.linalg.cholesky(CONTRASTS @ covariance @ CONTRASTS.T).astype(np.float64)
 
 
-def _contrasts(points: Points, hull: Hull) -> Values:
-    """Terms of every rival less those of every point, (points, rivals + 24, 5).
+def _contrasts(points: Points, hull: Hull) -> Iterator[Values]:
+    """Terms of every rival less those of every point, (some points, rivals + 24, 5).
 
     Multiplied with the five contrasts they give the rival's loss less the point's. Neighbours
     outside the hull are no rivals: zeros.
     """
+    at_once = max(1, AT_ONCE // (len(hull.rivals) + len(NEIGHBOURS)))
+    for start in range(0, max(1, len(points)), at_once):
+        yield _contrasts_of(points[start : start + at_once], hull)
+
+
+def _contrasts_of(points: Points, hull: Hull) -> Values:
     flat = (points[:, None, :] + NEIGHBOURS).reshape(-1, 3)
     near = scheffe(flat).reshape(len(points), len(NEIGHBOURS), -1)
     own = scheffe(points)[:, None, :]
@@ -262,12 +274,12 @@ def _highest_threshold(freedom: int, level: float) -> float:
 def _thresholds(points: bytes, shares: bytes, root: bytes, freedom: int, level: float) -> Values:
     """Critical values of points; arrays are bytes to be keys of the cache."""
     hull = Hull.of(np.frombuffer(shares).reshape(-1, 3))
-    contrasts = _contrasts(np.frombuffer(points).reshape(-1, 3), hull)
-    directions = contrasts @ np.frombuffer(root).reshape(len(CONTRASTS), -1)
-    lengths = np.linalg.norm(directions, axis=2, keepdims=True)
-    units = np.divide(directions, lengths, out=np.zeros_like(directions), where=lengths > 0)
-    draws = _draws(freedom)
-    largest = np.stack([(rivals @ draws).max(axis=0) for rivals in units.astype(np.float32)])
-    found: Values = np.quantile(largest, 1 - level, axis=1).astype(np.float64)
+    draws, largest = _draws(freedom), []
+    for contrasts in _contrasts(np.frombuffer(points).reshape(-1, 3), hull):
+        directions = contrasts @ np.frombuffer(root).reshape(len(CONTRASTS), -1)
+        lengths = np.linalg.norm(directions, axis=2, keepdims=True)
+        units = np.divide(directions, lengths, out=np.zeros_like(directions), where=lengths > 0)
+        largest += [(rivals @ draws).max(axis=0) for rivals in units.astype(np.float32)]
+    found: Values = np.quantile(np.stack(largest), 1 - level, axis=1).astype(np.float64)
     found.setflags(write=False)
     return found

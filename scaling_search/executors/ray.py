@@ -75,7 +75,13 @@ class Ray:
 
     @property
     def slots(self) -> int:
-        """Number of trainings that the living nodes have room for; 0 before `check`."""
+        """Number of trainings that the living nodes have room for; 0 before `check`.
+
+        Raises:
+            RuntimeError: No node with room has the versions of this one.
+        """
+        if self._state.dispatcher is not None:
+            self._state.dispatcher.check()
         return sum(self._rooms())
 
     @property
@@ -126,7 +132,7 @@ class Ray:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_connected(self.address))
             share = {"num_cpus": self.cpus_per_training, "num_gpus": self._state.gpus}
-            dispatcher = Dispatcher(share, lambda: self.slots, per_gpu(self._state.gpus))
+            dispatcher = Dispatcher(share, lambda: sum(self._rooms()), per_gpu(self._state.gpus))
             self._state.dispatcher = stack.enter_context(dispatcher)
             self._state.stack = stack.pop_all()
         return self
@@ -202,7 +208,9 @@ def _connected(address: str | None) -> Iterator[None]:
                 host, _, port = address.rpartition(":")
                 socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
             stack.callback(ray().shutdown)
-            ray().init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
+            # Ray's workers look for modules where it is started, before all other places.
+            with contextlib.chdir(os.sep):
+                ray().init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:
             name = "a Ray on this machine" if address is None else f"executor.address={address}"
             raise RuntimeError(

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import hashlib
 import importlib
 import logging
 import math
@@ -30,6 +29,7 @@ from scaling_search.core.dataset import Dataset, Split, Splits
 from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Trial
 from scaling_search.data import cache as data_cache
+from scaling_search.executors.versions import version, versions
 from scaling_search.training.device_sharing import share_device
 
 log = logging.getLogger(__name__)
@@ -47,11 +47,14 @@ second holds if the worker does not answer: Ray gives up a node after five faile
 LOOK_SECONDS = 1.0
 """Interval between two requests for the cluster's nodes."""
 
+WAIT_SECONDS = 60.0
+"""Time that a worker may wait for room before the log says that others use it."""
+
 SAID = 300
 """Maximum number of characters kept of a message of Ray."""
 
-PACKAGE = Path(__file__).resolve().parent.parent
-"""Folder of this package's source on this node."""
+NODE_LABEL = "ray.io/node-id"
+"""Label that Ray gives each node."""
 
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images and labels of a split, as they travel."""
@@ -85,6 +88,8 @@ class Dispatcher:
         self._resources, self._slots = resources, slots
         self._neighbours = per_device, f"scaling-search-{uuid.uuid4().hex}"
         self._nodes: Nodes = {}
+        self._refused: dict[str, str] = {}
+        self._versions = versions()
         self._looked = -math.inf
         self._calls: set[Future[Any]] = set()
         self._sending = threading.Lock()
@@ -93,14 +98,27 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, daemon=True, name="dispatch-calls")
         self._idle: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
         self._workers: dict[Any, asyncio.Task[None]] = {}
+        self._warned_once = functools.cache(log.warning)
 
     def nodes(self) -> Nodes:
-        """The living nodes, at most a second old."""
+        """The living nodes that may train, at most a second old."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             before, self._nodes, self._looked = self._nodes, living_nodes(), time.monotonic()
             if before.keys() != self._nodes.keys():
                 log.info("the cluster has %d nodes", len(self._nodes))
-        return self._nodes
+        return {node: has for node, has in self._nodes.items() if node not in self._refused}
+
+    def check(self) -> None:
+        """Checks that not all nodes with room for a training were refused.
+
+        Raises:
+            RuntimeError: They were.
+        """
+        if not self._refused or self._slots():
+            return
+        for node, why in self._refused.items():
+            if node in self._nodes:
+                raise RuntimeError(why)
 
     def submit(
         self, function: Callable[[Argument, str], Value], argument: Argument, seconds: float | None
@@ -142,7 +160,11 @@ class Dispatcher:
             worker, node, process, is_kept = await self._taken(), "", "", False
             try:
                 async with asyncio.timeout(seconds):
-                    node, process = await worker.place.remote()  # fails if it died while idle
+                    # Fails if it died while idle.
+                    node, process, differing = await worker.place.remote(self._versions)
+                    if differing:
+                        self._refuse(node, process, differing)
+                        continue
                     result: Value = await worker.call.remote(function, argument, *data)
             except errors.RayTaskError as error:
                 is_kept = True
@@ -165,6 +187,15 @@ class Dispatcher:
             num_lost += bool(node)
         raise RuntimeError(f"{MOST_LOST} nodes were lost under it, one after the other")
 
+    def _refuse(self, node: str, process: str, differing: Sequence[str]) -> None:
+        """Starts no more workers on a node whose results would be others than elsewhere."""
+        if node not in self._refused:
+            self._refused[node] = (
+                f"{process} must have the coordinator's versions, got {', '.join(differing)}; "
+                "install the same on all nodes"
+            )
+            log.warning("a node trains nothing: %s", self._refused[node])
+
     async def _blame(self, node: str, process: str, error: Any) -> None:
         """Returns if the call had not begun (no node) or the node is lost too, else raises."""
         said = textwrap.shorten(str(error).strip().splitlines()[-1], SAID)
@@ -181,17 +212,28 @@ class Dispatcher:
     async def _taken(self) -> Any:
         """The next free worker; more are started while calls outnumber them and there is room."""
         while True:
+            self.check()
             if len(self._workers) < min(len(self._calls), self._slots()):
-                actor = ray().remote(Worker).options(**self._resources)
-                worker = actor.remote(sys.path, code(), *self._neighbours)
+                actor = ray().remote(Worker).options(**self._resources, **self._elsewhere())
+                # The current folder, "", is another there.
+                paths = [str(Path(path).absolute()) for path in sys.path]
+                worker = actor.remote(paths, *self._neighbours)
                 self._workers[worker] = asyncio.create_task(self._started(worker))
             with contextlib.suppress(TimeoutError):
                 return await asyncio.wait_for(self._idle.get(), LOOK_SECONDS)
 
+    def _elsewhere(self) -> dict[str, Mapping[str, str]]:
+        """Options of Ray that keep a worker from nodes that were refused."""
+        refused = ", ".join(self._refused)
+        return {"label_selector": {NODE_LABEL: f"!in({refused})"}} if refused else {}
+
     async def _started(self, worker: Any) -> None:
+        told = "a worker has not started for %.0f s: others may use its room, see ray status"
+        warning = self._loop.call_later(WAIT_SECONDS, self._warned_once, told, WAIT_SECONDS)
         # A call that takes a worker that could not start learns why.
         with contextlib.suppress(ray().exceptions.RayError):
-            await worker.place.remote()
+            await worker.place.remote({})
+        warning.cancel()
         self._idle.put_nowait(worker)
 
     def _data(self, argument: object) -> list[Any]:
@@ -199,15 +241,19 @@ class Dispatcher:
         if not isinstance(argument, Trial):
             return []
         with self._sending:
+            self._versions = versions(argument)
             try:
-                return [self._sent(argument.dataset, size) for size in sizes(argument)]
+                return [
+                    self._sent(argument.dataset, size, argument.fingerprint)
+                    for size in sizes(argument)
+                ]
             except (RuntimeError, OSError):
                 return []  # the worker reads them itself, and reports what is wrong
 
 
-def _sent(dataset: Dataset, size: int) -> Any:
+def _sent(dataset: Dataset, size: int, fingerprint: str) -> Any:
     """Reference to a dataset at a size, put into the object store."""
-    splits = data_cache.mapped(dataset, size)
+    splits = data_cache.mapped(dataset, size, fingerprint=fingerprint)
     in_order = (splits.train, splits.val, splits.test)
     return ray().put([(split.images.numpy(), split.labels.numpy()) for split in in_order])
 
@@ -215,33 +261,26 @@ def _sent(dataset: Dataset, size: int) -> Any:
 class Worker:
     """An actor on a node, which runs one call at a time."""
 
-    def __init__(
-        self, paths: Sequence[str], its_code: str, per_device: int = 1, lock: str = ""
-    ) -> None:
-        """Adds the coordinator's import paths and compares its version of this package.
+    def __init__(self, paths: Sequence[str], per_device: int = 1, lock: str = "") -> None:
+        """Adds the coordinator's import paths.
 
         Args:
             paths: The coordinator's ``sys.path``.
-            its_code: Hash of its package.
             per_device: Number of workers that share a GPU.
             lock: Start of the name of the file that they lock, in the node's temporary folder.
-
-        Raises:
-            RuntimeError: The versions differ.
         """
         sys.path.extend(path for path in paths if path not in sys.path)
-        if code() != its_code:
-            raise RuntimeError(
-                f"{socket.gethostname()} must have the coordinator's version of scaling_search, "
-                f"got another in {PACKAGE}; install the same on all nodes"
-            )
         if gpus := ray().get_gpu_ids():
             share_device(per_device, Path(tempfile.gettempdir()) / f"{lock}-{gpus[0]}.lock")
 
-    def place(self) -> tuple[str, str]:
-        """The id of its node, and its process and host in words."""
+    def place(self, its: Mapping[str, str]) -> tuple[str, str, list[str]]:
+        """The id of its node, its process and host in words, and versions that are not ``its``."""
         node: str = ray().get_runtime_context().get_node_id()
-        return node, f"process {os.getpid()} on {socket.gethostname()}"
+        mine = {name: version(name) for name in its}
+        differing = [
+            f"{name} {mine[name]}, not {its[name]}" for name in its if mine[name] != its[name]
+        ]
+        return node, f"process {os.getpid()} on {socket.gethostname()}", differing
 
     def call(
         self, function: Callable[[Any, str], Value], argument: Any, *data: Sequence[Images]
@@ -263,12 +302,3 @@ def sizes(trial: Trial) -> list[int]:
     read = {trial.candidate.architecture.resolution}
     own = data_cache.native_size(trial.dataset)
     return sorted(read | {own} if trial.recipe.crop else read)
-
-
-@functools.cache
-def code() -> str:
-    """Hash of this package's source, so that all trainings of a search use one version."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

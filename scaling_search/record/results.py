@@ -126,7 +126,13 @@ def with_means(networks: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """
     base = networks.loc[networks["candidate"] == 0, "network"]
     base_network = base.iloc[0] if len(base) else ""
-    means = [_aggregate(network, base_network, results) for network in networks["network"]]
+    none = pd.DataFrame(columns=["seed", "state", *METRICS, "train_seconds"])
+    trained = {} if results.empty else dict(iter(results.groupby("network", sort=False)))
+    of_base = _ended(trained.get(base_network, none))
+    means = [
+        _aggregate(trained.get(network, none), _ended(none) if network == base_network else of_base)
+        for network in networks["network"]
+    ]
     return pd.concat([networks, pd.DataFrame(means, index=networks.index)], axis=1)
 
 
@@ -180,14 +186,13 @@ def noise(results: pd.DataFrame, metric: str) -> Noise:
     return Noise(seed_sd, residual_sd, spread, len(means), fewest, int(close.sum()) - 1, left)
 
 
-def _aggregate(network: str, base_network: str, results: pd.DataFrame) -> dict[str, object]:
-    mine = _ended(results, network)
-    num_trained = int((results["network"] == network).sum()) if len(results) else 0
-    row: dict[str, object] = {"num_seeds": len(mine), "num_failed": num_trained - len(mine)}
+def _aggregate(trained: pd.DataFrame, base: pd.DataFrame) -> dict[str, object]:
+    """Means of a network's trainings, and of their gains over finished ones of the base network."""
+    mine = _ended(trained)
+    row: dict[str, object] = {"num_seeds": len(mine), "num_failed": len(trained) - len(mine)}
     for metric in METRICS:
         row[f"{metric}_mean"] = mine[metric].mean()
         row[f"{metric}_sd"] = mine[metric].std()
-    base = _ended(results, base_network if network != base_network else "")
     for metric, sign in (("val_accuracy", 1), ("val_loss", -1)):
         gains = sign * (mine[metric] - base[metric]).dropna()
         row[f"{metric}_gain"] = gains.mean()
@@ -196,10 +201,7 @@ def _aggregate(network: str, base_network: str, results: pd.DataFrame) -> dict[s
     return row
 
 
-def _ended(results: pd.DataFrame, network: str) -> pd.DataFrame:
-    """The metrics of a network's finished trainings, by seed."""
-    columns = [*METRICS, "train_seconds"]
-    if results.empty:
-        return pd.DataFrame(columns=columns, dtype=float)
-    is_mine = (results["network"] == network) & (results["state"] == "COMPLETE")
-    return results[is_mine].set_index("seed")[columns].astype(float)
+def _ended(trained: pd.DataFrame) -> pd.DataFrame:
+    """The metrics of finished trainings, by seed."""
+    is_ended = trained["state"] == "COMPLETE"
+    return trained[is_ended].set_index("seed")[[*METRICS, "train_seconds"]].astype(float)

@@ -33,7 +33,7 @@ SILENT: dict[str, float] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 8000,
 }
-"""Options by which a server whose host has gone is noticed in 8 s; else it may take hours."""
+"""Options by which a host that has gone is noticed in 8 s; else it may take hours."""
 
 MOST_SECONDS = 10.0
 """Longest time between two tries."""
@@ -69,6 +69,8 @@ def open_storage(storage: str) -> BaseStorage:
         if is_journal(storage):
             _check_last_line(Path(storage))
             return JournalStorage(_Journal(str(Path(storage).resolve())))
+        if (file := file_of(storage)) is not None and not file.exists():
+            file.touch()  # with the user's umask, where SQLite's own mode shuts out a group
         literal = storage.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a format
         opened = RDBStorage(literal, engine_kwargs=engine_options(storage))
         event.listen(opened.engine, "handle_error", _lost_connection)

@@ -1,11 +1,13 @@
 """A Ray cluster on loopback that reads commands from its input; `test_ray` starts it.
 
-``add CPUS GPUS`` starts a node and ``kill NUMBER`` ends one as if its power had failed; both answer
-the node's number and the cluster's address. ``actors`` answers how many live. At the end of its
+``add CPUS GPUS FOLDERS`` starts a node, whose processes look for modules in these folders first,
+and ``kill NUMBER`` ends one as if its power had failed; both answer the node's number and the
+cluster's address. ``actors`` answers how many live. At the end of its
 input it ends all nodes.
 """
 
 import contextlib
+import os
 import sys
 from typing import Any
 
@@ -34,8 +36,11 @@ def main() -> None:
     nodes: list[Any] = []
     for words in map(str.split, sys.stdin):
         match words:
-            case ["add", cpus, gpus]:
+            case ["add", cpus, gpus, *folders]:
+                before = os.environ.get("PYTHONPATH", "")
+                os.environ["PYTHONPATH"] = os.pathsep.join([*folders, before])
                 nodes.append(added(cluster, int(cpus), int(gpus)))
+                os.environ["PYTHONPATH"] = before
                 answer(len(nodes) - 1, cluster.address)
             case ["kill", number]:
                 cluster.remove_node(nodes[int(number)], allow_graceful=False)

@@ -24,7 +24,6 @@ from pydantic import ValidationError
 from scaling_search.core.trial import Trial
 from scaling_search.data import cache as data_cache
 from scaling_search.executors.ray import Ray, room
-from scaling_search.executors.ray_workers import Worker
 from scaling_search.record.record import Record
 from scaling_search.record.results import curves_table, results_table
 from scaling_search.runtime.cores import usable_cores
@@ -117,11 +116,6 @@ def test_more_than_there_is_is_refused_by_a_check() -> None:
 def test_an_address_that_does_not_answer_is_named() -> None:
     with pytest.raises(RuntimeError, match=r"^executor.address=127.0.0.1:1 must answer, got Conn"):
         executor(address="127.0.0.1:1").check()
-
-
-def test_a_node_with_another_version_of_this_package_trains_nothing() -> None:
-    with pytest.raises(RuntimeError, match="must have the coordinator's version"):
-        Worker([], "of another version")
 
 
 # A Ray that this process starts.
@@ -326,6 +320,17 @@ def test_an_interrupt_of_the_terminal_loses_nothing_that_ended(tmp_path: Path) -
     assert set(results["state"]) == {"COMPLETE"}
 
 
+@pytest.mark.slow
+def test_no_module_of_the_current_folder_is_run(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    (tmp_path / "yaml.py").write_text(f"open({str(ran)!r}, 'w')\n", encoding="utf-8")
+    command = [*searching(tmp_path / "out"), "executor=ray", "executor.device=cpu", "timed=false"]
+    subprocess.run(
+        [*command, "limits.trainings=1"], cwd=tmp_path, env=environment(), check=True, timeout=240
+    )
+    assert not ran.exists()
+
+
 # A cluster on this machine, in a network namespace that has nothing but loopback.
 
 NAMESPACE = ["--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
@@ -385,9 +390,10 @@ class Cluster:
         """End a node as if its power had failed."""
         asked(self.process, f"kill {number}")
 
-    def add(self, cpus: int, gpus: int = 0) -> int:
-        """Start a node and return its number."""
-        number, self.address = asked(self.process, f"add {cpus} {gpus}")
+    def add(self, cpus: int, gpus: int = 0, *folders: Path) -> int:
+        """Start a node, with these folders on its import path, and return its number."""
+        command = " ".join(map(str, ("add", cpus, gpus, *folders)))
+        number, self.address = asked(self.process, command)
         return int(number)
 
     @contextlib.contextmanager
@@ -577,3 +583,76 @@ def test_slots_follow_the_nodes(cluster: Cluster, tmp_path: Path) -> None:
     assert out.split() == ["2", "0.25"]
     assert coordinator.returncode == 0
     assert cluster.comes_to(0)
+
+
+LARGE = """
+import sys
+from tests.executors.test_ray import executor, process
+
+if __name__ == "__main__":
+    with executor(address=sys.argv[1], cpus_per_training=3.0) as entered:
+        for _ in sys.stdin:
+            try:
+                entered.call(process, 0).result()
+                print(entered.slots, flush=True)
+            except RuntimeError as error:
+                print(error, flush=True)
+"""
+"""A coordinator that answers each line with its number of slots after a call of three CPUs, or with
+why there are none."""
+
+
+@pytest.mark.slow
+@needs_a_namespace
+def test_a_node_with_other_versions_trains_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    script, folder = tmp_path / "large.py", tmp_path / "other"
+    script.write_text(LARGE, encoding="utf-8")
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import numpy\nnumpy.__version__ = '2.99'\n", "utf-8")
+    other = cluster.add(3, 0, folder)
+    with cluster.run(sys.executable, str(script), cluster.address) as coordinator:
+        refused = " ".join(asked(coordinator))
+        assert re.fullmatch(
+            r"process \d+ on \S+ must have the coordinator's versions, got numpy 2\.99, not \S+; "
+            "install the same on all nodes",
+            refused,
+        )
+        same = cluster.add(3)
+        assert within_patience(lambda: asked(coordinator) == ["1"])
+    for number in (other, same):
+        cluster.kill(number)
+
+
+BUSY = """
+import logging, sys, threading
+import ray
+from scaling_search.executors import ray_workers
+from tests.executors.test_ray import executor, process
+
+logging.basicConfig(stream=sys.stdout, level=logging.WARNING)
+ray_workers.WAIT_SECONDS = 1.0
+if __name__ == "__main__":
+    with executor(address=sys.argv[1], cpus_per_training=4.0) as entered:
+        other = ray.remote(num_cpus=4)(threading.Event).remote()
+        ray.get(other.is_set.remote())
+        waiting = entered.call(process, 0)
+        sys.stdin.readline()
+        ray.kill(other)
+        waiting.result()
+        print("done", flush=True)
+"""
+"""A coordinator on a cluster whose one node of four CPUs others use until it gets a line."""
+
+
+@pytest.mark.slow
+@needs_a_namespace
+def test_a_wait_for_room_that_others_use_is_logged(cluster: Cluster, tmp_path: Path) -> None:
+    script = tmp_path / "busy.py"
+    script.write_text(BUSY, encoding="utf-8")
+    number = cluster.add(4)
+    with cluster.run(sys.executable, str(script), cluster.address) as coordinator:
+        assert coordinator.stdout is not None
+        said = next(line for line in coordinator.stdout if "has not started" in line)
+        assert "a worker has not started for 1 s: others may use its room, see ray status" in said
+        assert asked(coordinator) == ["done"]
+    cluster.kill(number)

@@ -331,6 +331,19 @@ def test_a_record_is_read_by_a_user_who_may_not_write_it() -> None:
             os.seteuid(0)
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_a_record_can_be_written_by_whom_the_umask_says(
+    storage: str, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        opened(storage).add(ended(tiny_trial(1), 2.0))
+    finally:
+        os.umask(before)
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == mode
+
+
 def test_opening_a_record_leaves_one_file(tmp_path: Path) -> None:
     for kind in STORAGES.values():
         opened(kind(tmp_path))
