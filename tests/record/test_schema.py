@@ -39,7 +39,7 @@ CHOICES = {
 }
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(params=[1, 2, 3])
 def schema(request: pytest.FixtureRequest) -> int:
     """The version of a record that was released."""
     return int(request.param)
