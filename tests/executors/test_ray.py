@@ -654,5 +654,6 @@ def test_a_wait_for_room_that_others_use_is_logged(cluster: Cluster, tmp_path: P
         assert coordinator.stdout is not None
         said = next(line for line in coordinator.stdout if "has not started" in line)
         assert "a worker has not started for 1 s: others may use its room, see ray status" in said
-        assert asked(coordinator) == ["done"]
+        out, _ = coordinator.communicate("\n", timeout=PATIENCE_SECONDS)
+    assert "done\n" in out  # among what Ray itself says of nodes that have left
     cluster.kill(number)
