@@ -29,10 +29,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("hours", [-72, 30 * 365 * 24])
 def test_a_clock_that_jumps_changes_nothing(
-    folder: Path, tmp_path: Path, undisturbed: pd.DataFrame, library: Path
+    folder: Path, tmp_path: Path, undisturbed: pd.DataFrame, library: Path, hours: int
 ) -> None:
-    hours = -72
     moved = tmp_path / "moved"
     moved.write_text("0", encoding="utf-8")
     command = started(
