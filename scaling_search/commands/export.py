@@ -8,6 +8,7 @@ from rich.table import Table
 
 from scaling_search.commands.retraining import train_again
 from scaling_search.commands.run import Run
+from scaling_search.display.formatting import count
 from scaling_search.display.terminal import say, tell
 from scaling_search.experiment.options import Export
 from scaling_search.exports.card import example, loading, member_lines
@@ -64,6 +65,15 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
         again = run.next("export", "export.train=true")
         left = f"{len(without)} of {len(trained)} trainings left no weights, of {names}"
         tell(console, f"{left}; this trains them again for that: {again}")
+    others = [one for one, facts in kept.items() if facts.val_loss != one.row["val_loss"]]
+    if others:
+        names = ", ".join(dict.fromkeys(one.member.name for one in others))
+        said = (
+            f"{count(len(others), 'file')} of weights, of {names}, gave another loss than in the "
+            "record, as happens on other devices, with other versions and where they are another "
+            "run's; family.json has both"
+        )
+        say(console, [said])
     say(console, [f"  {path}" for path in paths])
     if options.programs:
         for line in loading(example(data).name, f"{folder}/").splitlines():

@@ -1,7 +1,7 @@
 """Trains networks again whose weights were not kept; the record stays as it is."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from scaling_search.answer.stopping import told_failures
@@ -9,7 +9,6 @@ from scaling_search.commands.run import Run
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import logged, provenance
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.display.formatting import count
 from scaling_search.display.progress import View
 from scaling_search.display.terminal import price_sentence, say
 from scaling_search.experiment.experiment import Experiment
@@ -77,23 +76,11 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
     results = [loop.finished[trial.key] for trial in trials]
     if all(result.state == "FAIL" for result in results):
         raise RuntimeError(f"{told_failures(results)}; search.log has the tracebacks")
-    say(console, _about(missing, results))
-    return True
-
-
-def _about(missing: Iterable[Training], results: Iterable[TrialResult]) -> Iterator[str]:
-    """Sentences on trainings that failed or differ from the record."""
-    others = 0
     for training, result in zip(missing, results, strict=True):
         if result.state != "COMPLETE":
-            yield f"{training.member.name} seed {training.seed} failed: {result.reason}"
-        elif result.curve[-1].val_loss != training.row["val_loss"]:
-            others += 1
-    if others:
-        yield (
-            f"{count(others, 'training')} gave another loss than in the record, as happens on "
-            "other devices and with other versions; family.json has both."
-        )
+            failed = f"{training.member.name} seed {training.seed} failed: {result.reason}"
+            say(console, [failed])
+    return True
 
 
 def _trial(experiment: Experiment, training: Training, fingerprint: str) -> Trial:

@@ -1,5 +1,6 @@
 """A mark in a study by which one command at a time writes to it, whatever folder that is in."""
 
+from functools import cached_property
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -60,7 +61,7 @@ class Hold:
                 f"a command in {mark.get('folder')!r} has taken over; wait for that one"
             )
 
-    @property
+    @cached_property
     def _id(self) -> int:
         return self._opened.get_study_id_from_name(self._name)
 

@@ -273,6 +273,15 @@ def test_weights_of_another_network_are_refused_and_nothing_is_written(
         assert (run.folder / "export" / "family.json").read_bytes() == before
 
 
+def test_weights_of_another_run_are_told_by_their_losses(run: Run, tmp_path: Path) -> None:
+    assert "another loss" not in printed(export, run, PLAIN)
+    other = tiny_run(tmp_path / "other", num_seeds=2, keep_weights=True)  # the same networks
+    printed(search, other)
+    shutil.copytree(other.folder / "weights", run.folder / "weights", dirs_exist_ok=True)
+    out = " ".join(printed(export, run, PLAIN).split())
+    assert "4 files of weights, of base, found, gave another loss than in the record" in out
+
+
 @pytest.mark.parametrize("damage", ["empty", "nonsense", "cut", "flipped"])
 def test_damaged_weights_are_refused_by_name_and_nothing_is_written(run: Run, damage: str) -> None:
     path = run.folder / next(iter(Exported(run).weights))
