@@ -54,8 +54,8 @@ class Hold:
         Raises:
             TakenOverError: Another command has taken it over.
         """
-        # A standby that becomes the server may not have received the mark of this one.
-        if self._known and (mark := self._mark) not in self._known:
+        # A standby that becomes the server may not have received the mark of this one, or any.
+        if self._known and (mark := self._mark) not in [*self._known, None]:
             raise TakenOverError(
                 f"storage must be held until the end, got the record of {self._name!r}, which "
                 f"a command in {mark.get('folder')!r} has taken over; wait for that one"
