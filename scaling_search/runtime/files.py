@@ -1,7 +1,9 @@
 """Atomic writes of files, and locks on them."""
 
+import errno
 import os
 import secrets
+import stat
 import tempfile
 from contextlib import suppress
 from glob import escape
@@ -74,15 +76,22 @@ def age(found: os.stat_result, folder: Path) -> float:
 
 
 def open_unlinked(path: Path, mode: str, **options: Any) -> IO[Any]:
-    """Opens a file as `open` does, but through no symbolic link, which a stranger may have left.
+    """Opens a file as `open` does, but no link, pipe or device, which a stranger may have left.
 
     Raises:
-        OSError: It is a link, or cannot be opened.
+        OSError: It is one, or cannot be opened.
     """
-    no_link = getattr(os, "O_NOFOLLOW", 0)
-    return open(
-        path, mode, opener=lambda name, flags: os.open(name, flags | no_link, 0o666), **options
-    )
+    return open(path, mode, opener=_open_file, **options)
+
+
+def _open_file(name: str, flags: int) -> int:
+    # To open a pipe can take for ever.
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(name, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no file", name)
+    return handle
 
 
 def conf() -> Path:

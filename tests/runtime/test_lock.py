@@ -306,6 +306,12 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None
     assert target.read_text(encoding="utf-8") == "{}"
 
 
+def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock.json")
+    with pytest.raises(RuntimeError, match=r"out must be a folder .* \(it is no file\)"):
+        RunLock(tmp_path).__enter__()
+
+
 def test_what_killed_commands_left_unfinished_goes_with_the_next_one(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     left = tmp_path / "weights" / f".a.safetensors.1{TEMPORARY}"
