@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from scaling_search.runtime.files import age, open_unlinked, remove_temporary, wait_for_lock
+from scaling_search.runtime.progress import slow_progress
 
 NAME = "lock.json"
 
@@ -20,6 +21,9 @@ RENEW_SECONDS = 10.0
 
 STALE_SECONDS = 60.0
 """Age at which a lock that was not renewed is stale."""
+
+NUM_STEPS = 15
+"""Steps of the bar that is shown while a lock that seems stale is watched."""
 
 
 class RunLock:
@@ -100,7 +104,9 @@ class RunLock:
             self._create()
         except FileExistsError:
             if not self._remove_stale():
-                time.sleep(1.5 * RENEW_SECONDS)
+                said = "watching whether another command still holds the folder"
+                for _ in slow_progress(range(NUM_STEPS), said, NUM_STEPS):
+                    time.sleep(1.5 * RENEW_SECONDS / NUM_STEPS)
             return False
         return True
 
