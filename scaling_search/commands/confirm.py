@@ -55,6 +55,11 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
     ]
 
     def begin(record: Record) -> None:
+        if record.final_tests != looks:
+            raise RuntimeError(
+                "confirm must be alone in looking at the test split, got another look that began "
+                "or ended meanwhile; run the same command again"
+            )
         if not is_begun:
             record.begin_final_test(look)
 

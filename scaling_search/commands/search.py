@@ -73,6 +73,7 @@ def search(
         run.check_choices(dataset.fingerprint())
         record = run.studies.begun()
         record.hold(hold)
+        run.check_choices(dataset.fingerprint())  # of another that began just now
         if not record.choices or record.schema == 1:
             record.claim(choices(experiment, dataset.fingerprint()))
         options = decisive(OmegaConf.create(config))

@@ -244,11 +244,13 @@ def _checked(result: TrialResult, trial: Trial) -> TrialResult:
     """The result, or a failure if it cannot be that of the training."""
     test = [] if result.test is None else [result.test.loss, result.test.accuracy]
     scores = [*test, *(score for epoch in result.curve for score in vars(epoch).values())]
-    is_whole = bool(result.curve) and trial.on_test == bool(test)
+    accuracies = [*test[1:], *(epoch.val_accuracy for epoch in result.curve)]
+    is_whole = abs(len(result.curve) - trial.recipe.epochs) < 1 and trial.on_test == bool(test)
+    can_be = all(map(math.isfinite, scores)) and all(0 <= one <= 1 for one in accuracies)
     if (result.trial.key, result.trial.on_test) != (trial.key, trial.on_test):
         sent = "the result of another training"
-    elif result.state == "COMPLETE" and not (is_whole and all(map(math.isfinite, scores))):
-        sent = "scores that are missing or not finite"
+    elif result.state == "COMPLETE" and not (is_whole and can_be):
+        sent = "scores that are missing or cannot be"
     elif min(result.train_seconds, result.total_seconds) < 0:
         sent = "a negative duration"
     else:

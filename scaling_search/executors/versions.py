@@ -22,7 +22,7 @@ LIBRARIES = {"torch": torch, "numpy": np}
 def versions(trial: Trial | None = None) -> dict[str, str]:
     """Versions by name: of this package, of libraries, and of a trial's own packages."""
     # The second protocol writes the names of modules as text, as `Function` writes its own.
-    said = pickletools.genops(pickle.dumps(trial, 2))
+    said = pickletools.genops(_pickled(trial))
     named = {str(text).replace(" ", ".").rpartition(".")[0] for _, text, _ in said}
     own = {name.partition(".")[0] for name in named if name in sys.modules}
     names = {PACKAGE, *LIBRARIES, *own} - {*sys.stdlib_module_names, "__main__"}
@@ -34,11 +34,28 @@ def version(name: str) -> str:
     """A library's version without its build, which is CUDA's; else a hash of a package's source."""
     if name in LIBRARIES:
         return str(LIBRARIES[name].__version__).partition("+")[0]
-    found = importlib.util.find_spec(name)
-    if found is None or found.origin is None:
-        return "missing"
-    file, digest = Path(found.origin), hashlib.sha256()
-    sources = file.parent.rglob("*.py") if found.submodule_search_locations else [file]
-    for path in sorted(sources):
+    sources, digest = sorted(_sources(name)), hashlib.sha256()
+    for path in sources:
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()[:12] if sources else "missing"
+
+
+def _pickled(trial: Trial | None) -> bytes:
+    try:
+        return pickle.dumps(trial, 2)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return pickle.dumps(None, 2)  # classes within functions, whose code Ray sends along
+
+
+def _sources(name: str) -> set[Path]:
+    """The files of a package or a module; none if it is missing."""
+    try:
+        found = importlib.util.find_spec(name)
+    except ValueError:  # made without a file
+        return set()
+    if found is None:
+        return set()
+    folders = found.submodule_search_locations
+    if folders is not None:
+        return {path for folder in folders for path in Path(folder).rglob("*.py")}
+    return {Path(found.origin)} if found.has_location and found.origin else set()

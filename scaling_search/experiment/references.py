@@ -1,7 +1,7 @@
 """References between options, followed before they are replaced by values."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -20,20 +20,25 @@ _UNNAMED = re.compile(r"\$\{[^:}]*\}")
 """What is left of a reference whose name holds another one."""
 
 
-def check_references(options: Any) -> None:
+def check_references(options: Any, *, may_circle: bool = False) -> None:
     """Checks that references take moments to replace: a few lines of them can take hours.
 
     Args:
-        options: As composed, with references.
+        options: As composed, with references, or those of files `together`.
+        may_circle: True to leave circles to OmegaConf, which tells of them at once: files of which
+            one is used can refer to each other.
 
     Raises:
         ValueError: They make too much of too little, or go in a circle.
     """
-    _References(options).measured((), 0, ())
+    _References(options, may_circle=may_circle).measured((), 0, ())
 
 
 def together(one: Any, other: Any) -> Any:
-    """Options that hold those of two files, of which one may be used or both."""
+    """Options that hold those of two files, of which one may be used or both.
+
+    Where both have a text for a key, it is a tuple of them.
+    """
     one, other = _by_text(one), _by_text(other)
     if isinstance(one, dict) and isinstance(other, dict):
         both = {key: together(one[key], other[key]) for key in one.keys() & other.keys()}
@@ -41,14 +46,16 @@ def together(one: Any, other: Any) -> Any:
     if isinstance(one, dict) or isinstance(other, dict):
         group, value = (one, other) if isinstance(one, dict) else (other, one)
         return group | {"": value}
-    return f"{one} {other}"
+    return tuple(dict.fromkeys((*_texts(one), *_texts(other))))
 
 
 class _References:
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: Any, *, may_circle: bool) -> None:
         self._options = _by_text(options)
         self._most = MOST + len(str(options))
         self._known: dict[Place, tuple[int, int]] = {}
+        self._may_circle = may_circle
+        self._begun: set[Place] = set()
 
     def measured(self, place: Place, above: int, by: Place) -> tuple[int, int]:
         """The bytes of a value without references, and how deep it is.
@@ -61,22 +68,32 @@ class _References:
         Raises:
             ValueError: As `check_references`.
         """
+        if self._may_circle and place in self._begun - self._known.keys():
+            return 0, 1
         if place not in self._known and above <= MOST_DEPTH:
+            self._begun.add(place)
             value = self._at(place)
             if isinstance(value, dict):
-                size, inner, source = EACH, [(*place, key) for key in value], by
+                inner = [(*place, key) for key in value]
+                found = [self._sum(inner, EACH, above, by)]
             else:
-                size, inner = EACH + len(str(value)), [*self._targets(place, str(value))]
-                source = place
-            parts = [self.measured(one, above + 1, source) for one in inner]
-            depth = 1 + max((deep for _, deep in parts), default=0)
-            self._known[place] = size + sum(num_bytes for num_bytes, _ in parts), depth
+                found = [
+                    self._sum(self._targets(place, text), EACH + len(text), above, place)
+                    for text in _texts(value)
+                ]
+            self._known[place] = max(size for size, _ in found), max(deep for _, deep in found)
         size, depth = self._known.get(place, (0, 1))
         if size > self._most:
             raise _too_much(place)
         if above + depth > MOST_DEPTH:
             raise _too_much(by or place)
         return size, depth
+
+    def _sum(self, inner: Iterable[Place], size: int, above: int, by: Place) -> tuple[int, int]:
+        parts = [self.measured(one, above + 1, by) for one in inner]
+        return size + sum(part for part, _ in parts), 1 + max(
+            (deep for _, deep in parts), default=0
+        )
 
     def _targets(self, place: Place, text: str) -> Iterator[Place]:
         """The places that a text refers to."""
@@ -95,7 +112,7 @@ class _References:
         here = place[: len(key) - len(name)] if key != name else ()
         for part in filter(None, re.split(r"[.\[\]'\"]+", key)):
             value = self._at(here)
-            while isinstance(value, str) and (other := _REFERENCE.fullmatch(value)):
+            while other := next(filter(None, map(_REFERENCE.fullmatch, _texts(value))), None):
                 depth += 1
                 if depth > MOST_DEPTH:
                     raise _too_much(place)
@@ -109,6 +126,13 @@ class _References:
         for key in place:
             value = value[key]
         return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """The texts that a value may be; none for a group."""
+    if isinstance(value, tuple):
+        return value
+    return () if isinstance(value, dict) else (str(value),)
 
 
 def _key(value: object, part: str) -> str:

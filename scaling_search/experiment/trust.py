@@ -199,7 +199,7 @@ def check_folder(folder: Path) -> None:
             keys = [*place.parts[:-1]] if package == "_group_" else package.split(".")
             keys = [] if package == "_global_" else keys
             every = together(every, reduce(_within, reversed(keys), OmegaConf.to_container(config)))
-    check_references(every)
+    check_references(every, may_circle=True)
 
 
 def _within(options: object, key: str) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """A mark in a study by which one command at a time writes to it, whatever folder that is in."""
 
+import time
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +10,10 @@ from scaling_search.runtime.lock import RunLock
 
 MARK = "held"
 """Name of the mark, a system attribute of Optuna: these are few, so that reading it is fast."""
+
+
+SETTLE_SECONDS = 0.1
+"""Time after which a mark that was written at the same time is there."""
 
 
 class TakenOverError(RuntimeError):
@@ -47,6 +52,8 @@ class Hold:
             )
         self._opened.set_study_system_attr(self._id, MARK, mark)
         self._known = [mark, before]
+        time.sleep(SETTLE_SECONDS)  # another may have looked before this was written
+        self.check()
 
     def check(self) -> None:
         """Checks that the study is still this command's, if it was taken.
@@ -54,12 +61,15 @@ class Hold:
         Raises:
             TakenOverError: Another command has taken it over.
         """
+        if not self._known or (mark := self._mark) == self._known[0]:
+            return
         # A standby that becomes the server may not have received the mark of this one, or any.
-        if self._known and (mark := self._mark) not in [*self._known, None]:
+        if mark not in [*self._known, None]:
             raise TakenOverError(
                 f"storage must be held until the end, got the record of {self._name!r}, which "
                 f"a command in {mark.get('folder')!r} has taken over; wait for that one"
             )
+        self._opened.set_study_system_attr(self._id, MARK, self._known[0])
 
     @cached_property
     def _id(self) -> int:

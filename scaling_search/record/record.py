@@ -112,6 +112,8 @@ class Record:
             RuntimeError: A command of another folder writes, or the storage cannot be written.
         """
         self._reading(lambda: self._hold.take(lock))
+        self._written.clear()  # what was written before is others' too
+        self._added.clear()
 
     def claim(self, choices: Mapping[str, object]) -> None:
         """Binds the record to the choices that decide outcomes."""
@@ -191,7 +193,8 @@ class Record:
 
     def end_final_test(self, test: FinalTest, when: str) -> None:
         """Records the time at which the test split is used by a comparison that was begun."""
-        earlier = [one for one in self.final_tests if one.when]
+        ended = [one for one in self.final_tests if one.when]
+        earlier = [one for one in ended if replace(one, when="") != replace(test, when="")]
         self._set_final_tests([*earlier, replace(test, when=when)])
 
     def _set_final_tests(self, tests: Iterable[FinalTest]) -> None:
@@ -257,6 +260,7 @@ class Record:
 
         A command that is killed in between leaves the value before it, whose digest is there too.
         """
+        self._hold.check()
         before = self.study.user_attrs.get(key)
         if self.schema == WITHOUT_DIGESTS:  # whose code would write the value alone
             self.study.set_user_attr("schema", VERSION)

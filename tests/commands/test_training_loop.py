@@ -373,21 +373,25 @@ def with_scores(result: TrialResult, **scores: float) -> TrialResult:
     return replace(result, curve=(*earlier, replace(last, **scores)))
 
 
-LIES: dict[str, Callable[[TrialResult], TrialResult]] = {
-    "another training": lambda result: replace(result, trial=replace(result.trial, seed=7)),
-    "missing or not finite": lambda result: replace(result, curve=()),
-    "or not finite": lambda result: with_scores(result, val_loss=math.nan),
-    "not finite": lambda result: with_scores(result, train_loss=math.inf),
-    "negative duration": lambda result: replace(result, train_seconds=-1.0),
-}
+LIES: list[tuple[str, Callable[[TrialResult], TrialResult]]] = [
+    ("another training", lambda result: replace(result, trial=replace(result.trial, seed=7))),
+    ("missing or cannot be", lambda result: replace(result, curve=())),
+    ("missing or cannot be", lambda result: replace(result, curve=result.curve * 2)),
+    ("missing or cannot be", lambda result: with_scores(result, val_loss=math.nan)),
+    ("missing or cannot be", lambda result: with_scores(result, train_loss=math.inf)),
+    ("missing or cannot be", lambda result: with_scores(result, val_accuracy=7.0)),
+    ("negative duration", lambda result: replace(result, train_seconds=-1.0)),
+]
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_what_cannot_be_the_result_of_a_training_is_its_failure(mine: Run, lie: str) -> None:
-    run(mine, Lying(lie=LIES[lie]))
+@pytest.mark.parametrize(("said", "lie"), LIES)
+def test_what_cannot_be_the_result_of_a_training_is_its_failure(
+    mine: Run, said: str, lie: Callable[[TrialResult], TrialResult]
+) -> None:
+    run(mine, Lying(lie=lie))
     rows = sorted(opened(mine).rows(), key=lambda row: str(row["state"]))
     assert [row["state"] for row in rows] == ["COMPLETE"] * 3 + ["FAIL"]
-    assert re.fullmatch(f"WrongResultError: .* sent .*{lie}", str(rows[3]["reason"]))
+    assert re.fullmatch(f"WrongResultError: .* sent .*{said}", str(rows[3]["reason"]))
 
 
 @pytest.mark.parametrize("slots", [1, 3])

@@ -249,7 +249,8 @@ def test_before_a_look_has_ended_nothing_is_said(tmp_path: Path) -> None:
         for seed in SEEDS:
             record.add(scored(number, seed, 1.0))
     assert section_of(record) is None
-    record.end_final_test(LOOK, WHEN)
+    for when in ("earlier", WHEN):  # by two commands in turn, of which one saw it before it ended
+        record.end_final_test(LOOK, when)
     assert section_of(record) is not None
 
 

@@ -645,10 +645,25 @@ def test_whoever_replaces_references_refuses_those_that_grow() -> None:
 def test_references_that_grow_from_file_to_file_are_refused() -> None:
     first, *lines = doubling("a", "${BEFORE}${BEFORE}").splitlines()
     for number, line in enumerate(lines):
-        before = f"experiment/part{number - 1}" if number else "sampler: grid"
-        text = f"# @package _global_\ndefaults: [/{before}]\n{first}\n{line}\nname: ${{x40}}\n"
+        before = f"defaults: [/experiment/part{number - 1}]\n" if number else ""
+        text = f"# @package _global_\n{before}{first}\n{line}\nname: ${{x40}}\n"
         written(f"conf/experiment/part{number}.yaml", text)
     assert SAID in refused("plan", "--config-dir", "conf", "experiment=part39")
+
+
+def test_references_of_files_of_which_one_is_used_are_read() -> None:
+    of_data, of_network = "dataset: {num_train: '%s'}\n", "candidates: {max_networks: '%s'}\n"
+    one = of_data % "${candidates.max_networks}" + of_network % 100
+    other = of_data % 100 + of_network % "${dataset.num_train}"
+    for name, text in (("one", one), ("other", other)):
+        written(f"conf/experiment/{name}.yaml", f"# @package _global_\n{text}")
+    for number in range(100):
+        text = f"name: mine{number}\nout: runs/${{name}}\nstorage: ${{out}}/study.log\n"
+        written(f"conf/experiment/of{number}.yaml", f"# @package _global_\n{text}")
+    chosen = ("plan", "--config-dir", "conf", "--cfg", "job", "--resolve")
+    assert "num_train: '100'" in ran(*chosen, "experiment=one").out
+    assert "max_networks: '100'" in ran(*chosen, "experiment=other").out
+    assert "storage: runs/mine7/study.log" in ran(*chosen, "experiment=of7").out
 
 
 def test_a_name_that_another_reference_makes_is_refused() -> None:

@@ -93,3 +93,27 @@ def test_a_final_test_is_begun_by_one_folder_at_a_time(two: tuple[Run, Run]) -> 
         with pytest.raises(RuntimeError, match="the record of 'tiny-confirm'"):
             printed(confirm, other, Confirm(num_seeds=2))
     assert one.studies.begun("confirm").final_tests == []
+
+
+def test_a_record_that_was_taken_over_is_written_by_its_last_holder_alone(
+    two: tuple[Run, Run],
+) -> None:
+    one, other = two
+    for run in two:
+        run.folder.mkdir()
+    first, second = one.studies.begun(), other.studies.begun()
+    with RunLock(one.folder) as lock, RunLock(other.folder) as others:
+        first.hold(lock)
+        (one.folder / NAME).rename(one.folder / "aside")  # not seen, as from another host
+        second.hold(others)
+        (one.folder / "aside").rename(one.folder / NAME)
+        second.keep_costs({"by": "second"})
+        for write in (
+            lambda: first.keep_costs({"by": "first"}),
+            lambda: first.claim({"by": "first"}),
+            lambda: first.stop("over"),
+        ):
+            with pytest.raises(RuntimeError, match="storage must be held until the end"):
+                write()
+        assert second.costs == {"by": "second"}
+        assert second.stop("done") == 0
