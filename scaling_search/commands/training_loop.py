@@ -245,7 +245,7 @@ def _checked(result: TrialResult, trial: Trial) -> TrialResult:
     test = [] if result.test is None else [result.test.loss, result.test.accuracy]
     scores = [*test, *(score for epoch in result.curve for score in vars(epoch).values())]
     accuracies = [*test[1:], *(epoch.val_accuracy for epoch in result.curve)]
-    is_whole = abs(len(result.curve) - trial.recipe.epochs) < 1 and trial.on_test == bool(test)
+    is_whole = 0 < len(result.curve) < trial.recipe.epochs + 1 and trial.on_test == bool(test)
     can_be = all(map(math.isfinite, scores)) and all(0 <= one <= 1 for one in accuracies)
     if (result.trial.key, result.trial.on_test) != (trial.key, trial.on_test):
         sent = "the result of another training"

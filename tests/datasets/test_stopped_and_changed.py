@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +99,8 @@ def test_files_that_change_while_they_are_read_are_refused(
         return listing(self)
 
     def written(way: Way, path: str) -> Row | Broken:
-        shutil.copy(last, min((tmp_path / "one").rglob("*.png")))
+        new = tmp_path / f"new {threading.get_ident()}"  # whole at once: other threads read it
+        Path(shutil.copy(last, new)).replace(min((tmp_path / "one").rglob("*.png")))
         return row(way, path)
 
     with monkeypatch.context() as patched:
