@@ -17,7 +17,7 @@ Place = tuple[str, ...]
 
 _REFERENCE = re.compile(r"\$\{([^${}:]*)\}")
 _UNNAMED = re.compile(r"\$\{[^:}]*\}")
-"""What is left of a reference whose name holds another one."""
+"""Rest of a reference whose name holds another one."""
 
 
 def check_references(options: Any, *, may_circle: bool = False) -> None:
@@ -68,7 +68,7 @@ class _References:
         Raises:
             ValueError: As `check_references`.
         """
-        if self._may_circle and place in self._begun - self._known.keys():
+        if self._may_circle and place in self._begun and place not in self._known:
             return 0, 1
         if place not in self._known and above <= MOST_DEPTH:
             self._begun.add(place)
@@ -91,9 +91,8 @@ class _References:
 
     def _sum(self, inner: Iterable[Place], size: int, above: int, by: Place) -> tuple[int, int]:
         parts = [self.measured(one, above + 1, by) for one in inner]
-        return size + sum(part for part, _ in parts), 1 + max(
-            (deep for _, deep in parts), default=0
-        )
+        depth = max((deep for _, deep in parts), default=0)
+        return size + sum(part for part, _ in parts), 1 + depth
 
     def _targets(self, place: Place, text: str) -> Iterator[Place]:
         """The places that a text refers to."""

@@ -345,7 +345,7 @@ class Record:
             self._read.append(checked_row(trial, len(self._read), objective))
 
     def _unread(self) -> Iterator[FrozenTrial]:
-        """What was not read before; the first takes as long as all."""
+        """Trainings that were not read before; the first takes as long as all."""
         yield from self.study.get_trials(deepcopy=False)[len(self._read) :]
 
     def results_of(self, trials: Iterable[Trial]) -> dict[Key, TrialResult]:

@@ -478,7 +478,7 @@ def read_before(parquet: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_another_revision_than_the_one_asked_for_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the hub cannot be asked, `datasets` takes what it read last, whatever was asked for."""
+    """The cache answers for a hub that cannot be asked, whatever revision is asked for."""
     read_before(to_parquet(tmp_path / "a.parquet"), tmp_path / "hub", monkeypatch)
     fingerprint_of(hugging_face("someone/clothes", revision=REVISION))
     with pytest.raises(RuntimeError, match=f"^dataset.revision must .* got '{REVISION}' .*'v2'; "):
