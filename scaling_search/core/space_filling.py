@@ -13,6 +13,13 @@ Points = NDArray[np.float64]
 LARGEST_HOLE = 0.25
 """Largest distance from `largest_hole` at which the whole triangle still counts as searched."""
 
+PLACE = 0.02
+"""Points at most so far from the first of a place belong to it.
+
+Networks of one place are nearly the same network, so their trainings are no independent
+observations of a surface.
+"""
+
 AT_ONCE = 10_000
 """Number of points whose distances are in memory at once."""
 
@@ -44,6 +51,27 @@ def as_points(shares: Sequence[Shares] | Points) -> Points:
     if isinstance(shares, np.ndarray):
         return shares
     return np.array([tuple(s) for s in shares], dtype=np.float64).reshape(-1, 3)
+
+
+def places(shares: Sequence[Shares] | Points) -> NDArray[np.int64]:
+    """Place of each point, (points,), numbered by first appearance.
+
+    A point farther than `PLACE` from the first point of every place before begins a new one; all
+    others belong to the nearest.
+    """
+    points = as_points(shares)
+    firsts: list[int] = []
+    nearest = np.full(len(points), np.inf)
+    found = np.zeros(len(points), dtype=np.int64)
+    for point in range(len(points)):
+        if nearest[point] <= PLACE + 1e-12:
+            continue
+        to_first = distances(points, points[[point]])[:, 0]
+        is_nearer = to_first < nearest
+        found[is_nearer] = len(firsts)
+        nearest[is_nearer] = to_first[is_nearer]
+        firsts.append(point)
+    return found
 
 
 def scheffe(points: Points) -> NDArray[np.float64]:

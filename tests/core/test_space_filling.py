@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
 from scaling_search.core.space_filling import (
+    PLACE,
     as_points,
     distances,
     largest_hole,
+    places,
     scheffe,
     space_filling_subset,
     triangle,
@@ -53,6 +55,19 @@ def test_distances_are_those_of_shares(ones: list[Shares], others: list[Shares])
 
 def test_no_shares_are_an_empty_table() -> None:
     assert as_points([]).shape == (0, 3)
+
+
+@always_the_same
+@given(st.lists(shares, min_size=1, max_size=40))
+def test_a_place_holds_what_is_near_to_its_first_point(points: list[Shares]) -> None:
+    found = places(points)
+    firsts = [points[int(np.flatnonzero(found == place)[0])] for place in range(found.max() + 1)]
+    for i, one in enumerate(firsts):
+        assert all(one.distance(other) > PLACE for other in firsts[:i])
+    for point, place in zip(points, found, strict=True):
+        nearest = min(point.distance(first) for first in firsts)
+        assert point.distance(firsts[place]) == pytest.approx(nearest)
+        assert point.distance(firsts[place]) <= PLACE + 1e-9
 
 
 def test_scheffe_has_three_linear_terms_and_three_products() -> None:
