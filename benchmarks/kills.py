@@ -38,9 +38,10 @@ BASE = (
     *(option for option in SEARCH if not option.startswith(("num_seeds", "candidates.max"))),
     "base_network.width_divisor=1",
     "base_network.resolution_divisor=1",
-    "candidates.max_networks=9",
+    "candidates.max_networks=12",
+    "num_seeds=1.25",
 )
-"""The search that the others follow: ten networks, enough for a surface."""
+"""The search that the others follow: twelve places and some second seeds, enough for an answer."""
 
 DECODING = "first decoding"
 COMMANDS: Mapping[str, tuple[str, ...]] = {

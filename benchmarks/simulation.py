@@ -1,49 +1,55 @@
 """Frequency of correct fits, regions and verdicts, by simulation with known truths.
 
-    OMP_NUM_THREADS=1 python benchmarks/simulation.py [--draws 1000] [--jobs 2]
-        [--plans small,medium,b0] [--truths inside,flat] [--spreads 0.02] [--seeds 3]
-        [--out benchmarks/simulation.csv]
+    OMP_NUM_THREADS=1 python benchmarks/simulation.py [--draws 400] [--jobs 2]
+        [--only duplicates,cliff] [--out benchmarks/simulation.csv]
 
-Networks are those of three real plans without a hole over 0.25, 30 each. Prints a table with a
-row for each bar, the worst of its cases and the mean over them with their standard errors, and
-writes CSV with a row for each case. Seeds' sd is 0.0065; losses are those of `TRUTHS`, stretched
-to a spread between the triangle's best and worst point. ``mixed`` seeds are 1, 2, 3, 6 in turn.
+Trainings are drawn for two plans: ``default``, the networks that `efficientnet_small` plans, a
+quarter of them with two seeds, and ``crowded``, 32 networks in 17 places with three seeds
+(crowded_plan.csv). Losses are those of `TRUTHS`, stretched to a spread of 0.026 between the
+triangle's best and worst point; `LUCK` says what is added. Each case goes through the public fit,
+region and verdicts. The CSV file has a row for each case, written as it is done: the same command
+goes on where it stopped, and draws anew what had fewer draws. The table has a row for each claim,
+its cases together and the worst.
 """
 
 import argparse
 import itertools
 import math
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from composed import experiment_of
-from rows import write_rows
+from rows import machine, today, write_rows
 
 from scaling_search.answer.fit import Surface, fit_surface
-from scaling_search.answer.observations import Observations, Values
-from scaling_search.answer.region import GRID, Hull, best_point, find_region, in_region
-from scaling_search.answer.verdicts import answer
-from scaling_search.core.candidate import Candidate
+from scaling_search.answer.observations import Indices, Observations, Values
+from scaling_search.answer.outliers import usable, without
+from scaling_search.answer.region import Hull, Region, find_region, in_region
+from scaling_search.answer.verdicts import Answer, answer
 from scaling_search.core.scaling import REFERENCES
-from scaling_search.core.space_filling import Points, as_points, distances, triangle
-from scaling_search.experiment.experiment import Experiment
+from scaling_search.core.space_filling import (
+    Points,
+    as_points,
+    distances,
+    places,
+    triangle,
+)
 
-PLANS = {
-    "small": ["base_network=efficientnet_small"],
-    "medium": ["base_network=efficientnet_medium"],
-    "b0": [
-        "base_network=efficientnet_b0",
-        "base_network.depth_rounding=round",
-        "base_network.width_divisor=4",
-        "base_network.resolution_divisor=8",
-        "candidates.max_resolution=null",
-    ],
-}
-SEED_SD, SLOPE, TARGET, WAVE = 0.0065, 0.03, 2.0, 0.003
+SEED_SD, NETWORK_SD, SLOPE, TARGET, SPREAD, NEAR = 0.0077, 0.0033, 0.03, 2.0, 0.026, 0.002
+CHANCE = math.log(10)
+REGION = 0.15
+"""`limits.region` of the searches that end early."""
+
+PLAN = ("base_network=efficientnet_small", "candidates.max_networks=null")
+"""Overrides of the default plan."""
+
+FINE = triangle(0.01)
 
 
 def bowl(depth: float, width: float) -> Callable[[Points], Values]:
@@ -52,120 +58,168 @@ def bowl(depth: float, width: float) -> Callable[[Points], Values]:
     return lambda points: ((points - place) ** 2).sum(axis=1)
 
 
-def ridge(points: Points) -> Values:
-    """Steep in depth, nearly level in width."""
-    return (points[:, 0] - 0.3) ** 2 + 0.03 * (points[:, 1] - 0.4) ** 2
+def powers(*weights: float) -> Callable[[Points], Values]:
+    """A sum of power laws, each dimension's gain wearing off."""
+    return lambda points: (np.array(weights) * (points + 0.1) ** -0.5).sum(axis=1)
 
 
-def logs(points: Points) -> Values:
-    """A sum of logarithms of shares, 0.2 added to each."""
-    return -np.log(points + 0.2) @ np.array([0.3, 0.35, 0.35])
+def cone(points: Points) -> Values:
+    """Distance from a point inside."""
+    return distances(points, np.array([[0.3, 0.4, 0.3]]))[:, 0]
 
 
-def exponentials(points: Points) -> Values:
-    """A sum of exponentials, each dimension's gain wearing off."""
-    return np.exp(-4 * points) @ np.array([1.0, 1.2, 1.1])
+def saddle(points: Points) -> Values:
+    """A valley between depth and resolution that falls to both ends, more to resolution."""
+    return (points[:, 1] - 0.3) ** 2 - 0.5 * (points[:, 0] - points[:, 2] + 0.1) ** 2
 
 
-TRUTHS = {
+def cliff(dimension: int, sign: float = 1.0) -> Callable[[Points], Values]:
+    """A plateau up to a share of 0.7 of one dimension, and a steep rise, or fall, beyond."""
+    return lambda points: sign / (1 + np.exp(-(points[:, dimension] - 0.7) / 0.03))
+
+
+TRUTHS: dict[str, Callable[[Points], Values]] = {
     "flat": lambda points: np.zeros(len(points)),
-    "inside": bowl(0.3, 0.35),
-    "near edge": bowl(0.08, 0.5),
-    "edge": bowl(0.0, 0.5),
-    "sloping edge": bowl(-0.25, 0.625),
-    "corner": bowl(1.0, 0.0),
-    "sloping corner": bowl(1.4, -0.2),
-    "ridge": ridge,
-    "logs": logs,
-    "exponentials": exponentials,
-    "waves": bowl(0.3, 0.35),
+    "bowl inside": bowl(0.3, 0.35),
+    "bowl edge": bowl(0.0, 0.5),
+    "bowl corner": bowl(1.0, 0.0),
+    "powers inside": powers(0.3, 0.35, 0.35),
+    "powers edge": powers(0.0, 0.5, 0.5),
+    "powers corner": powers(0.0, 0.0, 1.0),
+    "cone": cone,
+    "saddle": saddle,
+} | {
+    f"{kind} {name}": cliff(i, sign)
+    for kind, sign in (("cliff", 1.0), ("drop", -1.0))
+    for i, name in enumerate(("depth", "width", "resolution"))
 }
-COVERED = tuple(name for name in TRUTHS if name not in ("flat", "exponentials", "waves"))
+SMOOTH = ("bowl inside", "bowl edge", "bowl corner", *(t for t in TRUTHS if t[:6] == "powers"))
+ENDING = ("bowl inside", "bowl edge", "bowl corner", "cone")
+"""Truths of the searches that may end early."""
+
+STEEP = tuple(truth for truth in TRUTHS if truth.startswith(("cliff", "drop")))
+
+
+@dataclass(frozen=True)
+class Luck:
+    """Additions to a truth: standard deviations, and some accidents.
+
+    Attributes:
+        network_sd: Of the effects of networks.
+        kind: ``own`` of each network, ``place`` for one of each place, ``smooth`` over the triangle
+            with a correlation of exp(-distance / 0.3).
+        shared: Part of the seed's variance that all networks have in common.
+        tails: True for seeds of a t distribution with three degrees of freedom.
+        uneven: True for a seed's noise that is 0.6 to 1.8 times as large from one end of depth to
+            the other.
+        outlier: Added to one training, or ``CHANCE`` in its place.
+        missing: True for a plan without the networks within 0.3 of the depth corner.
+    """
+
+    network_sd: float = NETWORK_SD
+    kind: str = "own"
+    shared: float = 0.0
+    tails: bool = False
+    uneven: bool = False
+    outlier: float = 0.0
+    missing: bool = False
+
+
+LUCK = {
+    "plain": Luck(),
+    "none": Luck(0.0),
+    "duplicates": Luck(kind="place"),
+    "duplicates, large": Luck(0.006, "place"),
+    "smooth": Luck(kind="smooth"),
+    "smooth, large": Luck(0.006, "smooth"),
+    "shared seeds": Luck(shared=0.5),
+    "tails": Luck(tails=True),
+    "uneven": Luck(uneven=True),
+    "outlier": Luck(outlier=0.06),
+    "at chance": Luck(outlier=CHANCE),
+    "missing corner": Luck(missing=True),
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One setting; `seeds` is 1, 3 or mixed."""
+    """One setting."""
 
     plan: str
     truth: str
-    spread: float
-    seeds: str
-    shared: float
-    network_sd: float
+    luck: str
 
     def loss(self, points: Points) -> Values:
         """The true loss at the target's cost."""
         least, height = extent(self.truth)
-        losses = 0.4 + self.spread * (TRUTHS[self.truth](points) - least) / height
-        if self.truth == "waves":
-            losses += WAVE * np.sin(4 * np.pi * points[:, 0]) * np.sin(4 * np.pi * points[:, 1])
-        return losses
+        return 0.4 + SPREAD * (TRUTHS[self.truth](points) - least) / height
 
 
 @cache
 def extent(truth: str) -> tuple[float, float]:
     """The least value of a truth in the triangle, and how far the largest lies above it."""
-    values = TRUTHS[truth](triangle(0.01))
+    values = TRUTHS[truth](FINE)
     return float(values.min()), float(np.ptp(values)) or 1.0
 
 
 @cache
-def optimum(case: Case) -> Points:
-    """The best point of what a plan's networks search, to five decimals, (1, 3)."""
-    return optimum_within(case, Hull.of(networks(case.plan)[0]))
-
-
-def optimum_within(case: Case, searched: Hull) -> Points:
-    """The best point of what was searched, to five decimals, (1, 3)."""
-    points, step = triangle(0.01), 0.01
-    while True:
-        points = points[searched.holds(points) & (points.min(axis=1) >= 0)]
-        best: Points = points[[case.loss(points).argmin()]]
-        if step < 2e-5:
-            return best
-        step /= 10
-        moves = np.arange(-10, 11) * step
-        moved = best[0, :2] + np.array(list(itertools.product(moves, moves)))
-        points = np.column_stack([moved, 1 - moved.sum(axis=1)])
-
-
-@cache
-def experiment(plan: str, *overrides: str) -> Experiment:
-    """The experiment of a plan."""
-    return experiment_of("candidates.max_networks=30", *PLANS[plan], *overrides)
-
-
-@cache
-def candidates(plan: str) -> tuple[Candidate, ...]:
-    """The base network and a plan's networks."""
-    chosen = experiment(plan)
+def networks(plan: str) -> tuple[Points, Values, Indices]:
+    """Shares, measured cost ratios and numbers of seeds of a plan's networks."""
+    if plan == "crowded":
+        table = pd.read_csv(Path(__file__).with_name("crowded_plan.csv")).to_numpy()
+        return table[:, :3], table[:, 3], np.full(len(table), 3)
+    chosen = experiment_of(*PLAN)
     whole = chosen.candidates.plan(chosen.budget())  # nothing is trained: data may be smaller
-    return whole.base, *(c for c in whole.candidates if c.shares)
+    shares, ratios = as_points(whole.shares), [c.cost_ratio for c in whole.candidates if c.shares]
+    counts = np.where(np.arange(len(shares)) < math.ceil(len(shares) / 4), 2, 1)
+    return shares, np.array(ratios), counts
 
 
-@cache
-def networks(plan: str) -> tuple[Points, Values]:
-    """Shares and measured cost ratios of a plan's networks."""
-    kept = candidates(plan)[1:]
-    return as_points([c.shares for c in kept]), np.array([c.cost_ratio for c in kept])
+def effects(shares: Points, luck: Luck, stream: np.random.Generator) -> Values:
+    """What networks lie away from the truth, (networks,)."""
+    if luck.kind == "place":
+        place = places(shares)
+        drawn: Values = stream.standard_normal(place.max() + 1)[place]
+    elif luck.kind == "smooth":
+        near = np.exp(-distances(shares, shares) / 0.3) + 1e-9 * np.eye(len(shares))
+        drawn = np.linalg.cholesky(near) @ stream.standard_normal(len(shares))
+    else:
+        drawn = stream.standard_normal(len(shares))
+    return luck.network_sd * drawn
 
 
-def search(case: Case, draw: int) -> Observations:
-    """The trainings of one simulated search."""
-    shares, ratio = networks(case.plan)
+def search(case: Case, draw: int, *, num_seeds: int = 0) -> tuple[Observations, Values]:
+    """The trainings of one simulated search, and the true losses of its networks.
+
+    Args:
+        case: The setting.
+        draw: Number of the search.
+        num_seeds: Seeds of every network; 0 for those of the plan.
+    """
+    luck = LUCK[case.luck]
+    shares, ratio, counts = networks(case.plan)
+    counts = np.full_like(counts, num_seeds) if num_seeds else counts
+    if luck.missing:
+        kept = shares[:, 0] < 0.7
+        shares, ratio, counts = shares[kept], ratio[kept], counts[kept]
     # Each case draws for itself, so that errors of means over cases are right.
-    stream = np.random.default_rng([draw, *repr(case).encode()])
-    turns = [1, 2, 3, 6] if case.seeds == "mixed" else [int(case.seeds)]
-    counts = np.resize(turns, len(shares))
+    stream = np.random.default_rng([draw, zlib.crc32(repr(case).encode())])
     network = np.repeat(np.arange(len(shares)), counts)
     seed = np.concatenate([np.arange(count) for count in counts])
-    own = SEED_SD * (1 - case.shared) ** 0.5
-    offsets = stream.normal(0, 1, counts.max()) * SEED_SD * case.shared**0.5
-    means = case.loss(shares) - SLOPE * np.log(ratio / TARGET)
-    means = means + stream.normal(0, 1, len(shares)) * case.network_sd
-    base = case.loss(shares).mean() + SLOPE * math.log(TARGET) + offsets
-    return Observations(
+    true = case.loss(shares) + effects(shares, luck, stream)
+    size = len(network) + counts.max()
+    noise = stream.standard_t(3, size) / 3**0.5 if luck.tails else stream.standard_normal(size)
+    noise *= SEED_SD * (1 - luck.shared) ** 0.5
+    offsets = SEED_SD * luck.shared**0.5 * stream.standard_normal(counts.max())
+    if luck.uneven:
+        noise[: len(network)] *= 0.6 + 1.2 * shares[network, 0]
+    loss = true[network] - SLOPE * np.log(ratio / TARGET)[network] + noise[: len(network)]
+    loss += offsets[seed]
+    if luck.outlier:
+        hit = int(stream.integers(len(network)))
+        loss[hit] = CHANCE if luck.outlier == CHANCE else loss[hit] + luck.outlier
+    base = case.loss(FINE).mean() + SLOPE * math.log(TARGET)
+    data = Observations(
         response="val_loss",
         target=TARGET,
         candidates=np.arange(1, len(shares) + 1),
@@ -173,213 +227,241 @@ def search(case: Case, draw: int) -> Observations:
         cost_ratio=ratio,
         network=network,
         seed=seed,
-        loss=means[network] + offsets[seed] + own * stream.normal(0, 1, len(network)),
-        base_seed=np.arange(len(base)),
-        base_loss=base + own * stream.normal(0, 1, len(base)),
+        loss=loss,
+        base_seed=np.arange(counts.max()),
+        base_loss=base + noise[len(network) :] + offsets,
         num_failed=0,
     )
+    return data, true
 
 
-def simulate(case: Case, num_draws: int) -> dict[str, object]:
-    """Means over draws of what a case's bars are about."""
-    draws = [measured(case, draw) for draw in range(num_draws)]
-    return asdict(case) | averaged(draws)
-
-
-def averaged(draws: list[dict[str, float]]) -> dict[str, object]:
-    """The mean of each column over draws, and its standard error, 0 of a single draw."""
-    row: dict[str, object] = {"draws": len(draws)}
-    for name in draws[0]:
-        values = [draw[name] for draw in draws]
-        row[name] = float(np.mean(values))
-        row[f"{name}_se"] = float(np.std(values, ddof=min(1, len(values) - 1)) / len(values) ** 0.5)
-    return row
+def fitted(data: Observations) -> Surface:
+    """The surface without outlying trainings, as a report has it."""
+    return fit_surface(usable(data))
 
 
 def measured(case: Case, draw: int) -> dict[str, float]:
     """The answer of one search, against the truth."""
-    data = search(case, draw)
-    surface = fit_surface(data)
+    data, true = search(case, draw)
+    surface = fitted(data)
+    found = answer(surface)
+    got = told(case, found)
     if case.truth == "flat":
-        return false_alarms(data, surface)
-    truth = optimum(case)
-    least = float(case.loss(truth)[0])
-    best = as_points([best_point(surface)])
-    found = data.shares[distances(best, data.shares)[0].argmin()][None]
+        return got | {"left_out": float(not found.region.is_everything)}
+    kept = FINE[Hull.of(surface.searched).holds(FINE)]
+    losses = case.loss(kept)
+    got["near"] = float(holds_near(case, found.region, surface, losses.min()))
+    if case.truth in SMOOTH:
+        got["covered"] = float(in_region(surface, kept[[losses.argmin()]])[0])
+        got["area"] = found.region.area
     means = np.bincount(data.network, weights=data.loss) / data.counts
-    lowest = data.shares[[means.argmin()]]
-    places = {"regret": best, "regret_found": found, "regret_lowest": lowest}
-    got = {name: regret(case, points) for name, points in places.items()}
-    if case.truth in COVERED:
-        got["covered"] = float(in_region(surface, truth)[0])
-    if case.truth not in COVERED or (case.truth, case.network_sd) == ("inside", 0.0):
-        region = find_region(surface)
-        got["area"] = region.area
-        points = np.vstack([GRID[region.mask], data.shares[region.networks], best])
-        got["near"] = float(case.loss(points).min() - least <= 0.002)
+    lowest = int(means.argmin()) + 1
+    chosen = {"network": found.network, "nearest": found.nearest, "lowest": lowest}
+    # A plan that misses networks numbers those it has.
+    got |= {f"regret_{k}": float(true[n - 1] - true.min()) for k, n in chosen.items()}
+    if case.truth in ENDING and case.luck in ("plain", "none"):
+        got |= ended(case, data)
     return got
 
 
-def regret(case: Case, point: Points) -> float:
-    """Difference between a point's true loss, (1, 3), and the best."""
-    return float(case.loss(point)[0] - case.loss(optimum(case))[0])
+def holds_near(case: Case, region: Region, surface: Surface, least: float) -> bool:
+    """True if a point of the region is within `NEAR` of the least loss that was searched."""
+    known = np.vstack([as_points([region.best]), surface.observations.shares[region.networks]])
+    if case.loss(known).min() <= least + NEAR:
+        return True
+    points = FINE[case.loss(FINE) <= least + NEAR]
+    points = points[:: 1 + len(points) // 40]  # enough of a plateau
+    return bool(in_region(surface, points).any())
 
 
-def false_alarms(data: Observations, surface: Surface) -> dict[str, float]:
-    """Verdicts on a flat truth, with every safeguard and without some."""
-    found = answer(surface)
-    # Every training a network of its own: no network effect, and as many degrees of freedom.
-    alone = replace(
-        data,
-        candidates=np.arange(1, len(data.loss) + 1),
-        shares=data.shares[data.network],
-        cost_ratio=data.cost_ratio[data.network],
-        network=np.arange(len(data.loss)),
-    )
-    return {
-        "better": float(any(c.verdict.outcome == "better" for c in found.comparisons)),
-        "left_out": float(not found.region.is_everything),
-        "better_without_f_test": float(
-            any(c.verdict.difference.low > 0 for c in found.comparisons[1:])
-        ),
-        "better_as_independent": float(
-            any(c.verdict.outcome == "better" for c in answer(fit_surface(alone)).comparisons)
-        ),
-    }
+def told(case: Case, found: Answer) -> dict[str, float]:
+    """How right the verdicts are."""
+    rule = as_points([found.rule])
+    true = case.loss(rule)[0]
+    better, right = False, True
+    for one in found.comparisons:
+        if one.verdict is not None:
+            lead = float(case.loss(as_points([one.shares]))[0] - true)
+            better |= one.verdict.outcome == "better" and lead <= 1e-9
+            right &= one.verdict.difference.low <= lead <= one.verdict.difference.high
+    got = {"false_better": float(better), "all_right": float(right)}
+    return got | {"told": float(not found.region.is_everything)}
+
+
+def ended(case: Case, data: Observations) -> dict[str, float]:
+    """Whether `limits.region` ends a search seed by seed, and then without the best point."""
+    order = np.lexsort((data.network, data.seed))
+    last = 0
+    for number in range(20, len(order) + 1):
+        if number < 1.25 * last:
+            continue
+        last = number
+        is_left = np.ones(len(order), dtype=bool)
+        is_left[order[:number]] = False
+        kept = without(data, is_left, np.zeros(len(data.base_loss), dtype=bool))
+        surface = fitted(kept)
+        region = find_region(surface)
+        if region.area <= REGION * region.searched_area:
+            least = case.loss(FINE[Hull.of(surface.searched).holds(FINE)]).min()
+            held = holds_near(case, region, surface, least)
+            return {"ended": 1.0, "ended_wrong": float(not held)}
+    return {"ended": 0.0, "ended_wrong": 0.0}
+
+
+def simulated(case: Case, num_draws: int) -> dict[str, object]:
+    """Means over draws, with standard errors."""
+    draws = pd.DataFrame([measured(case, draw) for draw in range(num_draws)])
+    row: dict[str, object] = vars(case) | {"draws": num_draws}
+    for name, values in draws.items():
+        row[str(name)] = float(values.mean())
+        row[f"{name}_se"] = float(values.std() / num_draws**0.5)
+    return row
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A requirement for a column in every case of some kind."""
+class Claim:
+    """A requirement for a column in some cases.
 
-    name: str
+    Attributes:
+        text: In words.
+        column: The column.
+        sense: ``<=`` or ``>=``.
+        aim: The limit.
+        truths: Its truths; all but the flat one if empty.
+        lucks: Its kinds of luck; all if empty.
+        plans: Its plans.
+    """
+
+    text: str
     column: str
-    applies: Callable[[dict[str, object]], bool]
     sense: str
-    limit: float
+    aim: float
+    truths: tuple[str, ...] = ()
+    lucks: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ("default", "crowded")
+
+    def holds_for(self, case: Case) -> bool:
+        """True for one of its cases."""
+        truths = self.truths or tuple(truth for truth in TRUTHS if truth != "flat")
+        lucks = self.lucks or tuple(LUCK)
+        return case.truth in truths and case.luck in lucks and case.plan in self.plans
 
 
-def is_even(row: dict[str, object]) -> bool:
-    """True if all networks have the same number of seeds."""
-    return row["seeds"] != "mixed"
-
-
-BARS = [
-    Bar("coverage", "covered", is_even, ">=", 0.93),
-    Bar("coverage, mixed seeds", "covered", lambda r: not is_even(r), ">=", 0.93),
-    Bar(
-        "not wasteful: inside, network sd 0",
-        "covered",
-        lambda r: is_even(r) and (r["truth"], r["network_sd"]) == ("inside", 0.0),
-        "<=",
-        0.99,
-    ),
-    Bar(
-        "area: inside, 0.02, 3 independent seeds",
-        "area",
-        lambda r: (r["truth"], r["spread"], r["seeds"], r["shared"]) == ("inside", 0.02, "3", 0.0),
-        "<=",
-        0.25,
-    ),
-    Bar(
-        "a point within 0.002",
-        "near",
-        lambda r: is_even(r) and r["truth"] in ("exponentials", "waves"),
-        ">=",
-        0.95,
-    ),
-    Bar("flat: a better point", "better", is_even, "<=", 0.065),
-    Bar("flat: a better point, mixed seeds", "better", lambda r: not is_even(r), "<=", 0.065),
-    Bar("flat: a point left out", "left_out", is_even, "<=", 0.065),
-    Bar("without F-test: better", "better_without_f_test", is_even, ">=", 0.065),
-    Bar(
-        "trainings as independent: better",
-        "better_as_independent",
-        lambda r: (r["seeds"], r["network_sd"]) == ("3", 0.006),
-        ">=",
-        0.065,
-    ),
+USUAL = ("plain", "none", "shared seeds", "tails", "uneven", "outlier")
+DUPLICATES, SMOOTH_LUCK = ("duplicates", "duplicates, large"), ("smooth", "smooth, large")
+FLAT, INSIDE = ("flat",), ("bowl inside",)
+CLAIMS = [
+    Claim("flat, duplicates: false better", "false_better", "<=", 0.07, FLAT, DUPLICATES),
+    Claim("flat, smooth effects: false better", "false_better", "<=", 0.2, FLAT, SMOOTH_LUCK),
+    Claim("flat, other luck: false better", "false_better", "<=", 0.065, FLAT, USUAL),
+    Claim("flat, other luck: a point left out", "left_out", "<=", 0.065, FLAT, USUAL),
+    Claim("coverage", "covered", ">=", 0.94, SMOOTH, (*USUAL, "at chance", "missing corner")),
+    Claim("coverage, duplicates", "covered", ">=", 0.94, SMOOTH, DUPLICATES),
+    Claim("coverage, smooth effects", "covered", ">=", 0.9, SMOOTH, SMOOTH_LUCK),
+    Claim("cone, saddle: a point within 0.002", "near", ">=", 0.95, ("cone", "saddle")),
+    Claim("cliffs: a point within 0.002", "near", ">=", 0.95, STEEP),
+    Claim("cliffs: false better", "false_better", "<=", 0.065, STEEP),
+    Claim("all intervals right together", "all_right", ">=", 0.95, SMOOTH, (*USUAL, *DUPLICATES)),
+    Claim("the same, cone and saddle", "all_right", ">=", math.inf, ("cone", "saddle")),
+    Claim("the same, cliffs", "all_right", ">=", math.inf, STEEP),
+    Claim("regret of the network, 1e-4", "regret_network", "<=", 22e-4, INSIDE, ("plain",)),
+    Claim("nearest to the rule", "regret_nearest", "<=", math.inf, INSIDE, ("plain",)),
+    Claim("of the lowest mean", "regret_lowest", "<=", math.inf, INSIDE, ("plain",)),
+    Claim("a clear truth is told", "told", ">=", 0.9, INSIDE, ("plain", "none", "outlier")),
+    Claim("the same, one training at chance", "told", ">=", 0.9, INSIDE, ("at chance",)),
+    Claim("area of the region", "area", "<=", 0.25, INSIDE, ("none",)),
+    Claim("the same, networks have effects", "area", "<=", math.inf, INSIDE, ("plain",)),
 ]
 
+FOR_ALL_LUCK = ("flat", "bowl inside", "bowl corner", "powers edge")
+"""Truths that are drawn with every kind of luck."""
 
-def summary(rows: list[dict[str, object]]) -> Iterable[tuple[str, str, str, str, str]]:
-    """For each bar: its limit, the cases, the worst and the mean over all."""
-    for bar in BARS:
-        mine = [row for row in rows if bar.column in row and bar.applies(row)]
+
+def cases() -> Iterator[Case]:
+    """Every case that a claim is about."""
+    for plan, luck, truth in itertools.product(("crowded", "default"), LUCK, TRUTHS):
+        case = Case(plan, truth, luck)
+        is_drawn = luck in ("plain", "none") or truth in FOR_ALL_LUCK
+        if is_drawn and any(claim.holds_for(case) for claim in CLAIMS):
+            yield case
+
+
+def number(row: dict[str, object], column: str) -> float:
+    """A value of a row."""
+    return float(str(row[column]))
+
+
+def summary(rows: list[dict[str, object]]) -> Iterable[tuple[str, ...]]:
+    """For each claim: its aim, cases, mean over all and the worst."""
+    for claim in CLAIMS:
+        mine = [
+            row
+            for row in rows
+            if claim.holds_for(Case(*(str(row[k]) for k in ("plan", "truth", "luck"))))
+            and str(row.get(claim.column, "")) not in ("", "nan")
+        ]
         if not mine:
             continue
-        order = sorted(mine, key=lambda row, c=bar.column: float(str(row[c])))
-        worst = order[0] if bar.sense == ">=" else order[-1]
-        values = np.array([float(str(row[bar.column])) for row in mine])
-        errors = np.array([float(str(row[f"{bar.column}_se"])) for row in mine])
+        mine.sort(key=partial(number, column=claim.column))
+        worst = mine[0] if claim.sense == ">=" else mine[-1]
+        mean = np.mean([number(row, claim.column) for row in mine])
+        error = math.hypot(*(number(row, f"{claim.column}_se") for row in mine)) / len(mine)
+        scale = 1e4 if "regret" in claim.column else 1.0
+        end, end_error = number(worst, claim.column), number(worst, f"{claim.column}_se")
         yield (
-            bar.name,
-            f"{bar.sense} {bar.limit:g}",
+            claim.text,
+            f"{claim.sense} {scale * claim.aim:g}" if claim.aim < math.inf else "",
             str(len(mine)),
-            f"{float(str(worst[bar.column])):.3f} ± {float(str(worst[f'{bar.column}_se'])):.3f}",
-            f"{values.mean():.3f} ± {np.sqrt((errors**2).sum()) / len(mine):.3f}",
+            f"{scale * mean:.3f} ± {scale * error:.3f}",
+            f"{scale * end:.3f} ± {scale * end_error:.3f}",
+            f"{worst['plan']}, {worst['truth']}, {worst['luck']}",
         )
-    for seeds, limit in (("3", 1 / 3), ("1", 0.5)):
-        at = [r for r in rows if "regret" in r and (r["seeds"], r["spread"]) == (seeds, 0.02)]
-        quadratic = [row for row in at if row["truth"] in COVERED]
-        for kind, mine in (("all truths", at), ("quadratic, logs", quadratic)):
-            for network_sd in sorted({float(str(row["network_sd"])) for row in mine}):
-                ratio, error = regret_ratio([r for r in mine if r["network_sd"] == network_sd])
-                yield (
-                    f"regret, {kind}, {seeds} seed(s), network sd {network_sd:g}",
-                    f"<= {limit:.2g}",
-                    str(sum(row["network_sd"] == network_sd for row in mine)),
-                    "",
-                    f"{ratio:.3f} ± {error:.3f}",
-                )
-
-
-def regret_ratio(
-    rows: list[dict[str, object]], over: str = "regret", under: str = "regret_lowest"
-) -> tuple[float, float]:
-    """One choice's regret over another's, and its standard error.
-
-    The error takes the two regrets of a draw as independent: too large rather than too small.
-    """
-    names = (over, under)
-    top, bottom = (sum(float(str(row[name])) for row in rows) for name in names)
-    errors = [math.sqrt(sum(float(str(row[f"{name}_se"])) ** 2 for row in rows)) for name in names]
-    return top / bottom, top / bottom * math.hypot(errors[0] / top, errors[1] / bottom)
-
-
-def cases(
-    plans: list[str], truths: list[str], spreads: list[float], seeds: list[str]
-) -> Iterable[Case]:
-    """Every combination; a flat truth has one spread."""
-    for plan, truth, spread, seed, shared, network_sd in itertools.product(
-        plans, truths, spreads, seeds, (0.5, 0.0), (0.0, 0.003, 0.006)
-    ):
-        if truth != "flat" or spread == spreads[0]:
-            yield Case(plan, truth, spread if truth != "flat" else 0.0, seed, shared, network_sd)
+    searched = [row for row in rows if str(row.get("ended", "")) not in ("", "nan")]
+    total = sum(number(row, "ended") * number(row, "draws") for row in searched)
+    wrong = sum(number(row, "ended_wrong") * number(row, "draws") for row in searched)
+    if total:
+        part = wrong / total
+        yield (
+            f"limits.region={REGION}: ended without the best point",
+            "<= 0.05",
+            str(len(searched)),
+            f"{part:.3f} ± {(part * (1 - part) / total) ** 0.5:.3f}",
+            f"{total:.0f} ended",
+            "",
+        )
 
 
 def main() -> None:
-    """Simulates, prints the table of bars and writes the cases."""
+    """Simulates, writes the cases and prints the table of claims."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    split = partial(str.split, sep=",")
-    parser.add_argument("--draws", type=int, default=1000, help="simulated searches of each case")
+    parser.add_argument("--draws", type=int, default=400, help="of each case; twice for flat ones")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--plans", type=split, default=list(PLANS))
-    parser.add_argument("--truths", type=split, default=list(TRUTHS))
-    parser.add_argument("--spreads", type=split, default=["0.01", "0.02", "0.05"])
-    parser.add_argument("--seeds", type=split, default=["1", "3", "mixed"])
+    parser.add_argument("--only", default="", help="cases whose plan, truth, luck hold this text")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
-    chosen = list(
-        cases(options.plans, options.truths, [float(s) for s in options.spreads], options.seeds)
-    )
+    done: list[dict[str, object]] = []
+    if options.out.is_file():
+        table = pd.read_csv(options.out, dtype=str).fillna("")
+        done = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    done = [row for row in done if number(row, "draws") >= options.draws]
+    known = {(row["plan"], row["truth"], row["luck"]) for row in done}
+    texts = options.only.split(",")
+    wanted = [case for case in cases() if any(text in repr(case) for text in texts)]
+    left = [case for case in wanted if (case.plan, case.truth, case.luck) not in known]
     with ProcessPoolExecutor(options.jobs) as pool:
-        rows = list(pool.map(partial(simulate, num_draws=options.draws), chosen))
-    print(f"{len(REFERENCES)} references, {options.draws} draws a case\n")
-    header = ("bar", "limit", "cases", "worst case", "mean")
-    for line in (header, *summary(rows)):
-        print(f"{line[0]:50}{line[1]:>10}{line[2]:>7}{line[3]:>18}{line[4]:>18}")
-    write_rows(rows, options.out)
+        waiting = [
+            pool.submit(simulated, case, options.draws * (1 + (case.truth == "flat")))
+            for case in left
+        ]
+        for ready in as_completed(waiting):
+            done.append(ready.result() | {"machine": machine(), "date": today()})
+            write_rows(done, options.out)
+            names = ", ".join(str(done[-1][key]) for key in ("plan", "truth", "luck"))
+            print(f"{len(done)}/{len(wanted)} {names}", flush=True)
+    print(f"\n{len(REFERENCES)} references\n")
+    header = ("claim", "aim", "cases", "mean", "worst case", "which")
+    for line in (header, *summary(done)):
+        print(f"{line[0]:48}{line[1]:>9}{line[2]:>6}{line[3]:>18}{line[4]:>18}  {line[5]}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,11 @@ from alembic.script import ScriptDirectory
 from hydra._internal.hydra import Hydra
 
 from scaling_search.commands.run import Run
+from scaling_search.commands.search import search
 from scaling_search.experiment.experiment import Experiment
 from tests.cli import Cli, ran
+from tests.in_process import printed
+from tests.simulated import simulated_run
 from tests.tiny import tiny_experiment, tiny_run
 
 # Under a debugger or coverage OmegaConf raises other errors, with a longer traceback.
@@ -87,6 +91,21 @@ def experiment() -> Experiment:
 def mine(tmp_path: Path) -> Run:
     """The same in a folder of its own."""
     return tiny_run(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def answered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a simulated search that has an answer."""
+    folder = tmp_path_factory.mktemp("answered") / "run"
+    printed(search, simulated_run(folder))
+    return folder
+
+
+@pytest.fixture
+def answered(answered_folder: Path, tmp_path: Path) -> Run:
+    """The same search in a folder of its own."""
+    shutil.copytree(answered_folder, tmp_path / "answered")
+    return simulated_run(tmp_path / "answered")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Searches among many networks with a smooth truth, for samplers that look for small losses."""
 
 import functools
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -21,8 +22,15 @@ BESTS = [Shares(0.2, 0.3, 0.5), Shares(0.7, 0.2, 0.1), Shares(0.1, 0.8, 0.1)]
 
 @functools.cache
 def plan() -> Plan:
-    """All 114 networks of twice the small proxy's cost."""
-    return Buildable(max_networks=200).plan(Budget(small_efficientnet(), Flops()))
+    """All 114 networks of twice the small proxy's cost with even channels and sizes.
+
+    Those that a plan selects come first.
+    """
+    base = small_efficientnet(width_divisor=2, resolution_divisor=2)
+    planned = Buildable(max_networks=500).plan(Budget(base, Flops()))
+    every = {one.network: one for one in (*planned.candidates, *planned.pool)}
+    numbered = (replace(one, number=n) for n, one in enumerate(every.values(), start=1))
+    return replace(planned, candidates=tuple(numbered))
 
 
 def trial_of(candidate: Candidate, seed: int = 0) -> Trial:

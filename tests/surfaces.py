@@ -1,6 +1,6 @@
 """Trainings with a known truth, for tests of the fit and of what rests on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -11,8 +11,8 @@ from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Indices, Observations, Values
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.candidates import Buildable
-from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
-from scaling_search.core.space_filling import Points, as_points, space_filling_subset
+from scaling_search.core.scaling import DIMENSIONS, REFERENCES
+from scaling_search.core.space_filling import Points, as_points, places, space_filling_subset
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 
@@ -47,10 +47,11 @@ def flat(points: Points) -> Values:
 
 
 def spread_points(number: int, *, seed: int = 0) -> Points:
-    """Points that cover the triangle as a plan's networks do."""
+    """Points that cover the triangle as a plan's networks do, each a place of its own."""
     drawn = np.random.default_rng(seed).dirichlet((1, 1, 1), 500)
-    shares = [Shares(*point) for point in drawn.tolist()] + list(REFERENCES.values())
-    return as_points([shares[i] for i in space_filling_subset(shares, number)])
+    points = np.vstack([as_points(list(REFERENCES.values())), drawn])
+    firsts = points[np.unique(places(points), return_index=True)[1]]
+    return firsts[space_filling_subset(firsts, number)]
 
 
 @cache
@@ -65,7 +66,7 @@ def trainings(
     truth: Truth,
     luck: Luck,
     *,
-    num_seeds: int | Values = 3,
+    num_seeds: int | Sequence[int] | Indices = 3,
     seed: int = 0,
     slope: float = 0.03,
     response: str = "val_loss",
@@ -142,3 +143,39 @@ def results_of(data: Observations) -> pd.DataFrame:
         row |= {f"{d}_share": float(x) for d, x in zip(DIMENSIONS, data.shares[i], strict=True)}
         rows.append(row | {"cost_ratio": float(data.cost_ratio[i]), data.response: data.sign * v})
     return pd.DataFrame(rows).assign(state="COMPLETE")
+
+
+def search_results(
+    truth: Truth,
+    luck: Luck,
+    *,
+    number: int = 20,
+    num_seeds: int | Sequence[int] = 3,
+    seed: int = 0,
+    accuracy_truth: Truth | None = None,
+    own: Mapping[int, float] | None = None,
+) -> pd.DataFrame:
+    """The results table of a search of spread networks, by loss and by accuracy.
+
+    Args:
+        truth: The loss at the target's cost, 2.
+        luck: What is added to it.
+        number: Scaled networks; the first is depth alone.
+        num_seeds: Of all networks, or of each.
+        seed: Of the luck.
+        accuracy_truth: The loss that an accuracy is 1.25 less; None for the same.
+        own: Losses to add to networks, by number, which their splits do not explain.
+    """
+    shares = spread_points(number)
+    by_loss, by_accuracy = (
+        results_of(trainings(shares, one, luck, num_seeds=num_seeds, seed=seed))
+        for one in (truth, accuracy_truth or truth)
+    )
+    effects = by_loss["candidate"].map(own or {}).fillna(0.0)
+    table = by_loss.assign(
+        val_loss=by_loss["val_loss"] + effects,
+        val_accuracy=1.25 - by_accuracy["val_loss"] - effects,
+    )
+    for name in ("alpha", "beta", "gamma"):
+        table[[name, f"{name}_low", f"{name}_high"]] = [1.5, 1.0, 2.0]
+    return table.assign(alpha=1 + table["candidate"] / 100)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
 from scaling_search.record.results import coefficient_table, curves_table, results_table
 
@@ -69,6 +70,8 @@ def tables(
     num_epochs: int = 3,
     objective: str = "val_accuracy",
     reason: str = REASON,
+    bend: float = 0.0,
+    left_out: Collection[int] = (),
 ) -> Tables:
     """A search over so many networks beside the base.
 
@@ -81,6 +84,8 @@ def tables(
         num_epochs: Of each training.
         objective: Orders the coefficient table.
         reason: Of the failures.
+        bend: Accuracy lost per squared distance from thirds.
+        left_out: Networks with a training that is left out of the fit.
     """
     stream = np.random.default_rng(1)
     candidates = candidate_rows(num_networks)
@@ -89,6 +94,10 @@ def tables(
     for candidate in candidates:
         number = int(str(candidate["candidate"]))
         mean = 0.85 + (0.01 if number else 0) + (lead if number == 1 else 0)
+        if number:
+            mean -= bend * sum(
+                (float(str(candidate[f"{d}_share"])) - 1 / 3) ** 2 for d in DIMENSIONS
+            )
         for seed in range(num_seeds):
             end = float(mean + shared[seed] + stream.normal(0, 0.003))
             curve = [
@@ -106,11 +115,24 @@ def tables(
     trained = [row for row in rows if row["candidate"] not in untrained]
     results = results_table(trained)
     planned = pd.DataFrame(candidates)
+    coefficients = coefficient_table(planned, results, objective)
     return Tables(
         candidates=planned,
         results=results,
         curves=curves_table(trained),
-        coefficients=coefficient_table(planned, results, objective),
+        coefficients=coefficients.assign(left_out=coefficients["candidate"].isin(left_out) * 1),
+    )
+
+
+def conclusion_of(search: Tables, objective: str = "val_accuracy") -> Conclusion:
+    """The conclusion of a search, without sentences."""
+    return conclude(
+        search.results,
+        search.curves,
+        objective=objective,
+        target=2.0,
+        delta=None,
+        num_classes=1000,
     )
 
 

@@ -47,7 +47,8 @@ DIFFERENT: dict[str, set[str]] = {
     "mobilenet_v1": PUBLISHED,
     "mobilenet_v2": PUBLISHED | {"expand_ratio"},
     "efficientnet_medium": {
-        *("num_layers", "channels", "stem_channels", "head_channels", "dropout", "width_divisor")
+        *("num_layers", "channels", "stem_channels", "head_channels", "dropout"),
+        *("width_divisor", "resolution_divisor"),
     },
     "efficientnet_b0": {"in_channels", "num_classes"},  # ImageNet's in code
     "resnet": {"in_channels", "num_classes"},

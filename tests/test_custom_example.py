@@ -103,7 +103,7 @@ def test_the_example_plans_searches_and_reports(tmp_path: Path) -> None:
     assert "all trainings are done" in ran(search, tmp_path)
     ran(report, tmp_path)
     results = pd.read_csv(tmp_path / "runs" / "mine" / "results.csv")
-    assert list(results["state"]) == ["COMPLETE"] * 9
+    assert list(results["state"]) == ["COMPLETE"] * 12  # three of them with a second seed
     assert results["network"].nunique() == 9
     # A tenth would be chance; a base network sees 2,000 images twice.
     assert results["val_accuracy"].max() > 0.3
@@ -114,7 +114,7 @@ def test_the_example_plans_searches_and_reports(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_network_of_ones_own_goes_wherever_others_go(tmp_path: Path) -> None:
-    """Ray's workers, larger networks, the winner's new trainings, other sizes."""
+    """Ray's workers, larger networks, the network's new trainings."""
     written_to(tmp_path)
     little = "candidates.max_networks=7 dataset.num_train=200 dataset.num_val=100 recipe.epochs=1"
     own = "allow=my_package --config-dir conf"
@@ -122,7 +122,7 @@ def test_a_network_of_ones_own_goes_wherever_others_go(tmp_path: Path) -> None:
     assert "all trainings are done" in said
     ran(f"scaling-search report out=runs/mine {own}", tmp_path)
     results = pd.read_csv(tmp_path / "runs" / "mine" / "results.csv")
-    assert list(results["state"]) == ["COMPLETE"] * 8
+    assert list(results["state"]) == ["COMPLETE"] * 11  # three of them with a second seed
     more = "executor=inline scale.phis=[0,1] scale.families=[compound,depth] scale.num_seeds=1"
     ran(f"scaling-search scale out=runs/mine {more} {own}", tmp_path)
     families = pd.read_csv(tmp_path / "runs" / "mine" / "families.csv")
@@ -130,5 +130,3 @@ def test_a_network_of_ones_own_goes_wherever_others_go(tmp_path: Path) -> None:
     more = "executor=inline confirm.num_seeds=2"
     ran(f"scaling-search confirm out=runs/mine {more} {own}", tmp_path)
     assert (tmp_path / "runs" / "mine" / "confirm.csv").is_file()
-    more = "executor=inline transfer.phis=[2] price_only=true"
-    assert "10 trainings" in ran(f"scaling-search transfer out=runs/mine {more} {own}", tmp_path)

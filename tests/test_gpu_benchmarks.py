@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "benchmarks" / "gpu"
 PATIENCE_SECONDS = 300
-REHEARSED = ("env", "anatomy-start", "anatomy-step", "anatomy-whole", "workers", "short")
+REHEARSED = ("env", "anatomy-start", "anatomy-step", "anatomy-whole", "workers", "loop", "short")
 ONLY_CUDA = ("anatomy-streams", "anatomy-kernels", "share")
 
 

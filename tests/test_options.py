@@ -87,8 +87,8 @@ def test_price_only_of_a_search_that_has_begun_counts_what_is_left(mine: Path) -
 @pytest.mark.parametrize(
     ("line", "number"),
     [
-        ("scale scale.phis=[0,1] scale.families=[width] scale.num_seeds=3", 5),
-        ("scale scale.phis=[1,2] scale.families=[depth,width] scale.num_seeds=2", 8),
+        ("scale scale.phis=[0,1] scale.families=[width] scale.num_seeds=3", 4),
+        ("scale scale.phis=[1,2] scale.families=[depth,width] scale.num_seeds=2", 6),
         ("scale scale.phis=[1] scale.families=[compound] scale.coefficients=[1.2,1.1,1.15]", 1),
         ("confirm confirm.num_seeds=2", 4),
         ("confirm decide.delta=0.01 decide.seed_sd=0.01", 34),

@@ -6,16 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import scaling_search as ss
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import observations, of_results
 from scaling_search.answer.region import best_point, in_region
-from scaling_search.base_networks import small_efficientnet
-from scaling_search.candidates import Buildable
+from scaling_search.core.candidate import Candidate
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Epoch, Trial, TrialResult
-from scaling_search.costs.flops import Flops
-from scaling_search.planning.budget import Budget
-from scaling_search.planning.candidates import Plan
 from scaling_search.record.tables import read_table
 from scaling_search.samplers.focus import Focus
 from tests.tiny import tiny_dataset, tiny_recipe
@@ -30,21 +27,19 @@ def recorded() -> pd.DataFrame:
     return results
 
 
-def networks() -> Plan:
-    """The plan of the record, whose networks are as recorded."""
-    plan = Buildable().plan(Budget(small_efficientnet(), Flops()))
-    names = {c.number: c.network for c in (plan.base, *plan.candidates)}
-    results = recorded().drop_duplicates("candidate").set_index("candidate")
-    assert results["network"].to_dict() == names
-    return plan
+def networks() -> list[Candidate]:
+    """The networks of the record, the base network first."""
+    return ss.load(RECORD.parent).networks
 
 
-def results_with_permuted_seeds(plan: Plan, run: int) -> dict[tuple[int, int], TrialResult]:
+def results_with_permuted_seeds(
+    plan: list[Candidate], run: int
+) -> dict[tuple[int, int], TrialResult]:
     """All recorded trainings by their order, the labels of each network's seeds dealt anew."""
     stream = np.random.default_rng(run)
     results = {}
     by_network = recorded_by_network()
-    for candidate in (plan.base, *plan.candidates):
+    for candidate in plan:
         rows = by_network[candidate.number]
         for seed, row in enumerate(stream.permutation(rows)):
             loss, accuracy, seconds = row

@@ -1,12 +1,16 @@
 """The answer of a results table, and what it rests on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
+from scaling_search.answer.detectable import FEWEST_PLACES
 from scaling_search.answer.diagnosis import Diagnosis, diagnose
 from scaling_search.answer.fit import fit_surface
-from scaling_search.answer.observations import observations
+from scaling_search.answer.observations import Observations, observations
+from scaling_search.answer.outliers import LeftOut, collapsed, outlying, without
 from scaling_search.answer.verdicts import Answer, answer
 from scaling_search.core.scaling import DIMENSIONS
 
@@ -18,10 +22,12 @@ class Conclusion:
     """The answer of a results table.
 
     Attributes:
-        answer: By the surface; None where none can be fitted.
+        answer: By the surface; None where one cannot be fitted, or rests on too little.
         diagnosis: Variance components and tests of the fit; None as above.
         by_other: The answer by the metric that is not the objective; None where it has none.
-        missing: Why no surface is fitted; empty where one is.
+        missing: Why there is no answer; empty where there is one.
+        left_out: Trainings that collapsed or are outlying, by candidate and seed.
+        with_all: The answer with these too; None where none is left out, or there is no answer.
         sentences: All of it in words; `Run.conclusion` has them.
     """
 
@@ -29,50 +35,115 @@ class Conclusion:
     diagnosis: Diagnosis | None = None
     by_other: Answer | None = None
     missing: str = ""
+    left_out: tuple[LeftOut, ...] = ()
+    with_all: Answer | None = None
     sentences: tuple[str, ...] = ()
 
+    def kept(self, results: pd.DataFrame) -> pd.DataFrame:
+        """The results without trainings left out, unless their network would have none."""
+        whole = _without(results, self.left_out)
+        if len(whole) == len(results):
+            return results
+        has_others = results["candidate"].isin(whole.loc[whole["state"] == "COMPLETE", "candidate"])
+        return results[results.index.isin(whole.index) | ~has_others]
+
     def comparisons(self) -> pd.DataFrame:
-        """The best split and each reference as columns; empty without an answer."""
+        """The rule and each reference as columns; empty without an answer."""
         rows = []
         for one in self.answer.comparisons if self.answer else ():
-            difference, compute = one.verdict.difference, one.compute
             row: dict[str, object] = {"split": one.name}
             row |= {f"{d}_share": s for d, s in zip(DIMENSIONS, one.shares, strict=True)}
             row["prediction"] = one.prediction.mean
             row |= {"low": one.prediction.low, "high": one.prediction.high}
             row |= {"distance": one.distance, "is_possible": one.is_possible}
-            row["difference"] = difference.mean
-            row |= {"difference_low": difference.low, "difference_high": difference.high}
-            row["compute"] = compute and compute.mean
-            row |= {
-                "compute_low": compute and compute.low,
-                "compute_high": compute and compute.high,
-            }
-            row |= {"verdict": one.verdict.outcome, "trainings": one.trainings}
+            lead, cost = one.verdict and one.verdict.difference, one.equal_cost
+            for name, value in (("difference", lead), ("equal_cost", cost)):
+                row[name] = value and value.mean
+                row |= {f"{name}_low": value and value.low, f"{name}_high": value and value.high}
+            row["verdict"] = one.verdict and one.verdict.outcome
             rows.append(row)
         return pd.DataFrame(rows)
 
 
 def conclude(
-    results: pd.DataFrame, *, objective: str, target: float, delta: float | None
+    results: pd.DataFrame,
+    curves: pd.DataFrame,
+    *,
+    objective: str,
+    target: float,
+    delta: float | None,
+    num_classes: int,
 ) -> Conclusion:
-    """Returns the best split at the target's cost, or what is missing for it.
+    """Returns the best split and network at the target's cost, or what is missing for them.
 
     Args:
         results: As `results.results_table` gives it.
+        curves: As `results.curves_table` gives it.
         objective: ``val_loss`` or ``val_accuracy``.
         target: Cost over the base network's.
         delta: The difference that matters, in units of the objective; None for what 20 % more
             compute is worth.
+        num_classes: Number of labels.
     """
+    bad = tuple(collapsed(results, curves, num_classes, objective))
+    kept = _without(results, bad)
+    data = observations(kept, response=objective, target=target)
+    found, base = outlying(data)
+    far = [
+        *zip(data.candidates[data.network[found]], data.seed[found], data.loss[found], strict=True),
+        *(
+            (0, seed, loss)
+            for seed, loss in zip(data.base_seed[base], data.base_loss[base], strict=True)
+        ),
+    ]
+    bad += tuple(LeftOut(int(c), int(s), "outlying", data.sign * float(v)) for c, s, v in far)
+    bad = tuple(sorted(bad, key=lambda one: (one.candidate, one.seed)))
+    used = without(data, found, base)
     try:
-        surface = fit_surface(observations(results, response=objective, target=target))
+        _check_enough(used)
+        surface = fit_surface(used)
     except ValueError as error:
-        return Conclusion(None, missing=str(error))
+        return Conclusion(None, missing=str(error), left_out=bad)
+    by_other = _answer(
+        observations(_without(results, bad), response=OTHER[objective], target=target)
+    )
+    every = observations(results, response=objective, target=target)
+    return Conclusion(
+        answer(surface, delta=delta),
+        diagnose(surface),
+        by_other,
+        left_out=bad,
+        with_all=_answer(every, delta) if bad else None,
+    )
+
+
+def _check_enough(data: Observations) -> None:
+    """Refuses a verdict that would rest on too little."""
+    failed = f" ({data.num_failed} failed)" if data.num_failed else ""
+    if data.num_places < FEWEST_PLACES:
+        raise ValueError(
+            f"an answer needs trained networks in {FEWEST_PLACES} places or more of the triangle, "
+            f"got {data.num_places}{failed}; candidates.max_networks=null plans every place (in "
+            "another out), finer divisors or a wider candidates.tolerance have more"
+        )
+    if data.counts.max(initial=0) < 2:
+        raise ValueError(
+            "an answer needs some networks with two seeds, which show the luck of a seed, got none;"
+            " num_seeds=1.25 trains a quarter of them once more"
+        )
+
+
+def _answer(data: Observations, delta: float | None = None) -> Answer | None:
     try:
-        other = fit_surface(observations(results, response=OTHER[objective], target=target))
-    except ValueError:
-        by_other = None
-    else:
-        by_other = answer(other)
-    return Conclusion(answer(surface, delta=delta), diagnose(surface), by_other)
+        return answer(fit_surface(data), delta=delta)
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+
+
+def _without(results: pd.DataFrame, bad: Iterable[LeftOut]) -> pd.DataFrame:
+    """The results without some trainings."""
+    keys = {(one.candidate, one.seed) for one in bad}
+    if not keys:
+        return results
+    mine = zip(results["candidate"], results["seed"], strict=True)
+    return results[[key not in keys for key in mine]]

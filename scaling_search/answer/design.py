@@ -4,13 +4,14 @@ Variances need no losses, so trainings in flight count as finished.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from scaling_search.answer.fit import NUM_TERMS, least_squares
 from scaling_search.answer.observations import Indices, Values
 from scaling_search.answer.region import GRID, Region, circle
-from scaling_search.core.space_filling import Points, as_points, scheffe
+from scaling_search.core.space_filling import Points, as_points, places, scheffe
 
 NEAREST = 0.02
 """Points of the region closer than this to the best count as the best."""
@@ -26,13 +27,18 @@ class Design:
         shares: Shares of the networks, (networks, 3).
         network: Network of each training, an index into `shares`, (trainings,).
         seed: Seed of each training, (trainings,).
-        variance_ratio: Variance of the network effect over the residual variance.
+        variance_ratio: Variance of the effect of a place over the residual variance.
     """
 
     shares: Points
     network: Indices
     seed: Indices
     variance_ratio: float
+
+    @cached_property
+    def place(self) -> Indices:
+        """Place of each network, whose effect its networks share, (networks,)."""
+        return places(self.shares)
 
     @property
     def rows(self) -> Values:
@@ -43,7 +49,7 @@ class Design:
     def covariance(self) -> Values:
         """Covariance of all coefficients, those of the surface first."""
         blank = np.zeros(len(self.network))
-        return least_squares(self.rows, blank, self.network, self.variance_ratio)[1]
+        return least_squares(self.rows, blank, self.place[self.network], self.variance_ratio)[1]
 
     def falls(self, differences: Values, network: Indices, seed: Indices) -> tuple[Values, Values]:
         """Decrease of the summed variance of some differences by one more training, or two.
@@ -63,13 +69,14 @@ class Design:
         seeds = np.unique(self.seed)
         covariance = self.covariance
         aims = differences @ covariance[:NUM_TERMS]
-        counts = np.bincount(self.network, minlength=len(self.shares)).astype(np.float64)
-        sums = np.zeros((len(self.shares), covariance.shape[1]))
-        np.add.at(sums, self.network, self.rows)
-        # A new training less its prediction from others of its network, and the variance of that.
+        trained, place = self.place[self.network], self.place[network]
+        counts = np.bincount(trained, minlength=len(self.shares)).astype(np.float64)
+        sums = np.zeros((len(counts), covariance.shape[1]))
+        np.add.at(sums, trained, self.rows)
+        # A new training less its prediction from others of its place, and the variance of that.
         pull = self.variance_ratio / (1 + counts * self.variance_ratio)
-        news = _rows(self.shares[network], seed, seeds) - (pull[:, None] * sums)[network]
-        noise = 1 + pull[network]
+        news = _rows(self.shares[network], seed, seeds) - (pull[:, None] * sums)[place]
+        noise = 1 + pull[place]
 
         def lowered(directions: Values, variances: Values) -> Values:
             toward = directions @ aims.T

@@ -8,11 +8,17 @@ from itertools import combinations
 import numpy as np
 from scipy import optimize, stats
 
-from scaling_search.answer.design import Design
-from scaling_search.answer.fit import LEVEL, NUM_TERMS, is_singular
-from scaling_search.answer.region import design_thresholds
+from scaling_search.answer.fit import LEVEL, NUM_TERMS, is_singular, kernels, searched
+from scaling_search.answer.mixed_model import fit_mixed
+from scaling_search.answer.region import simultaneous_threshold
 from scaling_search.core.scaling import REFERENCES, Shares
-from scaling_search.core.space_filling import as_points, scheffe
+from scaling_search.core.space_filling import as_points, places, scheffe
+
+FEWEST_PLACES = 12
+"""Fewest places whose trainings carry an answer: with fewer its errors are themselves unknown."""
+
+NUM_SEARCHES = 200
+"""Simulated searches; their luck is always the same."""
 
 POWER = 0.8
 """Probability with which a difference is detected."""
@@ -57,37 +63,48 @@ class Detectable:
 
 
 def detectable(
-    shares: Sequence[Shares], num_seeds: int, *, seed_sd: float, network_sd: float = 0.0
+    shares: Sequence[Shares],
+    num_seeds: Sequence[int],
+    *,
+    seed_sd: float,
+    network_sd: float = 0.0,
 ) -> list[Detectable]:
     """Smallest difference between each two references that the verdict "better" finds.
 
+    With probability `POWER`, by `NUM_SEARCHES` simulated searches without any difference, each
+    fitted as a search is: the difference that its luck would leave to be told.
+
     Args:
         shares: Shares of the planned networks.
-        num_seeds: Number of seeds of each network.
+        num_seeds: Number of seeds of each of them.
         seed_sd: Standard deviation of the objective over seeds, without what networks share.
-        network_sd: Standard deviation of networks around the surface.
+        network_sd: Standard deviation of places around the surface.
 
     Returns:
-        Ascending; empty where the networks do not determine a quadratic surface and its error.
+        Ascending; empty where the places do not determine a quadratic surface and its error.
     """
-    networks = as_points(list(shares))
-    freedom = len(networks) - NUM_TERMS
-    if freedom < 1 or is_singular(scheffe(networks)):
+    networks, counts = as_points(list(shares)), np.array(num_seeds)
+    terms, place = scheffe(networks), places(networks)
+    freedom = len(np.unique(place)) - NUM_TERMS
+    if freedom < 1 or is_singular(terms):
         return []
-    design = Design(
-        shares=networks,
-        network=np.tile(np.arange(len(networks)), num_seeds),
-        seed=np.repeat(np.arange(num_seeds), len(networks)),
-        variance_ratio=(network_sd / seed_sd) ** 2,
-    )
-    covariance = seed_sd**2 * design.covariance[:NUM_TERMS, :NUM_TERMS]
-    points = as_points(list(REFERENCES.values()))
-    limits = design_thresholds(covariance, freedom, networks, points)
-    terms = scheffe(points)
+    network = np.repeat(np.arange(len(networks)), counts)
+    seed = np.concatenate([np.arange(count) for count in counts])
+    stream, shapes = np.random.default_rng(0), kernels(networks)
+    fits = []
+    for _ in range(NUM_SEARCHES):
+        effects = network_sd * stream.standard_normal(place.max() + 1)[place]
+        losses = effects[network] + seed_sd * stream.standard_normal(len(network))
+        fits.append(
+            fit_mixed(terms[network], losses, place[network], seed, shapes, freedom=freedom)
+        )
+    references = as_points(list(REFERENCES.values()))
+    usual = np.median([fit.covariance for fit in fits], axis=0)
+    limit = simultaneous_threshold(usual, freedom, searched(networks), references)
     found = []
-    for (i, one), (j, other) in combinations(enumerate(REFERENCES), 2):
-        contrast = terms[i] - terms[j]
-        error = math.sqrt(float(contrast @ covariance @ contrast))
-        threshold = float(max(limits[i], limits[j]))
-        found.append(Detectable((one, other), smallest_difference(error, freedom, threshold)))
+    for (one, first), (other, second) in combinations(zip(REFERENCES, references, strict=True), 2):
+        contrast = (scheffe(first[None]) - scheffe(second[None]))[0]
+        errors = np.sqrt([contrast @ fit.covariance @ contrast for fit in fits])
+        missed = limit * errors - np.array([contrast @ fit.estimates for fit in fits])
+        found.append(Detectable((one, other), float(np.quantile(missed, POWER))))
     return sorted(found, key=lambda pair: pair.difference)

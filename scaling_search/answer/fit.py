@@ -6,8 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from scaling_search.answer.mixed_model import fit_mixed
 from scaling_search.answer.observations import Indices, Observations, Values
-from scaling_search.core.space_filling import LARGEST_HOLE, Points, largest_hole, scheffe
+from scaling_search.core.scaling import REFERENCES
+from scaling_search.core.space_filling import (
+    LARGEST_HOLE,
+    Points,
+    as_points,
+    distances,
+    largest_hole,
+    places,
+    scheffe,
+)
 
 LEVEL = 0.05
 """Level of all tests; intervals have 1 - level."""
@@ -15,8 +25,11 @@ LEVEL = 0.05
 NUM_TERMS = 6
 """Number of coefficients of the surface."""
 
-RATIOS = np.concatenate([[0.0], np.geomspace(1e-4, 1e6, 31)])
-"""Variance ratios of the first search for the best one."""
+LENGTH = 0.3
+"""Distance at which the correlation of the smooth effects of places falls to 1 / e."""
+
+NEAR = 0.05
+"""References this near to a network count as searched, so that rounding hides no corner."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +41,18 @@ class Surface:
         coefficients: Coefficients of the six terms of `scheffe`, (6,).
         covariance: Covariance of the coefficients, (6, 6).
         seeds: Seeds, ascending.
-        offsets: Effect of each seed on the loss of all networks; the mean over trainings is 0.
+        offsets: Expected effect of each seed on the loss of all networks.
         slope: Decrease of the loss when the cost grows e-fold.
-        variance_ratio: Variance of the network effect over `residual_variance`.
-        residual_variance: Residual variance of a training, after seed and network.
-        freedom: Degrees of freedom of every interval and test: networks less coefficients, because
-            trainings of one network are not independent observations of the surface.
-        searched: Points whose convex hull was searched, (points, 3).
+        slope_error: Its standard error.
+        base_loss: Mean loss of the base network, at the mean of the seeds.
+        base_error: Its standard error.
+        network_sd: Standard deviation of networks around the surface, equal within a place.
+        residual_variance: Residual variance of a training, after seed and place.
+        effects: Expected difference of each network from the surface, shrunken, (networks,).
+        freedom: Degrees of freedom of every interval and test: places less coefficients, because
+            trainings of one place are not independent observations of the surface.
+        searched: Points whose convex hull was searched: networks and references near to them,
+            (points, 3).
     """
 
     observations: Observations
@@ -43,19 +61,28 @@ class Surface:
     seeds: Indices
     offsets: Values
     slope: float
-    variance_ratio: float
+    slope_error: float
+    base_loss: float
+    base_error: float
+    network_sd: float
     residual_variance: float
+    effects: Values
     freedom: int
     searched: Points
 
     @property
-    def network_sd(self) -> float:
-        """Standard deviation of networks around the surface."""
-        return math.sqrt(self.variance_ratio * self.residual_variance)
+    def variance_ratio(self) -> float:
+        """Variance of the effect of a place over `residual_variance`."""
+        return self.network_sd**2 / self.residual_variance
 
     def corrected(self) -> Values:
         """Losses corrected to exactly the target's cost, (trainings,)."""
         return self.observations.corrected(self.slope)
+
+    def expected(self) -> Values:
+        """Expected loss of each network at the target's cost, its effect counted, (networks,)."""
+        expected: Values = self.loss(self.observations.shares) + self.effects
+        return expected
 
     def loss(self, points: Points) -> Values:
         """The fitted loss at the target's cost, (points,)."""
@@ -69,49 +96,67 @@ class Surface:
         return errors
 
 
-def fit_surface(data: Observations, *, variance_ratio: float | None = None) -> Surface:
+def fit_surface(data: Observations) -> Surface:
     """Fits the surface to trainings.
 
-    Generalised least squares of the six terms and of an offset for each seed, with a random effect
-    of each network. The slope comes from the base network: its mean loss less the mean of the
-    surface over the networks, over the log of the target, both at the mean of the seeds. Slope and
-    variance ratio depend on each other a little: the slope is solved for at a ratio of 0, then at
-    the ratio of restricted maximum likelihood, and held.
+    Six terms, and random effects of seeds and of places by `fit_mixed`. Those of places are either
+    independent or correlated by exp(-distance / `LENGTH`), for what a quadratic misses may vary
+    smoothly with the shares. The slope comes from the base network: its mean loss less the mean of
+    the surface over the networks, over the log of the target, both at the mean of the seeds.
 
     Args:
-        data: At least seven networks whose shares span a quadratic, and the base network.
-        variance_ratio: Variance of the network effect over the residual one; None to estimate it.
+        data: At least seven places whose shares span a quadratic, and the base network.
 
     Raises:
         ValueError: The trainings cannot answer.
     """
     _check(data)
     seeds, columns = np.unique(data.seed, return_inverse=True)
-    weights = np.bincount(columns) / len(columns)
-    dummies = np.eye(len(seeds))[columns][:, 1:]
-    design = np.hstack([scheffe(data.shares)[data.network], dummies - weights[1:]])
-    _check_design(scheffe(data.shares), design)
-    logs = np.log(data.cost_ratio / data.target)[data.network]
-    ratio = variance_ratio or 0.0
-    for _ in range(2):
-        slope = _slope(data, design, logs, ratio)
-        corrected = data.loss + slope * logs
-        if variance_ratio is None:
-            ratio = restricted_ratio(design, corrected, data.network)
-    estimates, unscaled, squares = least_squares(design, corrected, data.network, ratio)
-    variance = residual_variance(squares, design, corrected)
+    terms = scheffe(data.shares)
+    _check_design(terms, data)
+    slope = _slope(data)
+    freedom = data.num_places - NUM_TERMS
+    found = fit_mixed(
+        terms[data.network],
+        data.corrected(slope),
+        data.place[data.network],
+        columns,
+        kernels(data.shares),
+        freedom=freedom,
+    )
+    by_seed = dict(zip(seeds.tolist(), found.offsets.tolist(), strict=True))
+    moved = data.base_loss - np.array([by_seed.get(int(seed), 0.0) for seed in data.base_seed])
+    middle = terms.mean(axis=0)
+    base_error = math.sqrt(found.residual_variance / len(data.base_loss))
+    error = math.hypot(base_error, math.sqrt(float(middle @ found.covariance @ middle)))
     return Surface(
         observations=data,
-        coefficients=estimates[:NUM_TERMS],
-        covariance=variance * unscaled[:NUM_TERMS, :NUM_TERMS],
+        coefficients=found.estimates,
+        covariance=found.covariance,
         seeds=seeds,
-        offsets=_offsets(estimates[NUM_TERMS:], weights),
+        offsets=found.offsets,
         slope=slope,
-        variance_ratio=ratio,
-        residual_variance=variance,
-        freedom=len(data.candidates) - NUM_TERMS,
-        searched=data.shares,
+        slope_error=error / abs(math.log(data.target)),
+        base_loss=float(moved.mean()),
+        base_error=base_error,
+        network_sd=found.effect_sd,
+        residual_variance=found.residual_variance,
+        effects=found.effects[data.place],
+        freedom=freedom,
+        searched=searched(data.shares),
     )
+
+
+def kernels(shares: Points) -> tuple[Values, Values]:
+    """Correlations of the effects of places, independent or smooth, (places, places) each."""
+    firsts = shares[np.unique(places(shares), return_index=True)[1]]
+    return np.eye(len(firsts)), np.exp(-distances(firsts, firsts) / LENGTH)
+
+
+def searched(shares: Points) -> Points:
+    """Shares of networks and the references within `NEAR` of one, (points, 3)."""
+    references = as_points(list(REFERENCES.values()))
+    return np.vstack([shares, references[distances(references, shares).min(axis=1) <= NEAR]])
 
 
 @dataclass(frozen=True)
@@ -154,13 +199,6 @@ def flatness(surface: Surface) -> FTest:
     return FTest.of_contrasts(CONTRASTS @ surface.coefficients, covariance, surface.freedom)
 
 
-def residual_variance(squares: float, design: Values, response: Values) -> float:
-    """Returns the residual variance of a fit with these residual squares."""
-    # Rounding leaves this much of a surface without noise; less would be read as certainty.
-    smallest = (16 * np.finfo(float).eps * float(np.abs(response).max())) ** 2
-    return float(max(squares / (len(design) - design.shape[1]), smallest))
-
-
 def ordinary_fit(design: Values, response: Values) -> tuple[Values, float, int]:
     """Ordinary least squares: estimates, residual squares, rank of the design."""
     solved, _, rank, _ = np.linalg.lstsq(design, response, rcond=1e-9)
@@ -172,7 +210,10 @@ def ordinary_fit(design: Values, response: Values) -> tuple[Values, float, int]:
 def least_squares(
     design: Values, response: Values, network: Indices, variance_ratio: float
 ) -> tuple[Values, Values, float]:
-    """Generalised least squares: estimates, their covariance over the scale, residual squares."""
+    """Generalised least squares: estimates, their covariance over the scale, residual squares.
+
+    For designs without losses: groups have effects of a known variance over the residual one.
+    """
     counts = np.bincount(network)
     pull = (1 - 1 / np.sqrt(1 + counts * variance_ratio)) / np.maximum(counts, 1)
     rows = np.hstack([design, response[:, None]])
@@ -194,12 +235,12 @@ def is_singular(design: Values) -> bool:
 
 
 def _check(data: Observations) -> None:
-    num_networks = len(data.candidates)
     failed = f" ({data.num_failed} failed)" if data.num_failed else ""
-    if num_networks <= NUM_TERMS:
+    if data.num_places <= NUM_TERMS:
         raise ValueError(
-            f"the surface must have {NUM_TERMS + 1} networks or more with a finished training, "
-            f"got {num_networks}{failed}; train more networks or raise candidates.max_networks"
+            f"the surface must have networks with a finished training in {NUM_TERMS + 1} places or "
+            f"more, got {data.num_places}{failed}; train more networks or raise "
+            "candidates.max_networks"
         )
     if not len(data.base_loss):
         raise ValueError(
@@ -225,29 +266,31 @@ def _check(data: Observations) -> None:
         )
 
 
-def _check_design(terms: Values, design: Values) -> None:
+def _check_design(terms: Values, data: Observations) -> None:
     if is_singular(terms):
         raise ValueError(
             "shares must be spread over the triangle for a quadratic surface, got "
             f"{len(terms)} networks in too few places; take finer divisors, or a wider "
             "candidates.tolerance"
         )
-    if is_singular(design) or len(design) == design.shape[1]:
+    if len(data.loss) <= NUM_TERMS + 1:
         raise ValueError(
-            f"trainings must outnumber the {design.shape[1]} coefficients of surface and seeds, "
-            f"got {len(design)} that tell too few of them apart; train every network with seed 0"
+            f"trainings must outnumber the {NUM_TERMS} coefficients of a surface, got "
+            f"{len(data.loss)}; train every network with seed 0"
         )
 
 
-def _slope(data: Observations, design: Values, logs: Values, variance_ratio: float) -> float:
+def _slope(data: Observations) -> float:
     """Solves base mean - surface mean = slope · log(target), where the slope moves both."""
-    seeds, counts = np.unique(data.seed, return_counts=True)
-    terms = scheffe(data.shares)
+    seeds, columns = np.unique(data.seed, return_inverse=True)
+    terms, weights = scheffe(data.shares), np.bincount(columns) / len(columns)
+    dummies = np.eye(len(seeds))[columns][:, 1:] - weights[1:]
+    design = np.hstack([terms[data.network], dummies])
+    logs = np.log(data.cost_ratio / data.target)[data.network]
     gaps = []
     for response, base in ((data.loss, data.base_loss), (logs, np.zeros_like(data.base_loss))):
-        estimates, _, _ = least_squares(design, response, data.network, variance_ratio)
-        offsets = _offsets(estimates[NUM_TERMS:], counts / counts.sum())
-        by_seed = dict(zip(seeds, offsets, strict=True))
+        estimates, _, _ = ordinary_fit(design, response)
+        by_seed = dict(zip(seeds, _offsets(estimates[NUM_TERMS:], weights), strict=True))
         moved = base - np.array([by_seed.get(seed, 0.0) for seed in data.base_seed])
         gaps.append(float(moved.mean() - (terms @ estimates[:NUM_TERMS]).mean()))
     return gaps[0] / (math.log(data.target) - gaps[1])
@@ -258,42 +301,3 @@ def _offsets(estimates: Values, weights: Values) -> Values:
     raw = np.concatenate([[0.0], estimates])
     offsets: Values = raw - raw @ weights
     return offsets
-
-
-def restricted_ratio(design: Values, response: Values, network: Indices) -> float:
-    """Ratio of network to residual variance by restricted maximum likelihood.
-
-    0 while no network has two trainings, and where there is no residual.
-    """
-    counts = np.bincount(network)
-    if counts.max() < 2:
-        return 0.0
-    basis = np.linalg.qr(design)[0]
-    residual = response - basis @ (basis.T @ response)
-    scale = math.sqrt(float(residual @ residual))
-    if scale < 1e-12 * float(np.abs(response).max()):
-        return 0.0
-    rows = np.hstack([basis, residual[:, None] / scale])
-    sums = np.zeros((len(counts), rows.shape[1]))
-    np.add.at(sums, network, rows)
-    products = (sums[:, :, None] * sums[:, None, :]).reshape(len(counts), -1)
-    freedom = len(design) - design.shape[1]
-
-    def criterion(ratios: Values) -> Values:
-        """Minus twice the profiled restricted log likelihood, up to a constant."""
-        grown = 1 + counts * ratios[:, None]
-        pulled = (ratios[:, None] / grown) @ products
-        information = rows.T @ rows - pulled.reshape(-1, rows.shape[1], rows.shape[1])
-        whole = np.linalg.slogdet(information)[1]
-        fixed = np.linalg.slogdet(information[:, :-1, :-1])[1]
-        profile: Values = freedom * (whole - fixed) + np.log(grown).sum(axis=1) + fixed
-        return profile
-
-    ratios = RATIOS
-    for _ in range(4):
-        best = int(criterion(ratios).argmin())
-        if ratios[best] == 0:
-            return 0.0
-        low = max(ratios[best - 1], ratios[best] / 10)
-        ratios = np.geomspace(low, ratios[min(best + 1, len(ratios) - 1)], 13)
-    return float(ratios[int(criterion(ratios).argmin())])

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from scaling_search.core.scaling import DIMENSIONS
-from scaling_search.core.space_filling import Points
+from scaling_search.core.space_filling import Points, places
 from scaling_search.core.trial import TrialResult
 from scaling_search.record.record import Objective
 
@@ -50,6 +51,16 @@ class Observations:
     def sign(self) -> float:
         """Factor that makes a loss the response again."""
         return sign_of(self.response)
+
+    @cached_property
+    def place(self) -> Indices:
+        """Place of each network, (networks,); the networks of one are one unit of the fit."""
+        return places(self.shares)
+
+    @property
+    def num_places(self) -> int:
+        """Number of places with a finished training."""
+        return int(self.place.max(initial=-1)) + 1
 
     @property
     def counts(self) -> Indices:

@@ -2,20 +2,23 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field
 
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import of_results
+from scaling_search.answer.outliers import usable
 from scaling_search.answer.region import find_region
 from scaling_search.core.part import part
+from scaling_search.core.space_filling import places
 from scaling_search.core.trial import TrialResult
 from scaling_search.record.record import InterimAnalysis, Record
 
 FIRST_ANALYSIS = 20
-"""Number of networks with a finished training at the first interim analysis."""
+"""Number of places with a finished training at the first interim analysis."""
 
 GROWTH = 1.25
 """Trainings at an interim analysis over those at the last one.
@@ -53,7 +56,7 @@ class Limits:
 
 
 class Stopping:
-    """The check of the limits before each training; its hours count from here.
+    """The check of the limits before each training.
 
     Attributes:
         limits: The limits.
@@ -62,12 +65,32 @@ class Stopping:
         gave_up: True if too many trainings failed.
     """
 
-    def __init__(self, limits: Limits, record: Record, target: float) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        record: Record,
+        target: float,
+        *,
+        others: Sequence[Mapping[str, Any]] = (),
+        since: float | None = None,
+    ) -> None:
+        """Takes what counts besides the trainings that `reached` is given.
+
+        Args:
+            limits: The limits.
+            record: Keeps the interim analyses.
+            target: Cost over the base network's.
+            others: Rows of trainings in other studies.
+            since: Start of the command, by `time.monotonic`; None for now.
+        """
         self.limits = limits
         self.record = record
         self.target = target
         self.gave_up = False
-        self._since = time.monotonic()
+        self._since = time.monotonic() if since is None else since
+        self._others = others
+        seconds = (max(0.0, row["total_seconds"] or 0.0) * row["device_share"] for row in others)
+        self._hours_of_others = sum(seconds) / 3600
         self._analyses = record.interim_analyses
 
     def reached(
@@ -85,11 +108,13 @@ class Stopping:
             self.gave_up = True
             limit = f"limits.failed_share={limits.failed_share:g}"
             return f"{limit} is exceeded: {told_failures(finished)}"
-        if limits.trainings is not None and len(finished) + num_running >= limits.trainings:
+        num_trainings = len(finished) + num_running + len(self._others)
+        if limits.trainings is not None and num_trainings >= limits.trainings:
             return f"limits.trainings={limits.trainings} is reached"
         if limits.hours is not None and time.monotonic() - self._since >= limits.hours * 3600:
             return f"limits.hours={limits.hours:g} is reached"
-        if limits.gpu_hours is not None and gpu_hours(finished) >= limits.gpu_hours:
+        spent = gpu_hours(finished) + self._hours_of_others
+        if limits.gpu_hours is not None and spent >= limits.gpu_hours:
             return f"limits.gpu_hours={limits.gpu_hours:g} is reached"
         if limits.region is not None:
             return self._region(finished, limits.region)
@@ -100,12 +125,13 @@ class Stopping:
         if is_due(finished, analyses[-1].trainings if analyses else 0):
             objective = self.record.objective
             try:
-                surface = fit_surface(of_results(finished, response=objective, target=self.target))
+                data = of_results(finished, response=objective, target=self.target)
+                surface = fit_surface(usable(data))
             except ValueError:
                 return ""
             region = find_region(surface)
             part = region.area / region.searched_area
-            analyses.append(InterimAnalysis(len(surface.observations.loss), part))
+            analyses.append(InterimAnalysis(len(data.loss), part))
             self.record.add_interim_analysis(analyses[-1])
         if not analyses or analyses[-1].region > limit:
             return ""
@@ -141,8 +167,11 @@ def is_due(finished: Sequence[TrialResult], last: int) -> bool:
     if len(finished) < max(FIRST_ANALYSIS, GROWTH * last):
         return False  # most calls need not count
     ended = [r.trial for r in finished if r.state == "COMPLETE" and r.trial.candidate.number]
-    num_networks = len({trial.candidate.number for trial in ended})
-    return num_networks >= FIRST_ANALYSIS and len(ended) >= GROWTH * last
+    shares = {trial.candidate.number: trial.candidate.shares for trial in ended}
+    if len(shares) < FIRST_ANALYSIS or len(ended) < GROWTH * last:
+        return False
+    place = places([one for one in shares.values() if one is not None])
+    return len(np.unique(place)) >= FIRST_ANALYSIS
 
 
 def gpu_hours(finished: Sequence[TrialResult]) -> float:

@@ -7,8 +7,16 @@ from enum import StrEnum
 import numpy as np
 from scipy import stats
 
-from scaling_search.answer.fit import CONTRASTS, LEVEL, FTest, Surface, flatness
-from scaling_search.answer.region import Region, find_region, in_region, thresholds
+from scaling_search.answer.fit import LEVEL, FTest, Surface, flatness
+from scaling_search.answer.observations import Values
+from scaling_search.answer.region import (
+    Hull,
+    Region,
+    band_threshold,
+    find_region,
+    in_region,
+    simultaneous_threshold,
+)
 from scaling_search.core.scaling import REFERENCES, Shares
 from scaling_search.core.space_filling import as_points, distances, scheffe
 
@@ -17,9 +25,6 @@ MUCH_COMPUTE = 0.2
 
 FARTHEST = 0.25
 """Largest distance to the nearest trained network at which a point is still judged."""
-
-MOST_TRAININGS = 1_000
-"""Largest number of trainings that is estimated."""
 
 
 class Outcome(StrEnum):
@@ -76,61 +81,70 @@ class Comparison:
     """The best split against a reference, in units of the metric.
 
     Attributes:
-        verdict: Verdict of the best split; its interval holds for all references at once.
+        name: ``rule`` or one of `REFERENCES`.
+        verdict: Verdict of the best split; the intervals of all references hold at once. None for
+            the best split itself, and for a reference that was not searched.
         shares: Shares of the reference.
-        prediction: The surface there, at exactly the target's cost, with its own t interval.
+        prediction: The surface there, at exactly the target's cost; the interval of the best split
+            holds for all that was searched, because the losses chose it.
         distance: To the nearest trained network.
         is_possible: True if it is in the region of the best split.
-        compute: More compute that would gain as much, a fraction; None where more compute does
-            not lower the loss.
-        trainings: Estimated total number of trainings that would decide, the base network's not
-            counted; `MOST_TRAININGS` + 1 for more. None unless the outcome is ``cannot tell``.
+        equal_cost: Cost at which the best split has the reference's loss, over the base network's;
+            what lies under 1 is out of the measured range. None where that is not known.
     """
 
-    verdict: Verdict
+    name: str
+    verdict: Verdict | None
     shares: Shares
     prediction: Estimate
     distance: float
     is_possible: bool
-    compute: Estimate | None
-    trainings: int | None
-
-    @property
-    def name(self) -> str:
-        """``best`` or one of `REFERENCES`."""
-        return self.verdict.against
+    equal_cost: Estimate | None
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """The best split by a fitted surface.
+    """The best split by a fitted surface, and the best network.
 
     Attributes:
         surface: The fit.
         flat: F-test of a flat surface.
-        region: The best point and its 95 % region; a guess while ``region.is_everything``.
-        found: Number of the candidate nearest to the best point.
-        found_distance: Its distance.
-        best_mean: Number of the candidate with the best mean at exactly the target's cost.
+        region: The rule, which is the best split, and its 95 % region; a guess while
+            ``region.is_everything``.
+        nearest: Number of the candidate nearest to the rule.
+        network: Number of the candidate with the best expected metric: the surface and its own,
+            shrunken effect.
+        expected: Its expected metric at the target's cost.
         possible: Numbers of the candidates in the region.
-        delta: The difference that matters, in units of the metric; None where more compute does
-            not lower the loss and none was given.
-        comparisons: The best split itself, then each of `REFERENCES`.
+        delta: The difference that matters, in units of the metric; None where it is not known what
+            compute is worth and none was given.
+        comparisons: The rule itself, then each of `REFERENCES`.
     """
 
     surface: Surface
     flat: FTest
     region: Region
-    found: int
-    found_distance: float
-    best_mean: int
+    nearest: int
+    network: int
+    expected: float
     possible: tuple[int, ...]
     delta: float | None
     comparisons: tuple[Comparison, ...]
 
+    @property
+    def rule(self) -> Shares:
+        """Shares of the best split, with which other sizes are scaled."""
+        return self.region.best
+
+    def expected_of(self) -> dict[int, float]:
+        """The expected metric of each trained network at the target's cost, by its number."""
+        data = self.surface.observations
+        expected = data.sign * self.surface.expected()
+        return dict(zip(data.candidates.tolist(), expected.tolist(), strict=True))
+
 
 def answer(surface: Surface, *, delta: float | None = None) -> Answer:
-    """Returns the best split of a fitted surface, compared with every reference.
+    """Returns the best split and the best network of a fitted surface.
 
     Args:
         surface: The fit.
@@ -142,20 +156,20 @@ def answer(surface: Surface, *, delta: float | None = None) -> Answer:
     """
     if delta is not None and not 0 < delta < math.inf:
         raise ValueError(f"decide.delta must be positive, got {delta!r}; null for 20 % of compute")
-    if delta is None and surface.slope > 0:
-        delta = surface.slope * math.log(1 + MUCH_COMPUTE)
+    if delta is None:
+        delta = worth_of(MUCH_COMPUTE, surface)
     data = surface.observations
     region = find_region(surface)
     to_best = distances(as_points([region.best]), data.shares)[0]
-    nearest = int(to_best.argmin())
-    means = np.bincount(data.network, weights=surface.corrected()) / data.counts
+    expected = surface.expected()
+    best = int(expected.argmin())
     return Answer(
         surface=surface,
         flat=flatness(surface),
         region=region,
-        found=int(data.candidates[nearest]),
-        found_distance=float(to_best[nearest]),
-        best_mean=int(data.candidates[means.argmin()]),
+        nearest=int(data.candidates[to_best.argmin()]),
+        network=int(data.candidates[best]),
+        expected=data.sign * float(expected[best]),
         possible=tuple(data.candidates[region.networks].tolist()),
         delta=delta,
         comparisons=_comparisons(surface, region, delta),
@@ -166,63 +180,86 @@ def _comparisons(surface: Surface, region: Region, delta: float | None) -> tuple
     data = surface.observations
     references = as_points(list(REFERENCES.values()))
     points = np.vstack([as_points([region.best]), references])
-    predictions = data.sign * surface.loss(points)
-    widths = stats.t.ppf(1 - LEVEL / 2, surface.freedom) * surface.standard_error(points)
-    nearest = distances(points, data.shares).min(axis=1)
+    distance = distances(points, data.shares).min(axis=1)
+    is_judged = Hull.of(surface.searched).holds(points) & (distance <= FARTHEST)
+    is_judged &= distance[0] <= FARTHEST
     possible = [True, *in_region(surface, references)]
-    contrasts = (scheffe(points) - scheffe(points[:1]))[:, [0, 1, 3, 4, 5]]
-    leads = contrasts @ (CONTRASTS @ surface.coefficients)
-    covariance = CONTRASTS @ surface.covariance @ CONTRASTS.T
-    errors = np.sqrt(np.einsum("ij,jk,ik->i", contrasts, covariance, contrasts))
-    halves = np.concatenate([[0.0], thresholds(surface, references)]) * errors
+    threshold = math.nan
+    if is_judged[1:].any():
+        threshold = simultaneous_threshold(
+            surface.covariance, surface.freedom, surface.searched, points[1:][is_judged[1:]]
+        )
+    own = float(stats.t.ppf(1 - LEVEL / 2, surface.freedom))
+    widths = np.array([band_threshold(surface)] + [own] * len(references))
+    widths *= surface.standard_error(points)
     comparisons = []
-    for i, name in enumerate(["best", *REFERENCES]):
-        half, ends = float(halves[i]), (leads[i], leads[i] - halves[i], leads[i] + halves[i])
-        difference = Estimate(*map(float, ends))
-        verdict, trainings = None, None
-        if i > 0 and max(nearest[i], nearest[0]) <= FARTHEST:
-            verdict = outcome(difference, delta)
-            if verdict == Outcome.WORSE:
-                # Only the extrapolated surface can be better than the best of what was searched.
-                is_close = delta is not None and -difference.low <= delta
-                verdict = Outcome.AS_GOOD if is_close else Outcome.CANNOT_TELL
-            if region.is_everything:
-                verdict = Outcome.CANNOT_TELL
-            if verdict == Outcome.CANNOT_TELL and delta is not None:
-                trainings = trainings_to_tell(len(data.loss), half, delta)
-        at, width = float(predictions[i]), float(widths[i])
+    for i, name in enumerate(["rule", *REFERENCES]):
+        at, width = data.sign * float(surface.loss(points[[i]])[0]), float(widths[i])
+        verdict, equal_cost = None, None
+        if i > 0 and is_judged[i]:
+            contrast = (scheffe(points[[i]]) - scheffe(points[:1]))[0]
+            lead = float(contrast @ surface.coefficients)
+            half = threshold * math.sqrt(float(contrast @ surface.covariance @ contrast))
+            difference = Estimate(lead, lead - half, lead + half)
+            # While the surface may be flat nothing is told.
+            found = Outcome.CANNOT_TELL if region.is_everything else outcome(difference, delta)
+            verdict = Verdict(name, difference, found)
+            equal_cost = cost_of_equal(surface, points[0], points[i], threshold)
         comparisons.append(
             Comparison(
-                verdict=Verdict(name, difference, verdict),
+                name=name,
+                verdict=verdict,
                 shares=Shares(*points[i].tolist()),
                 prediction=Estimate(at, at - width, at + width),
-                distance=float(nearest[i]),
+                distance=float(distance[i]),
                 is_possible=bool(possible[i]),
-                compute=worth(difference, surface.slope),
-                trainings=trainings,
+                equal_cost=equal_cost,
             )
         )
     return tuple(comparisons)
 
 
-def worth(difference: Estimate, slope: float) -> Estimate | None:
-    """More compute that lowers the loss by a difference, a fraction; None where none does.
+def worth_of(compute: float, surface: Surface) -> float | None:
+    """Difference that a fraction of more compute makes.
 
-    The loss falls by slope · log(1 + fraction).
+    None where that lies beyond the costs that were measured, from the base network's to the
+    target's, or where the loss does not fall with them by more than chance.
     """
-    if slope <= 0:
+    span = abs(math.log(surface.observations.target))
+    limit = float(stats.t.ppf(1 - LEVEL / 2, surface.freedom)) * surface.slope_error
+    if math.log1p(compute) > span or surface.slope <= limit:
         return None
-    with np.errstate(over="ignore"):
-        ends = np.expm1(np.array([difference.mean, difference.low, difference.high]) / slope)
-    return Estimate(*ends.tolist())
+    return surface.slope * math.log1p(compute)
 
 
-def trainings_to_tell(now: int, half: float, delta: float) -> int:
-    """Estimated number of trainings at which half an interval's width equals ``delta``.
+def cost_of_equal(surface: Surface, best: Values, other: Values, limit: float) -> Estimate | None:
+    """Cost, over the base network's, at which the best split has another split's loss.
 
-    Widths fall with the root of the number: now · (half / delta)², always more than now, and at
-    most `MOST_TRAININGS` + 1.
+    The loss of the best split is linear in the log of the cost between the base network, where all
+    splits meet, and the target. Its ends are those of the quotient of two estimates (Fieller 1954).
+
+    Args:
+        surface: The fit.
+        best: Shares of the best split, (3,).
+        other: Shares of the other, (3,).
+        limit: Critical value, in standard errors.
+
+    Returns:
+        None for smaller networks, and where the best split gains nothing by more than chance.
     """
-    # Limited before the square, which a tiny delta would take out of range.
-    widths = min(half / delta, math.sqrt(MOST_TRAININGS + 1))
-    return min(max(math.ceil(now * widths**2), now + 1), MOST_TRAININGS + 1)
+    span = math.log(surface.observations.target)
+    terms = scheffe(np.vstack([best, other]))
+    low, high = terms @ surface.coefficients
+    covariance = terms @ surface.covariance @ terms.T
+    error = surface.base_error**2
+    # Of the gains over the base network: of the other split, and of the best.
+    top, bottom = surface.base_loss - high, surface.base_loss - low
+    top_variance, bottom_variance = covariance[1, 1] + error, covariance[0, 0] + error
+    together = covariance[0, 1] + error
+    square = bottom**2 - limit**2 * bottom_variance
+    if span <= 0 or bottom <= 0 or square <= 0:
+        return None
+    middle = top * bottom - limit**2 * together
+    root = math.sqrt(max(0.0, middle**2 - square * (top**2 - limit**2 * top_variance)))
+    parts = (top / bottom, (middle - root) / square, (middle + root) / square)
+    return Estimate(*(math.exp(span * min(part, 1.0)) for part in parts))

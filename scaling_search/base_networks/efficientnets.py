@@ -335,8 +335,8 @@ def small_efficientnet(
     num_classes: Count = 10,
     dropout: Probability = 0.1,
     stochastic_depth: Probability = 0.0,
-    width_divisor: Count = 2,
-    resolution_divisor: Count = 2,
+    width_divisor: Count = 1,
+    resolution_divisor: Count = 1,
     depth_rounding: DepthRounding = "round",
 ) -> EfficientNet:
     """An EfficientNet of any stages: the lists name one value for each stage.

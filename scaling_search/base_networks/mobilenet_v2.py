@@ -60,6 +60,7 @@ class MobileNetV2(InStages):
     widths: Counts = (8, 8, 12, 20, 96)
     stem_stride: Count = 1
     dropout: Probability = 0.1
+    width_divisor: Count = 1
 
     def __post_init__(self) -> None:
         """Checks the lengths of the lists."""

@@ -23,7 +23,8 @@ class Buildable:
     Attributes:
         target: Cost over the base network's.
         tolerance: Half the width of the band around the target, a fraction of it.
-        max_networks: Largest number of selected networks, which fill the triangle of shares.
+        max_networks: Largest number of selected networks, which fill the triangle of shares: one
+            of each place, then second ones; None for one of each place.
         alpha: Range of the depth coefficient.
         beta: Range of the width coefficient.
         gamma: Range of the resolution coefficient.
@@ -32,7 +33,7 @@ class Buildable:
 
     target: float = 2.0
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    max_networks: Annotated[int, Field(ge=1)] = 32
+    max_networks: Annotated[int, Field(ge=1)] | None = None
     alpha: Range = (1.0, 3.0)
     beta: Range = (1.0, 2.0)
     gamma: Range = (1.0, 2.0)

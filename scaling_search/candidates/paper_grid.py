@@ -33,7 +33,7 @@ class PaperGrid:
         nominal_tolerance: Largest difference of alpha·beta²·gamma² from 2.
         equal_cost: Keep only networks in the band. The paper's procedure does not.
         max_networks: Largest number of selected networks, which fill the triangle of shares; None
-            for all.
+            for all, though at most two of a place.
         alpha: Range of the depth coefficient.
         beta: Range of the width coefficient.
         gamma: Range of the resolution coefficient.
@@ -92,7 +92,7 @@ class PaperGrid:
             scaler,
             pool,
             eligible.tolist(),
-            self.max_networks,
+            self.max_networks or len(eligible),
             target=self.target,
             tolerance=self.tolerance,
             is_equal=self.equal_cost,

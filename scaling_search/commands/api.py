@@ -73,8 +73,7 @@ def search(
         flags=trusted.flags + storage_flag(storage),
     )
     with surviving():
-        train(run, price_only=price_only)
-    return run
+        return train(run, price_only=price_only)
 
 
 def load(

@@ -27,7 +27,7 @@ COMMANDS = {
     "search": "train them; the same command again goes on where it stopped",
     "report": "tables, figures and report.html from a run's folder",
     "scale": "train whole families over phi, for accuracy over FLOPs",
-    "confirm": "train the winner anew with fresh seeds, then look at the test split, once",
+    "confirm": "train the network anew with fresh seeds, then look at the test split, once",
     "fairness": "does the learning rate or the length of training favour some networks?",
     "transfer": "does the best split hold at four and eight times the cost?",
     "export": "weights, programs of PyTorch, ONNX and a model card of the networks, to take away",

@@ -1,4 +1,4 @@
-"""Trains the winner anew with fresh seeds, then looks at the test split, once."""
+"""Trains the network anew with fresh seeds, then looks at the test split, once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,8 +23,8 @@ from scaling_search.record.tables import write_table
 def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False) -> None:
     """Trains three networks with fresh seeds, then compares them on the test split, once.
 
-    They are the one found, the one nearest to the paper's split and the base network. The test
-    split is not used before all trainings have ended.
+    They are the network with the best expected metric, the one nearest to the paper's split and the
+    base network. The test split is not used before all trainings have ended.
 
     Args:
         run: A search.
@@ -88,7 +88,7 @@ def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> Fina
     if num_seeds is None:
         num_seeds = _num_seeds(run, conclusion, delta)
     first = _first_unused_seed(run)
-    results = run.results
+    results = conclusion.kept(run.results)
     ended = results[(results["candidate"] == found.number) & (results["state"] == "COMPLETE")]
     return FinalTest(
         arms=arms,
@@ -142,7 +142,7 @@ def _first_unused_seed(run: Run) -> int:
     beyond = [run.studies.beyond(command) for command in FOLLOW_UPS]
     own = [run.record, *(record for record in beyond if record is not None)]
     used = [int(str(row["seed"])) for record in own for row in record.rows()]
-    return max([run.experiment.num_seeds - 1, *used]) + 1
+    return max([run.experiment.most_seeds - 1, *used]) + 1
 
 
 def _intention(look: FinalTest, *, is_begun: bool) -> str:

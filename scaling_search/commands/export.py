@@ -85,6 +85,8 @@ def card_data(run: Run, options: Export) -> CardData:
     experiment, search, scale = run.experiment, run.results, run.results_of("scale")
     conclusion = run.conclusion
     found, why = run.found(conclusion)
+    rule, why_rule = run.rule(conclusion)
+    kept = conclusion.kept(search)
     confirmed = run.studies.beyond("confirm")
     fresh = [] if confirmed is None else confirmed.rows()
     looks = [] if confirmed is None else [look for look in confirmed.final_tests if look.when]
@@ -93,14 +95,16 @@ def card_data(run: Run, options: Export) -> CardData:
         tested = None
     members = named(run.members(), experiment.candidates.target)
     networks = pd.DataFrame([one.candidate.row() for one in members]).drop_duplicates("network")
-    means = with_means(networks, pd.concat([search, scale], ignore_index=True))
+    means = with_means(networks, pd.concat([kept, scale], ignore_index=True))
     return CardData(
         experiment=experiment,
         options=options,
         fingerprint=run.record.fingerprint,
-        planned=len(run.networks) * experiment.num_seeds,
+        planned=len(experiment.trials(run.networks)),
         found=found.number,
         why=why,
+        rule=rule,
+        why_rule=why_rule,
         conclusion=conclusion,
         members=members,
         means={str(row["network"]): row for row in rows_of(means)},

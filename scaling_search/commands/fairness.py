@@ -30,14 +30,15 @@ def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = Fal
             "fairness.learning_rate=true"
         )
     networks = searched(run)
-    found, why = run.found()
+    conclusion = run.conclusion
+    found, why = run.found(conclusion)
     say(console, [f"found: network {found.number}, {why}"])
     asked = trials(experiment, networks, found, options)
     if train_more(run, asked, "fairness", price_only=price_only) is None:
         return
     record = run.studies.begun("fairness")
     checks = fairness_checks(
-        run.record.rows(), record.rows(), experiment=experiment, found=found.number
+        run.record.rows(), record.rows(), experiment=experiment, answer=conclusion.answer
     )
     for section in fairness_sections(checks):
         console.print()

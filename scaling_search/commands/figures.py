@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scaling_search.answer.region import GRID
 from scaling_search.answer.verdicts import Answer
 
 if TYPE_CHECKING:
@@ -38,20 +37,19 @@ class Figures:
         """Accuracy over FLOPs of the search's networks."""
         from scaling_search.display.plots.accuracy import accuracy_over_flops  # noqa: PLC0415  # late: slow
 
-        return accuracy_over_flops(self.coefficients, equal=self.equal)
+        return accuracy_over_flops(self.coefficients, self.answer, equal=self.equal)
 
     def triangle(self) -> "Figure":
-        """The search's networks in the triangle of shares, with the region of the best split."""
+        """The search's networks in the triangle of shares, with the rule and its region."""
         from scaling_search.display.plots.triangle import triangle_of_shares  # noqa: PLC0415  # late: slow
 
-        region = None if self.answer is None else GRID[self.answer.region.mask]
-        return triangle_of_shares(self.coefficients, self.objective, region, equal=self.equal)
+        return triangle_of_shares(self.coefficients, self.objective, self.answer, equal=self.equal)
 
     def curves(self) -> "Figure":
         """Loss and accuracy over epochs."""
         from scaling_search.display.plots.curves import training_curves  # noqa: PLC0415  # late: slow
 
-        return training_curves(self.epochs, self.objective, equal=self.equal)
+        return training_curves(self.epochs, self.answer, equal=self.equal)
 
     def families(self) -> "Figure":
         """Accuracy over FLOPs of families over phi.

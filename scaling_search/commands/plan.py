@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from scaling_search.answer.detectable import detectable
@@ -10,8 +11,8 @@ from scaling_search.commands.prices import search_prices
 from scaling_search.commands.run import Run
 from scaling_search.data.gathering import Described
 from scaling_search.display.audit import scalings_sentences, scalings_table
-from scaling_search.display.formatting import count, difference
-from scaling_search.display.plan import plan_sentences, plan_table
+from scaling_search.display.formatting import difference
+from scaling_search.display.plan import about_verdicts, plan_sentences, plan_table, seeds_text
 from scaling_search.display.progress import bars
 from scaling_search.display.terminal import say
 from scaling_search.experiment.options import Fairness
@@ -40,6 +41,7 @@ def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Pl
         show_data(experiment, about, console)
     console.print(plan_table(planned))
     say(console, plan_sentences(planned))
+    say(console, about_verdicts(planned, experiment.most_seeds))
     scalings = published_scalings(experiment.base_network)
     if len(scalings):
         console.print(scalings_table(scalings))
@@ -56,6 +58,8 @@ def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Pl
 def make_plan(run: Run, costs: Mapping[str, Any]) -> tuple[Budget, Plan]:
     """Plan the networks, and build and check each; costs that are not known are measured.
 
+    The networks of a search that has begun with the same choices are those that it began with.
+
     Args:
         run: Its experiment is planned.
         costs: As `Budget.state` gives them.
@@ -64,8 +68,20 @@ def make_plan(run: Run, costs: Mapping[str, Any]) -> tuple[Budget, Plan]:
     budget = experiment.budget(costs)
     with bars(run.console):
         planned = experiment.plan(budget)
+        if _is_begun_so(run):
+            base, *candidates = run.networks
+            planned = replace(planned, base=base, candidates=tuple(candidates))
         measure(planned, experiment.cost)
     return budget, planned
+
+
+def _is_begun_so(run: Run) -> bool:
+    """True if the run's record holds the networks of this very experiment."""
+    try:
+        run.check_choices()
+    except ValueError:
+        return False
+    return run.studies.is_begun and bool(run.networks_of("search"))
 
 
 def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
@@ -84,7 +100,8 @@ def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
         )
         return
     shares = [c.shares for c in planned.candidates if c.shares]
-    found = detectable(shares, experiment.num_seeds, seed_sd=seed_sd, network_sd=network_sd)
+    counts = experiment.seed_counts(len(shares))
+    found = detectable(shares, counts, seed_sd=seed_sd, network_sd=network_sd)
     if not found:
         return  # the sentences of the plan say what is missing
     objective = experiment.objective
@@ -96,7 +113,7 @@ def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
     if network_sd:
         scatter = f"networks scatter around the surface by {difference(network_sd, objective)}"
     yield (
-        f"With {count(experiment.num_seeds, 'seed')} a network it finds a difference between two "
-        f"references with probability 0.8 from {least} to {most}, if a seed's own luck has a "
+        f"With {seeds_text(counts)} it finds a difference between two references with probability "
+        f"0.8 from {least} to {most}, if a seed's own luck has a "
         f"standard deviation of {difference(seed_sd, objective)} and {scatter}{measured}."
     )

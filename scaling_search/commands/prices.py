@@ -10,6 +10,7 @@ from scaling_search.display.progress import bars
 from scaling_search.display.terminal import price_sentence
 from scaling_search.experiment.options import Fairness
 from scaling_search.follow_ups.fairness import learning_rate_trials, length_trials
+from scaling_search.follow_ups.recipe_check import further_trials
 from scaling_search.planning.candidates import Plan
 from scaling_search.training.price import price
 from scaling_search.training.timing import Timing, time_networks
@@ -28,7 +29,7 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
     """
     experiment = run.experiment
     trials = experiment.trials(planned)
-    finished = list(run.record.results_of(trials).values()) if run.studies.is_begun else []
+    finished = _finished(run, trials) if run.studies.is_begun else []
     timings: list[Timing] = []
     if timed:
         is_known = any(result.state == "COMPLETE" for result in finished)
@@ -42,7 +43,9 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
             f"{timings[0].device}, {run.executor.slots} at a time; seconds grow with FLOPs "
             "and activations."
         )
-    yield f"Search: {_price(run, trials, finished, finished, timings)}"
+    asking = _asking(run, planned)
+    part = f", of which {len(asking)} ask the recipe" if asking else ""
+    yield f"Search: {_price(run, [*trials, *asking], finished, finished, timings, part)}"
     ends = [f"limits.{name}={value:g}" for name, value in _endings(run.limits) if value is not None]
     if ends:
         yield f"It ends before that at {' or '.join(ends)}."
@@ -58,6 +61,27 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
     for what, checked in asked.items():
         more = [trial for trial in checked if trial.key not in searched]
         yield f"Fairness of {what}: {_price(run, more, finished, (), timings)}"
+
+
+def _finished(run: Run, trials: Sequence[Trial]) -> list[TrialResult]:
+    """Results of the search's trainings, which the check alone holds while the rate is open."""
+    checked = run.studies.beyond("recipe")
+    before = {} if checked is None else checked.results_of(trials)
+    return list((before | run.record.results_of(trials)).values())
+
+
+def _asking(run: Run, planned: Plan) -> list[Trial]:
+    """Trainings that the check of the recipe has still to do, beside the search's own."""
+    check = run.recipe_check if run.studies.is_begun else None
+    if not run.asks_recipe or (check is not None and check.is_done):
+        return []
+    rate = run.experiment.recipe.rate if check is None else check.best_rate
+    left = []
+    for study, trials in further_trials(run.experiment, planned, rate).items():
+        record = run.studies.beyond(study)
+        done = {} if record is None else record.results_of(trials)
+        left += [trial for trial in trials if trial.key not in done]
+    return left
 
 
 def _endings(limits: Limits) -> Iterator[tuple[str, float | None]]:
@@ -88,6 +112,7 @@ def _price(
     finished: Sequence[TrialResult],
     known: Sequence[TrialResult],
     timings: Sequence[Timing],
+    part: str = "",
 ) -> str:
     """In trainings of the base network, and in time where that is known."""
     epochs, executor = run.experiment.recipe.epochs, run.executor
@@ -100,5 +125,5 @@ def _price(
         device_share=executor.device_share,
         timings=timings,
     )
-    said = price_sentence(cost, executor.slots)
+    said = price_sentence(cost, executor.slots, part)
     return f"as much work as {work:,.0f} trainings of the base network. {said}"

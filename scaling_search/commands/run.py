@@ -1,5 +1,6 @@
 """A run: an experiment in a folder, with the results that the folder holds."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import field, replace
@@ -19,11 +20,13 @@ from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import Architecture
 from scaling_search.core.part import part
 from scaling_search.core.protocols import Executor
+from scaling_search.core.scaling import Shares
 from scaling_search.core.trial import TrialResult
 from scaling_search.display.answer import answer_sentences
 from scaling_search.display.confirmation import confirmation_section
 from scaling_search.display.data import data_section
 from scaling_search.display.fairness import fairness_sections
+from scaling_search.display.recipe_check import recipe_note, recipe_section, recipe_warnings
 from scaling_search.display.report_section import ReportSection
 from scaling_search.display.terminal import comparison_table, say, show
 from scaling_search.display.transfer import transfer_section
@@ -31,7 +34,8 @@ from scaling_search.experiment.composing import choices, decisive, earlier_choic
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.trust import Trusted
 from scaling_search.follow_ups.confirmation import Confirmation
-from scaling_search.follow_ups.fairness import fairness_checks
+from scaling_search.follow_ups.fairness import fairness_checks, span_of
+from scaling_search.follow_ups.recipe_check import RecipeCheck, recipe_check
 from scaling_search.follow_ups.transfer import transferred
 from scaling_search.record.networks import (
     candidate_of,
@@ -44,6 +48,7 @@ from scaling_search.record.results import (
     Row,
     coefficient_table,
     curves_table,
+    noise,
     results_table,
     with_means,
 )
@@ -174,16 +179,15 @@ class Run:
 
     @property
     def networks(self) -> list[Candidate]:
-        """The networks of the search, the base network first, as its record has them."""
-        rows = self.record.networks
-        if not rows:  # version 1
+        """The networks of the search, the base network first, as they were planned."""
+        if not (rows := self.networks_of("search")):  # it has just begun
             budget = self.experiment.budget(self.record.costs)
             return list(self.experiment.plan(budget))
         return [candidate_of(row, self.trusted.packages) for row in rows]
 
     def networks_of(self, command: str) -> list[Row]:
-        """Rows of the networks of a command beyond the search; empty before it has begun."""
-        record = self.studies.beyond(command)
+        """Rows of the networks of a command; empty before it has begun."""
+        record = self.record if command == "search" else self.studies.beyond(command)
         if record is None:
             return []
         if record.networks:
@@ -197,6 +201,27 @@ class Run:
         """The search's trainings that have ended, by candidate and seed."""
         found = self.record.results_of(self.experiment.trials(self.networks)).values()
         return sorted(found, key=by_candidate)
+
+    @property
+    def asks_recipe(self) -> bool:
+        """True if a search checks its recipe; one that began without the check goes on so."""
+        if not self.experiment.recipe.check or not self.studies.is_begun:
+            return self.experiment.recipe.check
+        return self.studies.beyond("recipe") is not None or not self.record.rows()
+
+    @property
+    def recipe_check(self) -> RecipeCheck | None:
+        """The search's recipe beside others, as far as that is trained; None if it is not asked."""
+        at_rates, plain = (self.studies.beyond(one) for one in ("recipe", "recipe-plain"))
+        if at_rates is None:
+            return None
+        return recipe_check(
+            [*self.record.rows(), *at_rates.rows()],
+            [] if plain is None else plain.rows(),
+            experiment=self.experiment,
+            networks=self.networks,
+            noise=noise(self.results, self.experiment.objective),
+        )
 
     # Tables.
 
@@ -225,15 +250,21 @@ class Run:
     def coefficients(self) -> pd.DataFrame:
         """The scaling coefficient table: the base network, then the networks from best to worst.
 
-        Where a surface is fitted, ``in_region`` says which of them can be the best.
+        ``left_out`` counts trainings that are in no mean, because they collapsed or are outlying.
+        Where there is an answer, ``in_region`` says which networks can be the best, ``expected``
+        is each one's expected metric at exactly the target's cost.
         """
-        return self._coefficients(self.results, self.answer)
+        return self._coefficients(self.results, self.conclusion)
 
-    def _coefficients(self, results: pd.DataFrame, answer: Answer | None) -> pd.DataFrame:
-        table = coefficient_table(self.candidates, results, self.experiment.objective)
+    def _coefficients(self, results: pd.DataFrame, conclusion: Conclusion) -> pd.DataFrame:
+        kept, answer = conclusion.kept(results), conclusion.answer
+        table = coefficient_table(self.candidates, kept, self.experiment.objective)
+        left_out = Counter(one.candidate for one in conclusion.left_out)
+        table["left_out"] = table["candidate"].map(lambda number: left_out[number])
         if answer is not None:
             possible = table["candidate"].isin(answer.possible)
             table["in_region"] = possible.where(table["candidate"] != 0)
+            table["expected"] = table["candidate"].map(answer.expected_of())
         return table
 
     @property
@@ -248,15 +279,26 @@ class Run:
 
     @property
     def conclusion(self) -> Conclusion:
-        """The answer, the variance components, and both in sentences."""
-        results = self.results
+        """The answer, the variance components, and both in sentences.
+
+        Fresh seeds of `confirm` count: they were trained as the search's own.
+        """
+        fresh = self.studies.beyond("confirm")
+        rows = [*self.record.rows(), *([] if fresh is None else fresh.rows())]
+        results = results_table(rows)
         found = conclude(
             results,
+            curves_table(rows),
             objective=self.experiment.objective,
             target=self.experiment.candidates.target,
             delta=self.experiment.decide.delta,
+            num_classes=self.experiment.base_network.num_classes,
         )
-        return replace(found, sentences=tuple(answer_sentences(found, results)))
+        check = self.recipe_check
+        first = [] if check is None else recipe_warnings(check)
+        last = recipe_note(check) if len(results) else []
+        said = (*first, *answer_sentences(found, results), *last)
+        return replace(found, sentences=said)
 
     @property
     def answer(self) -> Answer | None:
@@ -267,38 +309,54 @@ class Run:
         return self.conclusion.answer
 
     def found(self, conclusion: Conclusion | None = None) -> tuple[Candidate, str]:
-        """The network to go on with, and why: the surface's best, else the best mean.
+        """The network to go on with, and why: the best expected, else the lowest mean loss.
 
         Raises:
             ValueError: No scaled network has a finished training.
         """
-        answer = (conclusion or self.conclusion).answer
+        conclusion = conclusion or self.conclusion
+        answer = conclusion.answer
         if answer is not None:
-            guess = ", a guess" if answer.region.is_everything else ""
-            number, why = answer.found, f"nearest to the surface's best{guess}"
+            number, why = answer.network, "the best expected"
+            if answer.region.is_everything:
+                why = f"{why}, a guess"
         else:
-            table = coefficient_table(self.candidates, self.results, self.experiment.objective)
-            best = table[table["order"] == 1]
-            if best.empty:
+            table = self._coefficients(self.results, conclusion)
+            first = table[table["order"] == 1]
+            if first.empty:
                 raise ValueError(
                     "out must hold a finished training of a scaled network, got none in "
                     f"{self.out!r}; search first, or give scale.coefficients"
                 )
-            number, why = int(best["candidate"].iloc[0]), "the best mean, for want of a surface"
+            number, why = int(first["candidate"].iloc[0]), "first in the means, without an answer"
         return next(one for one in self.networks if one.number == number), why
+
+    def rule(self, conclusion: Conclusion | None = None) -> tuple[Shares, str]:
+        """The split to scale other sizes with, and why: the surface's best, else the network's.
+
+        Raises:
+            ValueError: No scaled network has a finished training.
+        """
+        conclusion = conclusion or self.conclusion
+        if conclusion.answer is not None:
+            guess = ", a guess" if conclusion.answer.region.is_everything else ""
+            return conclusion.answer.rule, f"the best split of the surface{guess}"
+        found, why = self.found(conclusion)
+        assert found.shares is not None  # only the base network has none
+        return found.shares, f"the split of network {found.number}: {why}"
 
     # Text and figures.
 
     @property
     def plot(self) -> Figures:
         """The figures: ``plot.accuracy()``, ``triangle()``, ``curves()`` and ``families()``."""
-        answer = self.answer
+        conclusion = self.conclusion
         return Figures(
             out=self.out,
-            coefficients=self._coefficients(self.results, answer),
+            coefficients=self._coefficients(self.results, conclusion),
             epochs=self.curves,
             families_table=self.families,
-            answer=answer,
+            answer=conclusion.answer,
             objective=self.experiment.objective,
             equal=self.experiment.recipe.equal,
         )
@@ -309,6 +367,8 @@ class Run:
         from scaling_search.display.plots.fairness import setting_curves  # noqa: PLC0415  # as above
 
         objective, equal = self.experiment.objective, self.experiment.recipe.equal
+        if (check := self.recipe_check) is not None:
+            yield recipe_section(check, span_of(conclusion.answer)), None
         fresh = self.studies.beyond("confirm")
         if fresh is not None and (tested := Confirmation.last(fresh)) is not None:
             yield confirmation_section(tested, objective), None
@@ -325,7 +385,7 @@ class Run:
                 self.record.rows(),
                 checked.rows(),
                 experiment=self.experiment,
-                found=None if conclusion.answer is None else conclusion.answer.found,
+                answer=conclusion.answer,
             )
             for section in fairness_sections(checks):
                 yield section, setting_curves(section.table, objective, equal=equal)
@@ -348,7 +408,7 @@ class Run:
         experiment, console, objective = self.experiment, self.console, self.experiment.objective
         self.check_choices()
         results, conclusion = self.results, self.conclusion
-        coefficients = self._coefficients(results, conclusion.answer)
+        coefficients = self._coefficients(results, conclusion)
         about = data_sheet.kept(self.folder, self.record.digests)
         sections = list(self.sections(conclusion))
         tables = {
@@ -358,7 +418,10 @@ class Run:
             "coefficients": coefficients,
         }
         if (families := self.families) is not None:
-            tables |= {"families": families, "families_results": self.results_of("scale")}
+            tables["families"] = families
+            # The search may have trained all of them.
+            if len(trained := self.results_of("scale")):
+                tables["families_results"] = trained
         written = report.write_report(
             self.folder,
             tables,
@@ -373,10 +436,10 @@ class Run:
         console.print(report.terminal_table(coefficients, objective, most=most))
         if conclusion.answer is not None:
             console.print()
-            console.print(comparison_table(conclusion.answer))
+            console.print(comparison_table(conclusion))
         console.print()
         say(console, conclusion.sentences)
-        say(console, report.sentences(coefficients, results, objective))
+        say(console, report.sentences(coefficients, conclusion.kept(results), objective))
         for section, _ in sections:
             console.print()
             show(console, section)

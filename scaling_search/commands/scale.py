@@ -3,8 +3,9 @@
 from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
 from scaling_search.core.scaling import Shares
+from scaling_search.display.formatting import named_shares
 from scaling_search.display.plan import family_table
-from scaling_search.display.progress import bars, describe
+from scaling_search.display.progress import bars
 from scaling_search.experiment.options import Scale, triple
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.families import family_shares, members
@@ -47,7 +48,7 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
     trials = [
         experiment.trial(candidates[number], seed, target=2.0 ** phis[number])
         for number in sorted(candidates)
-        for seed in range(options.num_seeds or experiment.num_seeds)
+        for seed in range(options.num_seeds or experiment.most_seeds)
     ]
 
     def begin(record: Record) -> None:
@@ -59,14 +60,12 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
 
 
 def _families(run: Run, options: Scale) -> dict[str, Shares]:
-    """The shares of each family that is asked for; of compound those given or found."""
+    """The shares of each family that is asked for; of compound those given or the rule's."""
     given = triple(options.coefficients)
     if given is not None:
         compound = Shares.nominal(given.multipliers(1))
     else:
-        found, why = run.found()
-        assert found.shares is not None  # only the base network has none
-        compound = found.shares
-        run.console.print(f"compound: {describe(found)}, {why}", highlight=False)
+        compound, why = run.rule()
+        run.console.print(f"compound: the rule, {named_shares(compound)} ({why})", highlight=False)
     shares = family_shares(compound)
     return {family: shares[family] for family in options.families}

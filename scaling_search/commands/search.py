@@ -1,6 +1,10 @@
 """Trains the networks of a plan and records what they gave."""
 
 import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -8,6 +12,7 @@ from omegaconf import OmegaConf
 from scaling_search.commands.data_sheet import described, keep, show_data
 from scaling_search.commands.plan import make_plan
 from scaling_search.commands.prices import search_prices
+from scaling_search.commands.recipe_check import check_recipe, others_of
 from scaling_search.commands.run import Run
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import placed, provenance, train
@@ -31,7 +36,7 @@ def search(
     price_only: bool = False,
     timed: bool = True,
     fairness: Fairness = Fairness(),
-) -> None:
+) -> Run:
     """Trains what is not trained yet and records it, or prints the price of that.
 
     Everything that can be wrong is checked before the first file is written.
@@ -42,10 +47,13 @@ def search(
         price_only: True to print the price and train nothing.
         timed: True to time a few steps for that while nothing has been trained.
         fairness: Checks of fairness whose price is said too.
+
+    Returns:
+        The run, with the learning rate that was taken where it was open.
     """
-    experiment = run.experiment
+    since = time.monotonic()
     config = config or as_config(
-        experiment,
+        run.experiment,
         run.executor,
         out=run.out,
         storage=run.storage,
@@ -54,6 +62,8 @@ def search(
     )
     if not price_only:
         check_writable(run.folder)
+    run, config = _with_recorded_rate(run, config)
+    experiment = run.experiment
     known = run.record.costs if run.studies.is_begun else {}
     dataset = experiment.ready_dataset()
     about = described(experiment, dataset)
@@ -67,7 +77,7 @@ def search(
         run.check_choices(dataset.fingerprint())
         prices = search_prices(run, planned, fairness=fairness, timed=timed)
         say(run.console, prices)
-        return
+        return run
     make_folder(run.folder)
     with RunLock(run.folder) as hold:
         run.check_choices(dataset.fingerprint())
@@ -76,14 +86,59 @@ def search(
         run.check_choices(dataset.fingerprint())  # of another that began just now
         if not record.choices or record.schema == 1:
             record.claim(choices(experiment, dataset.fingerprint()))
-        options = decisive(OmegaConf.create(config))
         digests = keep(experiment, about, run.folder, record.digests)
-        record.keep_files(options=options, digests=digests)
-        replace_file(run.folder / "config.yaml", config.encode())
-        _train(run, record, budget, planned, hold)
+        _keep_options(run, record, config, digests)
+        planned = _kept_plan(run, record, budget, planned)
+        settle = partial(_settled, record=record, config=config, digests=digests)
+        run, is_checked = check_recipe(run, record, hold, since=since, settle=settle)
+        if is_checked:
+            _train(run, record, planned, hold, since)
+    return run
 
 
-def _train(run: Run, record: Record, budget: Budget, planned: Plan, hold: RunLock) -> None:
+def _train(run: Run, record: Record, planned: Plan, hold: RunLock, since: float) -> None:
+    trials = placed(run, run.experiment.trials(planned))
+    loop = TrainingLoop(trials, record, provenance=provenance(), retries=run.executor.retries)
+    train(run, loop, run.experiment.sampler, hold, others=others_of(run), since=since)
+
+
+def _with_recorded_rate(run: Run, config: str) -> tuple[Run, str]:
+    """The run and its ``config.yaml`` with the rate of the record, where it is open but settled."""
+    if not run.experiment.recipe.is_open or not run.studies.is_begun:
+        return run, config
+    held = run.record.choices.get("recipe")
+    rate = held.get("learning_rate") if isinstance(held, dict) else None
+    return _with_rate(run, config, rate) if isinstance(rate, float) else (run, config)
+
+
+def _with_rate(run: Run, config: str, rate: float) -> tuple[Run, str]:
+    """The run and the text of its ``config.yaml`` with a number for an open learning rate."""
+    say(run.console, [f"recipe.learning_rate=auto takes {rate:g}."])
+    recipe = replace(run.experiment.recipe, learning_rate=rate)
+    options = OmegaConf.create(config)
+    OmegaConf.update(options, "recipe.learning_rate", rate)
+    settled = replace(run, experiment=replace(run.experiment, recipe=recipe))
+    return settled, OmegaConf.to_yaml(options)
+
+
+def _settled(
+    run: Run, rate: float, *, record: Record, config: str, digests: Mapping[str, str]
+) -> Run:
+    """The run with the rate that the check has found, which the record and the folder now have."""
+    run, config = _with_rate(run, config, rate)
+    record.claim(choices(run.experiment, record.fingerprint))
+    _keep_options(run, record, config, digests)
+    return run
+
+
+def _keep_options(run: Run, record: Record, config: str, digests: Mapping[str, str]) -> None:
+    """Writes ``config.yaml``, and what of it decides into the record."""
+    record.keep_files(options=decisive(OmegaConf.create(config)), digests=digests)
+    replace_file(run.folder / "config.yaml", config.encode())
+
+
+def _kept_plan(run: Run, record: Record, budget: Budget, planned: Plan) -> Plan:
+    """The plan, with its costs and networks in the record and in ``candidates.csv``."""
     if record.costs and record.costs != budget.state:  # its folder was lost, or has just begun
         budget, planned = make_plan(run, record.costs)
     record.keep_costs(budget.state)
@@ -91,9 +146,7 @@ def _train(run: Run, record: Record, budget: Budget, planned: Plan, hold: RunLoc
     rows = [network_row(network) for network in planned]
     record.keep_networks(rows)
     write_table(networks_table(rows), run.folder / "candidates.csv")
-    trials = placed(run, run.experiment.trials(planned))
-    loop = TrainingLoop(trials, record, provenance=provenance(), retries=run.executor.retries)
-    train(run, loop, run.experiment.sampler, hold)
+    return planned
 
 
 def _check_networks(planned: Plan, record: Record) -> None:

@@ -276,7 +276,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]+|\d+")
 
 def _order(trial: Trial) -> tuple[int, int, float, float]:
     """The canonical order: seed, candidate, epochs, learning rate."""
-    return *trial.order, trial.recipe.epochs, trial.recipe.learning_rate
+    return *trial.order, trial.recipe.epochs, trial.recipe.rate
 
 
 def _log(result: TrialResult) -> None:

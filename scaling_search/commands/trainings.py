@@ -23,6 +23,7 @@ from scaling_search.display.formatting import count
 from scaling_search.display.progress import View
 from scaling_search.display.terminal import price_sentence, say, tell
 from scaling_search.record.record import Record
+from scaling_search.record.results import Row
 from scaling_search.runtime.files import open_unlinked
 from scaling_search.runtime.lock import RunLock
 from scaling_search.runtime.passwords import without_password
@@ -31,15 +32,31 @@ from scaling_search.training.price import price
 from scaling_search.training.weights import check_keepable, lacks_weights
 
 
-def train(run: Run, loop: TrainingLoop, sampler: Sampler | None, hold: RunLock) -> None:
+def train(
+    run: Run,
+    loop: TrainingLoop,
+    sampler: Sampler | None,
+    hold: RunLock,
+    *,
+    others: Sequence[Row] = (),
+    since: float | None = None,
+) -> None:
     """Runs the trainings of a loop within the limits, with a live view and a log.
+
+    Args:
+        run: The search.
+        loop: The trainings.
+        sampler: Chooses the next one; None for all, the longest first.
+        hold: The folder's lock.
+        others: Rows of further trainings that count for the limits.
+        since: Start of the command, by `time.monotonic`; None for now.
 
     Raises:
         RuntimeError: Too many trainings failed, or another command has taken the folder over.
     """
     experiment, console = run.experiment, run.console
     target = experiment.candidates.target
-    stopping = Stopping(run.limits, loop.record, target)
+    stopping = Stopping(run.limits, loop.record, target, others=others, since=since)
     view = View(console, experiment.objective)
     with logged(run):
         loop.run(sampler, run.executor, view, stopping=stopping, check=hold.check)
@@ -91,9 +108,15 @@ def searched(run: Run) -> list[Candidate]:
     """The networks of a run's search, after a check that more can be trained in the same way.
 
     Raises:
-        ValueError: The configuration or the data are not the record's.
+        ValueError: The configuration or the data are not the record's, or the learning rate is
+            still open.
         RuntimeError: There is no record, or the data are missing or damaged.
     """
+    if run.experiment.recipe.is_open:
+        raise ValueError(
+            "recipe.learning_rate must be settled by the search, got auto; run the same search "
+            f"on out={run.out} to its end"
+        )
     dataset = run.experiment.ready_dataset()
     run.check_executor()
     if run.keep_weights:

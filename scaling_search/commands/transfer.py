@@ -25,12 +25,12 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
     Before that it says the price, and how large a change it would find.
 
     Args:
-        run: A search with a fitted surface.
+        run: A search with an answer.
         options: The sizes, and how many seeds.
         price_only: True to print the price and train nothing.
 
     Raises:
-        ValueError: A size is not above the search's, or the search has no fitted surface.
+        ValueError: A size is not above the search's, or the search has no answer.
         RuntimeError: There is no search, or all trainings failed.
     """
     experiment, console = run.experiment, run.console
@@ -93,15 +93,15 @@ def _check_sizes(options: Transfer, target: float) -> None:
 
 
 def _found(run: Run, networks: list[Candidate], conclusion: Conclusion) -> Candidate:
-    """The network that the search's surface found.
+    """The network nearest to the rule.
 
     Raises:
-        ValueError: There is no surface.
+        ValueError: There is no answer.
     """
     answer = conclusion.answer
     if answer is None:
         raise ValueError(
-            f"out must hold a search with a fitted surface, got {run.out!r} without one "
+            f"out must hold a search with an answer, got {run.out!r} without one "
             f"({conclusion.missing}); search further first"
         )
-    return next(c for c in networks if c.number == answer.found)
+    return next(c for c in networks if c.number == answer.nearest)

@@ -1,5 +1,6 @@
 """Space-filling subsets of points on the triangle of shares, and the largest gaps of points."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -96,33 +97,64 @@ def largest_hole(shares: Sequence[Shares] | Points) -> tuple[float, Shares]:
     return float(nearest[farthest]), Shares(*grid[farthest].tolist())
 
 
-def space_filling_subset(shares: Sequence[Shares] | Points, size: int) -> list[int]:
+def space_filling_subset(shares: Sequence[Shares] | Points, size: int | None = None) -> list[int]:
     """Indices of at most ``size`` points that fill the triangle, in the order of their choice.
 
-    First the nearest point to each reference; then, up to half of ``size``, the point farthest
-    from those chosen (maximin); then the point where a quadratic surface has the largest variance.
-    Ties go to the first point. Distances alone would leave the largest variance twice as large.
+    One point of each place comes before a second one of any; a place has no third. First the
+    nearest point to each reference; then, up to three quarters of ``size``, the nearest to the
+    middle of the largest hole that becomes smaller; then the point where a quadratic surface has
+    the largest variance. Second points follow in the order of their places. Ties, and which point
+    is the second of its place, go to the first of ``shares``.
+
+    `places` of the chosen points are the same places: their first points are pairwise farther
+    apart than `PLACE`.
+
+    Args:
+        shares: The points.
+        size: Largest number of points; None for one of every place.
     """
     points = as_points(shares)
-    size = min(size, len(points))
-    to_references = distances(as_points(list(REFERENCES.values())), points)
-    taken = list(dict.fromkeys(int(i) for i in to_references.argmin(axis=1)))[:size]
-    nearest = distances(points, points[taken]).min(axis=1)
-    while len(taken) < max(size // 2, min(size, len(REFERENCES))):
-        farthest = int(nearest.argmax())
-        if nearest[farthest] == 0:
-            break
-        taken.append(farthest)
-        nearest = np.minimum(nearest, distances(points, points[[farthest]])[:, 0])
-    terms = scheffe(points)
-    free = np.ones(len(points), dtype=bool)
-    free[taken] = False
+    if not len(points):
+        return []
+    firsts = _one_of_each_place(points, math.inf if size is None else size)
+    if size is None or len(firsts) == size:
+        return firsts
+    rest = np.setdiff1d(np.arange(len(points)), firsts)
+    found = places(points[[*firsts, *rest]])[len(firsts) :]
+    seconds = rest[np.unique(found, return_index=True)[1]]
+    return [*firsts, *seconds.tolist()][:size]
+
+
+def _one_of_each_place(points: Points, size: float) -> list[int]:
+    """The first points of at most ``size`` places, as `space_filling_subset` chooses them."""
+    grid = triangle()
+    taken: list[int] = []
+    free, gaps = np.arange(len(points)), np.full(len(grid), np.inf)
     # A small ridge keeps the information invertible while the points still lie on a line.
-    information = terms[taken].T @ terms[taken] + 1e-9 * np.eye(terms.shape[1])
-    while len(taken) < size:
-        variance = np.einsum("ij,ij->i", terms @ np.linalg.inv(information), terms)
-        least_certain = int(np.where(free, variance, -np.inf).argmax())
-        taken.append(least_certain)
-        free[least_certain] = False
-        information += np.outer(terms[least_certain], terms[least_certain])
+    information = 1e-9 * np.eye(scheffe(points).shape[1])
+
+    def take(point: int) -> None:
+        nonlocal free, gaps, information
+        taken.append(point)
+        one = points[[point]]
+        free = free[distances(points[free], one)[:, 0] > PLACE + 1e-12]
+        gaps = np.minimum(gaps, distances(grid, one)[:, 0])
+        information = information + scheffe(one).T @ scheffe(one)
+
+    to_references = distances(as_points(list(REFERENCES.values())), points)
+    for point in to_references.argmin(axis=1).tolist():
+        if point in free and len(taken) < size:
+            take(point)
+    while len(taken) < size and len(free):
+        hole = int(gaps.argmax())
+        if len(taken) < 0.75 * size and gaps[hole] > 0:
+            away = distances(grid[[hole]], points[free])[0]
+            if away.min() < gaps[hole] - 1e-12:
+                take(int(free[away.argmin()]))
+            else:
+                gaps[hole] = 0.0  # no point that is left makes it smaller
+            continue
+        left = scheffe(points[free])
+        variance = np.einsum("ij,jk,ik->i", left, np.linalg.inv(information), left)
+        take(int(free[variance.argmax()]))
     return taken

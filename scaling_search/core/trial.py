@@ -40,7 +40,7 @@ class Trial:
     @property
     def key(self) -> Key:
         """Identity of the training."""
-        return self.candidate.network, self.seed, self.recipe.epochs, self.recipe.learning_rate
+        return self.candidate.network, self.seed, self.recipe.epochs, self.recipe.rate
 
     @property
     def checkpoint(self) -> Path | None:

@@ -28,7 +28,7 @@ def confirmation_section(tested: Confirmation, objective: Objective) -> ReportSe
         said = [f"{one.removesuffix('.')} {look}" for one in said]
     return ReportSection(
         name="confirm",
-        title="The winner, tested",
+        title="The network, tested",
         sentences=tuple(said),
         lines=_lines(comparisons),
         table=pd.DataFrame([_row(one, tested) for one in comparisons]),

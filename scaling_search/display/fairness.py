@@ -32,7 +32,7 @@ def fairness_sections(checks: FairnessChecks) -> list[ReportSection]:
                 name="fairness_learning_rate",
                 title="Does the learning rate favour some networks?",
                 sentences=(
-                    *about_rates(design.cells, design.complete, design.objective),
+                    *about_rates(design.cells, design.complete, design.objective, checks.span),
                     *_about_missing(design),
                 ),
                 lines=_lines(design),
@@ -40,17 +40,45 @@ def fairness_sections(checks: FairnessChecks) -> list[ReportSection]:
             )
         )
     if checks.length is not None:
-        sections.append(_length_section(checks.length))
+        sections.append(_length_section(checks.length, checks.span))
     return sections
 
 
-def about_rates(cells: CellMeans | None, names: Sequence[str], objective: str) -> list[str]:
+def without_sign(
+    what: str, test: FTest, found: str, detectable: float, *, span: float | None, objective: str
+) -> list[str]:
+    """A test that is not significant in words: no sign, or too little power to tell.
+
+    Args:
+        what: The effect that was tested.
+        test: The test.
+        found: The effect that it finds with probability 0.8, with `detectable` in it.
+        detectable: Size of that effect.
+        span: Range of the search's surface, which an effect must reach to change the answer; None
+            if unknown.
+        objective: The metric.
+    """
+    can_see = span is not None and detectable <= span
+    known = "the range of the search's surface is not known"
+    if span is not None:
+        known = f"the search's surface has a range of {difference(span, objective)}, best to worst"
+    verdict = "No sign that" if can_see else "These results cannot tell whether"
+    return [
+        f"{verdict} {what} ({f_text(test)}).",
+        f"With probability 0.8 the test finds {found}; {known}.",
+    ]
+
+
+def about_rates(
+    cells: CellMeans | None, names: Sequence[str], objective: str, span: float | None
+) -> list[str]:
     """The F-test of network times rate in words.
 
     Args:
         cells: Networks at half, once and twice the rate; None where none has all three.
         names: Names of the networks.
         objective: The metric.
+        span: Range of the search's surface; None if unknown.
     """
     if cells is None or cells.test is None or cells.detectable is None:
         unknown = "These results cannot show whether the learning rate favours some networks"
@@ -58,22 +86,20 @@ def about_rates(cells: CellMeans | None, names: Sequence[str], objective: str) -
     best = RATES[int(cells.means.mean(axis=0).argmin())]
     of_all = f"All {len(names)} together are best at {best}."
     if not cells.test.is_significant:
-        return [
-            f"No sign that the learning rate favours some networks ({_f(cells.test)}).",
-            (
-                f"With probability 0.8 the test finds one of the {len(names)} that gains "
-                f"{difference(cells.detectable, objective)} more than the others from half to "
-                "twice the rate."
-            ),
-            of_all,
-        ]
+        found = (
+            f"one of the {len(names)} that gains {difference(cells.detectable, objective)} more "
+            "than the others from half to twice the rate"
+        )
+        what = "the learning rate favours some networks"
+        test, least = cells.test, cells.detectable
+        return [*without_sign(what, test, found, least, span=span, objective=objective), of_all]
     gains = cells.means[:, [1]] - cells.means[:, [0, 2]]
     leads = gains - gains.mean(axis=0)
     network, end = (int(i) for i in np.unravel_index(int(leads.argmax()), leads.shape))
     said = (
-        f"The learning rate favours some networks ({_f(cells.test)}): {names[network]} gains most "
-        f"from {ENDS[end]} the rate, {difference(float(leads.max()), objective)} more than the "
-        f"mean of the {len(names)}."
+        f"The learning rate favours some networks ({f_text(cells.test)}): {names[network]} gains "
+        f"most from {ENDS[end]} the rate, {difference(float(leads.max()), objective)} more than "
+        f"the mean of the {len(names)}."
     )
     places = cells.means.argsort(axis=0, kind="stable").argsort(axis=0)
     if (places == places[:, [0]]).all():
@@ -83,10 +109,10 @@ def about_rates(cells: CellMeans | None, names: Sequence[str], objective: str) -
     return [said, f"From best to worst {told}.", of_all]
 
 
-def _length_section(check: LengthCheck) -> ReportSection:
+def _length_section(check: LengthCheck, span: float | None) -> ReportSection:
     design, lines = check.design, _lines(check.design)
     objective, table = design.objective, design.table()
-    said = [about_trend(check.trend, design.complete, objective)]
+    said = about_trend(check.trend, design.complete, objective, span)
     if check.gains is not None:
         gains = dict(zip(design.complete, check.gains.tolist(), strict=True))
         table["gain_per_doubling"] = table["name"].map(gains)
@@ -108,32 +134,33 @@ def _length_section(check: LengthCheck) -> ReportSection:
     )
 
 
-def about_trend(trend: Trend | None, names: Sequence[str], objective: str) -> str:
+def about_trend(
+    trend: Trend | None, names: Sequence[str], objective: str, span: float | None
+) -> list[str]:
     """The F-test of shares times log length in words.
 
     Args:
         trend: Gain of each doubling over shares; None where that cannot be fitted.
         names: Names of the networks.
         objective: The metric.
+        span: Range of the search's surface; None if unknown.
     """
     if trend is None:
-        return (
-            "These results cannot show whether the length of training favours some splits: that "
-            f"takes seven spread networks with all three lengths, and there are {len(names)}."
-        )
+        unknown = "These results cannot show whether the length of training favours some splits"
+        needed = "seven spread networks with all three lengths"
+        return [f"{unknown}: that takes {needed}, and there are {len(names)}."]
     if not trend.test.is_significant:
-        return (
-            f"No sign that the length of training favours some splits ({_f(trend.test)}). "
-            f"{len(names)} networks show only large effects: with probability 0.8 the test finds a "
-            f"dimension that alone gains {difference(trend.detectable, objective)} more with each "
-            "doubling than none of it."
+        found = (
+            f"a dimension that alone gains {difference(trend.detectable, objective)} more with "
+            f"each doubling than none of it, by {len(names)} networks"
         )
+        what, least = "the length of training favours some splits", trend.detectable
+        return without_sign(what, trend.test, found, least, span=span, objective=objective)
     most, least = int(trend.fitted.argmax()), int(trend.fitted.argmin())
     lead = difference(float(trend.fitted[most] - trend.fitted[least]), objective)
-    return (
-        f"The length of training favours some splits ({_f(trend.test)}): each doubling gains most "
-        f"near network {names[most]}, by the fit {lead} more than near network {names[least]}."
-    )
+    near = f"network {names[most]}, by the fit {lead} more than near network {names[least]}"
+    favours = f"The length of training favours some splits ({f_text(trend.test)})"
+    return [f"{favours}: each doubling gains most near {near}."]
 
 
 def about_order(half: RankCorrelation, twice: RankCorrelation, spread: float) -> str:
@@ -164,7 +191,7 @@ def about_order(half: RankCorrelation, twice: RankCorrelation, spread: float) ->
 def about_shift(half: Surface, twice: Surface) -> str:
     """The best split at half and at twice the length in words."""
     flat = [
-        f"at {end} the length ({_f(test)})"
+        f"at {end} the length ({f_text(test)})"
         for end, surface in zip(ENDS, (half, twice), strict=True)
         if not (test := flatness(surface)).is_significant
     ]
@@ -209,5 +236,6 @@ def _lines(design: FactorialDesign) -> list[list[str]]:
     return lines
 
 
-def _f(test: FTest) -> str:
+def f_text(test: FTest) -> str:
+    """An F-test in brackets: degrees of freedom, statistic, p-value."""
     return f"F({test.numerator}, {test.denominator}) = {test.statistic:.2f}, {p_value(test)}"

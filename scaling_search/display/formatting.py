@@ -85,6 +85,7 @@ def coefficient_columns(objective: str) -> dict[str, Formatter]:
         "activations": lambda row: f"{row['activations']:,}",
         **{f"{header} ± sd": _mean(metric) for metric, header in HEADERS.items()},
         **TRAININGS,
+        "left out": lambda row: f"{row['left_out']}",
         f"{GAINS[objective]} ± se": _gain(objective),
     }
 

@@ -5,14 +5,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from rich.table import Table
 
-from scaling_search.core.space_filling import LARGEST_HOLE
+from scaling_search.answer.detectable import FEWEST_PLACES
+from scaling_search.core.space_filling import LARGEST_HOLE, PLACE
+from scaling_search.display.formatting import count
 from scaling_search.display.terminal import columns, shares_text
 from scaling_search.planning.candidates import SCALED, Plan
 from scaling_search.planning.families import FamilyMember
 from scaling_search.planning.scaler import LARGEST_GAP
-
-FEWEST = 12
-"""A plan of fewer networks warns."""
 
 UNITS = {
     "flops": (1e6, "M multiply-adds"),
@@ -79,11 +78,12 @@ def plan_sentences(plan: Plan) -> Iterator[str]:
     )
     yield (
         f"{len(ratios)} networks are selected, of {ratios[0]:.3f}x to {ratios[-1]:.3f}x, median "
-        f"{np.median(ratios):.3f}x."
+        f"{np.median(ratios):.3f}x. They lie in {count(plan.num_places, 'place')} of the triangle "
+        f"of shares; networks within {PLACE} of another count with it."
     )
     hole, point = plan.hole
     yield (
-        f"The largest hole in the triangle of shares is {hole:.2f}: no nearer network is selected "
+        f"The largest hole in the triangle is {hole:.2f}: no nearer network is selected "
         f"around depth {point.depth:.2f}, width {point.width:.2f}, resolution "
         f"{point.resolution:.2f}; {plan.num_inside} of the selected networks have a share of "
         f"{SCALED} or more in each dimension."
@@ -91,6 +91,38 @@ def plan_sentences(plan: Plan) -> Iterator[str]:
     distances = (f"{name} {value:.2f}" for name, value in plan.reference_distances.items())
     yield f"Distances from the references to the nearest selected network: {', '.join(distances)}."
     yield from _warnings(plan, hole)
+
+
+def about_verdicts(plan: Plan, most_seeds: int) -> Iterator[str]:
+    """A sentence if a search of the plan will give no verdict.
+
+    Args:
+        plan: The plan.
+        most_seeds: Largest number of seeds of a network.
+    """
+    needs, remedies = [], []
+    if plan.num_places < FEWEST_PLACES:
+        needs.append(f"{FEWEST_PLACES} places, got {plan.num_places}")
+        remedies.append(
+            "smaller divisors in base_network, a wider candidates.tolerance or "
+            "candidates.max_networks=null give more places"
+        )
+    if most_seeds < 2:
+        needs.append("a second seed of some networks, got none")
+        remedies.append("num_seeds=1.25 gives second seeds")
+    if needs:
+        yield (
+            f"Its search will give means and no verdict, which needs {' and '.join(needs)}; "
+            f"{', '.join(remedies)}."
+        )
+
+
+def seeds_text(num_seeds: Sequence[int]) -> str:
+    """The numbers of seeds of a plan's networks, which do not rise along the plan."""
+    fewest = min(num_seeds)
+    num_more = sum(number > fewest for number in num_seeds)
+    more = f", one more for the first {num_more}," if num_more else ""
+    return f"{count(fewest, 'seed')} a network{more}"
 
 
 def _warnings(plan: Plan, hole: float) -> Iterator[str]:
@@ -105,10 +137,10 @@ def _warnings(plan: Plan, hole: float) -> Iterator[str]:
             f"{LARGEST_HOLE}: no region of the best split will be given, only the best of the "
             "trained networks."
         )
-    if hole > LARGEST_HOLE or plan.num_inside < 2 or len(plan.candidates) < FEWEST:
+    if hole > LARGEST_HOLE or plan.num_inside < 2:
         yield (
-            f"Warning: holes over {LARGEST_HOLE}, fewer than {FEWEST} networks or fewer than two "
-            "inside the triangle leave parts of it unknown. More of candidates.max_networks, a "
+            f"Warning: holes over {LARGEST_HOLE} or fewer than two networks inside the triangle "
+            "leave parts of it unknown. More of candidates.max_networks (null: every place), a "
             "wider candidates.tolerance (up to 0.1) or finer rounding in base_network (smaller "
             "divisors, depth_rounding=round, a smaller step) would give more."
         )

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from scaling_search.answer.conclusions import Conclusion
-from scaling_search.answer.region import GRID
 from scaling_search.display.answer import comparison_lines
 from scaling_search.display.formatting import (
     Formatter,
@@ -78,11 +77,10 @@ def write_report(
     """
     found, coefficients, results = conclusion.answer, tables["coefficients"], tables["results"]
     families = tables.get("families")
-    region = None if found is None else GRID[found.region.mask]
     figures = {
-        "accuracy_over_flops": accuracy_over_flops(coefficients, equal=equal),
-        "triangle_of_shares": triangle_of_shares(coefficients, objective, region, equal=equal),
-        "training_curves": training_curves(tables["curves"], objective, equal=equal),
+        "accuracy_over_flops": accuracy_over_flops(coefficients, found, equal=equal),
+        "triangle_of_shares": triangle_of_shares(coefficients, objective, found, equal=equal),
+        "training_curves": training_curves(tables["curves"], found, equal=equal),
     }
     written = dict(tables)
     if found is not None:
@@ -101,8 +99,8 @@ def write_report(
         files |= {f"figures/{name}{suffix}": content for suffix, content in image.items()}
     files["report.html"] = _html(
         conclusions=conclusion.sentences,
-        sentences=sentences(coefficients, results, objective),
-        comparisons=[] if found is None else comparison_lines(found),
+        sentences=sentences(coefficients, conclusion.kept(results), objective),
+        comparisons=[] if found is None else comparison_lines(conclusion),
         coefficients=_lines(coefficients, coefficient_columns(objective)),
         families=[] if families is None else _lines(families, family_columns()),
         figures=[
@@ -122,7 +120,7 @@ def write_report(
 
 
 def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str) -> list[str]:
-    """The best mean, its gain, and the noise of the order, in sentences.
+    """The first of the means, its gain, and the noise of the order, in sentences.
 
     Args:
         coefficients: As `results.coefficient_table` gives it.
@@ -182,7 +180,7 @@ def _about_best(ranked: pd.DataFrame, base: pd.DataFrame, objective: str) -> lis
         return [f"Only the base network has a finished training: {name} {value}."]
     best = ranked.iloc[0]
     found = (
-        f"The best mean is a {name} of {level(best[f'{objective}_mean'], objective)}: "
+        f"The first of the means is a {name} of {level(best[f'{objective}_mean'], objective)}: "
         f"{', '.join(f'{one} {best[one]:.2f}' for one in ('alpha', 'beta', 'gamma'))} "
         f"(network {best['candidate']}, {count(int(best['num_seeds']), 'seed')}) at "
         f"{best['cost_ratio']:.2f} times the base network's cost."

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scaling_search.answer.verdicts import Answer
+from scaling_search.answer.conclusions import Conclusion
 from scaling_search.core.scaling import Shares
 from scaling_search.display.answer import comparison_lines
 from scaling_search.display.formatting import count
@@ -28,22 +28,21 @@ class Terminal(Console):
             raise SystemExit(0) from ended
 
 
-def comparison_table(found: Answer) -> Table:
-    """The best split against each reference; their shares are in `REFERENCES` and the report."""
-    header, *lines = comparison_lines(found)
-    table = columns(*header[:1], *header[2:-1])
-    table.add_column(header[-1], no_wrap=True)
+def comparison_table(conclusion: Conclusion) -> Table:
+    """The rule against each reference; their shares are in `REFERENCES` and the report."""
+    header, *lines = comparison_lines(conclusion)
+    table = columns(*header[:1], *header[2:])
     for line in lines:
         table.add_row(*line[:1], *line[2:])
     return table
 
 
-def price_sentence(cost: Price, slots: int) -> str:
-    """The price of trainings before they start."""
+def price_sentence(cost: Price, slots: int, part: str = "") -> str:
+    """The price of trainings before they start; ``part`` says what some of them are for."""
     if not cost.num_trainings:
         return f"All {count(cost.num_known, 'training')} are done."
     known = f" ({cost.num_known} more are done)" if cost.num_known else ""
-    trainings = f"{count(cost.num_trainings, 'training')}{known}"
+    trainings = f"{count(cost.num_trainings, 'training')}{known}{part}"
     if math.isnan(cost.seconds) or not slots:
         return f"{trainings}; how long they take is not known before one has ended."
     shortest, longest = duration(cost.shortest), duration(cost.longest)

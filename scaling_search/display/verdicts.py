@@ -7,6 +7,6 @@ PHRASES = {
     Outcome.WORSE: "worse than {}",
     Outcome.AS_GOOD: "as good as {}",
     Outcome.CANNOT_TELL: "no significant difference from {}",
-    None: "no trained network near {}",
+    None: "{} not searched",
 }
 """Words of each outcome, with the network or split that was compared."""

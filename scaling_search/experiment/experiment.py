@@ -2,9 +2,10 @@
 
 import importlib
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import Field
@@ -70,7 +71,8 @@ class Experiment:
     Attributes:
         name: Name of the experiment and of its study.
         objective: The metric that decides: mean validation cross-entropy or accuracy.
-        num_seeds: Trainings of each network; seeds are 0, 1, 2, ...
+        num_seeds: Trainings of each network, with seeds 0, 1, 2, ...; 1.25 is a second training of
+            the first quarter of the plan's networks, which are spread over the triangle.
         base_network: The network whose multipliers are 1.
         candidates: A way to find networks of the target's cost.
         cost: The quantity that is held equal.
@@ -83,7 +85,7 @@ class Experiment:
 
     name: Annotated[str, Field(min_length=1)] = "default"
     objective: Objective = "val_loss"
-    num_seeds: Annotated[int, Field(ge=1)] = 1
+    num_seeds: Annotated[float | int, Field(ge=1)] = 1.25
     base_network: Architecture = _default("base_networks", "small_efficientnet")
     candidates: Candidates = _default("candidates", "Buildable")
     cost: Cost | SampledCost = _default("costs", "Flops")
@@ -163,19 +165,38 @@ class Experiment:
         self.dataset.check()
         return self.dataset
 
+    @property
+    def most_seeds(self) -> int:
+        """Number of seeds of the base network and of the plan's first network."""
+        return math.ceil(self.num_seeds)
+
+    def seed_counts(self, num_networks: int) -> list[int]:
+        """Number of seeds of each of a plan's networks, the base network left out."""
+        for_all = math.floor(self.num_seeds)
+        # What a float adds to the product of a fraction and a number is no further network.
+        num_more = math.ceil(round((self.num_seeds - for_all) * num_networks, 6))
+        return [for_all + (place < num_more) for place in range(num_networks)]
+
     def trials(self, networks: Iterable[Candidate]) -> list[Trial]:
-        """All trainings of a plan's networks, seed by seed."""
-        wanted = list(networks)
-        return [self.trial(one, seed) for seed in range(self.num_seeds) for one in wanted]
+        """All trainings of a plan's networks, seed by seed; the base network is the first."""
+        base, *others = networks
+        counts = self.seed_counts(len(others))
+        return [
+            self.trial(one, seed)
+            for seed in range(self.most_seeds)
+            for one, count in zip((base, *others), (self.most_seeds, *counts), strict=True)
+            if seed < count
+        ]
 
     def trial(self, candidate: Candidate, seed: int, target: float | None = None) -> Trial:
         """One training by this experiment's recipe on its data.
 
         At equal training FLOPs a network trains for as many epochs as make up for what its cost
-        is off the target, the search's own if no other is given.
+        is off the target, the search's own if no other is given. A learning rate that is still
+        open is the one from which the check starts.
         """
         assert self.dataset is not None
-        recipe = self.recipe
+        recipe = replace(self.recipe, learning_rate=self.recipe.rate)
         if recipe.equal == "training_flops" and candidate.number:
             target = self.candidates.target if target is None else target
             recipe = recipe.stretched(target / candidate.flops_ratio)

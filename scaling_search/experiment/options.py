@@ -21,11 +21,11 @@ class Scale:
     """Families of networks over phi.
 
     Attributes:
-        coefficients: Coefficients of the compound family, [alpha, beta, gamma]; None for the found
-            ones.
+        coefficients: Coefficients of the compound family, [alpha, beta, gamma]; None for the
+            rule's.
         families: Some of compound, depth, width, resolution, paper.
         phis: Compound coefficients; the cost is 2**phi times the base network's.
-        num_seeds: Trainings of each member; None for as many as the experiment has.
+        num_seeds: Trainings of each member; None for the experiment's number, rounded up.
         tolerance: Half the width of the band around each cost, a fraction of it; None for the
             experiment's own.
     """
@@ -43,7 +43,7 @@ class Scale:
 
 @part
 class Confirm:
-    """New trainings of the winner and of two others, and their comparison on the test split.
+    """New trainings of the network and of two others, and their comparison on the test split.
 
     Attributes:
         num_seeds: New trainings of each network; None for as many as `Decide.delta` needs.

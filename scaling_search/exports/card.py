@@ -13,7 +13,14 @@ import yaml
 
 from scaling_search.core.scaling import Shares
 from scaling_search.display.confirmation import confirmation_section
-from scaling_search.display.formatting import HEADERS, coefficient, count, difference, plus_minus
+from scaling_search.display.formatting import (
+    HEADERS,
+    coefficient,
+    count,
+    difference,
+    named_shares,
+    plus_minus,
+)
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.members import NamedNetwork
 from scaling_search.planning.families import ON_RAY
@@ -50,7 +57,7 @@ def member_lines(data: CardData) -> list[list[str]]:
 
 
 def gain_sentence(gains: Iterable[Mapping[str, Any]]) -> str:
-    """The first gain of the found network over the base network."""
+    """The first gain of the network over the base network."""
     one = next((one for one in gains if one["over"] == "base"), None)
     if one is None:
         return "It shares no seed with the base network, so its gain is not known."
@@ -92,6 +99,7 @@ def card(
         values=values,
         loading=loading,
         front=yaml.safe_dump(_front(data, values), sort_keys=False, allow_unicode=True),
+        rule=named_shares(data.rule),
         triple=", ".join(f"{name} {coefficient(name)(pd.Series(row))}" for name in COEFFICIENTS),
         gain=gain_sentence(values["gains"]),
         members=member_lines(data),
@@ -150,17 +158,16 @@ def _front(data: CardData, values: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _aside(data: CardData) -> str:
-    """A sentence on compound members off the found shares; empty without any."""
-    found = _shares(data.members[1])
+    """A sentence on compound members off the rule's shares; empty without any."""
     away = {
-        member.name: _shares(member).distance(found)
+        member.name: _shares(member).distance(data.rule)
         for member in data.members
         if member.name.startswith("compound-")
     }
     others = [f"{name} ({gap:.2f} away)" for name, gap in away.items() if gap > ON_RAY]
     if not others:
         return ""
-    said = "Of the compound family these split the cost otherwise than the found network"
+    said = "Of the compound family these split the cost otherwise than the rule"
     return f"{said}: {', '.join(others)}."
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from scaling_search.answer.conclusions import Conclusion
-from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.core.scaling import DIMENSIONS, Shares
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.options import Export
 from scaling_search.exports.members import NamedNetwork, Training
@@ -25,9 +25,10 @@ PLACES = ("path", "root", "url")
 """Options of data that name folders and addresses; they stay private."""
 
 HEAD = """\
-# What a search for scaling coefficients found. Multipliers of depth, width and
-# resolution are the coefficients to the phi; every value from lowest to highest rounds
-# to the same network. Gains are better above 0, with 95 % intervals.
+# What a search for scaling coefficients found: the rule, a split to scale other sizes
+# with, and under found the network to use at the search's size. Multipliers of depth,
+# width and resolution are the coefficients to the phi; every value from lowest to highest
+# rounds to the same network. Gains are better above 0, with 95 % intervals.
 """
 
 
@@ -40,15 +41,17 @@ class CardData:
         options: Files to write.
         fingerprint: Fingerprint of the data.
         planned: Number of planned trainings of the search.
-        found: Number of the found network.
+        found: Number of the network to use at the search's size.
         why: Reason for its choice.
+        rule: Shares of the split to scale other sizes with.
+        why_rule: Reason for it.
         conclusion: Conclusion of the search's trainings.
-        members: The base network first, then the found one.
+        members: The base network first, then the network.
         means: Columns with means over seeds, by network.
         search: A row for each training of the search.
         scale: A row for each training of the families beyond it.
         confirm: A row for each training with fresh seeds.
-        tested: The found network with fresh seeds; None before the evaluation on the test split,
+        tested: The network with fresh seeds; None before the evaluation on the test split,
             or where another network was found then.
         looks: Number of evaluations on the test split.
         kept: Trainings whose weights were kept, with the facts of their files.
@@ -60,6 +63,8 @@ class CardData:
     planned: int
     found: int
     why: str
+    rule: Shares
+    why_rule: str
     conclusion: Conclusion
     members: Sequence[NamedNetwork]
     means: Mapping[str, Mapping[str, Any]]
@@ -95,10 +100,14 @@ def values_of(data: CardData) -> dict[str, Any]:
     del recipe["class"]
     values = {
         "experiment": experiment.name,
+        "rule": {
+            "why": data.why_rule,
+            "is_a_guess": data.is_guess,
+            "shares": dict(zip(DIMENSIONS, data.rule, strict=True)),
+        },
         "found": {
             "candidate": data.found,
             "why": data.why,
-            "is_a_guess": data.is_guess,
             "phi": found.phi,
             "coefficients": {
                 name: {
@@ -172,7 +181,8 @@ def _fresh_gains(data: CardData) -> Iterator[dict[str, object]]:
 
 def _gains_of_the_search(data: CardData) -> Iterator[dict[str, object]]:
     """Gains within each seed that the base network shares, the metric that decides first."""
-    complete = data.search[data.search["state"] == "COMPLETE"]
+    kept = data.conclusion.kept(data.search)
+    complete = kept[kept["state"] == "COMPLETE"]
     for metric in sorted(METRICS, key=lambda one: one != data.experiment.objective):
         by_seed = complete.pivot_table(index="seed", columns="candidate", values=metric)
         if data.found not in by_seed or 0 not in by_seed:
@@ -196,13 +206,12 @@ def _gains_of_the_search(data: CardData) -> Iterator[dict[str, object]]:
 
 
 def _region(conclusion: Conclusion) -> dict[str, object] | None:
-    """The splits that can be the best; None where no surface is fitted."""
+    """The splits that can be the rule; None without an answer."""
     answer = conclusion.answer
     if answer is None:
         return None
     region = answer.region
     return {
-        "best": dict(zip(DIMENSIONS, region.best, strict=True)),
         "lowest": dict(zip(DIMENSIONS, region.low, strict=True)),
         "highest": dict(zip(DIMENSIONS, region.high, strict=True)),
         "is_everything": region.is_everything,

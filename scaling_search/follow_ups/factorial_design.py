@@ -108,11 +108,13 @@ def factorial_design(
             used["seed"].to_numpy(dtype=np.int64),
             used["loss"].to_numpy(dtype=np.float64),
         )
-    names = _names(networks, references, found)
+    names = network_names(networks, references, found)
     return FactorialDesign(setting, objective, mine, networks, names, is_complete, cells)
 
 
-def _names(networks: pd.DataFrame, references: Iterable[str], found: int | None) -> list[str]:
+def network_names(
+    networks: pd.DataFrame, references: Iterable[str], found: int | None = None
+) -> list[str]:
     """Numbers, after the references to which a network is the nearest and not far."""
     titles: dict[int, list[str]] = {int(number): [] for number in networks["candidate"]}
     numbers, shares = list(titles), networks[SHARES].to_numpy(dtype=np.float64)

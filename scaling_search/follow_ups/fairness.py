@@ -1,6 +1,6 @@
 """Effect of the learning rate and the length of training on the comparison of networks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +8,8 @@ import pandas as pd
 
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Values, observations, sign_of
+from scaling_search.answer.region import Hull
+from scaling_search.answer.verdicts import Answer
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import REFERENCES
 from scaling_search.core.space_filling import space_filling_subset
@@ -50,22 +52,24 @@ def learning_rate_trials(
             stands in for it, for the price.
         num_seeds: Trainings of each network at each rate.
     """
-    chosen: dict[int, Candidate] = {}
     _, *candidates = networks
-    for name in CORNERS:
-        nearest = _nearest(candidates, name)
-        chosen[nearest.number] = nearest
+    chosen = {one.number: one for one in corner_networks(candidates)}
     others = [candidate for candidate in candidates if candidate.number not in chosen]
     if found is None and others:
         found = _nearest(others, "thirds")
     if found is not None:
         chosen[found.number] = found
-    asked = []
-    for trial in _as_searched(experiment, chosen.values(), num_seeds):
-        for factor in FACTORS:
-            rate = trial.recipe.learning_rate * factor
-            asked.append(replace(trial, recipe=replace(trial.recipe, learning_rate=rate)))
-    return asked
+    return [
+        replace(trial, recipe=replace(trial.recipe, learning_rate=trial.recipe.rate * factor))
+        for trial in _as_searched(experiment, chosen.values(), num_seeds)
+        for factor in FACTORS
+    ]
+
+
+def corner_networks(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The scaled networks nearest to the corners and to thirds, each once."""
+    nearest = [_nearest(candidates, name) for name in CORNERS] if candidates else []
+    return list({one.number: one for one in nearest}.values())
 
 
 def length_trials(
@@ -137,10 +141,24 @@ class LengthCheck:
 
 @dataclass(frozen=True, eq=False)
 class FairnessChecks:
-    """Trainings at other learning rates and lengths; None for what was not trained."""
+    """Trainings at other learning rates and lengths.
+
+    Attributes:
+        learning_rate: None if no other rate was trained.
+        length: None if no other length was trained.
+        span: Range of the search's surface; None without one.
+    """
 
     learning_rate: FactorialDesign | None = None
     length: LengthCheck | None = None
+    span: float | None = None
+
+
+def span_of(answer: Answer | None) -> float | None:
+    """Range of the fitted loss, best to worst, over all that was searched; None without a fit."""
+    if answer is None:
+        return None
+    return float(np.ptp(answer.surface.loss(Hull.of(answer.surface.searched).rivals)))
 
 
 def fairness_checks(
@@ -148,7 +166,7 @@ def fairness_checks(
     trained: Iterable[Mapping[str, object]],
     *,
     experiment: Experiment,
-    found: int | None,
+    answer: Answer | None,
 ) -> FairnessChecks:
     """Returns the checks that the records hold.
 
@@ -156,8 +174,9 @@ def fairness_checks(
         searched: The search's rows.
         trained: Rows of the trainings at other rates and lengths.
         experiment: Its recipe and objective.
-        found: Number of the network that the search found; None if unknown.
+        answer: The search's; None without one.
     """
+    found = None if answer is None else answer.network
     others = list(trained)
     if not others:
         return FairnessChecks()
@@ -176,7 +195,7 @@ def fairness_checks(
         )
         seed_sd = noise(at_lengths[at_lengths["length"] == 1], objective).residual_sd
         length = _length_check(design, seed_sd, target=experiment.candidates.target)
-    return FairnessChecks(learning_rate, length)
+    return FairnessChecks(learning_rate, length, span_of(answer))
 
 
 def _with_factors(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
@@ -189,7 +208,7 @@ def _with_factors(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     scores = rows[experiment.objective].astype(float)
     return rows.assign(
         # What rounding does to a stretched schedule makes no other length.
-        rate=(rows["learning_rate"] / recipe.learning_rate).round(6),
+        rate=(rows["learning_rate"] / recipe.rate).round(6),
         length=(rows["epochs"] / epochs).round(6),
         loss=sign_of(experiment.objective) * scores.where(rows["state"] == "COMPLETE"),
     )

@@ -34,7 +34,7 @@ class CellMeans:
         unscaled: Variances of the means over `residual_variance`, (networks, settings).
         residual_variance: Variance of a training, after cell and block; NaN without degrees of
             freedom.
-        freedom: Trainings less cells and offsets.
+        freedom: Degrees of freedom of that variance: trainings less cells and offsets.
         test: F-test of the interaction of network and setting; None without degrees of freedom.
         detectable: Smallest change of one network's loss between the first and the last setting,
             the others' unchanged, that the test finds with probability `POWER`; None without it.
@@ -59,7 +59,14 @@ class CellMeans:
         return errors
 
 
-def fit_cells(network: Indices, setting: Indices, seed: Indices, loss: Values) -> CellMeans:
+def fit_cells(
+    network: Indices,
+    setting: Indices,
+    seed: Indices,
+    loss: Values,
+    *,
+    noise: tuple[float, int] | None = None,
+) -> CellMeans:
     """Fits the cell means of trainings; each cell has at least one.
 
     Args:
@@ -67,6 +74,8 @@ def fit_cells(network: Indices, setting: Indices, seed: Indices, loss: Values) -
         setting: Setting of each training, 0 to settings - 1.
         seed: Seed of each training.
         loss: Loss of each training.
+        noise: Variance of a training and its degrees of freedom from other trainings, used where
+            these leave none; None if unknown.
     """
     num_networks, num_settings = int(network.max()) + 1, int(setting.max()) + 1
     offsets = _offsets(setting, seed)
@@ -78,6 +87,8 @@ def fit_cells(network: Indices, setting: Indices, seed: Indices, loss: Values) -
     inverse = np.linalg.pinv(full.T @ full)
     freedom = len(loss) - rank
     variance = squares / freedom if freedom else math.nan
+    if not freedom and noise is not None:
+        variance, freedom = noise
     test, detectable = None, None
     _, reduced_squares, reduced_rank = ordinary_fit(reduced, loss)
     numerator = rank - reduced_rank

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+from scipy import linalg
 
 from scaling_search.answer.detectable import smallest_difference
 from scaling_search.answer.fit import (
@@ -14,10 +15,10 @@ from scaling_search.answer.fit import (
     FTest,
     Surface,
     is_singular,
+    kernels,
     least_squares,
-    residual_variance,
-    restricted_ratio,
 )
+from scaling_search.answer.mixed_model import fit_mixed
 from scaling_search.answer.observations import Indices, Observations, Values
 from scaling_search.answer.region import GRID, Hull, Region, best_point, find_region, in_region
 from scaling_search.core.scaling import Shares
@@ -42,17 +43,18 @@ class PooledDesign:
         sizes: Costs over the base network's, ascending, the search's first.
         terms: Six terms of each network, a level for each size but the first, five terms times
             log2 of the size over the first, (networks, terms).
-        design: Terms of each training's network and centred dummies of all seeds but the first,
-            (trainings, columns).
         response: Losses corrected to exactly their size's cost, (trainings,).
         network: Network of each training, an index into `terms`, (trainings,).
+        place: Place of each training at its size, all counted from 0, (trainings,).
+        seed: Seed of each training, all counted from 0, (trainings,).
     """
 
     sizes: tuple[float, ...]
     terms: Values
-    design: Values
     response: Values
     network: Indices
+    place: Indices
+    seed: Indices
 
     @classmethod
     def of(cls, surface: Surface, larger: Sequence[Observations]) -> "PooledDesign":
@@ -74,15 +76,19 @@ class PooledDesign:
             blocks.append(np.hstack([six, levels, step * six @ CHANGING.T]))
         before = np.cumsum([0, *counts[:-1]])
         network = np.concatenate([p.network + b for p, b in zip(parts, before, strict=True)])
+        counted = np.cumsum([0, *(part.num_places for part in parts[:-1])])
+        place = np.concatenate(
+            [p.place[p.network] + n for p, n in zip(parts, counted, strict=True)]
+        )
         terms = np.vstack(blocks)
-        seeds, columns = np.unique(np.concatenate([p.seed for p in parts]), return_inverse=True)
-        dummies = np.eye(len(seeds))[columns][:, 1:]
+        seed = np.unique(np.concatenate([p.seed for p in parts]), return_inverse=True)[1]
         pool = cls(
             sizes=tuple(sizes.tolist()),
             terms=terms,
-            design=np.hstack([terms[network], dummies - dummies.mean(axis=0)]),
             response=np.concatenate([part.corrected(surface.slope) for part in parts]),
             network=network,
+            place=place,
+            seed=seed,
         )
         if is_singular(terms) or is_singular(pool.design) or pool.freedom < 1:
             raise ValueError(
@@ -92,10 +98,16 @@ class PooledDesign:
         return pool
 
     @property
+    def design(self) -> Values:
+        """Terms of each training's network, and all seeds but the first, (trainings, columns)."""
+        dummies = np.eye(self.seed.max() + 1)[self.seed][:, 1:]
+        return np.hstack([self.terms[self.network], dummies - dummies.mean(axis=0)])
+
+    @property
     def freedom(self) -> int:
-        """Networks less coefficients, seeds not counted."""
-        num_networks, num_terms = self.terms.shape
-        return int(num_networks - num_terms)
+        """Places less coefficients, seeds not counted."""
+        num_terms: int = self.terms.shape[1]
+        return int(self.place.max()) + 1 - num_terms
 
     def surface_terms(self, size: float) -> Values:
         """Matrix from the coefficients of `terms` to the six of a size, (6, terms)."""
@@ -135,7 +147,8 @@ def fit_sizes(surface: Surface, larger: Sequence[Observations]) -> PooledFit:
     """Fits one model to the trainings of all sizes.
 
     Six terms, a level for each size but the search's, five terms times log2 of the size over the
-    search's, an offset of each seed, a random effect of each network. Losses are corrected to
+    search's, an offset of each seed, a random effect of each place by `fit_mixed`, smooth ones
+    within a size. Losses are corrected to
     exactly their size's cost with the slope of the search. The F-test is that of the five.
 
     Args:
@@ -146,15 +159,16 @@ def fit_sizes(surface: Surface, larger: Sequence[Observations]) -> PooledFit:
         ValueError: They do not determine the model.
     """
     pool = PooledDesign.of(surface, larger)
-    ratio = restricted_ratio(pool.design, pool.response, pool.network)
-    estimates, unscaled, squares = least_squares(pool.design, pool.response, pool.network, ratio)
-    variance = residual_variance(squares, pool.design, pool.response)
-    num_terms = pool.terms.shape[1]
-    estimates, covariance = estimates[:num_terms], variance * unscaled[:num_terms, :num_terms]
     parts = (surface.observations, *larger)
+    smooth = linalg.block_diag(*(kernels(part.shares)[1] for part in parts))
+    shapes = (np.eye(len(smooth)), smooth)
+    terms, freedom = pool.terms[pool.network], pool.freedom
+    found = fit_mixed(terms, pool.response, pool.place, pool.seed, shapes, freedom=freedom)
+    estimates, covariance = found.estimates, found.covariance
     common = _common([Hull.of(data.shares) for data in parts])
+    counts = np.cumsum([0, *(data.num_places for data in parts)])
     surfaces = []
-    for data in parts:
+    for data, first in zip(parts, counts[:-1], strict=True):
         terms = pool.surface_terms(data.target)
         surfaces.append(
             replace(
@@ -162,8 +176,9 @@ def fit_sizes(surface: Surface, larger: Sequence[Observations]) -> PooledFit:
                 observations=data,
                 coefficients=terms @ estimates,
                 covariance=terms @ covariance @ terms.T,
-                variance_ratio=ratio,
-                residual_variance=variance,
+                network_sd=found.effect_sd,
+                residual_variance=found.residual_variance,
+                effects=found.effects[first + data.place],
                 freedom=pool.freedom,
                 searched=common,
             )
@@ -273,7 +288,7 @@ def smallest_changes(
     """
     pool = PooledDesign.of(surface, larger)
     blank = np.zeros(len(pool.design))
-    covariance = least_squares(pool.design, blank, pool.network, surface.variance_ratio)[1]
+    covariance = least_squares(pool.design, blank, pool.place, surface.variance_ratio)[1]
     end = pool.terms.shape[1]
     spread = covariance[end - len(CHANGING) : end, end - len(CHANGING) : end]
     step = math.log2(pool.sizes[-1] / pool.sizes[0])

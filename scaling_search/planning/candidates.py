@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import REFERENCES, Shares
-from scaling_search.core.space_filling import Points, largest_hole
+from scaling_search.core.space_filling import Points, largest_hole, places
 from scaling_search.planning.budget import Ratios
 
 Indices = NDArray[np.int64]
@@ -83,6 +83,11 @@ class Plan:
     def shares(self) -> list[Shares]:
         """Shares of the candidates."""
         return [candidate.shares for candidate in self.candidates if candidate.shares]
+
+    @property
+    def num_places(self) -> int:
+        """Number of places: candidates whose shares are nearly the same count once."""
+        return len(set(places(self.shares).tolist()))
 
     @property
     def hole(self) -> tuple[float, Shares]:

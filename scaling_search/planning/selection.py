@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from scaling_search.core.space_filling import space_filling_subset
 from scaling_search.planning.candidates import CandidatePool, Plan, is_in_band
 from scaling_search.planning.scaler import Scaler
@@ -25,11 +27,15 @@ def select(
 ) -> Plan:
     """Plan networks of a pool that fill the triangle; where costs are measured, measure some.
 
+    The first network of a place is the one that fills the triangle best: always the nearest to the
+    target's cost would leave fewer places and larger holes (51 instead of 53, and 0.182 instead of
+    0.167, of the default network). The second one is the nearest in cost.
+
     Args:
         scaler: The scaler that made the pool.
         pool: The networks.
         eligible: Indices of the networks that may be selected, in their order.
-        max_networks: Largest number to select; None for all.
+        max_networks: Largest number to select; None for one of each place.
         target: Cost over the base network's.
         tolerance: Half the width of the band around the target, a fraction of it.
         is_equal: True if a measured cost must lie in the band.
@@ -41,23 +47,25 @@ def select(
     if budget.has_caps:
         indices = progress(eligible, "checking caps", len(eligible))
         eligible = [i for i in indices if budget.admits(pool.candidate(i).architecture, scaler.phi)]
-    number = len(eligible) if max_networks is None else max_networks
+    off = np.abs(pool.ratios[eligible] / target - 1)
+    eligible = [eligible[i] for i in np.argsort(off, kind="stable")]
+    chosen = space_filling_subset(pool.shares[eligible], max_networks)
     if budget.is_measured:
-        number = math.ceil(OVERSAMPLING * number)
-        likely = [i for i in eligible if abs(pool.ratios[i] / target - 1) <= width]
-        eligible = likely if len(likely) >= number else eligible
-    chosen = space_filling_subset(pool.shares[eligible], number) if eligible else []
+        number = math.ceil(OVERSAMPLING * len(chosen))
+        num_likely = int((off <= width).sum())
+        eligible = eligible[:num_likely] if num_likely >= number else eligible
+        chosen = space_filling_subset(pool.shares[eligible], number)
     networks = [pool.candidate(eligible[i]) for i in chosen]
-    if budget.is_measured and networks:
+    if budget.is_measured:
         measuring = progress(networks, "measuring networks", len(networks))
         networks = [
             network
             for network in map(scaler.measured, measuring)
             if is_in_band(network, target, width) and budget.measure_admits(network.architecture)
         ]
+        networks.sort(key=lambda network: abs(network.cost_ratio / target - 1))
         shares = [network.shares for network in networks if network.shares is not None]
-        chosen = space_filling_subset(shares, max_networks or len(shares)) if shares else []
-        networks = [networks[i] for i in chosen]
+        networks = [networks[i] for i in space_filling_subset(shares, max_networks)]
     if not networks:
         raise ValueError(
             f"caps and candidates.tolerance must leave a network, got none of {len(pool)} that "

@@ -19,7 +19,7 @@ from scaling_search.record.tables import read_table
 
 COEFFICIENTS = ("alpha", "beta", "gamma")
 
-NETWORKS = {"scale": "families.csv", "transfer": "transfer.csv"}
+NETWORKS = {"search": "candidates.csv", "scale": "families.csv", "transfer": "transfer.csv"}
 """Tables of the networks of these commands, which version 1 keeps instead of a record."""
 
 LAST_COLUMN = {"scale": "ends_at_native_resolution"}
@@ -83,7 +83,7 @@ def earlier_networks(
 
     Args:
         folder: The run's.
-        command: A command beyond the search.
+        command: A command.
         base_network: Base network of the experiment; architectures are built anew from it.
         target: Cost of the networks over the base network's, if no column has it.
         trained: Names of the networks that were trained.

@@ -100,7 +100,7 @@ def coefficient_table(
 
     Means are over the `num_seeds` trainings that ended. Gains over the base network are means of
     differences within a seed, which share the order of the images; their standard errors need two
-    common seeds. `order` 1 is the best mean of ``objective``.
+    common seeds. `order` 1 is the first by the mean of ``objective``.
 
     Args:
         candidates: The planned networks, the base as candidate 0.

@@ -25,8 +25,9 @@ ADDED: dict[str, dict[str, Any]] = {
     "scaling_search.datasets.arrays.Arrays": OWN_IMAGES,
     "scaling_search.datasets.huggingface.HuggingFace": PICTURES,
     "scaling_search.datasets.imagefolder.ImageFolder": PICTURES,
+    "scaling_search.core.recipe.Recipe": {"check": False},
 }
-"""Options by part that older runs do not name, with values that do the same as before.
+"""Options, by the part's name of today, that older runs lack, with values that do as before.
 
 Options whose defaults do so are not here.
 """
@@ -93,8 +94,8 @@ MOVED = {
 CROP_KEY = "what recipe.crop is a fraction of"
 """A choice of this package, not an option; recorded if crops are taken."""
 
-NO_CHOICE = "recipe.checkpoint_minutes"
-"""An option that changes no result."""
+NO_CHOICES = {"recipe.checkpoint_minutes", "recipe.check"}
+"""Options that change no result."""
 
 BEFORE = {CROP_KEY: "the size that a network sees"}
 """Choices that older records do not name, with the values of their trainings."""
@@ -115,8 +116,8 @@ def current(options: Any) -> Any:
         return options
     options = {k: None if _is_unused(k, options) else value for k, value in options.items()}
     name = next((str(options[key]) for key in NAMES if key in options), "")
-    read = ADDED.get(name, {}) | {key: current(value) for key, value in options.items()}
     name = MOVED.get(name, name)
+    read = ADDED.get(name, {}) | {key: current(value) for key, value in options.items()}
     for option, value in DROPPED.get(name, {}).items():
         if value is not ANY and read.get(option, value) != value:
             raise ValueError(
@@ -163,7 +164,7 @@ def check_choices(
         ValueError: A choice differs.
     """
     mine, theirs, missing = _used(choices), _used(held), "nothing"
-    for key in sorted({*mine, *theirs} - {NO_CHOICE}):
+    for key in sorted({*mine, *theirs} - NO_CHOICES):
         wanted, found = mine.get(key, missing), theirs.get(key, BEFORE.get(key, missing))
         if wanted != found:
             raise ValueError(

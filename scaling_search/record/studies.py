@@ -11,8 +11,12 @@ from scaling_search.record.record import Objective, Record
 from scaling_search.record.storage import default_storage, file_of, open_storage, unusable
 from scaling_search.record.storage_urls import has_studies
 
-FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer")
-"""Commands that train beyond the search, each into a study of its own."""
+FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer", "recipe", "recipe-plain")
+"""Names of studies beyond the search: those of commands, and two of the check of its recipe.
+
+A training is known by network, seed, epochs and learning rate, so those without augmentation have a
+study of their own.
+"""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 from scaling_search.answer.design import Design, differences_from_best
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Values, of_results
+from scaling_search.answer.outliers import usable
 from scaling_search.answer.region import find_region
 from scaling_search.core.part import part
 from scaling_search.core.space_filling import as_points
@@ -52,7 +53,7 @@ def _surface(finished: Sequence[TrialResult], objective: Objective) -> Surface |
     # At any cost the surface is the same but for a constant, which no difference has.
     target = float(np.median([c.cost_ratio for c in candidates if c.number > 0] or [1.0]))
     try:
-        return fit_surface(of_results(finished, response=objective, target=target))
+        return fit_surface(usable(of_results(finished, response=objective, target=target)))
     except ValueError:
         return None
 

@@ -65,9 +65,10 @@ def price(
         device_share: Part of a device that a training takes.
         timings: Timings of some networks, used if nothing has ended.
     """
-    done = {result.trial.key for result in known}
+    # Without augmentation a training has the same key.
+    done = {(result.trial.key, result.trial.recipe) for result in known}
     wanted = list(trials)
-    left = [trial for trial in wanted if trial.key not in done]
+    left = [trial for trial in wanted if (trial.key, trial.recipe) not in done]
     ended = [result for result in finished if _is_timed(result)]
     known_by = [result.device for result in ended] or [timing.device for timing in timings]
     each: list[float] = []

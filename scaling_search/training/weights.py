@@ -76,7 +76,7 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
         network=trial.candidate.network,
         seed=trial.seed,
         epochs=trial.recipe.epochs,
-        learning_rate=trial.recipe.learning_rate,
+        learning_rate=trial.recipe.rate,
         fingerprint=trial.fingerprint or trial.dataset.fingerprint(),
         val_accuracy=last.val_accuracy,
         val_loss=last.val_loss,

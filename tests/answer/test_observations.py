@@ -1,5 +1,7 @@
 """What the fit takes of a results table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,7 +48,17 @@ def test_failed_trainings_are_left_out_and_counted() -> None:
     assert data.counts.tolist() == [1, 2, 2, 2, 2, 2, 2]
 
 
+def test_networks_within_0_02_are_one_place() -> None:
+    data = trainings(spread_points(8), around(0.3, 0.4), Luck(), num_seeds=1)
+    twins = data.shares[[2, 5]] @ (0.98 * np.eye(3) + 0.02 / 3)
+    apart = data.shares[[2]] @ (0.9 * np.eye(3) + 0.1 / 3)
+    more = replace(data, shares=np.vstack([data.shares, twins, apart]))
+    assert more.place.tolist() == [*range(8), 2, 5, 8]
+    assert (data.num_places, more.num_places) == (8, 9)
+
+
 def test_an_empty_record_has_no_observations() -> None:
     data = observations(pd.DataFrame(), response="val_loss", target=2.0)
     assert len(data.candidates) == len(data.loss) == len(data.base_loss) == data.num_failed == 0
     assert data.shares.shape == (0, 3)
+    assert data.num_places == 0

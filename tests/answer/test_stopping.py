@@ -33,17 +33,21 @@ class Knowing(InProcess):
     Attributes:
         height: Loss at a distance of 1 from the best split; 0 for a flat truth.
         fail_every: Every so manieth training fails; 0 for none.
+        lost: Number of the network whose first training ends at chance; 0 for none.
     """
 
     height: float
     fail_every: int = 0
+    lost: int = 0
     submitted: list[Key] = field(default_factory=list)
 
     def submit(self, trial: Trial) -> Future[TrialResult]:
         self.submitted.append(trial.key)
         future: Future[TrialResult] = Future()
-        luck = np.random.default_rng([trial.candidate.number, trial.seed]).normal()
+        luck = np.random.default_rng([trial.candidate.number, trial.seed, 1]).normal()
         loss = 0.4 + self.height * far(trial.candidate) + 0.003 * luck
+        if self.lost and trial.order == (0, self.lost):
+            loss = 2.3
         is_failed = self.fail_every and len(self.submitted) % self.fail_every == 0
         future.set_result(failed(trial) if is_failed else ended(trial, loss))
         return future
@@ -79,6 +83,19 @@ def test_a_clear_best_split_ends_the_search_early_and_the_record_says_why(tmp_pa
     assert search.stopped == search.record.stopped
     assert search.stopped.startswith("limits.region=0.1 is reached: with ")
     assert f"{looks[-1].trainings} trainings" in search.stopped
+
+
+def test_a_training_at_chance_keeps_no_search_from_ending(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "lost").mkdir()
+    whole, lost = (
+        run(tmp_path / "whole", Knowing(0.3)),
+        run(tmp_path / "lost", Knowing(0.3, lost=7)),
+    )
+    assert len(lost.finished) == len(whole.finished) < 3 * 41
+    assert [look.trainings for look in lost.record.interim_analyses] == [
+        look.trainings for look in whole.record.interim_analyses
+    ]
 
 
 def test_a_flat_truth_is_trained_to_the_end(tmp_path: Path) -> None:
@@ -119,7 +136,7 @@ def test_a_search_that_has_ended_by_its_region_trains_nothing_more(tmp_path: Pat
 def test_failed_trainings_and_the_base_network_are_no_witnesses(tmp_path: Path) -> None:
     search = run(tmp_path, Knowing(0.0, fail_every=3))
     first = search.record.interim_analyses[0]
-    assert first.trainings == FIRST_ANALYSIS
+    assert first.trainings > FIRST_ANALYSIS  # some networks share a place
     at_first_look = [r for r in search.finished.values() if r.state == "COMPLETE"]
     assert len(at_first_look) == 3 * 41 - 41
 

@@ -2,38 +2,39 @@
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 
 from scaling_search.candidates import Buildable
-from scaling_search.core.space_filling import largest_hole
 from scaling_search.costs.flops import Flops
 from scaling_search.planning.budget import Budget
 from tests.base_networks.families import SMALL, family
 from tests.cli import Cli
+from tests.composed import CONF
 
-PLANS = {  # Source: the project's plans, counted when these networks were designed.
-    "convnext_small": (1_438_640, 61),
-    "efficientnet_small": (1_178_016, 114),
-    "mobilenet_v1_small": (1_844_000, 86),
-    "mobilenet_v2_small": (1_059_360, 109),
-    "resnet_small": (1_950_200, 43),
-}
-"""Multiply-adds, and networks of twice as many, of those that conf/ has."""
+README = Path(__file__).parents[2] / "README.md"
+NAMES = [*SMALL, "efficientnet_medium"]
 
 
-def test_every_small_network_is_counted() -> None:
-    assert list(PLANS) == SMALL
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_many_networks_of_twice_the_cost_cover_the_triangle(name: str) -> None:
-    plan = Buildable().plan(Budget(family(name, in_channels=1), Flops()))
-    assert (plan.base.flops, len(plan.pool)) == PLANS[name]
-    shares = [c.shares for c in plan.candidates if c.shares]
-    assert len(shares) >= 30
-    assert largest_hole(shares)[0] <= 0.25
-    assert sum(min(s) >= 0.1 for s in shares) >= 2
+def test_the_table_of_small_networks_is_what_their_plans_have() -> None:
+    table = README.read_text(encoding="utf-8").partition("| places |")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
+    assert sorted(rows) == list(rows) == sorted(NAMES)
+    for name, row in rows.items():
+        plan = Buildable().plan(Budget(family(name, in_channels=1), Flops()))
+        assert row.split(" | ") == [
+            f"{plan.base.flops / 1e6:.2f} M",
+            *map(str, (len(plan.pool), plan.num_places, plan.num_inside)),
+            f"{plan.hole[0]:.2f}",
+        ]
+        assert plan.num_places == len(plan.candidates) >= 32
+        assert plan.hole[0] < 0.19
+        assert plan.num_inside >= 10
+        text = (CONF / "base_network" / f"{name}.yaml").read_text(encoding="utf-8")
+        told = " ".join(text.replace("#", "").split())
+        assert f"{len(plan.pool)} networks of twice its cost" in told
+        assert f"in {plan.num_places} places" in told
 
 
 @pytest.mark.slow

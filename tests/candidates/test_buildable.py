@@ -1,7 +1,7 @@
 """Every network that rounding can reach: the proxy's numbers, brute force, shrinking, errors."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -16,7 +16,7 @@ from scaling_search.candidates.buildable import Buildable
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import CountsMany, Layer
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares, phi_of
-from scaling_search.core.space_filling import largest_hole
+from scaling_search.core.space_filling import largest_hole, places
 from scaling_search.costs.flops import Flops
 from scaling_search.display.plan import plan_sentences
 from scaling_search.planning.budget import Budget
@@ -39,34 +39,59 @@ def nearest(reference: Shares, candidates: Iterable[Candidate]) -> float:
     return min(map(reference.distance, shares_of(candidates)))
 
 
-def test_small_proxy_has_114_networks_of_twice_its_cost(plan: Plan) -> None:
-    # Source: the project's plan for this proxy, counted when it was designed.
+def test_small_proxy_has_306_networks_of_twice_its_cost(plan: Plan) -> None:
+    # Source: counted when its divisors became 1.
     assert plan.base.flops == 1_178_016
-    assert len(plan.pool) == plan.num_points == plan.num_points_in_band == 114
-    assert sum(min(shares) >= 0.1 for shares in shares_of(plan.pool)) == 16
+    assert len(plan.pool) == plan.num_points == plan.num_points_in_band == 306
+    assert sum(min(shares) >= 0.1 for shares in shares_of(plan.pool)) == 103
     hole, _ = largest_hole(shares_of(plan.pool))
-    assert round(hole, 2) == 0.20
-    assert round(nearest(REFERENCES["thirds"], plan.pool), 2) == 0.04
+    assert round(hole, 3) == 0.167
+    assert round(nearest(REFERENCES["thirds"], plan.pool), 2) == 0.02
     assert round(nearest(REFERENCES["paper"], plan.pool), 2) == 0.06
     assert round(nearest(REFERENCES["pycls"], plan.pool), 2) == 0.10
 
 
 def test_kept_networks_of_the_small_proxy_cover_the_triangle(plan: Plan) -> None:
-    # Source: what the project asks of a plan: at least 24, no hole over 0.25.
-    assert 24 <= len(plan.candidates) <= 32
-    assert largest_hole(shares_of(plan.candidates))[0] <= 0.25
+    # Source: what the project asks of a plan: 32 places, no hole over 0.18, twelve inside.
+    assert len(plan.candidates) == plan.num_places == 53
+    assert plan.hole[0] <= 0.18
+    assert plan.num_inside == 17
     for name, reference in REFERENCES.items():
-        assert nearest(reference, plan.candidates) <= 0.12, name
-    assert sum(min(shares) >= 0.1 for shares in shares_of(plan.candidates)) >= 2
+        assert nearest(reference, plan.candidates) == nearest(reference, plan.pool), name
 
 
-@pytest.mark.parametrize("max_networks", [1, 5, 20, 114, 500])
-def test_no_more_networks_are_kept_than_asked(max_networks: int) -> None:
-    kept = (
-        Buildable(max_networks=max_networks).plan(Budget(small_efficientnet(), Flops())).candidates
-    )
-    assert len(kept) == min(max_networks, 114)
+def test_the_first_quarter_of_a_plan_covers_the_triangle(plan: Plan) -> None:
+    # These have second seeds.
+    quarter = plan.shares[:14]
+    assert largest_hole(quarter)[0] <= 0.21
+    assert sum(min(shares) >= 0.1 for shares in quarter) >= 2
+
+
+@pytest.mark.parametrize("max_networks", [1, 5, 20, 53, 60, 500])
+def test_second_networks_of_places_come_only_where_places_run_out(max_networks: int) -> None:
+    plan = Buildable(max_networks=max_networks).plan(Budget(small_efficientnet(), Flops()))
+    kept = plan.candidates
+    assert len(kept) == min(max_networks, 104)
     assert len({candidate.architecture for candidate in kept}) == len(kept)
+    found = places(plan.shares)
+    assert plan.num_places == min(max_networks, 53)
+    assert found[:53].tolist() == list(range(plan.num_places))
+    assert len(set(found[53:].tolist())) == len(kept) - plan.num_places
+
+
+def test_the_second_network_of_a_place_is_the_nearest_in_cost(plan: Plan) -> None:
+    every = Buildable(max_networks=500).plan(Budget(small_efficientnet(), Flops()))
+    assert every.candidates[:6] == plan.candidates[:6]
+    firsts, seconds = every.candidates[:53], every.candidates[53:]
+    others = [one for one in plan.pool if replace(one, number=0) not in unnumbered(firsts)]
+    found = places(shares_of([*firsts, *others]))[53:]
+    for place, second in zip(np.unique(found), seconds, strict=True):
+        off = [abs(o.cost_ratio / 2 - 1) for o, p in zip(others, found, strict=True) if p == place]
+        assert abs(second.cost_ratio / 2 - 1) == min(off)
+
+
+def unnumbered(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return [replace(one, number=0) for one in candidates]
 
 
 def all_products(base: EfficientNet, options: Buildable) -> set[EfficientNet]:
@@ -169,7 +194,7 @@ def test_b7_has_78572_networks_of_twice_its_cost() -> None:
     assert np.allclose(plan.pool.shares.sum(axis=1), 1)
     assert plan.pool.ratios.min() >= 1.9
     assert plan.pool.ratios.max() <= 2.1
-    assert len({candidate.architecture for candidate in plan.candidates}) == 32
+    assert len(plan.candidates) == plan.num_places
     said = " ".join(plan_sentences(plan))
     assert "78572 distinct networks of 1.90x to 2.10x" in said
     assert "78572 networks lie within 2 ± 0.1" in said
@@ -221,8 +246,7 @@ def test_the_base_network_is_no_candidate_even_within_the_band(target: float) ->
         assert candidate.architecture != plan.base.architecture
         assert candidate.flops_ratio != 1
         assert candidate.shares is not None
-    kept = {candidate.architecture for candidate in plan.candidates}
-    assert kept == {candidate.architecture for candidate in plan.pool}
+    assert plan.base.architecture not in {candidate.architecture for candidate in plan.pool}
 
 
 @pytest.mark.parametrize(

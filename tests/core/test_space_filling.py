@@ -24,6 +24,11 @@ shares = (
     .map(lambda weights: Shares.of_logs(*weights))
 )
 
+near = st.tuples(st.integers(0, 20), st.integers(0, 20)).map(
+    lambda steps: Shares(0.2 + steps[0] / 250, 0.3 + steps[1] / 250, 0.5 - sum(steps) / 250)
+)
+"""Many of one place."""
+
 
 def random_shares(number: int, *, seed: int) -> list[Shares]:
     stream = np.random.default_rng(seed)
@@ -94,9 +99,30 @@ def test_subset_is_distinct_as_large_as_asked_and_always_the_same(
     points: list[Shares], size: int
 ) -> None:
     kept = space_filling_subset(points, size)
-    assert len(kept) == len(set(kept)) == min(size, len(points))
+    assert len(kept) == len(set(kept)) <= min(size, len(points))
     assert all(0 <= index < len(points) for index in kept)
     assert kept == space_filling_subset(points, size)
+
+
+@always_the_same
+@given(st.lists(shares | near, min_size=1, max_size=60), st.integers(1, 80))
+def test_one_of_every_place_comes_before_a_second_one(points: list[Shares], size: int) -> None:
+    every = space_filling_subset(points)
+    kept = space_filling_subset(points, size)
+    found = places([points[i] for i in kept])
+    num_places = int(found.max()) + 1
+    assert found[:num_places].tolist() == list(range(num_places))  # the same places again
+    if size >= 2 * len(points):
+        assert num_places == len(every)
+    assert np.bincount(found).max() <= 2
+    firsts = [points[i] for i in every]
+    assert places(firsts).tolist() == list(range(len(every)))
+    for point in points:  # no place is left out
+        assert min(point.distance(first) for first in firsts) <= PLACE + 1e-9
+    if size >= 2 * len(points):
+        missing = {*range(len(points))} - {*kept}
+        counts = np.bincount(places([*(points[i] for i in kept), *(points[i] for i in missing)]))
+        assert (counts[np.bincount(found) == 1] == 1).all()  # there is no second one
 
 
 @pytest.mark.parametrize("size", [6, 16, 32])
@@ -107,16 +133,21 @@ def test_subset_has_the_nearest_point_to_every_reference(size: int) -> None:
         assert min(map(reference.distance, kept)) == min(map(reference.distance, points))
 
 
-def test_subset_copes_with_points_on_a_line_and_with_repeated_ones() -> None:
+def test_subset_copes_with_points_on_a_line_with_repeated_ones_and_with_none() -> None:
     line = [Shares(i / 20, 1 - i / 20, 0.0) for i in range(21)]
     assert len(set(space_filling_subset(line, 12))) == 12
-    assert len(set(space_filling_subset([Shares(0.2, 0.3, 0.5)] * 9, 7))) == 7
+    assert space_filling_subset([Shares(0.2, 0.3, 0.5)] * 9, 7) == [0, 1]
+    assert space_filling_subset([], 7) == space_filling_subset([]) == []
 
 
-def test_subset_of_all_is_all() -> None:
-    points = random_shares(20, seed=1)
-    assert sorted(space_filling_subset(points, 20)) == list(range(20))
-    assert sorted(space_filling_subset(points, 99)) == list(range(20))
+def test_subset_of_all_is_all_that_lie_apart() -> None:
+    points = [Shares(*point) for point in triangle(0.1).tolist()]
+    assert sorted(space_filling_subset(points)) == list(range(66))
+    assert sorted(space_filling_subset(points, 66)) == list(range(66))
+    assert sorted(space_filling_subset(points, 99)) == list(range(66))
+    every = space_filling_subset([*points, *points], 999)
+    assert sorted(every) == list(range(132))
+    assert [i % 66 for i in every[66:]] == [i % 66 for i in every[:66]]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

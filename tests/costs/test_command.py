@@ -82,7 +82,7 @@ def test_a_whole_search_among_smaller_networks(cli: Cli, tmp_path: Path) -> None
     reported = cli("report", "out=runs/default")
     assert reported.code == 0, reported.err
     spoken = re.sub(r"\s+", " ", reported.out)
-    assert "smaller networks must leave no hole over 0.25" in spoken
+    assert "There is no answer yet: an answer needs" in spoken
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""The answer in words: two nouns, what they rest on, and nothing that is not known."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -5,54 +7,19 @@ import pandas as pd
 import pytest
 
 from scaling_search.answer.conclusions import Conclusion, conclude
-from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.core.scaling import REFERENCES, Shares
 from scaling_search.display.answer import answer_sentences, comparison_lines
-from tests.surfaces import Truth, around, flat, plan_shares
+from scaling_search.display.formatting import named_shares
+from tests.surfaces import Luck, around, flat, search_results
 
-TRIPLE = ("alpha", "beta", "gamma")
-
-
-def results(
-    truth: Truth,
-    *,
-    seed_sd: float = 0.001,
-    num_seeds: int = 3,
-    accuracy_truth: Truth | None = None,
-    own: dict[int, float] | None = None,
-) -> pd.DataFrame:
-    """A results table of the small proxy's plan whose losses follow a truth.
-
-    Accuracies are 1.25 less the loss unless they have a truth of their own; ``own`` adds to the
-    losses of single networks what their split does not explain.
-    """
-    stream = np.random.default_rng(0)
-    shares = plan_shares()
-    rows: list[dict[str, object]] = []
-    for seed in range(num_seeds):
-        for number, point in enumerate([None, *shares]):
-            luck = stream.normal(0, seed_sd)
-            split, loss, other = [np.nan] * 3, 0.43, 0.43
-            if point is not None:
-                split, loss = point.tolist(), float(truth(point[None])[0])
-                other = float((accuracy_truth or truth)(point[None])[0])
-            rows.append(
-                {
-                    "candidate": number,
-                    "seed": seed,
-                    "state": "COMPLETE",
-                    "cost_ratio": 1.0 if point is None else 2.0,
-                    "val_loss": loss + luck + (own or {}).get(number, 0.0),
-                    "val_accuracy": 1.25 - other - luck,
-                }
-                | {f"{d}_share": s for d, s in zip(DIMENSIONS, split, strict=True)}
-                | {f"{name}{end}": 1.5 for name in TRIPLE for end in ("", "_low", "_high")}
-                | {"alpha": 1 + number / 100, "alpha_low": 1.0, "alpha_high": 1.5}
-            )
-    return pd.DataFrame(rows)
+NO_CURVES = pd.DataFrame(columns=["candidate", "seed", "epoch", "val_loss", "val_accuracy"])
+SHARP, QUIET, USUAL = around(0.3, 0.3), Luck(0.001), Luck(0.0065)
 
 
-def concluded(table: pd.DataFrame, delta: float | None = None) -> Conclusion:
-    found = conclude(table, objective="val_loss", target=2.0, delta=delta)
+def concluded(
+    table: pd.DataFrame, *, delta: float | None = None, objective: str = "val_loss"
+) -> Conclusion:
+    found = conclude(table, NO_CURVES, objective=objective, target=2.0, delta=delta, num_classes=10)
     return replace(found, sentences=tuple(answer_sentences(found, table)))
 
 
@@ -60,123 +27,220 @@ def said(conclusion: Conclusion) -> str:
     return "\n".join(conclusion.sentences)
 
 
-def test_a_sharp_optimum_is_found_and_told_from_the_corners() -> None:
-    conclusion = concluded(results(around(0.3, 0.3, spread=0.05)))
+def chance(table: pd.DataFrame, *trainings: tuple[int, int]) -> pd.DataFrame:
+    """The results with some trainings at chance."""
+    keys = pd.Series(list(zip(table["candidate"], table["seed"], strict=True)), table.index)
+    return table.assign(val_loss=table["val_loss"].mask(keys.isin(trainings), 2.31))
+
+
+def test_a_sharp_optimum_is_the_rule_and_better_than_the_corners() -> None:
+    conclusion = concluded(search_results(SHARP, QUIET))
+    first, second, *_ = conclusion.sentences
+    assert first.startswith(
+        "The split matters (p < 0.001 against a flat surface). The rule, the best split, to scale "
+        "other sizes with: depth "
+    )
     assert conclusion.answer is not None
-    best = conclusion.answer.region.best
-    assert max(abs(best.depth - 0.3), abs(best.width - 0.3)) < 0.05
+    assert conclusion.answer.rule.distance(Shares(0.3, 0.3, 0.4)) < 0.02
+    assert f"{named_shares(conclusion.answer.rule)}; loss 0.4" in first
+    assert second.startswith("The network, the best expected at this size: number ")
     text = said(conclusion)
-    assert "The split matters (p < 0.001 against a flat surface)" in text
-    assert "better than depth, width, resolution" in text
+    assert "The rule against the references: better than depth, width, resolution" in text
     assert "a guess" not in text
     assert "Warning" not in text
+    assert conclusion.answer is not None
+    assert f"{len(conclusion.answer.possible)} of 20 networks" in text
 
 
-def test_a_flat_truth_names_no_winner_and_calls_the_best_a_guess() -> None:
-    conclusion = concluded(results(flat, seed_sd=0.0065))
+def test_a_flat_truth_names_no_winner_and_calls_the_rule_a_guess() -> None:
+    conclusion = concluded(search_results(flat, USUAL))
     text = said(conclusion)
-    assert "These results cannot show that the split matters" in text
+    assert conclusion.sentences[0].startswith("These results cannot show that the split matters;")
+    assert "The rule, the split to scale other sizes with, may be any that was searched" in text
     assert "is a guess" in text
     assert "better than" not in text
     assert "With 95 % confidence" not in text
+    assert {line[4] for line in comparison_lines(conclusion)[1:]} == {"–"}
 
 
-@pytest.mark.parametrize(("truth", "is_guess"), [(around(0.3, 0.3), False), (flat, True)])
-def test_the_found_coefficients_are_those_of_the_nearest_network_with_their_cell(
-    truth: Truth, *, is_guess: bool
-) -> None:
-    conclusion = concluded(results(truth, seed_sd=0.003))
+@pytest.mark.parametrize("truth", [SHARP, flat])
+def test_nothing_else_is_called_best_or_found(truth: object) -> None:
+    table = search_results(SHARP if truth is SHARP else flat, QUIET)
+    text = said(concluded(table))
+    for phrase in ("the best split", "the best expected", "one of the best"):
+        text = text.replace(phrase, "")
+    assert "best" not in text
+    assert "Found" not in text
+
+
+def test_the_network_is_given_with_its_coefficients_and_expected_loss() -> None:
+    conclusion = concluded(search_results(SHARP, USUAL))
     assert conclusion.answer is not None
-    number, distance = conclusion.answer.found, conclusion.answer.found_distance
-    guess = ", a guess" if is_guess else ""
-    triple = f"alpha {1 + number / 100:.3f} (1.000 to 1.500), beta 1.500, gamma 1.500"
-    expected = f"Found{guess}: {triple}; network {number}, {distance:.2f} away from it."
-    assert expected in conclusion.sentences
+    number, expected = conclusion.answer.network, conclusion.answer.expected
+    assert conclusion.sentences[1] == (
+        f"The network, the best expected at this size: number {number} "
+        f"(alpha {1 + number / 100:.3f} (1.000 to 2.000), beta 1.500 (1.000 to 2.000), gamma 1.500 "
+        f"(1.000 to 2.000)); loss {expected:.4f}: the surface and what is its own, shrunken by the "
+        "noise."
+    )
 
 
 def test_an_optimum_in_a_corner_is_said_to_lie_on_an_edge() -> None:
-    text = said(concluded(results(around(1.0, 0.0))))
+    text = said(concluded(search_results(around(1.0, 0.0), QUIET)))
     assert "on an edge of the triangle" in text
-    assert "on an edge" not in said(concluded(results(around(0.3, 0.3))))
+    assert "on an edge" not in said(concluded(search_results(SHARP, QUIET)))
 
 
-def test_the_best_mean_outside_of_the_region_is_named() -> None:
-    truth = around(0.0, 0.0, spread=0.05)
-    lucky = 1  # the nearest to the corner of depth
-    assert plan_shares()[lucky - 1, 0] == 1.0
-    table = results(truth, own={lucky: -0.06})
-    assert f"Network {lucky} has the best mean and is not among them" in said(concluded(table))
-    assert "the best mean" not in said(concluded(results(truth)))
+def test_a_network_that_is_good_by_itself_is_told_from_its_split() -> None:
+    truth, thirds = around(0.1, 0.25, spread=0.2), 4
+    conclusion = concluded(search_results(truth, Luck(0.003), own={thirds: -0.025}))
+    assert conclusion.answer is not None
+    assert conclusion.answer.network == thirds
+    assert conclusion.answer.possible
+    assert thirds not in conclusion.answer.possible
+    assert "Its split is not one of the best: what is its own makes it so." in said(conclusion)
+    # A region so narrow that it lies between the networks is no word about one of them.
+    narrow = concluded(search_results(truth, QUIET))
+    assert narrow.answer is not None
+    assert narrow.answer.possible == ()
+    assert "Its split" not in said(narrow)
 
 
 def test_a_misfit_is_named_in_every_sentence_with_an_interval() -> None:
-    wavy = results(lambda points: 0.4 + 0.02 * np.sin(12 * points[:, 0]), seed_sd=0.001)
+    wavy = search_results(lambda points: 0.4 + 0.02 * np.sin(12 * points[:, 0]), Luck(0.0005))
     conclusion = concluded(wavy)
-    text = said(conclusion)
-    assert "Warning: a quadratic surface misfits" in text
-    with_interval = [s for s in conclusion.sentences if "With 95 %" in s or "references" in s]
+    assert "Warning: a quadratic surface misfits" in said(conclusion)
+    with_interval = [
+        s for s in conclusion.sentences if s.startswith(("With 95 %", "The rule against"))
+    ]
     assert with_interval
-    assert all("warning below" in sentence for sentence in with_interval)
-    assert "misfit" not in said(concluded(results(around(0.3, 0.3))))
+    assert all("which the warning below doubts" in sentence for sentence in with_interval)
+    assert "misfit" not in said(concluded(search_results(SHARP, QUIET)))
 
 
-def test_one_seed_says_that_the_seeds_luck_is_not_known() -> None:
-    one = said(concluded(results(around(0.3, 0.3), num_seeds=1)))
-    assert "noise of the seed is not known" in one
-    assert "seeds vary a network by" in said(concluded(results(around(0.3, 0.3))))
+def test_noise_that_differs_between_networks_is_told() -> None:
+    table = search_results(SHARP, Luck(), num_seeds=4)
+    sds = 0.001 * 10 ** table["resolution_share"].fillna(0.0)
+    noise = np.random.default_rng(0).normal(0, 1, len(table)) * sds
+    text = said(concluded(table.assign(val_loss=table["val_loss"] + noise)))
+    assert "The noise of seeds differs between networks (p < 0.001): 0.00" in text
+    assert "intervals take its mean." in text
+    assert "noise of seeds differs" not in said(concluded(search_results(SHARP, QUIET)))
 
 
-def test_measures_that_contradict_each_other_are_a_warning() -> None:
-    agree = said(concluded(results(around(0.1, 0.8))))
-    assert "By accuracy the best is" in agree
-    assert "the two regions overlap" in agree
-    contrary = results(around(1.0, 0.0), accuracy_truth=around(0.0, 0.0))
-    assert "Warning: by accuracy the best is" in said(concluded(contrary))
+def test_both_metrics_agree_or_contradict_in_the_first_sentences() -> None:
+    agree = concluded(search_results(around(0.1, 0.8), QUIET))
+    assert agree.sentences[2].startswith("By accuracy the rule is depth ")
+    assert agree.sentences[2].endswith("; the two regions overlap.")
+    contrary = search_results(around(1.2, -0.1), QUIET, accuracy_truth=around(-0.1, -0.1))
+    third = concluded(contrary).sentences[2]
+    assert third.startswith("Warning: by accuracy the rule is depth 0.00, width 0.00")
+    assert third.endswith("and the two regions have nothing in common.")
 
 
-def test_what_is_missing_is_said_and_nothing_invented() -> None:
-    table = results(around(0.3, 0.3))
-    for broken, missing in (
-        (table[table["candidate"] < 6], "7 networks or more"),
-        (table[table["candidate"] != 0], "base network must have a finished training"),
-        (table.assign(state="FAIL"), "7 networks or more"),
-        (table.iloc[:0], "7 networks or more"),
-        (table.assign(val_loss=0.5), "must differ between trainings"),
-    ):
-        conclusion = concluded(broken)
-        assert conclusion.answer is None
-        assert conclusion.comparisons().empty
-        assert len(conclusion.sentences) == 1
-        assert conclusion.sentences[0].startswith("No surface is fitted: ")
-        assert missing in conclusion.sentences[0]
+def test_a_metric_that_tells_more_or_less_than_the_objective_is_said() -> None:
+    table = search_results(flat, USUAL, accuracy_truth=around(0.0, 0.3, spread=0.2))
+    by_loss = concluded(table).sentences[2]
+    assert by_loss.startswith("Warning: by accuracy the rule is depth 0.0")
+    assert "better than depth" in by_loss
+    assert by_loss.endswith("; by loss no split is seen to be better.")
+    by_accuracy = concluded(table, objective="val_accuracy").sentences[2]
+    assert by_accuracy == "By loss alone these results cannot show that the split matters."
 
 
-def test_the_table_compares_the_best_with_every_reference() -> None:
-    conclusion = concluded(results(around(0.3, 0.3, spread=0.01), seed_sd=0.006))
-    assert conclusion.answer is not None
-    table = conclusion.comparisons()
-    names = ["best", "depth", "width", "resolution", "thirds", "paper", "pycls"]
-    assert table["split"].tolist() == names
-    header, *lines = comparison_lines(conclusion.answer)
-    assert [line[0] for line in lines] == names
+def test_trainings_left_out_are_named_with_the_reason() -> None:
+    table = search_results(SHARP, QUIET)
+    one = said(concluded(chance(table, (3, 1))))
+    assert "Left out of the fit: 1 training: network 3 seed 1 (at chance)." in one
+    assert "Left out" not in said(concluded(table))
+    many = said(concluded(chance(table, *((n, 0) for n in range(2, 8)))))
+    assert "6 trainings: network 2 seed 0, network 3 seed 0, network 4 seed 0" in many
+    assert "network 5 seed 0 and 2 more (at chance)." in many
+    assert "network 7 seed" not in many
+    far = table.assign(val_loss=table["val_loss"] + 0.3 * (table.index == 10))
+    assert "(far outside all others)" in said(concluded(far))
+
+
+def test_it_is_said_if_trainings_left_out_would_change_the_answer() -> None:
+    hidden = said(concluded(chance(search_results(SHARP, QUIET), (3, 1))))
+    assert "Warning: with them the results could not show that the split matters." in hidden
+    # A seventh of the spread changes nothing.
+    table = search_results(around(0.3, 0.3, spread=0.3), Luck(0.0003))
+    near = said(concluded(table.assign(val_loss=table["val_loss"] + 0.006 * (table.index == 33))))
+    assert "With them the rule and the network are the same." in near
+
+
+@pytest.mark.parametrize(
+    ("broken", "missing"),
+    [
+        (lambda t: t[t["candidate"] < 6], "in 12 places or more of the triangle, got 5;"),
+        (lambda t: t[t["candidate"] < 12], "in 12 places or more of the triangle, got 11"),
+        (lambda t: t[t["seed"] == 0], "num_seeds=1.25 trains a quarter of them once more"),
+        (lambda t: t[t["candidate"] != 0], "base network must have a finished training"),
+        (lambda t: t.assign(state="FAIL"), "of the triangle, got 0 (63 failed);"),
+        (lambda t: t.iloc[:0], "of the triangle, got 0;"),
+        (lambda t: t.assign(val_loss=0.5), "must differ between trainings"),
+    ],
+)
+def test_what_is_missing_is_said_and_nothing_invented(broken: object, missing: str) -> None:
+    assert callable(broken)
+    conclusion = concluded(broken(search_results(SHARP, QUIET)))
+    assert conclusion.answer is None
+    assert conclusion.comparisons().empty
+    (sentence,) = conclusion.sentences
+    assert sentence.startswith("There is no answer yet: ")
+    assert missing in sentence
+
+
+def test_the_table_has_both_metrics_side_by_side() -> None:
+    table = search_results(SHARP, QUIET, accuracy_truth=around(1.2, -0.1))
+    conclusion = concluded(table)
+    header, *lines = comparison_lines(conclusion)
+    assert header[-2:] == ["by loss", "by accuracy"]
+    assert [line[0] for line in lines] == ["rule", *REFERENCES]
     assert all(len(line) == len(header) for line in lines)
+    by_name = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
+    assert (by_name["depth"]["by loss"], by_name["depth"]["by accuracy"]) == ("better", "the same")
+    assert by_name["rule"]["by loss"] == by_name["rule"]["by accuracy"] == "–"
+    alone, *_ = comparison_lines(concluded(table.assign(val_accuracy=np.nan)))
+    assert alone[-1] == "by loss"
 
 
-@pytest.mark.parametrize(("truth", "is_same"), [(around(1.0, 0.0), True), (around(0, 0), False)])
-def test_a_reference_that_is_the_best_is_not_compared_with_itself(
-    truth: Truth, is_same: bool
+def test_the_cost_at_which_the_rule_is_equal_is_given_in_the_measured_range() -> None:
+    header, *lines = comparison_lines(
+        concluded(search_results(around(0.3, 0.3, spread=0.1), QUIET))
+    )
+    costs = {line[0]: line[header.index("equals the rule at")] for line in lines}
+    # Corners are worse than the base network at twice its cost, thirds nearly as good as the rule.
+    assert costs["width"] == "under 1x"
+    assert costs["thirds"].startswith("1.9")
+    assert "x (1." in costs["thirds"]
+    assert costs["rule"] == "–"
+
+
+def test_no_difference_is_ever_negative() -> None:
+    for seed in range(3):
+        table = search_results(around(1.1, -0.2, spread=0.01), USUAL, seed=seed)
+        header, *lines = comparison_lines(concluded(table))
+        for line in lines:
+            assert not line[header.index("the rule is better by")].startswith("-")
+
+
+@pytest.mark.parametrize(("place", "is_same"), [((1.2, -0.1), True), ((0.3, 0.3), False)])
+def test_a_reference_that_is_the_rule_is_not_compared_with_itself(
+    place: tuple[float, float], *, is_same: bool
 ) -> None:
-    conclusion = concluded(results(truth))
-    assert conclusion.answer is not None
-    depth = comparison_lines(conclusion.answer)[2]
+    depth = comparison_lines(concluded(search_results(around(*place), QUIET)))[2]
     assert depth[0] == "depth"
     assert (depth[-1] == "the same") == is_same
+    assert (depth[3] == "–") == is_same
 
 
 @pytest.mark.parametrize(("delta", "word"), [(0.5, "as good"), (1e-6, "cannot tell")])
 def test_what_matters_decides_between_as_good_and_cannot_tell(delta: float, word: str) -> None:
-    table = results(around(1 / 3, 1 / 3, spread=0.05), seed_sd=0.003)
+    table = search_results(around(1 / 3, 1 / 3), Luck(0.003))
     conclusion = concluded(table, delta=delta)
     assert conclusion.answer is not None
     (thirds,) = [c for c in conclusion.answer.comparisons if c.name == "thirds"]
+    assert thirds.verdict is not None
     assert thirds.verdict.outcome == word

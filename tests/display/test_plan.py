@@ -1,20 +1,47 @@
 """Plans in words: the networks, the holes between them, and what would help."""
 
+import pytest
+
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.base_networks.efficientnets import efficientnet
 from scaling_search.candidates import Buildable, PaperGrid
 from scaling_search.costs.flops import Flops
-from scaling_search.display.plan import plan_sentences
+from scaling_search.display.plan import about_verdicts, plan_sentences, seeds_text
 from scaling_search.planning.budget import Budget
 
 
 def test_the_plan_says_what_it_leaves_to_compare() -> None:
     plan = Buildable().plan(Budget(small_efficientnet(), Flops()))
     said = " ".join(plan_sentences(plan))
-    assert "114 distinct networks of 1.90x to 2.10x" in said
-    assert "32 networks are selected" in said
-    assert "The largest hole in the triangle of shares is 0.2" in said
+    assert "306 distinct networks of 1.90x to 2.10x" in said
+    assert "53 networks are selected" in said
+    assert "They lie in 53 places of the triangle of shares" in said
+    assert "The largest hole in the triangle is 0.17" in said
+    assert "17 of the selected networks have a share of 0.1 or more" in said
     assert "Warning" not in said
+    assert not list(about_verdicts(plan, 2))
+
+
+def test_a_plan_that_will_give_no_verdict_says_what_to_change() -> None:
+    plan = Buildable(max_networks=9).plan(Budget(small_efficientnet(), Flops()))
+    (few,) = about_verdicts(plan, 2)
+    assert "no verdict, which needs 12 places, got 9; smaller divisors" in few
+    assert "seed" not in few
+    (both,) = about_verdicts(plan, 1)
+    assert "12 places, got 9 and a second seed" in both
+    assert "num_seeds=1.25" in both
+    enough = Buildable(max_networks=12).plan(Budget(small_efficientnet(), Flops()))
+    assert not list(about_verdicts(enough, 2))
+    (one_seed,) = about_verdicts(enough, 1)
+    assert "places" not in one_seed
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [([1, 1], "1 seed a network"), ([2, 1, 1], "1 seed a network, one more for the first 1,")],
+)
+def test_seeds_of_a_plan_are_said(counts: list[int], said: str) -> None:
+    assert seeds_text(counts) == said
 
 
 def test_the_plan_warns_of_unequal_cost() -> None:

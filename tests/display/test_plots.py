@@ -16,6 +16,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from scaling_search.answer.region import GRID
+from scaling_search.answer.verdicts import Answer
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
 from scaling_search.display.plots.accuracy import accuracy_over_flops, dominating, pareto_front
 from scaling_search.display.plots.curves import training_curves
@@ -26,7 +28,7 @@ from scaling_search.display.plots.fairness import (
 from scaling_search.display.plots.families import family_curves, published_family
 from scaling_search.display.plots.triangle import place, triangle_of_shares
 from scaling_search.runtime.files import replace_file
-from tests.tables import Tables, every_training, families, tables
+from tests.tables import Tables, conclusion_of, every_training, families, tables
 
 PUBLISHED = pd.read_csv(
     Path(__file__).parents[2]
@@ -46,6 +48,9 @@ SEARCHES = {
     "a network far off": tables(12, 2, lead=-0.7),
     "many networks": tables(114, 3),
 }
+ANSWERED = tables(20, 2, bend=0.1, left_out=[7, 12])
+"""A search with an answer, whose best split is near to thirds."""
+
 SHARES = [f"{dimension}_share" for dimension in DIMENSIONS]
 FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "accuracy": lambda t: accuracy_over_flops(t.coefficients, equal="epochs"),
@@ -187,25 +192,77 @@ def test_each_trained_network_is_one_point_over_its_cost(search: str) -> None:
 @pytest.mark.parametrize("search", SEARCHES)
 def test_each_scaled_network_is_one_point_of_the_triangle(search: str) -> None:
     table = SEARCHES[search].coefficients
-    drawn = points(
-        triangle_of_shares(table, "val_loss", equal="epochs"), without=("best", "reference")
-    )
+    drawn = points(triangle_of_shares(table, "val_loss", equal="epochs"), without=("reference",))
     scaled = table[table["candidate"] != 0]
     expected = place(scaled[[f"{d}_share" for d in DIMENSIONS]].to_numpy(dtype=float)).T
     assert sorted(map(tuple, drawn.round(9))) == sorted(map(tuple, expected.round(9)))
 
 
-@pytest.mark.parametrize(("objective", "best"), [("val_accuracy", "max"), ("val_loss", "min")])
-def test_the_triangle_rings_the_best_mean(objective: str, best: str) -> None:
-    table = SEARCHES["failures"].coefficients.sort_values("candidate", ignore_index=True)
-    scaled = table[table["candidate"] != 0]
-    means = scaled[f"{objective}_mean"]
-    row = scaled[means == getattr(means, best)()]
-    figure = triangle_of_shares(table, objective, equal="epochs")
-    ring = points(figure, without=("_child", "no finished", "reference"))
-    expected = place(row[[f"{d}_share" for d in DIMENSIONS]].to_numpy(dtype=float)).T
-    np.testing.assert_allclose(ring, expected)
-    assert f"best mean: {row['alpha'].iloc[0]:.2f}" in said(figure)
+def answer_of(search: Tables, objective: str = "val_accuracy") -> Answer:
+    found = conclusion_of(search, objective).answer
+    assert found is not None
+    return found
+
+
+def labelled(figure: Figure, label: str) -> np.ndarray:
+    """Places of the markers with a label, (markers, 2)."""
+    drawn = [c for c in scattered(figure) if str(c.get_label()) == label]
+    return np.concatenate([np.asarray(c.get_offsets(), dtype=float) for c in drawn])
+
+
+def test_the_triangle_marks_the_rule_and_rings_the_network() -> None:
+    table, found = ANSWERED.coefficients, answer_of(ANSWERED)
+    assert not found.region.is_everything
+    figure = triangle_of_shares(table, "val_accuracy", found, equal="epochs")
+    rule = labelled(figure, "the rule, for other sizes")
+    np.testing.assert_allclose(rule, place([found.rule]).T)
+    row = table[table["candidate"] == found.network]
+    ring = labelled(figure, "the network, for this size")
+    np.testing.assert_allclose(ring, place(row[SHARES].to_numpy(dtype=float)).T)
+    bad = table[table["candidate"].isin([7, 12])]
+    crosses = labelled(figure, "has trainings left out of the fit")
+    expected = place(bad[SHARES].to_numpy(dtype=float)).T
+    np.testing.assert_allclose(sorted(crosses.tolist()), sorted(expected.tolist()))
+    cells = labelled(figure, "95 % region of the rule")
+    np.testing.assert_allclose(cells, place(GRID[found.region.mask]).T)
+    plain = said(triangle_of_shares(SEARCHES["failures"].coefficients, "val_loss", equal="epochs"))
+    for word in ("the rule", "the network", "left out"):
+        assert word not in plain
+
+
+def test_a_rule_that_is_a_guess_is_called_one() -> None:
+    search = tables(20, 2)
+    found = answer_of(search)
+    assert found.region.is_everything
+    figure = triangle_of_shares(search.coefficients, "val_accuracy", found, equal="epochs")
+    np.testing.assert_allclose(labelled(figure, "the rule, a guess"), place([found.rule]).T)
+    assert "for other sizes" not in said(figure)
+
+
+def test_the_accuracies_ring_the_network_and_cross_what_was_left_out() -> None:
+    table, found = ANSWERED.coefficients, answer_of(ANSWERED)
+    figure = accuracy_over_flops(table, found, equal="epochs")
+    row = table[table["candidate"] == found.network]
+    ring = labelled(figure, "the network, for this size")
+    np.testing.assert_allclose(ring, row[["flops", "val_accuracy_mean"]].to_numpy(dtype=float))
+    bad = table[table["candidate"].isin([7, 12])]
+    crosses = labelled(figure, "has trainings left out of the fit")
+    assert sorted(crosses[:, 0]) == sorted(bad["flops"])
+    assert "the network, for this size" in said(figure)
+    assert "the rule" not in said(figure)
+
+
+@pytest.mark.parametrize("search", ["clear", "guess"])
+def test_figures_with_an_answer_can_be_read(search: str) -> None:
+    drawn = ANSWERED if search == "clear" else tables(20, 2)
+    for objective in ("val_accuracy", "val_loss"):
+        found = answer_of(drawn, objective)
+        for figure in (
+            triangle_of_shares(drawn.coefficients, objective, found, equal="epochs"),
+            accuracy_over_flops(drawn.coefficients, found, equal="epochs"),
+            training_curves(drawn.curves, found, equal="epochs"),
+        ):
+            assert_readable(figure)
 
 
 def test_corners_of_the_triangle_are_one_dimension_alone() -> None:
@@ -216,20 +273,18 @@ def test_corners_of_the_triangle_are_one_dimension_alone() -> None:
 
 def test_there_is_a_line_for_each_network_in_each_panel_of_the_curves() -> None:
     curves = SEARCHES["failures"].curves
-    num_networks = curves["candidate"].nunique()
-    best_and_base_seeds = 3 + 2
+    num_networks, base_seeds = curves["candidate"].nunique(), 2
     for panel in training_curves(curves, equal="epochs").axes:
-        assert len(panel.lines) == num_networks + best_and_base_seeds
+        assert len(panel.lines) == num_networks + base_seeds
 
 
-def test_the_best_at_the_end_need_not_be_the_longest() -> None:
-    # At equal training FLOPs networks end after different epochs.
-    curves = tables(3, 2, num_epochs=4).curves
-    shorter = curves[(curves["candidate"] != 2) | (curves["epoch"] < 4)]
-    best = shorter.assign(val_loss=shorter["val_loss"].where(shorter["candidate"] != 2, 0.1))
-    assert "network 2, best mean at the end" in said(
-        training_curves(best, "val_loss", equal="training_flops")
-    )
+def test_the_network_s_seeds_have_a_line_each_and_its_name() -> None:
+    found = answer_of(ANSWERED)
+    figure = training_curves(ANSWERED.curves, found, equal="epochs")
+    for panel in figure.axes:
+        assert len(panel.lines) == 21 + 2 + 2
+    assert f"the network, number {found.network}" in said(figure)
+    assert "the network, number" not in said(training_curves(ANSWERED.curves, equal="epochs"))
 
 
 def heights(axes: Axes) -> np.ndarray:

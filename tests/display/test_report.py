@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from scaling_search.answer.conclusions import Conclusion
+from scaling_search.core.scaling import REFERENCES
 from scaling_search.display.report import sentences, terminal_table, write_report
 from scaling_search.record.results import coefficient_table, noise, results_table
 from scaling_search.record.tables import read_table, write_table
-from tests.tables import Tables, candidate_rows, every_training, families, tables
+from tests.tables import Tables, candidate_rows, conclusion_of, every_training, families, tables
 
 FACTS = {"base network": "three stages, 20 px", "device": "cpu"}
 FULL = tables(33, 3, failed=[(4, 1)], untrained=[33])
@@ -38,7 +39,7 @@ def searched(num_networks: int, num_seeds: int, accuracy: Trained) -> Tables:
             row |= {"val_accuracy": value, "val_loss": None if value is None else 1 - value}
             rows.append(row | {"train_seconds": 1.0, "reason": ""})
     results, planned = results_table(rows), pd.DataFrame(candidate_rows(num_networks))
-    coefficients = coefficient_table(planned, results, "val_accuracy")
+    coefficients = coefficient_table(planned, results, "val_accuracy").assign(left_out=0)
     return Tables(planned, results, pd.DataFrame(), coefficients)
 
 
@@ -57,7 +58,7 @@ def written(
         "objective": "val_accuracy",
         "equal": "epochs",
         "facts": FACTS,
-        "conclusion": Conclusion(None, sentences=("No surface is fitted: too few networks.",)),
+        "conclusion": Conclusion(None, sentences=("There is no answer yet: too few.",)),
     }
     return write_report(folder, tables, **given | changes)  # type: ignore[arg-type]  # each has its own type
 
@@ -128,8 +129,8 @@ def test_the_best_is_named_with_its_value_coefficients_seeds_and_cost() -> None:
     first = sentences(search.coefficients, search.results, "val_accuracy")[0]
     ratio = float(search.candidates["flops_ratio"].iloc[1])
     assert first == (
-        "The best mean is a validation accuracy of 90.00 %: alpha 2.00, beta 1.00, gamma 1.00 "
-        f"(network 1, 1 seed) at {ratio:.2f} times the base network's cost."
+        "The first of the means is a validation accuracy of 90.00 %: alpha 2.00, beta 1.00, "
+        f"gamma 1.00 (network 1, 1 seed) at {ratio:.2f} times the base network's cost."
     )
     by_loss = sentences(search.coefficients, search.results, "val_loss")[0]
     assert "validation loss of 0.1000" in by_loss
@@ -346,6 +347,28 @@ def test_no_failures_are_said_and_facts_are_shown(tmp_path: Path) -> None:
     assert len(page.tables) == 1
     assert "None." in page.text
     assert "three stages, 20 px" in page.text
+
+
+def test_the_page_has_the_answer_by_both_metrics_and_what_was_left_out(tmp_path: Path) -> None:
+    search = tables(20, 2, bend=0.1, left_out=[7])
+    found = conclusion_of(search)
+    assert found.answer is not None
+    paths = written(tmp_path, search, conclusion=replace(found, sentences=("The split matters.",)))
+    page = Page(paths[-1])
+    header, rule, *references = page.tables[0]
+    assert header[-3:] == ["equals the rule at", "by accuracy", "by loss"]
+    assert (rule[0], len(references)) == ("rule", 6)
+    assert [line[0] for line in references] == list(REFERENCES)
+    assert {line[-2] for line in references[:3]} == {"better"}
+    assert "The split matters." in page.text
+    header, *networks = page.tables[1]
+    bad = {
+        line[header.index("network")] for line in networks if line[header.index("left out")] == "1"
+    }
+    assert bad == {"7"}
+    table = read_table(tmp_path / "comparisons.csv")
+    assert table["split"].tolist() == ["rule", *REFERENCES]
+    assert {"equal_cost", "difference_low", "verdict"} <= set(table)
 
 
 def test_families_are_listed_with_their_ends(report: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields, replace
+from typing import Any
 
 import pydantic
 import pytest
@@ -76,6 +77,37 @@ def test_trials_are_all_candidates_seed_by_seed() -> None:
     networks = [t.candidate for t in trials[:4]]
     assert networks == [tiny_plan().base, *tiny_plan().candidates]
     assert len({trial.key for trial in trials}) == 12
+
+
+@pytest.mark.parametrize(
+    ("num_seeds", "counts"),
+    [
+        (1, [1, 1, 1, 1]),
+        (2, [2, 2, 2, 2]),
+        (2.0, [2, 2, 2, 2]),
+        (1.25, [2, 1, 1, 1]),
+        (1.26, [2, 2, 1, 1]),
+        (2.5, [3, 3, 2, 2]),
+        (1.25, [2, 1, 1]),
+        (1.25, [2, 2, 1, 1, 1]),
+        (2.1, [3, *[2] * 9]),  # in floats 10 times the fraction is a little more than 1
+    ],
+)
+def test_a_fraction_of_a_seed_is_one_more_for_the_first_networks(
+    num_seeds: float, counts: list[int]
+) -> None:
+    experiment = tiny_experiment(num_seeds=num_seeds)
+    assert experiment.seed_counts(len(counts)) == counts
+    assert experiment.most_seeds == counts[0]
+    if len(counts) == 3:
+        trials = experiment.trials(tiny_plan())
+        assert [t.order for t in trials] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("num_seeds", [0, 0.5, -1, True, "2", float("nan"), float("inf")])
+def test_a_number_of_seeds_is_one_or_more(num_seeds: Any) -> None:
+    with pytest.raises(ValueError, match="num_seeds"):
+        tiny_experiment(num_seeds=num_seeds)
 
 
 def test_a_trial_is_the_same_in_every_experiment_of_its_recipe_and_data(

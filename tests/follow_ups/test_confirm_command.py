@@ -8,11 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from scaling_search.answer.fit import fit_surface
+from scaling_search.answer.observations import observations
 from scaling_search.answer.stopping import Limits
 from scaling_search.candidates import Buildable
 from scaling_search.commands.confirm import confirm
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
+from scaling_search.core.scaling import REFERENCES
 from scaling_search.display.confirmation import confirmation_section
 from scaling_search.experiment.experiment import Decide
 from scaling_search.experiment.options import Confirm
@@ -78,13 +81,52 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
     table = said(run)
     assert set(table["split"]) == {"test", "validation"}
     assert (table["pairs"] == 2).all()
-    best = f"network {look.arms['found']} (the best mean, for want of a surface)"
+    best = f"network {look.arms['found']} (first in the means, without an answer)"
     assert f"Seeds 1 to 2: {best} against " in out
     assert "found is better by" in out
     assert "test images" in out
 
 
-def test_a_winner_that_is_the_papers_own_network_is_trained_once(tmp_path: Path) -> None:
+def test_with_an_answer_its_network_is_trained_beside_the_papers_nearest_and_the_base(
+    answered: Run,
+) -> None:
+    answer = answered.answer
+    assert answer is not None
+    assert answer.network != answer.nearest  # its lead is its own, not its split's
+    out = printed(confirm, answered, TWO)
+    (look,) = record(answered).final_tests
+    away = {c.number: c.shares.distance(REFERENCES["paper"]) for c in answered.networks if c.shares}
+    assert look.arms == {
+        "found": answer.network,
+        "paper": min(away, key=away.__getitem__),
+        "base": 0,
+    }
+    assert len(set(look.arms.values())) == 3
+    assert look.delta == answer.delta
+    assert f"Seeds 2 to 3: network {answer.network} (the best expected) against network " in out
+    assert {row["candidate"] for row in record(answered).rows()} == set(look.arms.values())
+
+
+def test_the_answer_holds_the_fresh_seeds_as_trainings_of_the_search(answered: Run) -> None:
+    before = answered.answer
+    printed(confirm, answered, TWO)
+    after = answered.answer
+    assert before is not None
+    assert after is not None
+    together = pd.concat([answered.results, answered.results_of("confirm")], ignore_index=True)
+    data = observations(together, response="val_loss", target=2.0)
+    assert (len(data.loss), len(data.base_loss)) == (
+        len(before.surface.observations.loss) + 4,
+        len(before.surface.observations.base_loss) + 2,
+    )
+    held = after.surface.observations
+    for name in ("network", "seed", "loss", "base_seed", "base_loss"):
+        assert sorted(getattr(held, name)) == pytest.approx(sorted(getattr(data, name)))
+    assert after.surface.coefficients == pytest.approx(fit_surface(data).coefficients, rel=1e-9)
+    assert len(answered.results) == len(before.surface.observations.loss) + 2  # the search's own
+
+
+def test_a_network_that_is_the_papers_own_network_is_trained_once(tmp_path: Path) -> None:
     only = tiny_run(tmp_path, candidates=Buildable(tolerance=0.1, max_networks=1))
     printed(search, only)
     out = printed(confirm, only, TWO)

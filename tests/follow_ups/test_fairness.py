@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scaling_search.answer.conclusions import conclude
 from scaling_search.answer.fit import is_singular
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.candidates import Buildable
@@ -35,6 +36,7 @@ from scaling_search.follow_ups.fairness import (
 from scaling_search.follow_ups.interactions import RankCorrelation, fit_cells, fit_trend
 from scaling_search.planning.candidates import Plan
 from scaling_search.record.record import Record
+from scaling_search.record.results import curves_table, results_table
 from scaling_search.training.engine import train_trial
 from tests.surfaces import Luck, around, fitted, flat, spread_points
 from tests.tiny import ended, failed, tiny_experiment, tiny_recipe
@@ -75,21 +77,31 @@ def told(
     *,
     folder: Path,
     experiment: Experiment,
-    found: int | None = None,
+    searched: Iterable[Trial] = (),
     lost: Callable[[Trial], bool] = lambda _: False,
 ) -> list[ReportSection]:
-    """The sections after all trainings that are asked for, some of them failed."""
+    """The sections after all trainings that are asked for, some of them failed.
+
+    With trainings of a search the sections know its surface.
+    """
     results = [failed(t) if lost(t) else ended(t, loss(t)) for t in asked]
     held = rows(folder, results, experiment)
-    return fairness_sections(fairness_checks([], held, experiment=experiment, found=found))
+    before = rows(folder / "search", [ended(t, loss(t)) for t in searched], experiment)
+    answer = conclude(
+        results_table(before),
+        curves_table(before),
+        objective=experiment.objective,
+        target=2.0,
+        delta=None,
+        num_classes=1000,  # losses over 2.3 are no chance
+    ).answer
+    return fairness_sections(fairness_checks(before, held, experiment=experiment, answer=answer))
 
 
 def luck(trial: Trial, sd: float = 0.002) -> float:
     """Always the same for the same training."""
     key = (trial.candidate.number, trial.seed, round(1000 * trial.recipe.epochs))
-    return float(
-        np.random.default_rng((*key, round(1e4 * trial.recipe.learning_rate))).normal(0, sd)
-    )
+    return float(np.random.default_rng((*key, round(1e4 * trial.recipe.rate))).normal(0, sd))
 
 
 def gained(sentence: str) -> float:
@@ -100,7 +112,7 @@ def gained(sentence: str) -> float:
 
 
 def rate(trial: Trial) -> float:
-    return trial.recipe.learning_rate / tiny_recipe().learning_rate
+    return trial.recipe.rate / tiny_recipe().rate
 
 
 def length(trial: Trial) -> float:
@@ -184,20 +196,18 @@ def test_a_favoured_network_is_named_with_what_it_gains(
 
     found = plan.candidates[20]
     asked = learning_rate_trials(proxy, plan, found)
-    (section,) = told(asked, loss, folder=tmp_path, experiment=proxy, found=found.number)
+    (section,) = told(asked, loss, folder=tmp_path, experiment=proxy)
     first, order, together = section.sentences
     assert section.name == "fairness_learning_rate"
     assert first.startswith("The learning rate favours some networks (F(8, 12) = ")
     # It gains 0.5 from twice the rate and the other four nothing: 0.4 more than the mean.
     assert gained(first) == pytest.approx(0.4, abs=0.01)
     assert order.startswith("From best to worst at half the rate: depth (1)")
-    assert (
-        "at twice the rate: width (2), depth (1), resolution (3), thirds (4), found (21)" in order
-    )
+    assert "at twice the rate: width (2), depth (1), resolution (3), thirds (4), 21" in order
     assert together == "All 5 together are best at twice the rate."
     header, *lines = section.lines
     assert header[2:] == ["rate × 0.5", "rate × 1", "rate × 2"]
-    assert [line[0] for line in lines][-1] == "found (21)"
+    assert [line[0] for line in lines][-1] == "21"
     assert len(section.table) == 15
     assert set(section.table["num_seeds"]) == {2}
 
@@ -206,15 +216,47 @@ def test_a_rate_that_is_better_for_all_favours_none(
     proxy: Experiment, plan: Plan, tmp_path: Path
 ) -> None:
     def loss(trial: Trial) -> float:
-        return 2 + 0.1 * trial.candidate.number + 0.3 * rate(trial) + luck(trial)
+        own = 0.5 * share(trial.candidate, "depth") if trial.candidate.shares else 0.5
+        return 2 + own + 0.3 * rate(trial) + luck(trial)
 
     asked = learning_rate_trials(proxy, plan, plan.candidates[20])
-    (section,) = told(asked, loss, folder=tmp_path, experiment=proxy)
-    said = " ".join(section.sentences)
-    assert "No sign that the learning rate favours some networks (F(8, 12) = " in said
-    assert "With probability 0.8 the test finds one of the 5 that gains" in said
-    assert "All 5 together are best at half the rate." in said
-    assert "found" not in section.lines[-1][0]
+    (section,) = told(asked, loss, folder=tmp_path, experiment=proxy, searched=proxy.trials(plan))
+    first, second, last = section.sentences
+    assert first.startswith("No sign that the learning rate favours some networks (F(8, 12) = ")
+    seen, span = seen_and_range(second, "one of the 5 that gains")
+    assert seen < span == pytest.approx(0.5, abs=0.02)
+    assert last == "All 5 together are best at half the rate."
+
+
+@pytest.mark.parametrize("height", [0.0, 0.002, None])
+def test_a_shift_too_small_to_be_seen_cannot_be_told(
+    proxy: Experiment, plan: Plan, tmp_path: Path, height: float | None
+) -> None:
+    def loss(trial: Trial) -> float:
+        deep = share(trial.candidate, "depth") if trial.candidate.shares else 0.5
+        return 2 + (height or 0) * deep + luck(trial, 0.02 if height == 0 else 0.002)
+
+    asked = [*learning_rate_trials(proxy, plan, None), *length_trials(proxy, plan)]
+    searched = [] if height is None else proxy.trials(plan)
+    checked = told(asked, loss, folder=tmp_path, experiment=proxy, searched=searched)
+    what = {"learning_rate": "favours some networks", "length of": "favours some splits"}
+    for (setting, end), section in zip(what.items(), checked, strict=True):
+        first, second = section.sentences[:2]
+        unknown = f"These results cannot tell whether the {setting.replace('_', ' ')}"
+        assert first.startswith(unknown)
+        assert end in first
+        if height is None:
+            assert second.endswith("; the range of the search's surface is not known.")
+        else:
+            seen, span = seen_and_range(second, "(?:one of the 5 that|dimension that alone) gains")
+            assert seen > span
+
+
+def seen_and_range(sentence: str, effect: str) -> tuple[float, float]:
+    """What a test would have found, and the surface's range, as they are said."""
+    found = re.search(rf"{effect} ([\d.]+) more .* a range of ([\d.]+), best to worst", sentence)
+    assert found is not None, sentence
+    return float(found.group(1)), float(found.group(2))
 
 
 def cells_of(means: list[list[float]]) -> list[str]:
@@ -225,7 +267,8 @@ def cells_of(means: list[list[float]]) -> list[str]:
     )
     noise = np.random.default_rng(0).normal(0, 0.001, len(network))
     loss = np.array(means)[network, setting] + noise
-    return about_rates(fit_cells(network, setting, seed, loss), "abc"[: len(means)], "val_loss")
+    cells = fit_cells(network, setting, seed, loss)
+    return about_rates(cells, "abc"[: len(means)], "val_loss", span=None)
 
 
 def test_an_order_that_stays_is_said_so() -> None:
@@ -289,7 +332,8 @@ def test_what_cannot_be_tested_is_said(proxy: Experiment, plan: Plan, tmp_path: 
         "seven spread networks with all three lengths, and there are 5."
     )
     assert (
-        "No surface is fitted at half the length: the surface must have 7" in section.sentences[2]
+        "No surface is fitted at half the length: the surface must have networks with a finished "
+        "training in 7 places or more, got 5; " in section.sentences[2]
     )
 
 
@@ -315,25 +359,30 @@ def test_a_length_that_is_alike_for_all_favours_none(
     proxy: Experiment, plan: Plan, tmp_path: Path
 ) -> None:
     def loss(trial: Trial) -> float:
-        return 2 - 0.2 * math.log2(length(trial)) + luck(trial)
+        own = 0.5 * share(trial.candidate, "depth") if trial.candidate.shares else 0.5
+        return 2 + own - 0.2 * math.log2(length(trial)) + luck(trial)
 
-    (section,) = told(length_trials(proxy, plan), loss, folder=tmp_path, experiment=proxy)
-    said = " ".join(section.sentences)
-    assert "No sign that the length of training favours some splits (F(5, 4) = " in said
-    assert "10 networks show only large effects" in said
-    assert "These results cannot show whether the best split moves with the length" in said
+    asked, searched = length_trials(proxy, plan), proxy.trials(plan)
+    (section,) = told(asked, loss, folder=tmp_path, experiment=proxy, searched=searched)
+    first, second = section.sentences[:2]
+    assert first.startswith("No sign that the length of training favours some splits (F(5, 4) = ")
+    seen, span = seen_and_range(second, "a dimension that alone gains")
+    assert seen < span == pytest.approx(0.5, abs=0.02)
+    assert "doubling than none of it, by 10 networks; the search's surface" in second
 
 
 def test_a_trend_is_told_both_ways() -> None:
     shares, weights = spread_points(10), np.ones(10)
     noise = np.random.default_rng(1).normal(0, 0.01, 10)
     names = [str(i) for i in range(10)]
-    some = about_trend(fit_trend(shares, shares[:, 0] + noise, weights), names, "val_loss")
+    trend = fit_trend(shares, shares[:, 0] + noise, weights)
+    (some,) = about_trend(trend, names, "val_loss", span=None)
     deepest, least = int(shares[:, 0].argmax()), int(shares[:, 0].argmin())
     assert f"gains most near network {deepest}, by the fit " in some
     assert least != deepest
-    assert about_trend(fit_trend(shares, noise, weights), names, "val_loss").startswith("No sign")
-    assert "and there are 10." in about_trend(None, names, "val_loss")
+    level = fit_trend(shares, noise, weights)
+    assert about_trend(level, names, "val_loss", span=1.0)[0].startswith("No sign")
+    assert "and there are 10." in about_trend(None, names, "val_loss", span=1.0)[0]
 
 
 def order(half: float, twice: float, spread: float = 1.0) -> str:
@@ -365,15 +414,15 @@ def test_sections_come_of_what_is_stored_alone(
     proxy: Experiment, plan: Plan, tmp_path: Path
 ) -> None:
     searched = rows(tmp_path, [ended(t, 2 + luck(t)) for t in proxy.trials(plan)], proxy)
-    assert fairness_sections(fairness_checks(searched, [], experiment=proxy, found=None)) == []
+    assert fairness_sections(fairness_checks(searched, [], experiment=proxy, answer=None)) == []
     asked = [*learning_rate_trials(proxy, plan, None), *length_trials(proxy, plan)]
     known = {trial.key for trial in proxy.trials(plan)}
     others = [ended(t, 2 + luck(t)) for t in asked if t.key not in known]
     trained = rows(tmp_path / "more", others, proxy)
-    both = fairness_sections(fairness_checks(searched, trained, experiment=proxy, found=7))
+    both = fairness_sections(fairness_checks(searched, trained, experiment=proxy, answer=None))
     assert [section.name for section in both] == ["fairness_learning_rate", "fairness_length"]
     # What both studies hold counts once.
-    twice = fairness_checks(searched, [*trained, *searched], experiment=proxy, found=7)
+    twice = fairness_checks(searched, [*trained, *searched], experiment=proxy, answer=None)
     again = fairness_sections(twice)
     assert [section.sentences for section in again] == [section.sentences for section in both]
 

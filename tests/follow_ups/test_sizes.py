@@ -1,13 +1,16 @@
 """One model of all sizes: its estimates, its test, the drift of the best, and what it finds."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.regression.linear_model import GLS
 
-from scaling_search.answer.fit import CONTRASTS, Surface, least_squares
-from scaling_search.answer.observations import Observations
+from scaling_search.answer.fit import CONTRASTS, LENGTH, Surface, least_squares
+from scaling_search.answer.mixed_model import PLACE_SDS, SEED_SDS, half_cauchy
+from scaling_search.answer.observations import Indices, Observations, Values
 from scaling_search.answer.region import GRID, Hull, in_region
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
 from scaling_search.core.space_filling import Points, as_points, scheffe
@@ -29,33 +32,68 @@ def test_without_noise_the_best_of_each_size_is_the_truth() -> None:
     assert sizes.test.p_value < 1e-6
 
 
-def test_estimates_and_the_test_are_those_of_statsmodels() -> None:
+def averaged(
+    design: Values, response: Values, place: Indices, seed: Indices, kernels: list[Values]
+) -> tuple[Values, Values]:
+    """Estimates and their covariance by statsmodels, averaged over all variances and kernels."""
+    groups, blocks = np.eye(place.max() + 1)[place], np.eye(seed.max() + 1)[seed]
+    scores, estimates, spreads = [], [], []
+    for kernel, (place_sd, prior), (seed_sd, other) in itertools.product(
+        kernels,
+        zip(PLACE_SDS, half_cauchy(PLACE_SDS), strict=True),
+        zip(SEED_SDS, half_cauchy(SEED_SDS), strict=True),
+    ):
+        sigma = np.eye(len(response)) + place_sd**2 * groups @ kernel @ groups.T
+        sigma += seed_sd**2 * blocks @ blocks.T
+        fit = GLS(response, design, sigma=sigma).fit()
+        restricted = fit.df_resid * np.log(fit.scale) + np.linalg.slogdet(sigma)[1]
+        restricted -= np.linalg.slogdet(fit.normalized_cov_params)[1]
+        scores.append(np.log(prior * other) - restricted / 2)
+        estimates.append(fit.params)
+        spreads.append(fit.cov_params())
+    weights = np.exp(np.array(scores) - max(scores))
+    weights /= weights.sum()
+    steps = np.array(estimates)
+    apart = steps - weights @ steps
+    covariance = np.einsum("r,rij->ij", weights, spreads) + (apart.T * weights) @ apart
+    return weights @ steps, covariance
+
+
+def test_estimates_and_the_test_are_an_average_of_fits_by_statsmodels() -> None:
     surface, larger = drawn(0.1, NOISY)
     larger[0] = at_size(2, around(*best_at(2, 0.1)), NOISY, num_seeds=2)
     sizes = fit_sizes(surface, larger)
-    shares = np.vstack([s.observations.shares for s in sizes.surfaces])
-    steps = np.concatenate(
-        [np.full(len(s.observations.shares), i) for i, s in enumerate(sizes.surfaces)]
-    )
-    before = np.cumsum([0, *(len(s.observations.shares) for s in sizes.surfaces)])
     parts = [s.observations for s in sizes.surfaces]
-    network = np.concatenate([d.network + b for d, b in zip(parts, before[:-1], strict=True)])
+    before = np.cumsum([0, *(d.num_places for d in parts)])
+    place = np.concatenate([d.place[d.network] + b for d, b in zip(parts, before, strict=False)])
+    seed = np.concatenate([d.seed for d in parts])
     # Of the same model other columns: all six terms change, less one of the two levels.
-    levels = np.eye(3)[steps][:, 1:2]
-    terms = np.hstack([scheffe(shares), steps[:, None] * scheffe(shares), levels])
-    seed = np.concatenate([data.seed for data in parts])
-    design = np.hstack([terms[network], np.eye(3)[seed][:, 1:] - np.eye(3)[seed][:, 1:].mean(0)])
+    step = np.concatenate([np.full(len(d.loss), i) for i, d in enumerate(parts)])
+    six = scheffe(np.vstack([d.shares[d.network] for d in parts]))
+    design = np.hstack([six, step[:, None] * six, (step == 1)[:, None]])
     losses = [d.loss + surface.slope * np.log(d.cost_ratio / d.target)[d.network] for d in parts]
-    sigma = np.eye(len(network)) + sizes.surfaces[0].variance_ratio * (network[:, None] == network)
-    other = GLS(np.concatenate(losses), design, sigma=sigma).fit()
-    last = sizes.surfaces[-1]
-    gamma = np.hstack([np.zeros((5, 6)), CONTRASTS, np.zeros((5, 3))])
-    assert sizes.test.statistic == pytest.approx(float(other.f_test(gamma).fvalue), rel=1e-6)
-    assert (sizes.test.numerator, sizes.test.denominator) == (5, 50 - 13)
-    mapped = np.hstack([np.eye(6), 2 * np.eye(6), np.zeros((6, 3))])
-    assert last.coefficients == pytest.approx(mapped @ other.params, rel=1e-6)
-    expected = mapped @ other.cov_params() @ mapped.T
-    assert last.covariance == pytest.approx(expected, rel=1e-5, abs=1e-12)
+    smooth = np.zeros((before[-1], before[-1]))
+    for d, b in zip(parts, before, strict=False):
+        firsts = d.shares[[int(np.flatnonzero(d.place == i)[0]) for i in range(d.num_places)]]
+        gaps = np.abs(firsts[:, None] - firsts).sum(axis=2) / 2
+        smooth[b : b + len(gaps), b : b + len(gaps)] = np.exp(-gaps / LENGTH)
+    params, covariance = averaged(
+        design, np.concatenate(losses), place, seed, [np.eye(len(smooth)), smooth]
+    )
+    freedom, left = before[-1] - 13, len(design) - 13
+    # Intervals are those of Student's t, whose variance is larger than its scale.
+    covariance *= left / (left - 2) * (freedom - 2) / freedom
+    gamma = np.hstack([np.zeros((5, 6)), CONTRASTS, np.zeros((5, 1))])
+    moved = gamma @ params
+    statistic = moved @ np.linalg.solve(gamma @ covariance @ gamma.T, moved) / 5
+    assert sizes.test.statistic == pytest.approx(statistic, rel=1e-6)
+    assert (sizes.test.numerator, sizes.test.denominator) == (5, freedom)
+    last, mapped = sizes.surfaces[-1], np.hstack([np.eye(6), 2 * np.eye(6), np.zeros((6, 1))])
+    # Levels are those at the mean of the seeds used, and not of all there may be.
+    assert CONTRASTS @ last.coefficients == pytest.approx(CONTRASTS @ mapped @ params, rel=1e-6)
+    expected = CONTRASTS @ mapped @ covariance @ mapped.T @ CONTRASTS.T
+    found = CONTRASTS @ last.covariance @ CONTRASTS.T
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-12)
 
 
 @pytest.mark.slow
@@ -114,7 +152,7 @@ def change_found(surface: Surface, larger: list[Observations], contrast: Points)
     """A contrast's change from the search's size to the largest, in standard errors."""
     pool = PooledDesign.of(surface, larger)
     estimates, unscaled, squares = least_squares(
-        pool.design, pool.response, pool.network, surface.variance_ratio
+        pool.design, pool.response, pool.place, surface.variance_ratio
     )
     variance = squares / (len(pool.design) - pool.design.shape[1])
     num_terms = pool.terms.shape[1]
@@ -126,11 +164,12 @@ def change_found(surface: Surface, larger: list[Observations], contrast: Points)
 def test_so_often_a_change_of_the_smallest_size_is_found() -> None:
     luck = Luck(seed_sd=0.0065, shared=0.5)
     surface, larger = drawn(0.0, luck)
-    known = replace(surface, residual_variance=0.0065**2 / 2, variance_ratio=0.0)
+    known = replace(surface, residual_variance=0.0065**2 / 2, network_sd=0.0)
     points = {name: REFERENCES[name] for name in ("depth", "width")}
     (change,) = smallest_changes(known, larger, points)
     assert change.names == ("depth", "width")
     contrast = np.array([1.0, -1, 0, 0, 0, 0])
+    critical = stats.t.ppf(0.975, PooledDesign.of(surface, larger).freedom)
     num_draws, num_found = 300, 0
     for seed in range(num_draws):
         searched, blank = drawn(0.0, luck, seed=seed)
@@ -138,8 +177,8 @@ def test_so_often_a_change_of_the_smallest_size_is_found() -> None:
             replace(d, loss=d.loss + change.smallest * step / 2 * d.shares[d.network, 0])
             for step, d in enumerate(blank, start=1)
         ]
-        found = change_found(replace(searched, variance_ratio=0.0), moved, contrast)
-        num_found += found > 2.026  # Student's t with 37 degrees of freedom
+        found = change_found(replace(searched, network_sd=0.0), moved, contrast)
+        num_found += found > critical
     # Three binomial standard errors of 300 draws; the depth's share also adds where it is partial.
     assert num_found / num_draws == pytest.approx(0.8, abs=0.07)
 

@@ -23,6 +23,7 @@ from scaling_search.display.transfer import (
 )
 from scaling_search.follow_ups.sizes import Drift, fit_sizes
 from scaling_search.follow_ups.transfer import power_before, transferred
+from scaling_search.record.results import curves_table
 from tests.larger import NOISY, at_size, best_at, chosen, drawn
 from tests.surfaces import Luck, Truth, around, plan_shares, results_of, trainings
 
@@ -58,11 +59,13 @@ def networks() -> pd.DataFrame:
 
 
 def concluded(truth: Truth, luck: Luck = NOISY) -> Conclusion:
-    table = results_of(trainings(plan_shares(), truth, luck))
+    table = results_of(trainings(plan_shares(), truth, luck, seed=2))
     table["val_accuracy"] = 1 - table["val_loss"]
     for name in ("alpha", "beta", "gamma"):
         table[[name, f"{name}_low", f"{name}_high"]] = 1.5
-    return conclude(table, objective="val_loss", target=2.0, delta=None)
+    return conclude(
+        table, curves_table([]), objective="val_loss", target=2.0, delta=None, num_classes=10
+    )
 
 
 def trained(drift: float, *, failed: tuple[int, ...] = (), spread: float = 0.06) -> pd.DataFrame:
@@ -86,7 +89,7 @@ def section(
 
 
 def test_a_drift_is_told_with_where_the_best_lies_at_each_size() -> None:
-    conclusion = concluded(around(*best_at(1, 0.2)), Luck(0.0065))
+    conclusion = concluded(around(*best_at(1, 0.2), spread=0.06), Luck(0.0065))
     told = section(conclusion, networks(), trained(0.2))
     assert told is not None
     said = told.sentences

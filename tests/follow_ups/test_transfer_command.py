@@ -1,52 +1,32 @@
-"""The next size from the command, on real trainings of a fraction of a second each."""
+"""The next size from the command, on simulated trainings of a search with an answer."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
 from scaling_search.answer.stopping import Limits
-from scaling_search.candidates import Buildable
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
 from scaling_search.commands.transfer import transfer
+from scaling_search.core.scaling import DIMENSIONS, Shares
 from scaling_search.display.transfer import transfer_section
 from scaling_search.experiment.options import Transfer
 from scaling_search.follow_ups.transfer import transferred
 from scaling_search.record.tables import read_table
-from tests.in_process import Executing, printed
+from tests.in_process import printed
+from tests.simulated import Simulating, simulated_run
 from tests.tables import VOLATILE
-from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_run
+from tests.tiny import tiny_dataset, tiny_recipe, tiny_run
 
 FOUR = Transfer(phis=(2,))
 
 
-def run_in(folder: Path, **changes: Any) -> Run:
-    """A search among nine tiny networks, one epoch each."""
-    options: dict[str, Any] = {
-        "base_network": tiny_network(width_divisor=1, resolution_divisor=1),
-        "candidates": Buildable(tolerance=0.1, max_networks=9),
-        "recipe": tiny_recipe(epochs=1),
-    }
-    return tiny_run(folder, **options | changes)
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of that search."""
-    folder = tmp_path_factory.mktemp("searched")
-    printed(search, run_in(folder))
-    return folder
-
-
 @pytest.fixture
-def run(searched: Path, tmp_path: Path) -> Run:
-    """The same search in a folder of its own."""
-    shutil.copytree(searched, tmp_path / "run")
-    return run_in(tmp_path / "run")
+def run(answered: Run) -> Run:
+    """A search with an answer, whose trainings are simulated."""
+    return answered
 
 
 def trained(run: Run) -> pd.DataFrame:
@@ -76,6 +56,22 @@ def test_ten_networks_are_trained_and_the_answer_printed_and_written(
     for suffix in ("png", "svg"):
         assert (folder / "figures" / f"transfer.{suffix}").stat().st_size > 5_000
     assert max(map(len, out[out.index("size ") :].splitlines()[:11])) <= 100
+
+
+def test_the_found_split_is_that_of_the_network_nearest_to_the_rule(run: Run) -> None:
+    answer = run.answer
+    assert answer is not None
+    assert answer.nearest != answer.network
+    shares = {one.number: one.shares for one in run.networks}
+    nearest, network = shares[answer.nearest], shares[answer.network]
+    assert nearest is not None
+    assert network is not None
+    printed(transfer, replace(run, limits=Limits(trainings=1)), FOUR)
+    table = read_table(run.folder / "transfer.csv")
+    row = table[table["point"] == "found"].iloc[0]
+    built = Shares(*(float(row[f"{dimension}_share"]) for dimension in DIMENSIONS))
+    assert built.distance(nearest) == pytest.approx(row["distance"], abs=1e-5)
+    assert built.distance(nearest) < built.distance(network)
 
 
 def test_the_same_command_again_trains_nothing_and_says_the_same(run: Run) -> None:
@@ -119,9 +115,8 @@ def test_what_is_stored_says_the_same_without_training(run: Run) -> None:
     assert all(sentence in out.replace("\n", " ") for sentence in transfer_section(told).sentences)
 
 
-@pytest.mark.slow
 def test_equal_training_flops_are_those_of_each_size(tmp_path: Path) -> None:
-    run = run_in(tmp_path / "run", recipe=tiny_recipe(epochs=1, equal="training_flops"))
+    run = simulated_run(tmp_path / "run", recipe=tiny_recipe(epochs=1, equal="training_flops"))
     printed(search, run)
     printed(transfer, run, FOUR)
     rows = trained(run)
@@ -129,7 +124,7 @@ def test_equal_training_flops_are_those_of_each_size(tmp_path: Path) -> None:
 
 
 def test_failed_trainings_are_rows_and_the_answer_says_so(run: Run) -> None:
-    out = printed(transfer, replace(run, executor=Executing(lost=((0, 201), (0, 210)))), FOUR)
+    out = printed(transfer, replace(run, executor=Simulating(lost=((0, 201), (0, 210)))), FOUR)
     assert "2 of 10 trainings failed and do not count." in out
     assert "Left out, without a finished training: depth at 4x, pycls at 4x." in out
     assert (trained(run)["state"] == "FAIL").sum() == 2
@@ -140,7 +135,7 @@ def test_where_all_fail_nothing_can_be_told(run: Run) -> None:
     said = r"10 of 10 trainings failed, most often \(10\): .*; nothing to report"
     for _ in range(2):  # the second has nothing left to train
         with pytest.raises(RuntimeError, match=said):
-            printed(transfer, replace(run, executor=Executing(lost=all_of_them)), FOUR)
+            printed(transfer, replace(run, executor=Simulating(lost=all_of_them)), FOUR)
     drawn = {path.name for path in (run.folder / "figures").iterdir()}
     assert drawn == {"contact_sheet.png"}
 
@@ -151,14 +146,14 @@ def refused(run: Run, options: Transfer = FOUR) -> str:
     return str(error.value)
 
 
-def test_it_needs_a_surface_and_sizes_above_the_searchs(run: Run, tmp_path: Path) -> None:
+def test_it_needs_an_answer_and_sizes_above_the_searchs(run: Run, tmp_path: Path) -> None:
     assert refused(run, Transfer(phis=(1, 2))).startswith(
         "transfer.phis must be sizes above the search's 2x, got [1, 2]; [2, 3] are"
     )
     few = tiny_run(tmp_path / "few")
     printed(search, few)
     message = refused(few)
-    assert message.startswith("out must hold a search with a fitted surface, got '")
-    assert "(the surface must have 7 networks or more" in message
+    assert message.startswith("out must hold a search with an answer, got '")
+    assert "; candidates.max_networks=null plans every place" in message
     assert message.endswith("; search further first")
     assert "\n" not in message

@@ -14,6 +14,7 @@ from scaling_search.candidates import Buildable
 from scaling_search.core.network import Architecture
 from scaling_search.core.protocols import Sample
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
+from scaling_search.core.space_filling import PLACE, as_points, distances
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.display.plan import plan_sentences
@@ -211,12 +212,13 @@ CAPS = {"flops": 2.3e6, "params": 5e4, "activations": 1.3e5, "train_flops": 6.9e
 
 @pytest.mark.parametrize(("name", "most"), CAPS.items())
 def test_no_network_exceeds_a_cap(name: str, most: float) -> None:
-    free = Buildable(max_networks=500).plan(Budget(BASE, Flops()))
-    capped = Buildable(max_networks=500).plan(Budget(BASE, Flops(), caps(**{name: most})))
-    costs = {c.network: COUNTS[name](c.architecture.layers()) for c in free.candidates}
-    within = {network for network, cost in costs.items() if cost <= most}
+    capped = Buildable().plan(Budget(BASE, Flops(), caps(**{name: most})))
+    costs = {c.network: COUNTS[name](c.architecture.layers()) for c in capped.pool}
+    within = [c.shares for c in capped.pool if c.shares and costs[c.network] <= most]
     assert 0 < len(within) < len(costs)
-    assert {candidate.network for candidate in capped.candidates} == within
+    assert all(costs[candidate.network] <= most for candidate in capped.candidates)
+    for shares in within:  # no place is missing
+        assert distances(as_points(capped.shares), as_points([shares])).min() <= PLACE
 
 
 def test_no_network_exceeds_a_cap_that_is_measured() -> None:

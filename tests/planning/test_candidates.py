@@ -116,12 +116,12 @@ def test_a_plan_with_a_wrong_closed_form_is_an_error() -> None:
 
 def test_the_candidates_of_a_pool_are_its_vectors(plan: Plan) -> None:
     pool = plan.pool
-    assert len(pool) == len(list(pool)) == 114
+    assert len(pool) == len(list(pool)) == 306
     assert pool.ratios.tolist() == [candidate.cost_ratio for candidate in pool]
     assert pool.resolutions.tolist() == [candidate.architecture.resolution for candidate in pool]
-    assert pool.candidate(113) == list(pool)[113]
+    assert pool.candidate(305) == list(pool)[305]
     with pytest.raises(IndexError):
-        pool.candidate(114)
+        pool.candidate(306)
 
 
 def test_a_plan_survives_pickling(plan: Plan) -> None:
@@ -130,10 +130,10 @@ def test_a_plan_survives_pickling(plan: Plan) -> None:
 
 CELLS: list[tuple[float, EfficientNet]] = [
     (2.0, small_efficientnet()),
-    (2.0, small_efficientnet(depth_rounding="ceil", resolution_divisor=1)),
+    (2.0, small_efficientnet(depth_rounding="ceil", width_divisor=2)),
     (3.0, small_efficientnet()),
     (4.0, small_efficientnet(depth_rounding="ceil")),
-    (1.4, small_efficientnet(width_divisor=1)),
+    (1.4, small_efficientnet(resolution_divisor=2)),
     (0.5, small_efficientnet(resolution=40)),
     (0.3, small_efficientnet(resolution=40, depth_rounding="ceil", width_divisor=4)),
 ]

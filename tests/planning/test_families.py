@@ -254,7 +254,7 @@ def test_overlapping_bands_share_no_network() -> None:
 
 
 def test_points_go_without_a_network_where_there_are_too_few() -> None:
-    few = ten(2, tolerance=0.0005)
+    few = ten(2, tolerance=0.0001)
     assert 0 < len(few) < 10
     assert [one.point for one in few] == list(ten_points(FOUND))[: len(few)]
     with pytest.raises(ValueError, match=r"transfer\.phis must leave a network within 4x ± 0\.0%"):

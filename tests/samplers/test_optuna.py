@@ -168,7 +168,7 @@ def test_a_study_holds_what_ended_and_what_is_under_way_but_no_failures_and_no_b
 @pytest.mark.parametrize("model", [Gp, Tpe])
 def test_where_a_training_is_in_flight_a_model_does_not_look_again(model: type[Model]) -> None:
     def asked(running: list[Trial]) -> Shares:
-        finished = [ended(trial, loss(trial.candidate, BEST)) for trial in TRIALS[::6]]
+        finished = [ended(trial, loss(trial.candidate, BEST)) for trial in TRIALS[2::7]]
         return suggestion(model().sampler(0), "val_loss", running, finished, TRIANGLE)
 
     alone = asked([])

@@ -277,12 +277,12 @@ def test_the_learning_rate_begins_above_zero_reaches_its_highest_and_ends_at_zer
 ) -> None:
     num_steps = recipe.num_steps(steps_per_epoch)
     rates = [learning_rate(recipe, step, steps_per_epoch) for step in range(num_steps + 1)]
-    assert all(0 < rate <= recipe.learning_rate for rate in rates[:-1])
-    assert rates[-1] == pytest.approx(0, abs=1e-12 * recipe.learning_rate)
+    assert all(0 < rate <= recipe.rate for rate in rates[:-1])
+    assert rates[-1] == pytest.approx(0, abs=1e-12 * recipe.rate)
     if recipe.warmup_epochs == 0:
-        assert rates[0] == recipe.learning_rate
+        assert rates[0] == recipe.rate
     whole = replace(recipe, warmup_epochs=1.0)
-    assert learning_rate(whole, steps_per_epoch, steps_per_epoch) == recipe.learning_rate
+    assert learning_rate(whole, steps_per_epoch, steps_per_epoch) == recipe.rate
 
 
 @always_the_same
@@ -293,7 +293,7 @@ def test_the_learning_rate_rises_then_falls_without_a_jump(
     warmup = recipe.warmup_epochs * steps_per_epoch
     num_steps = recipe.num_steps(steps_per_epoch)
     rates = [learning_rate(recipe, step, steps_per_epoch) for step in range(num_steps + 1)]
-    differences = np.diff(rates) / recipe.learning_rate
+    differences = np.diff(rates) / recipe.rate
     # The slope of the line, and the steepest of half a cosine; between them both.
     steepest = 1 / (warmup + 1) + math.pi / 2 / (num_steps - warmup)
     assert abs(differences).max() <= steepest + 1e-9

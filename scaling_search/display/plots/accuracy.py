@@ -7,18 +7,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scaling_search.answer.verdicts import Answer
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.display.plots.drawing import (
     COLOURS,
     FLOPS,
     GREY,
     INK,
+    LEFT_OUT,
     MARKERS,
     METRIC_NAMES,
+    NETWORK,
     Keywords,
     count_axis,
     empty,
     fence,
+    marks,
     percent_axis,
     rail,
     sheet,
@@ -42,13 +46,16 @@ def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
 
 
 @styled()
-def accuracy_over_flops(coefficients: pd.DataFrame, *, equal: str) -> Figure:
+def accuracy_over_flops(
+    coefficients: pd.DataFrame, answer: Answer | None = None, *, equal: str
+) -> Figure:
     """Every network's mean validation accuracy over FLOPs, with standard errors over seeds.
 
     The horizontal axis is broken between the base network and a narrow band of equal cost.
 
     Args:
         coefficients: As `results.coefficient_table` gives it.
+        answer: Its network is marked; None to mark none.
         equal: `Recipe.equal` of the trainings.
     """
     is_trained = coefficients["num_seeds"] > 0
@@ -60,6 +67,8 @@ def accuracy_over_flops(coefficients: pd.DataFrame, *, equal: str) -> Figure:
             "mean": coefficients["val_accuracy_mean"].astype(float),
             "error": coefficients["val_accuracy_sd"] / np.sqrt(coefficients["num_seeds"]),
             "label": coefficients.apply(triple, axis=1),
+            "candidate": coefficients["candidate"],
+            "left_out": coefficients.get("left_out", 0),
         }
     )[is_trained]
     table["below"] = (table["mean"] < fence(table["mean"])[0]) & ~table["base"]
@@ -86,6 +95,8 @@ def accuracy_over_flops(coefficients: pd.DataFrame, *, equal: str) -> Figure:
         limits = panel.get_xlim()
         shown = table[table["cost"].between(*limits)]
         _networks(panel, shown[~shown["below"]])
+        at = shown["mean"].where(~shown["below"], low - margin / 2)
+        marks(panel, shown.assign(x=shown["cost"], y=at), answer)
         below = shown[shown["below"]]
         floor = [low - margin / 2] * len(below)
         panel.scatter(below["cost"], floor, s=42, marker="v", color=GREY, zorder=3)
@@ -99,7 +110,7 @@ def accuracy_over_flops(coefficients: pd.DataFrame, *, equal: str) -> Figure:
     rail(
         panels[-1],
         list(zip(best["cost"], best["mean"], best["label"], strict=True)),
-        header="best means: alpha, beta, gamma" if len(best) else "",
+        header="highest means: alpha, beta, gamma" if len(best) else "",
     )
     _legend(panels)
     return figure
@@ -189,6 +200,7 @@ def _break(left: Axes, right: Axes, *, tick: float) -> None:
 def _legend(panels: Sequence[Axes]) -> None:
     handles = {h.get_label(): h for p in panels for h in p.get_legend_handles_labels()[0]}
     order = ["base network", *(f"mostly {d}" for d in DIMENSIONS), "mixed", "Pareto front of means"]
+    order += [look["label"] for look in (NETWORK, LEFT_OUT)]
     panels[-1].legend(
         handles=[handles[label] for label in order if label in handles],
         loc="lower left",

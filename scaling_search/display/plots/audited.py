@@ -33,10 +33,10 @@ def triangle_of_variants(audited: pd.DataFrame) -> Figure:
     frame(axes)
     built, nominal = (place(drawn[_columns(kind)].to_numpy()) for kind in ("", "nominal_"))
     for (x, y), (to_x, to_y) in zip(built.T, nominal.T, strict=True):
-        axes.plot([x, to_x], [y, to_y], color=COLOURS["best"], linewidth=1.2, zorder=3)
-    look = {"facecolor": "white", "edgecolor": COLOURS["best"], "zorder": 3.5}
+        axes.plot([x, to_x], [y, to_y], color=COLOURS["answer"], linewidth=1.2, zorder=3)
+    look = {"facecolor": "white", "edgecolor": COLOURS["answer"], "zorder": 3.5}
     axes.scatter(nominal[0], nominal[1], s=26, label="nominal: nothing rounded", **look)
-    look = {"color": COLOURS["best"], "edgecolor": INK, "linewidth": 0.5, "zorder": 4}
+    look = {"color": COLOURS["answer"], "edgecolor": INK, "linewidth": 0.5, "zorder": 4}
     axes.scatter(built[0], built[1], s=60, label="as built", **look)
     marks = place(REFERENCES[name] for name in NAMED)
     look = {"marker": "D", "facecolor": "none", "edgecolor": INK, "linewidth": 1.3, "zorder": 5}

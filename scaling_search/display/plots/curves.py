@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from scaling_search.answer.verdicts import Answer
 from scaling_search.display.plots.drawing import (
     COLOURS,
     GREY,
@@ -20,15 +21,15 @@ from scaling_search.display.plots.drawing import (
 
 
 @styled()
-def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy", *, equal: str) -> Figure:
+def training_curves(curves: pd.DataFrame, answer: Answer | None = None, *, equal: str) -> Figure:
     """Validation accuracy, validation loss and training loss over epochs, a line a network.
 
-    Lines are means over seeds; the base network and the best network have a thin line for each
-    seed too.
+    Lines are means over seeds; the base network and the network of the answer have a thin line for
+    each seed too.
 
     Args:
         curves: As `results.curves_table` gives it.
-        objective: By which the best is the best: ``val_accuracy`` or ``val_loss``.
+        answer: Its network is drawn in colour; None for none.
         equal: `Recipe.equal` of the trainings.
     """
     figure = sheet(
@@ -40,14 +41,14 @@ def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy", *, eq
         equal=equal,
     )
     panels = figure.subplots(1, len(METRIC_NAMES))
-    best = _best_at_end(curves, objective)
+    network = None if answer is None else answer.network
     for axes, (metric, name) in zip(panels, METRIC_NAMES.items(), strict=True):
         axes.set_title(name, fontsize=10, fontweight="normal")
         axes.set_xlabel("Epoch")
         if curves.empty:
             empty(axes, "no finished training")
         else:
-            _panel(axes, curves, metric, best)
+            _panel(axes, curves, metric, network)
     if not curves.empty:
         percent_axis(panels[0])
         handles, labels = panels[0].get_legend_handles_labels()
@@ -55,12 +56,12 @@ def training_curves(curves: pd.DataFrame, objective: str = "val_accuracy", *, eq
     return figure
 
 
-def _panel(axes: Axes, curves: pd.DataFrame, metric: str, best: int | None) -> None:
+def _panel(axes: Axes, curves: pd.DataFrame, metric: str, network: int | None) -> None:
     means = curves.pivot_table(index="epoch", columns="candidate", values=metric)
     dots: Keywords = {"marker": "o", "markersize": 4} if len(means) < 3 else {}
     named = {0: (INK, "base network")}
-    if best is not None:
-        named[best] = (COLOURS["best"], f"network {best}, best mean at the end")
+    if network is not None:
+        named[network] = (COLOURS["answer"], f"the network, number {network}")
     others = means[[number for number in means if number not in named]]
     for i, number in enumerate(others):
         label = f"other networks ({others.shape[1]})" if i == 0 else None
@@ -80,13 +81,3 @@ def _panel(axes: Axes, curves: pd.DataFrame, metric: str, best: int | None) -> N
     axes.set_ylim(min(inside) - margin, max(inside) + margin)
     axes.set_xlim(left=max(1, late.index.min() - 1))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-
-
-def _best_at_end(curves: pd.DataFrame, objective: str) -> int | None:
-    scaled = curves[curves["candidate"] != 0]
-    if scaled.empty:
-        return None
-    # At equal training FLOPs some end earlier than others.
-    ends = scaled.sort_values("epoch").groupby(["candidate", "seed"], as_index=False).last()
-    means = ends.groupby("candidate")[objective].mean()
-    return int(str(means.idxmin() if objective == "val_loss" else means.idxmax()))

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from scaling_search.answer.verdicts import Answer
 from scaling_search.runtime.files import replace_file
 
 Keywords = dict[str, Any]
@@ -26,12 +27,40 @@ COLOURS = {
     "width": "#D55E00",
     "resolution": "#009E73",
     "mixed": "#CC79A7",
-    "best": "#D55E00",
+    "answer": "#D55E00",
 }
 """For colour-blind readers. Source: Okabe & Ito 2008."""
 
 MARKERS = {"depth": "^", "width": "s", "resolution": "o", "mixed": "D"}
 """Colour never stands alone."""
+
+RULE: Keywords = {
+    "marker": "P",
+    "s": 190,
+    "color": COLOURS["answer"],
+    "edgecolor": "white",
+    "linewidth": 1.2,
+    "label": "the rule, for other sizes",
+    "zorder": 5.5,
+}
+NETWORK: Keywords = {
+    "marker": "o",
+    "s": 210,
+    "facecolor": "none",
+    "edgecolor": COLOURS["answer"],
+    "linewidth": 2.2,
+    "label": "the network, for this size",
+    "zorder": 5,
+}
+LEFT_OUT: Keywords = {
+    "marker": "x",
+    "s": 90,
+    "color": INK,
+    "linewidth": 1.1,
+    "label": "has trainings left out of the fit",
+    "zorder": 6,
+}
+"""The marks of an answer, the same in every figure."""
 
 METRIC_NAMES = {
     "val_accuracy": "Validation accuracy",
@@ -115,6 +144,21 @@ def triple(row: "pd.Series[Any]") -> str:
     return ", ".join(f"{row[name]:.2f}" for name in ("alpha", "beta", "gamma"))
 
 
+def marks(axes: Axes, networks: pd.DataFrame, answer: Answer | None) -> None:
+    """Marks the network of an answer, and those with trainings left out of the fit.
+
+    Args:
+        axes: Axes with the networks.
+        networks: Numbers as ``candidate``, places as ``x`` and ``y``, and ``left_out`` if known.
+        answer: None to mark no network.
+    """
+    if answer is not None:
+        mine = networks[networks["candidate"] == answer.network]
+        axes.scatter(mine["x"], mine["y"], **NETWORK)
+    if "left_out" in networks and (has := networks["left_out"] > 0).any():
+        axes.scatter(networks.loc[has, "x"], networks.loc[has, "y"], **LEFT_OUT)
+
+
 def empty(axes: Axes, text: str) -> None:
     """Writes in the middle of empty axes."""
     axes.set_xticks([])
@@ -181,12 +225,14 @@ def rail(axes: Axes, labels: Sequence[tuple[float, float, str]], *, header: str)
 def rendered(figure: Figure, suffixes: Sequence[str] = (".png", ".svg")) -> dict[str, bytes]:
     """A figure as PNG (160 dpi) and SVG, by suffix; equal figures give equal bytes."""
     metadata: dict[str, Mapping[str, str | None]] = {".png": {}, ".svg": {"Date": None}}
-    images = {}
+    images, layout = {}, figure.get_layout_engine()
     with styled():
         for suffix in suffixes:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix[1:], dpi=160, metadata=metadata[suffix])
             images[suffix] = buffer.getvalue()
+            figure.set_layout_engine("none")  # the next format has the same, which takes long
+    figure.set_layout_engine(layout)
     return images
 
 

@@ -11,6 +11,8 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from scaling_search.answer.region import GRID
+from scaling_search.answer.verdicts import Answer
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
 from scaling_search.display.plots.drawing import (
     COLOURS,
@@ -18,12 +20,13 @@ from scaling_search.display.plots.drawing import (
     GREY,
     INK,
     METRIC_NAMES,
+    RULE,
     Keywords,
     fence,
+    marks,
     percent_axis,
     sheet,
     styled,
-    triple,
 )
 
 NAMED = {"thirds": -1, "paper": 1, "pycls": 1}
@@ -37,7 +40,7 @@ CENTRED: Keywords = {"ha": "center", "va": "center"}
 def triangle_of_shares(
     coefficients: pd.DataFrame,
     objective: str,
-    region: NDArray[np.float64] | None = None,
+    answer: Answer | None = None,
     *,
     equal: str,
 ) -> Figure:
@@ -46,7 +49,7 @@ def triangle_of_shares(
     Args:
         coefficients: As `results.coefficient_table` gives it.
         objective: ``val_accuracy`` or ``val_loss``.
-        region: Points of the grid where the best split can be, (points, 3); None to draw none.
+        answer: The rule, its region and the network; None to draw none.
         equal: `Recipe.equal` of the trainings.
     """
     look: Keywords
@@ -69,9 +72,10 @@ def triangle_of_shares(
     )
     axes = figure.subplots()
     frame(axes)
+    region = None if answer is None else GRID[answer.region.mask]
     if region is not None and len(region):
         look = {"marker": "h", "s": 420, "color": "#dbe7f3", "linewidth": 0, "zorder": 0.5}
-        cells = axes.scatter(*place(region), label="95 % region of the best split", **look)
+        cells = axes.scatter(*place(region), label="95 % region of the rule", **look)
         corners = place([REFERENCES[name] for name in DIMENSIONS]).T
         cells.set_clip_path(Path(corners, closed=False), axes.transData)
     if not is_trained.all():
@@ -89,10 +93,12 @@ def triangle_of_shares(
         bar.set_label(METRIC_NAMES[objective])
         if not is_loss:
             percent_axis(bar.ax)
-        best = int(means.argmin() if is_loss else means.argmax())
-        look = {"facecolor": "none", "edgecolor": COLOURS["best"], "linewidth": 2.2, "zorder": 5}
-        label = f"best mean: {triple(scaled.iloc[best])}"
-        axes.scatter(x[best], y[best], s=210, label=label, **look)
+    marks(axes, scaled.assign(x=x, y=y), answer)
+    if answer is not None:
+        look = dict(RULE)
+        if answer.region.is_everything:
+            look |= {"label": "the rule, a guess", "alpha": 0.5}
+        axes.scatter(*place([answer.rule]), **look)
     _references(axes, places)
     axes.legend(loc="upper left", bbox_to_anchor=(-0.02, 1.03), labelspacing=0.9)
     return figure
