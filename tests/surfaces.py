@@ -1,7 +1,7 @@
 """Trainings with a known truth, for tests of the fit and of what rests on it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 
 from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Indices, Observations, Values
+from scaling_search.answer.outliers import without
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.candidates import Buildable
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
@@ -119,17 +120,10 @@ def fitted(
 
 
 def subset(data: Observations, kept: Indices) -> Observations:
-    """Only some trainings, by their places; networks without any are left out."""
-    networks, network = np.unique(data.network[kept], return_inverse=True)
-    return replace(
-        data,
-        candidates=data.candidates[networks],
-        shares=data.shares[networks],
-        cost_ratio=data.cost_ratio[networks],
-        network=network,
-        seed=data.seed[kept],
-        loss=data.loss[kept],
-    )
+    """Only some trainings, by their indices; networks without any are left out."""
+    is_left = np.ones(len(data.loss), dtype=bool)
+    is_left[kept] = False
+    return without(data, is_left, np.zeros(len(data.base_loss), dtype=bool))
 
 
 def results_of(data: Observations) -> pd.DataFrame:

@@ -115,28 +115,11 @@ def thresholds(surface: Surface, points: Points, *, level: float = LEVEL) -> Val
     The 1 - ``level`` quantile of the largest lead over all rivals on a flat surface, from draws of
     the multivariate t. Every lead less that many errors is a simultaneous lower bound.
     """
-    return design_thresholds(
-        surface.covariance, surface.freedom, surface.searched, points, level=level
-    )
-
-
-def design_thresholds(
-    covariance: Values, freedom: int, searched: Points, points: Points, *, level: float = LEVEL
-) -> Values:
-    """The same for a design without losses, (points,).
-
-    Args:
-        covariance: Covariance of the surface's six coefficients in any unit, (6, 6).
-        freedom: Its degrees of freedom.
-        searched: Points whose hull is searched, (points searched, 3).
-        points: Points to exclude.
-        level: Level of the test.
-    """
-    root = _root(covariance)
+    root = _root(surface.covariance)
     # The scale drops out: equal designs share one computation.
     root = np.round(root / np.abs(root).max(), 7) + 0.0
-    keys = (np.ascontiguousarray(array).tobytes() for array in (points, searched, root))
-    return _thresholds(*keys, freedom, level)
+    keys = (np.ascontiguousarray(array).tobytes() for array in (points, surface.searched, root))
+    return _thresholds(*keys, surface.freedom, level)
 
 
 def simultaneous_threshold(

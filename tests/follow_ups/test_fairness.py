@@ -253,7 +253,7 @@ def test_a_shift_too_small_to_be_seen_cannot_be_told(
 
 
 def seen_and_range(sentence: str, effect: str) -> tuple[float, float]:
-    """What a test would have found, and the surface's range, as they are said."""
+    """The difference that a test finds and the surface's range, as they are said."""
     found = re.search(rf"{effect} ([\d.]+) more .* a range of ([\d.]+), best to worst", sentence)
     assert found is not None, sentence
     return float(found.group(1)), float(found.group(2))
