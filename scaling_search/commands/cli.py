@@ -46,7 +46,7 @@ first steps:
   scaling-search plan                                   what would be trained
   scaling-search search experiment=default              a few minutes on a CPU
   scaling-search report out=runs/default                the table, the plots, the report
-  scaling-search search experiment=fashion_mnist_small  under an hour, three seeds
+  scaling-search search experiment=fashion_mnist_small  under an hour, 53 networks
 
 scaling-search COMMAND --help lists every option, --cfg job shows them composed.
 allow=my_package lets YAML files name parts of a package of your own.
