@@ -1,6 +1,5 @@
 """The answer of a results table, and what it rests on."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,13 @@ from scaling_search.answer.detectable import FEWEST_PLACES
 from scaling_search.answer.diagnosis import Diagnosis, diagnose
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import Observations, observations
-from scaling_search.answer.outliers import LeftOut, collapsed, outlying, without
+from scaling_search.answer.outliers import (
+    LeftOut,
+    collapsed,
+    outlying,
+    without,
+    without_trainings,
+)
 from scaling_search.answer.verdicts import Answer, answer
 from scaling_search.core.scaling import DIMENSIONS
 
@@ -41,7 +46,7 @@ class Conclusion:
 
     def kept(self, results: pd.DataFrame) -> pd.DataFrame:
         """The results without trainings left out, unless their network would have none."""
-        whole = _without(results, self.left_out)
+        whole = without_trainings(results, self.left_out)
         if len(whole) == len(results):
             return results
         has_others = results["candidate"].isin(whole.loc[whole["state"] == "COMPLETE", "candidate"])
@@ -86,7 +91,7 @@ def conclude(
         num_classes: Number of labels.
     """
     bad = tuple(collapsed(results, curves, num_classes, objective))
-    kept = _without(results, bad)
+    kept = without_trainings(results, bad)
     data = observations(kept, response=objective, target=target)
     found, base = outlying(data)
     far = [
@@ -105,7 +110,7 @@ def conclude(
     except ValueError as error:
         return Conclusion(None, missing=str(error), left_out=bad)
     by_other = _answer(
-        observations(_without(results, bad), response=OTHER[objective], target=target)
+        observations(without_trainings(results, bad), response=OTHER[objective], target=target)
     )
     every = observations(results, response=objective, target=target)
     return Conclusion(
@@ -120,17 +125,20 @@ def conclude(
 def _check_enough(data: Observations) -> None:
     """Refuses a verdict that would rest on too little."""
     failed = f" ({data.num_failed} failed)" if data.num_failed else ""
+    missing = []
     if data.num_places < FEWEST_PLACES:
-        raise ValueError(
-            f"an answer needs trained networks in {FEWEST_PLACES} places or more of the triangle, "
+        missing.append(
+            f"trained networks in {FEWEST_PLACES} places or more of the triangle, "
             f"got {data.num_places}{failed}; candidates.max_networks=null plans every place (in "
             "another out), finer divisors or a wider candidates.tolerance have more"
         )
     if data.counts.max(initial=0) < 2:
-        raise ValueError(
-            "an answer needs some networks with two seeds, which show the luck of a seed, got none;"
-            " num_seeds=1.25 trains a quarter of them once more"
+        missing.append(
+            "some networks with two seeds, which show the luck of a seed, got none; "
+            "num_seeds=1.25 trains a quarter of them once more"
         )
+    if missing:
+        raise ValueError(f"an answer needs {'; and '.join(missing)}")
 
 
 def _answer(data: Observations, delta: float | None = None) -> Answer | None:
@@ -138,12 +146,3 @@ def _answer(data: Observations, delta: float | None = None) -> Answer | None:
         return answer(fit_surface(data), delta=delta)
     except (ValueError, np.linalg.LinAlgError):
         return None
-
-
-def _without(results: pd.DataFrame, bad: Iterable[LeftOut]) -> pd.DataFrame:
-    """The results without some trainings."""
-    keys = {(one.candidate, one.seed) for one in bad}
-    if not keys:
-        return results
-    mine = zip(results["candidate"], results["seed"], strict=True)
-    return results[[key not in keys for key in mine]]

@@ -1,7 +1,7 @@
 """Trainings that collapsed or lie far outside all others, which a surface cannot follow."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,6 +69,15 @@ def collapsed(
         # The loss alone also rises where a network learns its images by heart.
         if row["val_loss"] >= first["val_loss"] and row["val_accuracy"] <= first["val_accuracy"]:
             yield LeftOut(*key, "first epoch", float(row[response]))
+
+
+def without_trainings(results: pd.DataFrame, bad: Iterable[LeftOut]) -> pd.DataFrame:
+    """A results table without some trainings."""
+    keys = {(one.candidate, one.seed) for one in bad}
+    if not keys:
+        return results
+    mine = zip(results["candidate"], results["seed"], strict=True)
+    return results[[key not in keys for key in mine]]
 
 
 def outlying(data: Observations) -> tuple[Mask, Mask]:

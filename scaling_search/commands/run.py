@@ -36,7 +36,7 @@ from scaling_search.experiment.trust import Trusted
 from scaling_search.follow_ups.confirmation import Confirmation
 from scaling_search.follow_ups.fairness import fairness_checks, span_of
 from scaling_search.follow_ups.recipe_check import RecipeCheck, recipe_check
-from scaling_search.follow_ups.transfer import transferred
+from scaling_search.follow_ups.transfer import Transferred, transferred
 from scaling_search.record.networks import (
     candidate_of,
     earlier_networks,
@@ -345,6 +345,20 @@ class Run:
         assert found.shares is not None  # only the base network has none
         return found.shares, f"the split of network {found.number}: {why}"
 
+    def transferred(self, conclusion: Conclusion) -> Transferred | None:
+        """What trainings of larger sizes say; None before `transfer` or without an answer."""
+        larger, networks = self.studies.beyond("transfer"), self.networks_of("transfer")
+        if larger is None or not networks:
+            return None
+        rows = larger.rows()
+        return transferred(
+            conclusion,
+            networks_table(networks),
+            results_table(rows),
+            curves_table(rows),
+            self.experiment.base_network.num_classes,
+        )
+
     # Text and figures.
 
     @property
@@ -372,14 +386,10 @@ class Run:
         fresh = self.studies.beyond("confirm")
         if fresh is not None and (tested := Confirmation.last(fresh)) is not None:
             yield confirmation_section(tested, objective), None
-        larger, networks = self.studies.beyond("transfer"), self.networks_of("transfer")
-        if larger is not None and networks:
-            placed = networks_table(networks)
-            told = transferred(conclusion, placed, results_table(larger.rows()))
-            if told is not None:
-                drift = told.drift
-                figure = best_by_size(drift.regions, placed, equal=equal) if drift else None
-                yield transfer_section(told), figure
+        if (told := self.transferred(conclusion)) is not None:
+            drift = told.drift
+            figure = best_by_size(drift.regions, told.table, equal=equal) if drift else None
+            yield transfer_section(told), figure
         if (checked := self.studies.beyond("fairness")) is not None:
             checks = fairness_checks(
                 self.record.rows(),

@@ -10,7 +10,7 @@ from scaling_search.display.progress import bars
 from scaling_search.display.terminal import say, show
 from scaling_search.display.transfer import about_networks, about_power, transfer_section
 from scaling_search.experiment.options import Transfer
-from scaling_search.follow_ups.transfer import power_before, transferred
+from scaling_search.follow_ups.transfer import power_before
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.families import nearest_to_points, ten_points
 from scaling_search.planning.measuring import measure
@@ -70,7 +70,7 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
 
     if train_more(run, trials, "transfer", price_only=price_only, begin=begin) is None:
         return
-    told = transferred(conclusion, table, run.results_of("transfer"))
+    told = run.transferred(conclusion)
     assert told is not None
     section = transfer_section(told)
     paths = [run.folder / f"{section.name}.csv"]

@@ -47,6 +47,7 @@ class View:
         self._live: Live | None = None
         self._running: dict[Key, tuple[Trial, float]] = {}
         self.slots = 1
+        self._has_lengths = self._has_rates = False
         self._num_trials = self._num_finished = self._num_failed = 0
         self._best: TrialResult | None = None
         # Sums instead of lists, so that a line takes as long for the last training as for the
@@ -71,6 +72,8 @@ class View:
     def begin(self, trials: Sequence[Trial], finished: Iterable[TrialResult], slots: int) -> None:
         """Takes the trainings of the search and those that are finished."""
         self.slots, self._num_trials = slots, len(trials)
+        self._has_lengths = len({trial.recipe.epochs for trial in trials}) > 1
+        self._has_rates = len({trial.recipe.rate for trial in trials}) > 1
         self._work_left = sum(map(work, trials))
         for result in finished:
             self._count(result, self._before)
@@ -89,8 +92,7 @@ class View:
     def again(self, result: TrialResult) -> None:
         """A training failed and will be tried again."""
         self._running.pop(result.trial.key, None)
-        what = f"{describe(result.trial.candidate)} seed {result.trial.seed}"
-        self.note(f"{what}  failed and is tried again: {result.reason}")
+        self.note(f"{self._named(result.trial)}  failed and is tried again: {result.reason}")
 
     def note(self, line: str) -> None:
         """Says something besides."""
@@ -124,7 +126,6 @@ class View:
 
     def _line(self, result: TrialResult) -> str:
         trial = result.trial
-        what = f"{describe(trial.candidate)} seed {trial.seed}"
         if result.state == "COMPLETE":
             last = result.curve[-1]
             how = (
@@ -134,8 +135,18 @@ class View:
         else:
             how = f"failed: {result.reason}"
         return (
-            f"{self._num_finished}/{self._num_trials}  {what}  {how}  left {duration(self.left())}"
+            f"{self._num_finished}/{self._num_trials}  {self._named(trial)}  {how}  "
+            f"left {duration(self.left())}"
         )
+
+    def _named(self, trial: Trial) -> str:
+        """A training in a few words: of its recipe, what is not the same for all."""
+        said = [describe(trial.candidate), f"seed {trial.seed}"]
+        if self._has_lengths:
+            said.append(f"{trial.recipe.epochs:g} epochs")
+        if self._has_rates:
+            said.append(f"rate {trial.recipe.rate:g}")
+        return " ".join(said)
 
     def _table(self) -> Table:
         bar = Progress(
@@ -157,10 +168,7 @@ class View:
         table.add_row("best", self._best_line())
         now = time.monotonic()
         for trial, since in self._running.values():
-            table.add_row(
-                "running",
-                f"{describe(trial.candidate)}  seed {trial.seed}  {duration(now - since)}",
-            )
+            table.add_row("running", f"{self._named(trial)}  {duration(now - since)}")
         return table
 
     def _best_line(self) -> str:

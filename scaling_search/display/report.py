@@ -211,8 +211,10 @@ def _about_noise(found: Noise, objective: str) -> list[str]:
     if others == 0:
         return ["Only one scaled network has a finished training, so there is no order to judge."]
     if found.seed_sd is None or found.residual_sd is None or close is None:
-        few = "One seed a network" if found.seed_sd is None else "Few networks have a second seed"
-        return [f"{few}: the noise of the order is not known; num_seeds=3 would show it."]
+        few, more = "One seed a network", "1.25"
+        if found.seed_sd is not None:
+            few, more = "Few networks have a second seed", "2"
+        return [f"{few}: the noise of the order is not known; num_seeds={more} would show it."]
     seed_sd, residual_sd, spread = (
         difference(value, objective) for value in (found.seed_sd, found.residual_sd, found.spread)
     )

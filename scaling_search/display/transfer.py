@@ -8,6 +8,7 @@ import pandas as pd
 from scaling_search.answer.fit import FTest
 from scaling_search.answer.region import Region
 from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.display.answer import WHY
 from scaling_search.display.formatting import (
     count,
     difference,
@@ -32,7 +33,12 @@ def transfer_section(told: Transferred) -> ReportSection:
     return ReportSection(
         name="transfer",
         title="Does it hold at the next size?",
-        sentences=(*_about_sizes(told), *about_networks(table), *_about_failures(table)),
+        sentences=(
+            *_about_sizes(told),
+            *about_networks(table),
+            *_about_failures(table),
+            *_about_collapsed(told),
+        ),
         lines=_lines(table),
         table=table,
     )
@@ -131,7 +137,7 @@ def about_networks(networks: pd.DataFrame) -> Iterator[str]:
                 yield f"{point} alone cannot be reached at {at}: {nearest}."
             elif point == "found":
                 nearest = f"the nearest is {row['distance']:.2f} away"
-                yield f"The found split cannot be reached at {at}: {nearest}."
+                yield f"The rule cannot be reached at {at}: {nearest}."
         if len(mine) < NUM_POINTS:
             are = "is" if len(mine) == 1 else "are"
             yield f"At {at} there {are} {count(len(mine), 'network')} for {NUM_POINTS} points."
@@ -147,6 +153,14 @@ def _about_failures(table: pd.DataFrame) -> list[str]:
         names = ", ".join(f"{row['point']} at {row['size']:g}x" for _, row in without.iterrows())
         said.append(f"Left out, without a finished training: {names}.")
     return said
+
+
+def _about_collapsed(told: Transferred) -> Iterator[str]:
+    """Trainings that are in no mean."""
+    points = told.table.set_index("candidate")
+    for one in told.left_out:
+        row = points.loc[one.candidate]
+        yield f"Left out: {row['point']} at {row['size']:g}x seed {one.seed}, {WHY[one.why]}."
 
 
 def _lines(table: pd.DataFrame) -> list[list[str]]:

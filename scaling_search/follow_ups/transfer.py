@@ -7,6 +7,7 @@ import pandas as pd
 from scaling_search.answer.conclusions import Conclusion
 from scaling_search.answer.fit import Surface
 from scaling_search.answer.observations import Observations, observations
+from scaling_search.answer.outliers import LeftOut, collapsed, without_trainings
 from scaling_search.answer.region import Hull
 from scaling_search.core.scaling import DIMENSIONS, Shares
 from scaling_search.core.space_filling import as_points
@@ -44,7 +45,8 @@ class Transferred:
     """Trainings of larger sizes.
 
     Attributes:
-        table: A row for each network of the larger sizes, with its means.
+        table: A row for each network of the larger sizes, with the means of its trainings.
+        left_out: Trainings of them that collapsed, which are in no mean.
         fit: One model of all sizes; None where they cannot be compared.
         drift: Drift of the best split; None as above.
         power: None as above.
@@ -54,6 +56,7 @@ class Transferred:
     """
 
     table: pd.DataFrame
+    left_out: tuple[LeftOut, ...] = ()
     fit: PooledFit | None = None
     drift: Drift | None = None
     power: Power | None = None
@@ -82,7 +85,11 @@ def power_before(conclusion: Conclusion, networks: pd.DataFrame, num_seeds: int)
 
 
 def transferred(
-    conclusion: Conclusion, networks: pd.DataFrame, trained: pd.DataFrame
+    conclusion: Conclusion,
+    networks: pd.DataFrame,
+    trained: pd.DataFrame,
+    curves: pd.DataFrame,
+    num_classes: int,
 ) -> Transferred | None:
     """Compares sizes; None before any training and without a surface of the search.
 
@@ -91,23 +98,28 @@ def transferred(
         networks: A row for each network of the larger sizes, as `networks_table` or
             `Transferred.table` gives them; trainings of others are not used.
         trained: Their trainings, as `results.results_table` gives them.
+        curves: Their epochs, as `results.curves_table` gives them.
+        num_classes: Number of labels.
     """
     if len(trained):
-        trained = trained[trained["network"].isin(networks["network"])]
+        trained, curves = (_numbered(table, networks) for table in (trained, curves))
     found, diagnosis = conclusion.answer, conclusion.diagnosis
     if found is None or diagnosis is None or trained.empty:
         return None
-    networks = networks.loc[:, :"resolution"]
-    larger = _by_size(networks, trained, found.surface.observations.response)
+    networks, response = networks.loc[:, :"resolution"], found.surface.observations.response
+    left_out = tuple(collapsed(trained, curves, num_classes, response))
+    trained = without_trainings(trained, left_out)
+    larger = _by_size(networks, trained, response)
     table = with_means(networks, trained)
     table = table[[column for column in table if "_gain" not in str(column)]]
     try:
         fit = fit_sizes(found.surface, larger)
     except ValueError as error:
-        return Transferred(table, missing=str(error))
+        return Transferred(table, left_out, missing=str(error))
     searched = fit.surfaces[0]
     return Transferred(
         table,
+        left_out,
         fit,
         find_drift(fit),
         _power(searched, larger, networks),
@@ -116,12 +128,16 @@ def transferred(
     )
 
 
+def _numbered(table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
+    """The rows of these networks; one may have had another number when it was trained."""
+    return table.drop(columns="candidate").merge(networks[["network", "candidate"]], on="network")
+
+
 def _by_size(networks: pd.DataFrame, trained: pd.DataFrame, response: str) -> list[Observations]:
     """Observations of each size, ascending, those without a finished training left out."""
     parts = []
     for size, mine in networks.groupby("size"):
-        # A network may have had another number when it was trained.
-        rows = trained.drop(columns="candidate").merge(mine[["network", "candidate"]], on="network")
+        rows = trained[trained["candidate"].isin(mine["candidate"])]
         data = observations(rows, response=response, target=float(str(size)))
         if len(data.candidates):
             parts.append(data)

@@ -137,6 +137,14 @@ def test_a_search_without_second_seeds_says_the_command_and_more_seeds_give_an_a
     assert one.answer is not None
 
 
+def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    few = simulated_run(tmp_path, candidates=Buildable(max_networks=9), num_seeds=1)
+    printed(search, few)
+    missing = few.conclusion.missing
+    assert missing.startswith("an answer needs trained networks in 12 places or more")
+    assert "; and some networks with two seeds" in missing
+
+
 def test_without_any_scaled_network_the_rule_is_asked_for(tmp_path: Path) -> None:
     begun = simulated_run(tmp_path, limits=Limits(trainings=1))
     printed(search, begun)

@@ -137,7 +137,9 @@ def test_the_best_is_named_with_its_value_coefficients_seeds_and_cost() -> None:
 
 
 def test_one_seed_says_that_the_noise_is_unknown() -> None:
-    unknown = "One seed a network: the noise of the order is not known; num_seeds=3 would show it."
+    unknown = (
+        "One seed a network: the noise of the order is not known; num_seeds=1.25 would show it."
+    )
     assert unknown in said(tables(9, 1))
     assert "One seed a network" not in said(tables(9, 3))
     for claim in ("stands out", "standard error", "names no winner"):

@@ -22,7 +22,7 @@ from scaling_search.display.transfer import (
     transfer_section,
 )
 from scaling_search.follow_ups.sizes import Drift, fit_sizes
-from scaling_search.follow_ups.transfer import power_before, transferred
+from scaling_search.follow_ups.transfer import Transferred, power_before, transferred
 from scaling_search.record.results import curves_table
 from tests.larger import NOISY, at_size, best_at, chosen, drawn
 from tests.surfaces import Luck, Truth, around, plan_shares, results_of, trainings
@@ -81,10 +81,16 @@ def trained(drift: float, *, failed: tuple[int, ...] = (), spread: float = 0.06)
     return rows
 
 
+def compared(
+    conclusion: Conclusion, networks: pd.DataFrame, trained: pd.DataFrame
+) -> Transferred | None:
+    return transferred(conclusion, networks, trained, curves_table([]), 10)
+
+
 def section(
     conclusion: Conclusion, networks: pd.DataFrame, trained: pd.DataFrame
 ) -> ReportSection | None:
-    told = transferred(conclusion, networks, trained)
+    told = compared(conclusion, networks, trained)
     return transfer_section(told) if told else None
 
 
@@ -106,9 +112,7 @@ def test_a_drift_is_told_with_where_the_best_lies_at_each_size() -> None:
     assert "between" in said[5]
     assert "resolution alone cannot be reached at 4x: the nearest has 0.50." in said
     assert "resolution alone cannot be reached at 8x: the nearest has 0.33." in said
-    assert any(
-        s.startswith("The found split cannot be reached at 8x: the nearest is") for s in said
-    )
+    assert any(s.startswith("The rule cannot be reached at 8x: the nearest is") for s in said)
     assert not any("failed" in s or "Left out" in s or "Warning" in s for s in said)
 
 
@@ -177,10 +181,31 @@ def test_too_few_results_are_said_and_nothing_is_drawn() -> None:
 
 
 def test_there_is_nothing_to_tell_without_trainings_or_a_surface() -> None:
-    assert transferred(concluded(around(0.3, 0.3)), networks(), pd.DataFrame()) is None
-    assert transferred(Conclusion(None), networks(), trained(0.0)) is None
+    assert compared(concluded(around(0.3, 0.3)), networks(), pd.DataFrame()) is None
+    assert compared(Conclusion(None), networks(), trained(0.0)) is None
     others = trained(0.0).assign(network="of another time")
-    assert transferred(concluded(around(0.3, 0.3)), networks(), others) is None
+    assert compared(concluded(around(0.3, 0.3)), networks(), others) is None
+
+
+def test_trainings_that_collapsed_are_named_and_in_no_mean() -> None:
+    rows = trained(0.0)
+    rows.loc[rows["candidate"] == 301, ["val_loss", "val_accuracy"]] = [2.3, 0.1]
+    told, whole = (
+        compared(concluded(around(0.3, 0.3)), networks(), r) for r in (rows, trained(0.0))
+    )
+    assert told is not None
+    assert whole is not None
+    point = str(networks().set_index("candidate").loc[301, "point"])
+    said = transfer_section(told).sentences
+    assert said[-1] == f"Left out: {point} at 8x seed 0, at chance."
+    assert told.table.set_index("candidate").loc[301, "num_seeds"] == 0
+    assert told.drift is not None
+    assert whole.drift is not None
+    assert np.allclose(told.drift.moved, whole.drift.moved, atol=0.1)
+    renumbered = rows.assign(candidate=rows["candidate"].to_numpy()[::-1])
+    other = compared(concluded(around(0.3, 0.3)), networks(), renumbered)
+    assert other is not None
+    assert transfer_section(other).sentences == said
 
 
 def test_a_network_that_had_another_number_counts_under_its_own() -> None:

@@ -13,7 +13,6 @@ from scaling_search.commands.transfer import transfer
 from scaling_search.core.scaling import DIMENSIONS, Shares
 from scaling_search.display.transfer import transfer_section
 from scaling_search.experiment.options import Transfer
-from scaling_search.follow_ups.transfer import transferred
 from scaling_search.record.tables import read_table
 from tests.in_process import printed
 from tests.simulated import Simulating, simulated_run
@@ -109,8 +108,7 @@ def test_at_a_limit_it_ends_and_the_stored_part_is_told(run: Run) -> None:
 
 def test_what_is_stored_says_the_same_without_training(run: Run) -> None:
     out = printed(transfer, run, FOUR)
-    networks = read_table(run.folder / "transfer.csv")
-    told = transferred(run.conclusion, networks, run.results_of("transfer"))
+    told = run.transferred(run.conclusion)
     assert told is not None
     assert all(sentence in out.replace("\n", " ") for sentence in transfer_section(told).sentences)
 
