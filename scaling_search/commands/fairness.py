@@ -38,7 +38,7 @@ def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = Fal
         return
     record = run.studies.begun("fairness")
     checks = fairness_checks(
-        run.record.rows(), record.rows(), experiment=experiment, answer=conclusion.answer
+        run.rows_at_rates(), record.rows(), experiment=experiment, answer=conclusion.answer
     )
     for section in fairness_sections(checks):
         console.print()

@@ -216,12 +216,17 @@ class Run:
         if at_rates is None:
             return None
         return recipe_check(
-            [*self.record.rows(), *at_rates.rows()],
+            self.rows_at_rates(),
             [] if plain is None else plain.rows(),
             experiment=self.experiment,
             networks=self.networks,
             noise=noise(self.results, self.experiment.objective),
         )
+
+    def rows_at_rates(self) -> list[Row]:
+        """Rows of the search's trainings and of its check at other learning rates."""
+        checked = self.studies.beyond("recipe")
+        return [*self.record.rows(), *([] if checked is None else checked.rows())]
 
     # Tables.
 
@@ -392,7 +397,7 @@ class Run:
             yield transfer_section(told), figure
         if (checked := self.studies.beyond("fairness")) is not None:
             checks = fairness_checks(
-                self.record.rows(),
+                self.rows_at_rates(),
                 checked.rows(),
                 experiment=self.experiment,
                 answer=conclusion.answer,

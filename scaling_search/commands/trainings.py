@@ -154,7 +154,7 @@ def train_more(
 
     Args:
         run: A search that `searched` has checked; the price follows from its times.
-        trials: All trainings of the command, those of the search too.
+        trials: All trainings of the command, those of the search and of its check too.
         command: Name of the command, which has a study of its own.
         price_only: True to print the price and train nothing.
         begin: Writes to the record before the first training, once the folder is locked.
@@ -166,7 +166,11 @@ def train_more(
     executor = run.executor
     trials = placed(run, trials)
     searched_too = [trial for trial in trials if not trial.on_test]
-    known = list(run.record.results_of(searched_too).values())
+    checked = run.studies.beyond("recipe")
+    known = [
+        *({} if checked is None else checked.results_of(searched_too)).values(),
+        *run.record.results_of(searched_too).values(),
+    ]
     record = run.studies.beyond(command)
     done = [] if record is None else record.results_of(trials).values()
     cost = price(

@@ -171,17 +171,15 @@ def fairness_checks(
     """Returns the checks that the records hold.
 
     Args:
-        searched: The search's rows.
+        searched: The search's rows, those of its check at other rates too.
         trained: Rows of the trainings at other rates and lengths.
         experiment: Its recipe and objective.
         answer: The search's; None without one.
     """
     found = None if answer is None else answer.network
-    others = list(trained)
-    if not others:
-        return FairnessChecks()
-    rows = results_table([*searched, *others])
+    rows = results_table([*searched, *trained])
     rows = _with_factors(rows.drop_duplicates(list(KEY), ignore_index=True), experiment)
+    rows = rows[rows["rate"].isin(FACTORS) & rows["length"].isin(FACTORS)]  # a check asks farther
     objective, learning_rate, length = experiment.objective, None, None
     at_rates = rows[rows["length"] == 1]
     if (at_rates["rate"] != 1).any():

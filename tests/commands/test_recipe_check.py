@@ -14,9 +14,12 @@ from omegaconf import OmegaConf
 import scaling_search as ss
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.candidates import Buildable
+from scaling_search.commands.fairness import fairness
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
 from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.experiment.options import Fairness
+from scaling_search.record.tables import read_table
 from tests.cli import TINY, Cli
 from tests.in_process import Executing, printed
 from tests.tiny import changed, ended, failed, tiny_recipe, tiny_run
@@ -305,6 +308,21 @@ def test_auto_takes_the_best_rate_and_everything_after_it_uses_the_number(
     assert rates == {taken / 2, taken, taken * 2}
     with pytest.raises(ValueError, match=rf"learning_rate must be {taken:g} as in this folder's"):
         search(changed(run, recipe=tiny_recipe(check=True, learning_rate=0.3)))
+
+
+def test_fairness_takes_the_rates_that_the_check_has_trained(tmp_path: Path) -> None:
+    def loss(trial: Trial) -> float:
+        return by_number(trial) + 0.01 * abs(trial.recipe.rate / 0.2 - 2)  # best at 0.4
+
+    run = search(asking(tmp_path, loss, recipe=tiny_recipe(check=True, learning_rate="auto")))
+    num_searched = len(submitted(run))
+    said = printed(fairness, run, Fairness(learning_rate=True))
+    assert "Does the learning rate favour some networks?" in said
+    trials = submitted(run)[num_searched:]
+    assert [trial.seed for trial in trials] == [1] * 12  # four networks at three rates
+    table = read_table(tmp_path / "fairness_learning_rate.csv")
+    assert table["rate"].tolist() == [0.5, 1.0, 2.0] * 4  # the check has asked a quarter too
+    assert (table["num_seeds"] == 2).all()
 
 
 @pytest.mark.parametrize(
