@@ -75,7 +75,7 @@ def _asking(run: Run, planned: Plan) -> list[Trial]:
     check = run.recipe_check if run.studies.is_begun else None
     if not run.asks_recipe or (check is not None and check.is_done):
         return []
-    rate = run.experiment.recipe.rate if check is None else check.best_rate
+    rate = run.experiment.recipe.rate if check is None else check.rate_to_take
     left = []
     for study, trials in further_trials(run.experiment, planned, rate).items():
         record = run.studies.beyond(study)

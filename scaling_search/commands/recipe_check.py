@@ -45,15 +45,15 @@ def check_recipe(
     if not run.asks_recipe:
         return run, True
     studies = run.studies  # a run with another rate opens studies of its own, which cannot write
-    if (best := _best_rate(run, hold, since)) is None:
+    if (taken := _rate_to_take(run, hold, since)) is None:
         return run, False
     if run.experiment.recipe.is_open:
-        run = settle(run, best)
+        run = settle(run, taken)
     _take_own(run, record)
     check = run.recipe_check
     assert check is not None  # its rates are trained
     if not check.is_done:
-        settings = [Setting(best, is_augmented=False)]
+        settings = [Setting(taken, is_augmented=False)]
         trials = setting_trials(run.experiment, run.networks, settings)
         plain = placed(replace(run, keep_weights=False), trials)
         before = [*run.record.rows(), *others_of(run, STUDIES[:1])]
@@ -67,11 +67,11 @@ def check_recipe(
     return run, True
 
 
-def _best_rate(run: Run, hold: RunLock, since: float) -> float | None:
+def _rate_to_take(run: Run, hold: RunLock, since: float) -> float | None:
     """Trains at three rates, and at most two farther while that is open; None at a limit."""
     recipe, check = run.experiment.recipe, run.recipe_check
     if not recipe.is_open and check is not None and check.has_rates:
-        return check.best_rate
+        return check.rate_to_take
     # Farther rates of a command that was cut off are asked again, which trains what is left.
     earlier = [] if check is None else [one for one in check.settings if one.is_augmented]
     settings = list(dict.fromkeys([*first_settings(recipe), *earlier]))
@@ -91,7 +91,7 @@ def _best_rate(run: Run, hold: RunLock, since: float) -> float | None:
         rates, best = [one.learning_rate for one in settings], check.best_rate
         is_enough = len(rates) == len(FACTORS) + MOST_FARTHER or min(rates) < best < max(rates)
         if is_enough or not recipe.is_open:
-            return best
+            return check.rate_to_take
         settings.append(Setting(best * FACTORS[0 if best == min(rates) else -1]))
 
 

@@ -43,7 +43,7 @@ class Recipe:
 
     epochs: Annotated[float, Field(gt=0)] = 4.0
     batch_size: Annotated[int, Field(ge=2)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = 0.2
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = 0.4
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.5
     momentum: Fraction = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4

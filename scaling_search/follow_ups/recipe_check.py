@@ -159,6 +159,24 @@ class RecipeCheck:
         return ["base", *network_names(self.networks.iloc[1:], CORNERS)]
 
     @property
+    def rate_to_take(self) -> float:
+        """The recipe's own rate, or one that is `better`, if need be step by step.
+
+        The lowest of several noisy means is no better by itself. Where a training failed at the
+        own rate, that of the best mean.
+        """
+        at_rates = self.losses[:, : self.num_rates]
+        own = at_rates[np.isfinite(at_rates).any(axis=1), self.settings.index(self.own)]
+        if not np.isfinite(own).all():
+            return self.best_rate
+        found = [self._improvement(one) for one in self.settings if one.is_augmented]
+        better = max(filter(None, found), key=lambda one: one.gain.mean, default=None)
+        if better is None:
+            return self.own.learning_rate
+        taken = replace(self.recipe, learning_rate=better.setting.learning_rate)
+        return replace(self, recipe=taken).rate_to_take
+
+    @property
     def best_rate(self) -> float:
         """The rate of the best mean over networks; one at which a training failed comes last."""
         used = self.losses[np.isfinite(self.losses).any(axis=1)]

@@ -103,9 +103,7 @@ def test_five_networks_are_asked_before_the_search_and_none_is_trained_twice(
     assert len(run.results_of("recipe")) == 3 * num_asked
     assert len(run.results_of("recipe-plain")) == num_asked
     # All is known before the long part.
-    no_better = said.index(
-        "No other setting (rate 0.05, rate 0.2, rate 0.05 unaugmented) is better"
-    )
+    no_better = said.index("No other setting (rate 0.05, rate 0.2, rate 0.1 unaugmented) is better")
     assert said.index("5/5 ") < no_better < said.index("6/6 ")
     # Lines name what differs among the trainings at hand.
     at_rates = re.findall(r"^\d+/15  base network seed 0 rate (\S+)  accuracy", said, re.MULTILINE)
@@ -213,7 +211,7 @@ def test_a_setting_at_which_a_training_fails_is_never_better(tmp_path: Path) -> 
     run.report()
     check = run.recipe_check
     assert check is not None
-    assert check.best_rate == 0.05
+    assert check.rate_to_take == 0.1
     assert check.is_done
     shown = printed(Run.report, run)
     assert "2 trainings failed." in shown
@@ -275,17 +273,17 @@ def test_an_interaction_is_tested_with_the_noise_of_the_search(
 @pytest.mark.parametrize(
     ("best", "asked", "taken"),
     [
-        (1, [0.1, 0.2, 0.4], 0.2),
-        (2, [0.1, 0.2, 0.4, 0.8], 0.4),
-        (0.25, [0.025, 0.05, 0.1, 0.2, 0.4], 0.05),
-        (100, [0.1, 0.2, 0.4, 0.8, 1.6], 1.6),
+        (1, [0.2, 0.4, 0.8], 0.4),
+        (2, [0.2, 0.4, 0.8, 1.6], 0.8),
+        (0.25, [0.05, 0.1, 0.2, 0.4, 0.8], 0.1),
+        (100, [0.2, 0.4, 0.8, 1.6, 3.2], 3.2),
     ],
 )
 def test_auto_takes_the_best_rate_and_everything_after_it_uses_the_number(
     tmp_path: Path, best: float, asked: list[float], taken: float
 ) -> None:
     def loss(trial: Trial) -> float:
-        away = abs(trial.recipe.rate / 0.2 - best)
+        away = abs(trial.recipe.rate / 0.4 - best)
         return by_number(trial) + 0.01 * away
 
     run = asking(tmp_path, loss, recipe=tiny_recipe(check=True, learning_rate="auto"))
@@ -310,9 +308,20 @@ def test_auto_takes_the_best_rate_and_everything_after_it_uses_the_number(
         search(changed(run, recipe=tiny_recipe(check=True, learning_rate=0.3)))
 
 
+def test_auto_takes_no_rate_for_its_mean_alone(tmp_path: Path) -> None:
+    def loss(trial: Trial) -> float:
+        return by_number(trial) - 0.05 * (trial.recipe.rate == 0.8 and trial.candidate.number == 3)
+
+    run = asking(tmp_path, loss, recipe=tiny_recipe(check=True, learning_rate="auto"))
+    assert search(run).experiment.recipe.learning_rate == ss.Recipe().learning_rate
+    check = run.recipe_check
+    assert check is not None
+    assert check.best_rate == 0.8 != ss.Recipe().learning_rate
+
+
 def test_fairness_takes_the_rates_that_the_check_has_trained(tmp_path: Path) -> None:
     def loss(trial: Trial) -> float:
-        return by_number(trial) + 0.01 * abs(trial.recipe.rate / 0.2 - 2)  # best at 0.4
+        return by_number(trial) + 0.01 * abs(trial.recipe.rate / 0.4 - 2)  # best at 0.8
 
     run = search(asking(tmp_path, loss, recipe=tiny_recipe(check=True, learning_rate="auto")))
     num_searched = len(submitted(run))
