@@ -9,7 +9,7 @@ import pytest
 import scaling_search as ss
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import observations, of_results
-from scaling_search.answer.region import best_point, in_region
+from scaling_search.answer.region import Hull, best_point
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Epoch, Trial, TrialResult
@@ -18,7 +18,6 @@ from scaling_search.samplers.focus import Focus
 from tests.tiny import tiny_dataset, tiny_recipe
 
 RECORD = Path(__file__).parent.parent / "experiments" / "fashion_mnist_small" / "results.csv"
-NUM_SEEDS = 3
 
 
 def recorded() -> pd.DataFrame:
@@ -72,13 +71,14 @@ def focused(results: dict[tuple[int, int], TrialResult], seconds: float) -> list
 
 
 @pytest.mark.slow
-def test_focus_on_half_the_seconds_finds_a_split_that_the_full_record_holds_possible() -> None:
+def test_focus_on_half_the_seconds_finds_a_split_nearly_as_good_as_the_full_record_does() -> None:
     plan = networks()
     full = fit_surface(observations(recorded(), response="val_loss", target=2.0))
+    loss = full.loss(Hull.of(full.searched).rivals)
     half = recorded()["total_seconds"].sum() / 2
-    num_right = 0
+    regrets = []
     for run in range(20):
         finished = focused(results_with_permuted_seeds(plan, run), half)
         surface = fit_surface(of_results(finished, response="val_loss", target=2.0))
-        num_right += bool(in_region(full, as_points([best_point(surface)]))[0])
-    assert num_right >= 18
+        regrets.append(full.loss(as_points([best_point(surface)]))[0] - loss.min())
+    assert np.quantile(regrets, 0.9) < np.ptp(loss) / 3
