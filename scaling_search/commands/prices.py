@@ -49,7 +49,8 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
     ends = [f"limits.{name}={value:g}" for name, value in _endings(run.limits) if value is not None]
     if ends:
         yield f"It ends before that at {' or '.join(ends)}."
-    searched = {trial.key for trial in trials}
+    at_rates = further_trials(experiment, planned, experiment.recipe.rate)["recipe"]
+    searched = {trial.key for trial in (*trials, *(at_rates if run.asks_recipe else ()))}
     networks, num_seeds = list(planned), fairness.num_seeds
     asked = {}
     if fairness.learning_rate:

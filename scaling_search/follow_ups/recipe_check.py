@@ -165,6 +165,8 @@ class RecipeCheck:
         The lowest of several noisy means is no better by itself. Where a training failed at the
         own rate, that of the best mean.
         """
+        if self.own not in self.settings:  # nothing is trained yet
+            return self.own.learning_rate
         at_rates = self.losses[:, : self.num_rates]
         own = at_rates[np.isfinite(at_rates).any(axis=1), self.settings.index(self.own)]
         if not np.isfinite(own).all():

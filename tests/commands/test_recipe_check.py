@@ -323,7 +323,11 @@ def test_fairness_takes_the_rates_that_the_check_has_trained(tmp_path: Path) -> 
     def loss(trial: Trial) -> float:
         return by_number(trial) + 0.01 * abs(trial.recipe.rate / 0.4 - 2)  # best at 0.8
 
-    run = search(asking(tmp_path, loss, recipe=tiny_recipe(check=True, learning_rate="auto")))
+    run = asking(tmp_path, loss, recipe=tiny_recipe(check=True, learning_rate="auto"))
+    price = printed(search, run, price_only=True, fairness=Fairness(learning_rate=True))
+    # A fifth network stands for the one that is not found yet.
+    assert re.search(r"Fairness of the learning rate: .*\. 17 trainings: about", price)
+    run = search(run)
     num_searched = len(submitted(run))
     said = printed(fairness, run, Fairness(learning_rate=True))
     assert "Does the learning rate favour some networks?" in said
