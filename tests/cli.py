@@ -14,6 +14,7 @@ TINY = (
     "dataset.num_val=50",
     "recipe.epochs=1",
     "recipe.batch_size=20",
+    "recipe.learning_rate=0.2",
     "candidates.max_networks=2",
     "executor=inline",
     "timed=false",
