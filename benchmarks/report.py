@@ -60,7 +60,7 @@ def main() -> None:
         run.report()
         own = time.perf_counter() - started
         started = time.perf_counter()
-        assert run.answer is not None
+        run.conclusion  # noqa: B018  # a property that fits
         fit = time.perf_counter() - started
     print(
         f"report of {options.networks * options.seeds} trainings: {whole:.1f} s as a process, "

@@ -19,7 +19,7 @@ from scaling_search.display.formatting import (
     p_value,
     with_interval,
 )
-from scaling_search.display.verdicts import PHRASES
+from scaling_search.display.verdicts import PHRASES, WHY
 
 SAME = 0.01
 """A reference nearer to the best split than this is the same and not compared with it."""
@@ -29,13 +29,6 @@ DIFFERENT = 0.05
 
 SHOWN = 4
 """Trainings that a sentence names."""
-
-WHY = {
-    "chance": "at chance",
-    "first epoch": "no better than after the first epoch",
-    "outlying": "far outside all others",
-}
-"""Reasons why trainings are left out of the fit."""
 
 
 def answer_sentences(conclusion: Conclusion, results: pd.DataFrame) -> list[str]:

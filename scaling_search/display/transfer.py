@@ -8,7 +8,6 @@ import pandas as pd
 from scaling_search.answer.fit import FTest
 from scaling_search.answer.region import Region
 from scaling_search.core.scaling import DIMENSIONS
-from scaling_search.display.answer import WHY
 from scaling_search.display.formatting import (
     count,
     difference,
@@ -19,6 +18,7 @@ from scaling_search.display.formatting import (
     shares_of,
 )
 from scaling_search.display.report_section import ReportSection
+from scaling_search.display.verdicts import WHY
 from scaling_search.follow_ups.sizes import Drift
 from scaling_search.follow_ups.transfer import Power, Transferred
 from scaling_search.planning.families import ON_RAY

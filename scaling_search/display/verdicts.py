@@ -1,4 +1,4 @@
-"""Verdicts in words."""
+"""Verdicts, and why trainings are left out, in words."""
 
 from scaling_search.answer.verdicts import Outcome
 
@@ -10,3 +10,10 @@ PHRASES = {
     None: "{} not searched",
 }
 """Words of each outcome, with the network or split that was compared."""
+
+WHY = {
+    "chance": "at chance",
+    "first epoch": "no better than after the first epoch",
+    "outlying": "far outside all others",
+}
+"""Reasons why trainings are left out of the fit."""
