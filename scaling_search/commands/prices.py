@@ -29,7 +29,7 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
     """
     experiment = run.experiment
     trials = experiment.trials(planned)
-    finished = _finished(run, trials) if run.studies.is_begun else []
+    finished = run.known(trials) if run.studies.is_begun else []
     timings: list[Timing] = []
     if timed:
         is_known = any(result.state == "COMPLETE" for result in finished)
@@ -49,8 +49,9 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
     ends = [f"limits.{name}={value:g}" for name, value in _endings(run.limits) if value is not None]
     if ends:
         yield f"It ends before that at {' or '.join(ends)}."
-    at_rates = further_trials(experiment, planned, experiment.recipe.rate)["recipe"]
-    searched = {trial.key for trial in (*trials, *(at_rates if run.asks_recipe else ()))}
+    rate = experiment.recipe.rate
+    at_rates = further_trials(experiment, planned, rate)["recipe"] if run.asks_recipe else []
+    searched = {trial.key for trial in (*trials, *at_rates)}
     networks, num_seeds = list(planned), fairness.num_seeds
     asked = {}
     if fairness.learning_rate:
@@ -62,13 +63,6 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
     for what, checked in asked.items():
         more = [trial for trial in checked if trial.key not in searched]
         yield f"Fairness of {what}: {_price(run, more, finished, (), timings)}"
-
-
-def _finished(run: Run, trials: Sequence[Trial]) -> list[TrialResult]:
-    """Results of the search's trainings, which the check alone holds while the rate is open."""
-    checked = run.studies.beyond("recipe")
-    before = {} if checked is None else checked.results_of(trials)
-    return list((before | run.record.results_of(trials)).values())
 
 
 def _asking(run: Run, planned: Plan) -> list[Trial]:

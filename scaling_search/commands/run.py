@@ -1,7 +1,7 @@
 """A run: an experiment in a folder, with the results that the folder holds."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from scaling_search.core.network import Architecture
 from scaling_search.core.part import part
 from scaling_search.core.protocols import Executor
 from scaling_search.core.scaling import Shares
-from scaling_search.core.trial import TrialResult
+from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.display.answer import answer_sentences
 from scaling_search.display.confirmation import confirmation_section
 from scaling_search.display.data import data_section
@@ -228,6 +228,12 @@ class Run:
         checked = self.studies.beyond("recipe")
         return [*self.record.rows(), *([] if checked is None else checked.rows())]
 
+    def known(self, trials: Sequence[Trial]) -> list[TrialResult]:
+        """Results of those trials that the search or its check at other learning rates has."""
+        checked = self.studies.beyond("recipe")
+        before = {} if checked is None else checked.results_of(trials)
+        return list((before | self.record.results_of(trials)).values())
+
     # Tables.
 
     @property
@@ -351,7 +357,7 @@ class Run:
         return found.shares, f"the split of network {found.number}: {why}"
 
     def transferred(self, conclusion: Conclusion) -> Transferred | None:
-        """What trainings of larger sizes say; None before `transfer` or without an answer."""
+        """The comparison of sizes; None before `transfer` or without an answer."""
         larger, networks = self.studies.beyond("transfer"), self.networks_of("transfer")
         if larger is None or not networks:
             return None

@@ -166,11 +166,7 @@ def train_more(
     executor = run.executor
     trials = placed(run, trials)
     searched_too = [trial for trial in trials if not trial.on_test]
-    checked = run.studies.beyond("recipe")
-    known = [
-        *({} if checked is None else checked.results_of(searched_too)).values(),
-        *run.record.results_of(searched_too).values(),
-    ]
+    known = run.known(searched_too)
     record = run.studies.beyond(command)
     done = [] if record is None else record.results_of(trials).values()
     cost = price(

@@ -171,8 +171,7 @@ class RecipeCheck:
         own = at_rates[np.isfinite(at_rates).any(axis=1), self.settings.index(self.own)]
         if not np.isfinite(own).all():
             return self.best_rate
-        found = [self._improvement(one) for one in self.settings if one.is_augmented]
-        better = max(filter(None, found), key=lambda one: one.gain.mean, default=None)
+        better = self._best_of(one for one in self.settings if one.is_augmented)
         if better is None:
             return self.own.learning_rate
         taken = replace(self.recipe, learning_rate=better.setting.learning_rate)
@@ -190,7 +189,10 @@ class RecipeCheck:
     @property
     def better(self) -> Improvement | None:
         """The best of the settings that are better for all networks or, by a t-test, on average."""
-        found = [one for setting in self.settings if (one := self._improvement(setting))]
+        return self._best_of(self.settings)
+
+    def _best_of(self, settings: Iterable[Setting]) -> Improvement | None:
+        found = filter(None, map(self._improvement, settings))
         return max(found, key=lambda one: one.gain.mean, default=None)
 
     def _improvement(self, setting: Setting) -> Improvement | None:
