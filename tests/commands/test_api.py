@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def experiment(**changes: object) -> ss.Experiment:
     """The experiment that `TINY` makes on the command line."""
     options: dict[str, object] = {
-        "recipe": ss.Recipe(epochs=1, batch_size=20, check=False),
+        "recipe": ss.Recipe(epochs=1, learning_rate=0.2, batch_size=20, check=False),
         "dataset": ss.datasets.FashionMnistSmall(num_train=100, num_val=50),
         "candidates": ss.candidates.Buildable(max_networks=2),
         "num_seeds": 1,
