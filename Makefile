@@ -7,8 +7,7 @@ INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
 .PHONY: search test test-slow clean
 
 search: .venv/search
-	$(BIN)/scaling-search search experiment=default
-	$(BIN)/scaling-search report out=runs/default
+	$(BIN)/scaling-search run experiment=default
 
 test: .venv/test
 	$(BIN)/ruff format --check .
@@ -21,10 +20,13 @@ test-slow: .venv/test
 	$(BIN)/pytest -n auto --dist loadfile -m "slow and not gpu and not alone" --durations=10
 	$(BIN)/pytest -m "slow and not gpu and alone" --durations=10
 
-# A search needs neither Ray nor ONNX nor the checks' own tools.
+# A search needs neither Ray nor ONNX nor the checks' own tools. From 25.1 on pip shows a bar on a
+# terminal while it unpacks too, which takes longer than the download.
 .venv/search: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, got " + sys.version.split()[0] + "; name one by make PYTHON=...")'
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --upgrade 'pip>=25.1'
+	@echo 'Installing PyTorch and what else a search needs into .venv: minutes on the first run.'
 	$(INSTALL) .
 	touch $@
 

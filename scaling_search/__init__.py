@@ -1,6 +1,6 @@
-"""How to spend k times the compute on a network: depth, width and resolution, with an error bar.
+"""Search for coefficients of depth, width and resolution among networks of equal measured cost.
 
-The names that this package lists are the public API; ``docs/python.md`` says what they do.
+The listed names are the public API; ``docs/python.md`` describes them.
 """
 
 from importlib.metadata import version as _version
@@ -11,8 +11,9 @@ from scaling_search.runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from scaling_search import base_networks, candidates, costs, datasets, executors, samplers
     from scaling_search.answer.stopping import Limits
-    from scaling_search.commands.api import load, search
+    from scaling_search.commands.api import load, run, search
     from scaling_search.commands.audit import audit
+    from scaling_search.commands.compare import compare
     from scaling_search.commands.confirm import confirm
     from scaling_search.commands.export import export
     from scaling_search.commands.fairness import fairness
@@ -46,6 +47,7 @@ __all__ = [
     "audit",
     "base_networks",
     "candidates",
+    "compare",
     "compose",
     "confirm",
     "costs",
@@ -56,6 +58,7 @@ __all__ = [
     "from_json",
     "load",
     "plan",
+    "run",
     "samplers",
     "scale",
     "search",

@@ -16,7 +16,7 @@ from scaling_search.core.scaling import Shares
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Trial, TrialResult
 from tests.in_process import InProcess
-from tests.surfaces import around
+from tests.surfaces import Truth, around
 from tests.tiny import ended, tiny_run
 
 BEST = Shares(0.1, 0.6, 0.3)
@@ -39,6 +39,7 @@ class Simulating(InProcess):
     """Ends each training at once, with a loss around a truth; the same training gives the same.
 
     Attributes:
+        truth: Loss at twice the base network's cost.
         lead: Gain of network `LEADER` over its split.
         behind: Loss that the base network is behind its truth.
         collapsed: Networks and seeds of trainings that end at chance.
@@ -46,6 +47,7 @@ class Simulating(InProcess):
         submitted: All trainings, in order.
     """
 
+    truth: Truth = field(default=TRUTH)
     lead: float = 0.02
     behind: float = 0.0
     collapsed: tuple[tuple[int, int], ...] = ()
@@ -69,7 +71,7 @@ class Simulating(InProcess):
         cost = candidate.flops_ratio or 1.0
         # All splits meet at the base network.
         point = as_points([candidate.shares or BEST])
-        loss = float(TRUTH(point)[0]) - SLOPE * math.log(cost / 2)
+        loss = float(self.truth(point)[0]) - SLOPE * math.log(cost / 2)
         loss += float(stream.normal(0, SEED_SD)) - self.lead * (candidate.number == LEADER)
         loss += self.behind * (candidate.number == 0)
         if (candidate.number, trial.seed) in self.collapsed:

@@ -17,22 +17,27 @@ from scaling_search.base_networks import custom
 from scaling_search.costs.activations import Activations
 from scaling_search.costs.flops import Flops
 from scaling_search.costs.train_flops import TrainFlops
+from tests.documents import ROOT, Block, blocks
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "extending.md"
+DOCUMENT = ROOT / "docs" / "extending.md"
 PROGRAM = str(Path(sys.executable).parent / "scaling-search")
 
 
 def example() -> tuple[dict[str, str], list[str]]:
     """The files of the example by their path, and its commands."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    section = text.partition("## A network of your own\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"(.*?)```(python|yaml|)\n(.*?)```\n", section, re.DOTALL)
-    files = {}
-    for before, language, content in blocks:
-        if language:
-            files[re.findall(r"`([\w/]+\.(?:py|yaml))`", before)[-1]] = content
-    (commands,) = (content for _, language, content in blocks if not language)
-    return files, commands.splitlines()
+    found = of_section("A network of your own")
+    files = {
+        re.findall(r"`([\w/]+\.(?:py|yaml))`", one.before)[-1]: one.text
+        for one in found
+        if one.language
+    }
+    (commands,) = (one for one in found if not one.language)
+    return files, commands.lines
+
+
+def of_section(heading: str) -> list[Block]:
+    """The blocks below a heading."""
+    return [one for one in blocks(DOCUMENT) if one.section == heading]
 
 
 def written_to(folder: Path) -> list[str]:
@@ -77,9 +82,8 @@ class Scanning(nn.Module):
 def test_an_operator_of_ones_own_is_counted_and_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = DOCUMENT.read_text(encoding="utf-8").partition("## An operator of your own\n")[2]
-    (code,) = re.findall(r"```python\n(.*?)```\n", text.partition("\n## ")[0], re.DOTALL)
-    (tmp_path / "documented_operator.py").write_text(code, encoding="utf-8")
+    (block,) = of_section("An operator of your own")
+    (tmp_path / "documented_operator.py").write_text(block.text, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     base = custom(own_operator)
     assert [layer.flops for layer in base.layers()] == [20 * 20 * 30, 30 * 10]

@@ -47,8 +47,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def next_command(out: str) -> str:
-    """The command that is printed to go on with."""
-    (command,) = re.findall(r"next: (scaling-search .*)", out)
+    """The command that a search prints for its report."""
+    (command,) = re.findall(r"tables: (scaling-search .*)", out)
     return str(command)
 
 
@@ -178,7 +178,7 @@ def test_two_experiments_in_one_storage_are_not_taken_for_each_others_follow_ups
     assert priced.code == 2  # only the base network was trained
     assert ran("search", "name=a", "out=mine", *shared[:-1]).code == 0
     priced = ran("confirm", "out=mine", "confirm.num_seeds=2", "price_only=true")
-    assert "Seeds 1 to 2: " in priced.out  # and not beyond those of a-b
+    assert "with seeds 1 to 2: " in priced.out  # and not beyond those of a-b
     # As a version that did not look at names could have recorded it.
     Record("shared.log", "a-confirm", "val_loss").claim({"name": "a-confirm"})
     assert ran("report", "out=mine").code == 0
@@ -389,5 +389,5 @@ def test_a_name_with_control_characters_is_refused_from_python_too(here: Path) -
 def test_a_network_of_anothers_record_names_no_file_elsewhere() -> None:
     candidate = tiny_trial().candidate
     for name in ("../../evil-2", "a/b-2", "..-2", "a\nb-2"):
-        with pytest.raises(RuntimeError, match="must be called as compound-2"):
+        with pytest.raises(RuntimeError, match="must have names like compound-2"):
             named_networks({name: candidate}, 2.0)

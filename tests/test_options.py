@@ -58,7 +58,7 @@ def test_price_only_of_a_search_says_what_plan_says_and_writes_nothing(here: Pat
     assert priced.out.splitlines()[-2:] == planned[-2:]
     assert priced.out.startswith("The data\n")
     assert trainings(priced) == 3
-    assert priced.out.endswith("It ends before that at limits.trainings=2.\n")
+    assert priced.out.endswith("The search ends earlier at limits.trainings=2.\n")
     assert not list(here.iterdir())
 
 
@@ -68,7 +68,7 @@ def test_price_only_of_a_search_times_steps_where_nothing_is_known(
     for name in ("WARM_SECONDS", "TIMED_SECONDS", "EVALUATION_SECONDS"):
         monkeypatch.setattr(timing, name, 0.01)
     timed = ran("search", "price_only=true", *TINY, "timed=true")
-    assert "Timed are steps of 3 networks on cpu" in timed.out
+    assert "The time is estimated from a few steps of 3 networks on cpu" in timed.out
     assert "3 trainings: about " in timed.out
     assert not list(here.iterdir())
 
@@ -108,7 +108,7 @@ def test_price_only_of_what_follows_counts_what_was_asked_and_changes_nothing(
 def test_a_price_of_an_export_that_trains_nothing_is_refused(mine: Path) -> None:
     refused = ran("export", "out=mine", "price_only=true")
     assert refused.code == 2
-    assert "export.train must be true for a price to be said" in refused.err
+    assert "export.train must be true with price_only=true" in refused.err
     assert not (mine / "export").exists()
 
 
@@ -143,8 +143,26 @@ def test_a_report_shows_as_many_rows_as_asked(mine: Path) -> None:
         said = ran("report", "out=mine", f"report.most={most}").out
         assert f"the best {most} of 2 scaled networks" in said
         rows = [line.split()[0] for line in said.splitlines() if re.match(r" +(base|\d) ", line)]
-        assert rows == ["base", "1", "2"][: most + 1]
+        assert (rows[0], len(rows)) == ("base", most + 1)
     assert not (mine / "figures" / "published_family.png").exists()
+
+
+def test_a_report_to_another_folder_leaves_the_run_as_it_is(mine: Path, here: Path) -> None:
+    file = mine / "config.yaml"
+    text = file.read_text(encoding="utf-8")
+    assert "to: null\n" in text
+    # Where a folder of others says where to write, it is not asked.
+    file.write_text(text.replace("to: null\n", "to: theirs\n"), encoding="utf-8")
+    before = contents(mine)
+    said = ran("report", "out=mine", "report.to=elsewhere/again")
+    assert said.code == 0, said.err
+    assert "elsewhere/again/report.html" in said.out
+    assert contents(mine) == before
+    assert ran("report", "out=mine").code == 0
+    assert contents(mine) != before
+    assert not (here / "theirs").exists()
+    again = (here / "elsewhere" / "again" / "coefficients.csv").read_bytes()
+    assert again == (mine / "coefficients.csv").read_bytes()
 
 
 def test_a_run_that_names_parts_by_where_they_were_is_read(mine: Path) -> None:
@@ -175,7 +193,10 @@ def test_a_limit_ends_a_search_and_says_so(limit: str) -> None:
     ended = ran("search", "out=mine", f"limits.{limit}", *TINY)
     assert ended.code == 0
     value = limit.replace("1e-9", "1e-09")
-    assert f"limits.{value} is reached; next: scaling-search report out=mine" in ended.out
+    assert (
+        f"limits.{value} is reached; its page and tables: scaling-search report out=mine"
+        in ended.out
+    )
     again = ran("search", "out=mine", *TINY)
     assert "all trainings are done" in again.out
 
@@ -222,5 +243,5 @@ def test_every_option_that_takes_text_without_quotes_is_one() -> None:
     there = {
         f"{group}.{key}" for group, name in PARTS for key in composed(f"{group}={name}")[group]
     }
-    there |= {"name", "out", "storage", "audit.table"}
+    there |= {"name", "out", "storage", "report.to", "audit.table"}
     assert set(TEXTS) <= there

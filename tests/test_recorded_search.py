@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import scaling_search as ss
+from scaling_search.commands.reporting import sections_of
 
 RECORDED = Path(__file__).resolve().parent.parent / "experiments" / "fashion_mnist_small"
 
@@ -47,7 +48,7 @@ def test_networks_are_named_and_build(run: ss.Run) -> None:
 def test_its_page_says_what_the_record_says(run: ss.Run) -> None:
     page = html.unescape((RECORDED / "report.html").read_text(encoding="utf-8"))
     conclusion = run.conclusion
-    sections = [section for section, _ in run.sections(conclusion)]
+    sections = [section for section, _ in sections_of(run, conclusion)]
     assert [one.name for one in sections] == ["recipe_check", "confirm", "fairness_learning_rate"]
     for sentence in (*conclusion.sentences, *(line for one in sections for line in one.sentences)):
         assert sentence in page

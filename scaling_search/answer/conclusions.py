@@ -18,6 +18,7 @@ from scaling_search.answer.outliers import (
 )
 from scaling_search.answer.verdicts import Answer, answer
 from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.core.space_filling import PLACE
 
 OTHER = {"val_loss": "val_accuracy", "val_accuracy": "val_loss"}
 
@@ -27,13 +28,13 @@ class Conclusion:
     """The answer of a results table.
 
     Attributes:
-        answer: By the surface; None where one cannot be fitted, or rests on too little.
+        answer: By the surface; None where it cannot be fitted, or places or seeds are too few.
         diagnosis: Variance components and tests of the fit; None as above.
         by_other: The answer by the metric that is not the objective; None where it has none.
         missing: Why there is no answer; empty where there is one.
         left_out: Trainings that collapsed or are outlying, by candidate and seed.
         with_all: The answer with these too; None where none is left out, or there is no answer.
-        sentences: All of it in words; `Run.conclusion` has them.
+        sentences: The same as sentences; filled by `Run.conclusion`.
     """
 
     answer: Answer | None
@@ -79,7 +80,7 @@ def conclude(
     delta: float | None,
     num_classes: int,
 ) -> Conclusion:
-    """Returns the best split and network at the target's cost, or what is missing for them.
+    """Returns the rule and the network at the target's cost, or the reason for no answer.
 
     Args:
         results: As `results.results_table` gives it.
@@ -123,19 +124,20 @@ def conclude(
 
 
 def _check_enough(data: Observations) -> None:
-    """Refuses a verdict that would rest on too little."""
+    """Checks that there are enough places and seeds for an answer."""
     failed = f" ({data.num_failed} failed)" if data.num_failed else ""
     missing = []
     if data.num_places < FEWEST_PLACES:
         missing.append(
-            f"trained networks in {FEWEST_PLACES} places or more of the triangle, "
-            f"got {data.num_places}{failed}; candidates.max_networks=null plans every place (in "
-            "another out), finer divisors or a wider candidates.tolerance have more"
+            f"trained networks in {FEWEST_PLACES} places or more (networks whose shares differ by "
+            f"at most {PLACE} count once), got {data.num_places}{failed}; for more places use "
+            "candidates.max_networks=null, a wider candidates.tolerance or smaller divisors in "
+            "base_network, with another out="
         )
     if data.counts.max(initial=0) < 2:
         missing.append(
-            "some networks with two seeds, which show the luck of a seed, got none; "
-            "num_seeds=1.25 trains a quarter of them once more"
+            "a second seed of some networks, to measure noise, got none; num_seeds=1.25 trains a "
+            "quarter of the networks with a second seed"
         )
     if missing:
         raise ValueError(f"an answer needs {'; and '.join(missing)}")

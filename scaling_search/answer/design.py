@@ -1,4 +1,4 @@
-"""Reduction of the variance of the best split by a further training.
+"""Reduction of the variance of the rule by a further training.
 
 Variances need no losses, so trainings in flight count as finished.
 """

@@ -18,7 +18,7 @@ FEWEST_PLACES = 12
 """Fewest places whose trainings carry an answer: with fewer its errors are themselves unknown."""
 
 NUM_SEARCHES = 200
-"""Simulated searches; their luck is always the same."""
+"""Simulated searches, unless others are asked; their luck is always the same."""
 
 POWER = 0.8
 """Probability with which a difference is detected."""
@@ -68,10 +68,11 @@ def detectable(
     *,
     seed_sd: float,
     network_sd: float = 0.0,
+    num_searches: int = NUM_SEARCHES,
 ) -> list[Detectable]:
     """Smallest difference between each two references that the verdict "better" finds.
 
-    With probability `POWER`, by `NUM_SEARCHES` simulated searches without any difference, each
+    With probability `POWER`, by simulated searches without any difference, each
     fitted as a search is: the difference that its luck would leave to be told.
 
     Args:
@@ -79,6 +80,7 @@ def detectable(
         num_seeds: Number of seeds of each of them.
         seed_sd: Standard deviation of the objective over seeds, without what networks share.
         network_sd: Standard deviation of places around the surface.
+        num_searches: Simulated searches.
 
     Returns:
         Ascending; empty where the places do not determine a quadratic surface and its error.
@@ -92,7 +94,7 @@ def detectable(
     seed = np.concatenate([np.arange(count) for count in counts])
     stream, shapes = np.random.default_rng(0), kernels(networks)
     fits = []
-    for _ in range(NUM_SEARCHES):
+    for _ in range(num_searches):
         effects = network_sd * stream.standard_normal(place.max() + 1)[place]
         losses = effects[network] + seed_sd * stream.standard_normal(len(network))
         fits.append(

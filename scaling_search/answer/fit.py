@@ -244,20 +244,20 @@ def _check(data: Observations) -> None:
         )
     if not len(data.base_loss):
         raise ValueError(
-            f"the base network must have a finished training, got none{failed}; its mean loss "
-            "says what compute is worth"
+            f"the base network must have a finished training, got none{failed}; the gain "
+            "of more compute is measured from it"
         )
     if not np.isfinite(data.shares).all():
         raise ValueError(
             "shares must be known for every network, got none for candidate "
-            f"{data.candidates[~np.isfinite(data.shares).all(axis=1)][0]}; write the plan anew"
+            f"{data.candidates[~np.isfinite(data.shares).all(axis=1)][0]}; plan again"
         )
     hole, point = largest_hole(data.shares)
     if data.target < 1 and hole > LARGEST_HOLE:
         raise ValueError(
-            f"smaller networks must leave no hole over {LARGEST_HOLE} in the triangle of shares, "
-            f"got one of {hole:.2f} around depth {point.depth:.2f}, width {point.width:.2f}, "
-            f"resolution {point.resolution:.2f}; there a surface and its region would be guesses"
+            f"smaller networks must leave no gap over {LARGEST_HOLE} in the triangle of shares, "
+            f"got one of {hole:.2f} near depth {point.depth:.2f}, width {point.width:.2f}, "
+            f"resolution {point.resolution:.2f}; a fit would be a guess there"
         )
     if np.ptp(data.loss) == 0:
         raise ValueError(
@@ -270,7 +270,7 @@ def _check_design(terms: Values, data: Observations) -> None:
     if is_singular(terms):
         raise ValueError(
             "shares must be spread over the triangle for a quadratic surface, got "
-            f"{len(terms)} networks in too few places; take finer divisors, or a wider "
+            f"{len(terms)} networks in too few places; use finer divisors, or a wider "
             "candidates.tolerance"
         )
     if len(data.loss) <= NUM_TERMS + 1:

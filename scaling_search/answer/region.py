@@ -1,4 +1,4 @@
-"""The best split of the surface and its 95 % region."""
+"""The rule, the best split of the surface, and its 95 % region."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.spatial import ConvexHull
 
-from scaling_search.answer.fit import CONTRASTS, LEVEL, NUM_TERMS, Surface, flatness
+from scaling_search.answer.fit import CONTRASTS, LEVEL, Surface, flatness
 from scaling_search.answer.observations import Values
 from scaling_search.core.scaling import REFERENCES, Shares
 from scaling_search.core.space_filling import Points, as_points, scheffe, triangle
@@ -144,12 +144,21 @@ def simultaneous_threshold(
     return float(np.quantile(np.max(largest, axis=0), 1 - level))
 
 
-def band_threshold(surface: Surface, *, level: float = LEVEL) -> float:
-    """Critical value, in standard errors, for the surface at all that was searched at once."""
+def band_threshold(surface: Surface, *, level: float = LEVEL, over_base: bool = False) -> float:
+    """Critical value, in standard errors, for the surface at all that was searched at once.
+
+    Args:
+        surface: The fit.
+        level: Level of all intervals together.
+        over_base: True for differences from the base network, whose loss has an error of its own.
+    """
     terms = scheffe(Hull.of(surface.searched).rivals)
     directions = terms @ np.linalg.cholesky(surface.covariance)
+    if over_base:
+        directions = np.column_stack([directions, np.full(len(terms), surface.base_error)])
     units = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    largest = np.abs(units.astype(np.float32) @ _draws(surface.freedom, NUM_TERMS)).max(axis=0)
+    draws = _draws(surface.freedom, directions.shape[1])
+    largest = np.abs(units.astype(np.float32) @ draws).max(axis=0)
     return float(np.quantile(largest, 1 - level))
 
 
@@ -187,9 +196,10 @@ def in_region(surface: Surface, points: Points, *, level: float = LEVEL) -> Mask
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """The 95 % region of the best split.
+    """The rule and its 95 % region.
 
     Attributes:
+        surface: The fit.
         best: Minimum of the surface; a guess while `is_everything`.
         is_everything: True if the surface may be flat, so that no point is excluded.
         mask: True for points of `GRID` in the region, (231,).
@@ -201,6 +211,7 @@ class Region:
         is_at_limit: True if the best point lies on an edge of the hull within the triangle.
     """
 
+    surface: Surface
     best: Shares
     is_everything: bool
     mask: Mask
@@ -232,6 +243,7 @@ def find_region(surface: Surface) -> Region:
     # The best point belongs to it, however narrow the region is.
     extent = np.vstack([points[mask], as_points([best])])
     return Region(
+        surface=surface,
         best=best,
         is_everything=not flatness(surface).is_significant,
         mask=mask[: len(GRID)],

@@ -35,17 +35,17 @@ LONGEST_REASON = 300
 
 @part
 class Limits:
-    """Limits at which a search ends before all is trained.
+    """Limits at which a search ends before all trainings are done.
 
     Attributes:
         trainings: Largest number of trainings in the record; None for no limit.
         hours: Hours of a command after which no training starts; None for no limit.
         gpu_hours: Device hours of the record after which no training starts, on GPU or CPU; None
             for no limit.
-        region: End once the region of the best split is at most this part of what was searched;
+        region: End once the region of the rule is at most this part of the searched splits;
             None to train all.
-        failed_share: Give up once more than this part of the finished trainings, and of five at
-            least, have failed; 1 never gives up.
+        failed_share: Give up once more than this part of the finished trainings (counted as at
+            least five) has failed; 1 never gives up.
     """
 
     trainings: Annotated[int, Field(ge=1)] | None = None
@@ -137,8 +137,8 @@ class Stopping:
             return ""
         last = analyses[-1]
         return (
-            f"limits.region={limit:g} is reached: with {last.trainings} trainings the best split "
-            f"lies in {last.region:.0%} of what was searched"
+            f"limits.region={limit:g} is reached: with {last.trainings} trainings the region "
+            f"of the rule is {100 * last.region:.0f} % of the searched splits"
         )
 
 

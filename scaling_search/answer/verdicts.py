@@ -1,4 +1,4 @@
-"""The best split against each reference: difference, interval, verdict."""
+"""The rule against each reference: difference, interval, verdict."""
 
 import math
 from dataclasses import dataclass
@@ -78,18 +78,18 @@ def outcome(difference: Estimate, delta: float | None) -> Outcome:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The best split against a reference, in units of the metric.
+    """The rule (the best split by the fit) against a reference, in units of the metric.
 
     Attributes:
         name: ``rule`` or one of `REFERENCES`.
-        verdict: Verdict of the best split; the intervals of all references hold at once. None for
-            the best split itself, and for a reference that was not searched.
+        verdict: Verdict of the rule; the intervals of all references hold at once. None for
+            the rule itself, and for a reference that was not searched.
         shares: Shares of the reference.
-        prediction: The surface there, at exactly the target's cost; the interval of the best split
+        prediction: The surface there, at exactly the target's cost; the interval of the rule
             holds for all that was searched, because the losses chose it.
         distance: To the nearest trained network.
-        is_possible: True if it is in the region of the best split.
-        equal_cost: Cost at which the best split has the reference's loss, over the base network's;
+        is_possible: True if it is in the region of the rule.
+        equal_cost: Cost at which the rule has the reference's loss, over the base network's;
             what lies under 1 is out of the measured range. None where that is not known.
     """
 
@@ -104,12 +104,12 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """The best split by a fitted surface, and the best network.
+    """The rule (the best split by a fitted surface) and the best network.
 
     Attributes:
         surface: The fit.
         flat: F-test of a flat surface.
-        region: The rule, which is the best split, and its 95 % region; a guess while
+        region: The rule and its 95 % region; a guess while
             ``region.is_everything``.
         nearest: Number of the candidate nearest to the rule.
         network: Number of the candidate with the best expected metric: the surface and its own,
@@ -133,7 +133,7 @@ class Answer:
 
     @property
     def rule(self) -> Shares:
-        """Shares of the best split, with which other sizes are scaled."""
+        """Shares of the rule, for other sizes."""
         return self.region.best
 
     def expected_of(self) -> dict[int, float]:
@@ -144,7 +144,7 @@ class Answer:
 
 
 def answer(surface: Surface, *, delta: float | None = None) -> Answer:
-    """Returns the best split and the best network of a fitted surface.
+    """Returns the rule and the best network of a fitted surface.
 
     Args:
         surface: The fit.
@@ -232,20 +232,33 @@ def worth_of(compute: float, surface: Surface) -> float | None:
     return surface.slope * math.log1p(compute)
 
 
-def cost_of_equal(surface: Surface, best: Values, other: Values, limit: float) -> Estimate | None:
-    """Cost, over the base network's, at which the best split has another split's loss.
+def gain_of_rule(found: Answer) -> Estimate:
+    """The gain of the rule over the base network, in units of the metric, better above 0.
 
-    The loss of the best split is linear in the log of the cost between the base network, where all
+    The interval is one of those that hold for all splits that were searched, for the losses chose
+    the rule.
+    """
+    surface, best = found.surface, as_points([found.rule])
+    gain = surface.base_loss - float(surface.loss(best)[0])
+    error = math.hypot(float(surface.standard_error(best)[0]), surface.base_error)
+    half = band_threshold(surface, over_base=True) * error
+    return Estimate(gain, gain - half, gain + half)
+
+
+def cost_of_equal(surface: Surface, best: Values, other: Values, limit: float) -> Estimate | None:
+    """Cost, over the base network's, at which the rule has another split's loss.
+
+    The loss of the rule is linear in the log of the cost between the base network, where all
     splits meet, and the target. Its ends are those of the quotient of two estimates (Fieller 1954).
 
     Args:
         surface: The fit.
-        best: Shares of the best split, (3,).
+        best: Shares of the rule, (3,).
         other: Shares of the other, (3,).
         limit: Critical value, in standard errors.
 
     Returns:
-        None for smaller networks, and where the best split gains nothing by more than chance.
+        None for smaller networks, and where the rule gains nothing by more than chance.
     """
     span = math.log(surface.observations.target)
     terms = scheffe(np.vstack([best, other]))

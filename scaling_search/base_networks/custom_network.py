@@ -246,8 +246,8 @@ def _traced(network: Custom) -> tuple[tuple[Layer, ...], Trace]:
         )
         if is_known and _shapes_of(network, built) != _shapes(network):
             raise ValueError(
-                f"{KEY} must make the same network of the same arguments, got other shapes from "
-                f"{name} the second time; draw no sizes"
+                f"{KEY} must make the same network from the same arguments, got other shapes "
+                f"from {name} at the second call; use no random sizes"
             )
         image = _image(network)
         try:
@@ -270,7 +270,7 @@ def _traced(network: Custom) -> tuple[tuple[Layer, ...], Trace]:
     if not trace.operations:
         raise ValueError(
             f"{KEY} must make a network with convolutions or linear layers, got none of {name}; "
-            "nothing else costs"
+            "only their products count as cost"
         )
     return tuple(layers_of(built, trace)), trace
 
@@ -300,7 +300,7 @@ def _check_growth(base: Custom, dimension: str) -> None:
     if (base_flops := _flops(base)) >= _flops(base.scaled(_alone(dimension, 2.0))):
         raise ValueError(
             f"{KEY} must cost more with twice the {dimension}, got {base_flops:,} multiply-adds "
-            f"with both from {name}; a search splits the cost over all of {', '.join(DIMENSIONS)}"
+            f"for both from {name}; a search splits the cost over {', '.join(DIMENSIONS)}"
         )
 
 

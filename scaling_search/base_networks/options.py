@@ -39,6 +39,6 @@ def check_resolution(resolution: int, least: int) -> None:
     if resolution < least:
         raise ValueError(
             f"base_network.resolution must be at least the product of the strides, {least}, got "
-            f"{resolution}; take larger images or fewer strides, or, where the data have as many "
+            f"{resolution}; use larger images or fewer strides, or, where the data have as many "
             f"pixels, add base_network.resolution={least}"
         )

@@ -38,9 +38,9 @@ def try_step(
         ) from error
     if not is_right:
         raise ValueError(
-            f"{KEY} must make a network that gives logits {wanted} for {len(images)} images while "
-            f"it is trained, got {shown(logits)} of {at}; return the logits alone, as while "
-            "evaluating"
+            f"{KEY} must make a network that gives logits {wanted} for {len(images)} images in "
+            f"training mode, got {shown(logits)} of {at}; return the logits alone, as in "
+            "evaluation mode"
         )
 
 

@@ -1,4 +1,4 @@
-"""The functions `search` and `load`, which return a run."""
+"""The functions `run`, `search` and `load`, which return a run."""
 
 from collections.abc import Sequence
 from dataclasses import is_dataclass, replace
@@ -9,6 +9,7 @@ from rich.console import Console
 from scaling_search.answer.stopping import Limits
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search as train
+from scaling_search.commands.stages import run_stages
 from scaling_search.core.protocols import Executor
 from scaling_search.executors import Processes
 from scaling_search.experiment.composing import (
@@ -19,6 +20,7 @@ from scaling_search.experiment.composing import (
     trusted_packages,
 )
 from scaling_search.experiment.experiment import CHOICES, Decide, Experiment
+from scaling_search.experiment.options import Confirm, Scale, Stage, Stages
 from scaling_search.experiment.trust import Trusted
 from scaling_search.record.serialization import packages_of
 from scaling_search.record.storage_urls import storage_flag
@@ -36,24 +38,91 @@ def search(
     price_only: bool = False,
     console: Console | None = None,
 ) -> Run:
-    """Trains what is not trained yet of an experiment, and returns the run.
+    """Runs the remaining trainings of an experiment, and returns the run.
+
+    The same call continues an interrupted search.
+
+    Args:
+        experiment: The search.
+        out: The run's folder; ``runs/`` and the experiment's name if None.
+        storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
+        executor: Runs trainings; processes on this machine's devices if None.
+        limits: Limits at which the search stops early.
+        keep_weights: True to write the weights of each training into the folder.
+        price_only: True to print the price and train nothing.
+        console: Prints progress; ``rich.console.Console(quiet=True)`` for nothing.
+
+    Raises:
+        ValueError: An option is wrong, or the folder belongs to another experiment.
+        RuntimeError: Data, storage or folder cannot be used, or all trainings failed.
+    """
+    run = _begun(experiment, out, storage, executor, limits, console, keep_weights=keep_weights)
+    with surviving():
+        return train(run, price_only=price_only)
+
+
+def run(
+    experiment: Experiment,
+    out: str | Path | None = None,
+    *,
+    hours: float | None = None,
+    stages: Sequence[Stage] = Stages().stages,
+    storage: str | None = None,
+    executor: Executor | None = None,
+    limits: Limits = Limits(),
+    keep_weights: bool = False,
+    price_only: bool = False,
+    confirm: Confirm = Confirm(),
+    scale: Scale = Scale(),
+    console: Console | None = None,
+) -> Run:
+    """Goes from the data to an answer: plans, searches, confirms, trains families, reports.
 
     The same call goes on where it stopped.
 
     Args:
         experiment: The choices that decide outcomes.
         out: The run's folder; ``runs/`` and the experiment's name if None.
-        storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
-        executor: Runs trainings; processes on this machine's devices if None.
+        hours: Time of all stages, into which networks and seeds are made to fit; None for the
+            experiment's own numbers.
+        stages: Some of plan, search, confirm, scale, report.
+        storage: As `search` takes it, and the next four.
+        executor: Runs trainings.
         limits: Limits at which the search stops early.
         keep_weights: True if trainings leave their weights in the folder.
-        price_only: True to print the price and train nothing.
+        price_only: True to say what would be done, and train nothing.
+        confirm: Fresh seeds; with hours as many as fit, unless a number is given.
+        scale: Families of larger networks; with hours its sizes and seeds are at most these.
         console: Prints progress; ``rich.console.Console(quiet=True)`` for nothing.
 
     Raises:
-        ValueError: A choice does not fit, or the folder belongs to another experiment.
+        ValueError: A choice does not fit, an answer does not fit into the hours, or the folder
+            belongs to another experiment.
         RuntimeError: Data, storage or folder cannot be used, or all trainings failed.
     """
+    begun = _begun(experiment, out, storage, executor, limits, console, keep_weights=keep_weights)
+    with surviving():
+        return run_stages(
+            begun,
+            Stages(tuple(stages)),
+            hours=hours,
+            confirm=confirm,
+            scale=scale,
+            price_only=price_only,
+        )
+
+
+def _begun(
+    experiment: Experiment,
+    out: str | Path | None,
+    storage: str | None,
+    executor: Executor | None,
+    limits: Limits,
+    console: Console | None,
+    *,
+    keep_weights: bool,
+) -> Run:
+    """The run of an experiment, with the numbers that are read from its data."""
     if found := numbers(experiment.dataset):
         ready = replace(experiment.dataset, **found)  # type: ignore[type-var]  # has options
         experiment = replace(experiment, dataset=ready)
@@ -61,7 +130,7 @@ def search(
     parts = [getattr(experiment, key) for key in CHOICES]
     named = set().union(*(packages_of(part) for part in parts if is_dataclass(part)))
     trusted = Trusted(tuple(sorted(named)))  # the caller has imported them
-    run = Run(
+    return Run(
         experiment=experiment,
         out=place,
         executor=executor or Processes(),
@@ -72,8 +141,6 @@ def search(
         trusted=trusted,
         flags=trusted.flags + storage_flag(storage),
     )
-    with surviving():
-        return train(run, price_only=price_only)
 
 
 def load(
@@ -87,23 +154,23 @@ def load(
     console: Console | None = None,
     allow: Sequence[str] = (),
 ) -> Run:
-    """Returns the run of a folder that a search has made, today's or an older version's.
+    """Returns the run of a folder that a search has made, with this or an older version.
 
     Args:
         out: The run's folder.
-        storage: SQLAlchemy URL, for instance with its password, which no folder keeps; None for the
-            folder's own.
+        storage: SQLAlchemy URL, with a password if it needs one; None for that of the folder,
+            which has no passwords.
         executor: Runs further trainings; the folder's own if None.
         limits: Limits at which further trainings stop early.
-        keep_weights: True if further trainings leave their weights in the folder.
+        keep_weights: True to write the weights of further trainings into the folder.
         decide: The difference that matters; the folder's own if None.
         console: Prints messages of further commands.
-        allow: Packages of your own whose classes the folder may name.
+        allow: Your own packages whose classes the folder may name.
 
     Raises:
         ValueError: No search made the folder, its ``config.yaml`` is damaged or not that of its
             record, or it names code that is not allowed.
-        RuntimeError: The record or, where an option was left open, the data cannot be read.
+        RuntimeError: The record cannot be read, or data that an option depends on.
     """
     trusted = replace(
         trusted_packages(allow),

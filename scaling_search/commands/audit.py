@@ -5,6 +5,7 @@ import pandas as pd
 from scaling_search.commands.run import Run
 from scaling_search.core.protocols import Cost
 from scaling_search.display.audit import audit_sentences, audit_tables
+from scaling_search.display.tables import show_table
 from scaling_search.display.terminal import say
 from scaling_search.experiment.options import Audit, triple
 from scaling_search.planning.published import audit_input, audited_table, rule_as_built
@@ -25,14 +26,16 @@ def audit(run: Run, options: Audit = Audit()) -> None:
     network, cost, console = run.experiment.base_network, run.experiment.cost, run.console
     if not isinstance(cost, Cost):
         raise ValueError(  # noqa: TRY004  # of an option, not of a type
-            f"cost must be told on paper to audit, got {cost.column}; take for instance cost=flops"
+            f"cost must be computable without a device to audit, got {cost.column}; use for "
+            "instance cost=flops"
         )
     what = audit_input(network, options.table, triple(options.coefficients))
-    audited = audited_table(network, cost, what.rule, what.variants)
-    rule = None if what.rule is None else rule_as_built(network, cost, what.rule)
+    with console.status("counting networks"):
+        audited = audited_table(network, cost, what.rule, what.variants)
+        rule = None if what.rule is None else rule_as_built(network, cost, what.rule)
     tables = audit_tables(pd.concat([audited, rule]), with_distance=what.source == "own")
     for table in tables:
-        console.print(table)
+        show_table(console, table)
         console.print()
     say(console, audit_sentences(what, audited, rule, cost.column))
     if options.write:

@@ -5,12 +5,14 @@ import importlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from scaling_search.experiment.texts import as_text
-from scaling_search.runtime.command_line import as_override
+from scaling_search.runtime.command_line import as_override, with_runs
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.interruption import EXIT_CODE as INTERRUPTED
 from scaling_search.runtime.output import surviving, usable_streams
@@ -23,14 +25,16 @@ if TYPE_CHECKING:
     from scaling_search.experiment.trust import Trusted
 
 COMMANDS = {
+    "run": "from data to answer: plan, search, confirm, scale and report in one go",
     "plan": "which networks of the target's cost there are; trains nothing",
-    "search": "train them; the same command again goes on where it stopped",
+    "search": "train the networks of a plan; the same command again goes on where it stopped",
     "report": "tables, figures and report.html from a run's folder",
     "scale": "train whole families over phi, for accuracy over FLOPs",
     "confirm": "train the network anew with fresh seeds, then look at the test split, once",
     "fairness": "does the learning rate or the length of training favour some networks?",
     "transfer": "does the best split hold at four and eight times the cost?",
     "export": "weights, programs of PyTorch, ONNX and a model card of the networks, to take away",
+    "compare": "several searches in one table and one triangle: compare runs/one runs/other",
     "audit": "a table of scaled networks, published or your own, beside what its rule gives",
 }
 
@@ -43,12 +47,10 @@ commands:
 {os.linesep.join(f"  {name:10}{what}" for name, what in COMMANDS.items())}
 
 first steps:
-  scaling-search plan                                   what would be trained
-  scaling-search search experiment=default              a few minutes on a CPU
-  scaling-search report out=runs/default                the table, the plots, the report
-  scaling-search search experiment=fashion_mnist_small  under an hour, 53 networks
+  scaling-search run experiment=default                 a few minutes on a CPU
+  scaling-search run dataset=imagefolder dataset.path=photos hours=8   your own pictures
 
-scaling-search COMMAND --help lists every option, --cfg job shows them composed.
+scaling-search COMMAND --help lists the options that are set most, --help-all lists all of them.
 allow=my_package lets YAML files name parts of a package of your own.
 Tab completion: eval "$(scaling-search -sc install=bash)"
 """
@@ -58,6 +60,12 @@ WIDTH = 110
 
 NOT_IN_NAMES = "hydra.job.config.override_dirname.exclude_keys"
 """Hydra's option for the keys that names of a sweep's folders leave out."""
+
+ENDINGS = ("search", "scale", "confirm", "fairness", "transfer", "export")
+"""Commands whose last lines are the answer; ``run`` and ``report`` say it too."""
+
+HELP_ALL = "--help-all"
+"""The flag for every option of a command."""
 
 USAGE_ERROR = 2
 
@@ -101,8 +109,11 @@ def _exit_code() -> int:
 def _main(argv: list[str]) -> None:
     if "-sc" in argv or "--shell-completion" in argv:
         _complete(argv)
-    elif not argv or argv[0] in {"-h", "--help", "help"}:
-        print(HELP, end="")
+    elif not argv or argv[0] in {"-h", "--help", HELP_ALL, "help"}:
+        if argv[1:] and argv[1] in COMMANDS:  # help confirm
+            _main([argv[1], "--help"])
+        else:
+            print(HELP, end="")
     elif argv[0] == "--version":
         from importlib.metadata import version
 
@@ -112,13 +123,23 @@ def _main(argv: list[str]) -> None:
         if command not in COMMANDS:
             from scaling_search.commands.messages import near
 
+            remedy = near(command, COMMANDS)
+            if Path(command).is_dir():
+                remedy = f"; for a run's folder write report out={command}"
             raise UsageError(
-                f"the command must be one of {', '.join(COMMANDS)}, got {command!r}"
-                + near(command, COMMANDS)
+                f"the command must be one of {', '.join(COMMANDS)}, got {command!r}{remedy}"
             )
-        if command == "audit" and not any(a.startswith("experiment=") for a in arguments):
-            arguments = ["experiment=paper_grid", *arguments]
-        _hydra(command, arguments)
+        _hydra(command, _with_experiment(command, arguments))
+
+
+def _with_experiment(command: str, arguments: list[str]) -> list[str]:
+    """The arguments, with the experiment of a command that is for another one than the default."""
+    given = {argument.partition("=")[0].lstrip("+") for argument in arguments}
+    if "experiment" in given:
+        return arguments
+    if command == "run" and "hours" in given:
+        return ["~experiment", *arguments]  # the default is a first look of few networks
+    return ["experiment=paper_grid", *arguments] if command == "audit" else arguments
 
 
 def _complete(argv: list[str]) -> None:
@@ -128,6 +149,9 @@ def _complete(argv: list[str]) -> None:
         words = line.split()
         if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
             print(" ".join(COMMANDS))
+            return
+        if words[1] == "compare":  # the shell itself completes folders
+            print("" if line.endswith(" ") else "out=")
             return
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]]) + " " * line.endswith(" ")
     _hydra("", argv)
@@ -149,8 +173,7 @@ def _hydra(command: str, arguments: list[str]) -> None:
         raise UsageError(one_line(error)) from error
     except (OverflowError, MemoryError) as error:
         raise UsageError(
-            f"options must be numbers that memory can hold, got {one_line(error)!r}; take smaller "
-            "ones"
+            f"options must be numbers that fit in memory, got {one_line(error)!r}; use smaller ones"
         ) from error
 
 
@@ -164,11 +187,15 @@ def _composed(command: str, arguments: list[str]) -> None:
     parser.error = _usage_error  # type: ignore[method-assign]  # argparse would print its usage
     program = Path(sys.argv[0]).name
     packages, arguments = allowed(arguments)
+    is_whole = HELP_ALL in arguments
+    arguments = ["--help" if argument == HELP_ALL else argument for argument in arguments]
     parsed = parser.parse_intermixed_args(arguments)
     # Hydra parses once more, and would take no option that stands behind options and a flag.
     flags = list(arguments)
     for override in parsed.overrides:
         flags.remove(override)
+    if command == "compare":
+        parsed.overrides = with_runs(parsed.overrides, is_multirun=parsed.multirun)
     parsed.overrides = [_read(o, is_multirun=parsed.multirun) for o in parsed.overrides]
     trusted = _trusted(packages, parsed)
     sys.argv = [f"{program} {command}" if command else program, *parsed.overrides, *flags]
@@ -176,16 +203,14 @@ def _composed(command: str, arguments: list[str]) -> None:
         from scaling_search.experiment.composing import unresolved
 
         unresolved(*parsed.overrides, trusted=trusted)
-    if parsed.help or parsed.cfg or parsed.info:
-        shown = StringIO()
-        try:
-            with contextlib.redirect_stdout(shown):
-                _hydra_main(command, trusted)
-        finally:
-            with contextlib.suppress(BrokenPipeError):  # of head
-                print(without_password(shown.getvalue()), end="")
+    if parsed.help:
+        plain = {"-h", "--help", "-m", "--multirun"}  # help is of one experiment
+        sys.argv = [argument for argument in sys.argv if argument not in plain]
+        _shown(partial(_help, command, trusted=trusted, is_whole=is_whole))
+    elif parsed.cfg or parsed.info:
+        _shown(partial(_run, command, trusted=trusted))
     elif not parsed.multirun:
-        _hydra_main(command, trusted)
+        _hydra_main(partial(_run, command, trusted=trusted))
     else:
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -195,7 +220,36 @@ def _composed(command: str, arguments: list[str]) -> None:
             sys.argv[1:1] = [as_override("hydra.sweep.dir", folder), "hydra.sweep.subdir=."]
             if not any(o.get_key_element() == "out" and o.is_sweep_override() for o in given):
                 sys.argv.insert(1, f"{NOT_IN_NAMES}=[out]")
-            _hydra_main(command, trusted)
+            _hydra_main(partial(_run, command, trusted=trusted))
+
+
+def _shown(job: Callable[[Any], None]) -> None:
+    """Has Hydra compose the options for a job that only prints, and hides passwords in that."""
+    shown = StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            _hydra_main(job)
+    finally:
+        with contextlib.suppress(BrokenPipeError):  # of head
+            print(without_password(shown.getvalue()), end="")
+
+
+def _help(command: str, config: Any, *, trusted: "Trusted", is_whole: bool) -> None:
+    """Prints the options of a command."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from scaling_search.commands.help import Help
+    from scaling_search.experiment.references import check_references
+
+    check_references(OmegaConf.to_container(config, resolve=False))
+    folders = [conf(), *([] if trusted.config_dir is None else [trusted.config_dir])]
+    told = Help(config, HydraConfig.get().runtime.choices, folders)
+    if is_whole:
+        print(told.whole(command, COMMANDS[command]))
+    else:
+        chosen = [str(o).partition("=")[0] for o in HydraConfig.get().overrides.task]
+        print(told.short(command, COMMANDS[command], chosen))
 
 
 def _read(override: str, *, is_multirun: bool) -> str:
@@ -219,6 +273,11 @@ def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
                 "a folder of your own, and experiment=name takes an experiment from it"
             )
     own = [] if parsed.config_dir is None else [Path(parsed.config_dir).absolute()]
+    if own and not own[0].is_dir():
+        raise UsageError(
+            f"--config-dir must be a folder, got {parsed.config_dir!r}, which was not found; give "
+            "the folder of your own YAML files"
+        )
     check_overrides(parsed.overrides, [conf(), *own])
     for folder in own:
         check_folder(folder)
@@ -231,7 +290,8 @@ def _trusted(packages: tuple[str, ...], parsed: Any) -> "Trusted":
     )
 
 
-def _hydra_main(command: str, trusted: "Trusted") -> None:
+def _hydra_main(job: Callable[[Any], None]) -> None:
+    """Has Hydra compose the options of ``sys.argv`` and calls a job with them."""
     import hydra
 
     failures: list[Exception] = []
@@ -240,7 +300,7 @@ def _hydra_main(command: str, trusted: "Trusted") -> None:
         # Hydra would add a line of its own to what leaves a job.
         try:
             if not failures:
-                _run(command, config, trusted)
+                job(config)
         except Exception as error:  # noqa: BLE001 - raised again below
             failures.append(error)
 
@@ -249,31 +309,33 @@ def _hydra_main(command: str, trusted: "Trusted") -> None:
         raise failures[0]
 
 
-def _run(command: str, config: Any, trusted: "Trusted") -> None:
+def _run(command: str, config: Any, *, trusted: "Trusted") -> None:
     """Builds the values that a command needs and calls it; the configuration ends here."""
     import pydantic
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from scaling_search.commands.folders import OWN_OPTIONS, with_folder
-    from scaling_search.commands.messages import refused
-    from scaling_search.commands.run import Run
-    from scaling_search.display.progress import bars
-    from scaling_search.display.terminal import Terminal
-    from scaling_search.experiment.composing import built, settled, without_passwords
-    from scaling_search.experiment.references import check_references
-    from scaling_search.record.storage_urls import storage_flag
+    with _loading():
+        from scaling_search.commands.folders import OWN_OPTIONS, takes_folder, with_folder
+        from scaling_search.commands.messages import refused
+        from scaling_search.commands.run import Run
+        from scaling_search.display.progress import bars
+        from scaling_search.display.terminal import Terminal, tell
+        from scaling_search.experiment.composing import built, settled, without_passwords
+        from scaling_search.experiment.references import check_references
+        from scaling_search.record.storage_urls import storage_flag
 
     check_references(OmegaConf.to_container(config, resolve=False))
     overrides = [str(o) for o in HydraConfig.get().overrides.task]
     config = with_folder(command, config, overrides)
     note = ""
-    if command in OWN_OPTIONS:
+    if takes_folder(command, config, overrides):
         place = Path(config.out) / "config.yaml"
         note = f"options that are not given here are those of {place}"
     try:
-        plain = settled(config, trusted)
-        options = built(plain, trusted)
+        with _loading():
+            plain = settled(config, trusted)
+            options = built(plain, trusted)
     except Exception as error:
         error.add_note(note)
         cause = error if isinstance(error, pydantic.ValidationError) else error.__cause__
@@ -297,6 +359,8 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
     prints_only = command == "plan" or (command == "audit" and not options.audit.write)
     survives = contextlib.nullcontext() if prints_only or options.price_only else surviving()
     with bars(console), survives:
+        if note and command not in OWN_OPTIONS:
+            tell(console, f"{note[0].upper()}{note[1:]}; its limits are not kept.")
         if command in OWN_OPTIONS:
             try:
                 run.check_config()
@@ -307,16 +371,44 @@ def _run(command: str, config: Any, trusted: "Trusted") -> None:
         _call(command, run, options, text)
 
 
+def _loading() -> contextlib.AbstractContextManager[object]:
+    """A sign on a terminal while PyTorch is imported, which takes seconds."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return contextlib.nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status("loading PyTorch")
+
+
 def _call(command: str, run: "Run", options: "Options", config: str) -> None:
     """Calls a command; each imports only what it needs: a search no figures, a plan no tables."""
+    from scaling_search.commands.headline import say_headline
+
     if command == "report":
-        run.report(most=options.report.most, published=options.report.published)
+        with run.console.status("reading the record, fitting the surface, writing report.html"):
+            asked = options.report
+            run.report(most=asked.most, published=asked.published, to=asked.to)
+        return
+    if command == "run":
+        from scaling_search.commands.stages import run_stages
+
+        run_stages(
+            run,
+            options.run,
+            hours=options.hours,
+            config=config,
+            scale=options.scale,
+            confirm=options.confirm,
+            report=options.report,
+            timed=options.timed,
+            price_only=options.price_only,
+        )
         return
     function = getattr(importlib.import_module(f"scaling_search.commands.{command}"), command)
     if command == "plan":
         function(run, timed=options.timed, fairness=options.fairness)
     elif command == "search":
-        function(
+        run = function(
             run,
             config=config,
             price_only=options.price_only,
@@ -325,9 +417,20 @@ def _call(command: str, run: "Run", options: "Options", config: str) -> None:
         )
     elif command == "audit":
         function(run, options.audit)
+    elif command == "compare":
+        given = {"allow": run.trusted.packages, "console": run.console}
+        function(*options.compare.runs, out=options.out, **given).report()
     else:
         function(run, getattr(options, command), price_only=options.price_only)
+    if command in ENDINGS and not options.price_only:
+        say_headline(run)
 
 
 def _usage_error(message: str) -> NoReturn:
-    raise UsageError(f"{message}; scaling-search --help lists the commands")
+    unknown = message.removeprefix("unrecognized arguments: ")
+    if unknown == message:
+        raise UsageError(f"{message}; scaling-search --help lists the commands")
+    raise UsageError(
+        f"an option must be key=value without dashes, got {unknown!r}; write "
+        f"{unknown.split()[0].lstrip('-').partition('=')[0]}=VALUE, or see --help"
+    )

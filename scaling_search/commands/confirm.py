@@ -1,21 +1,19 @@
-"""Trains the network anew with fresh seeds, then looks at the test split, once."""
+"""Trains the network again with fresh seeds, then uses the test split, once."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from scaling_search.answer.conclusions import Conclusion
+from scaling_search.commands.fresh_seeds import arms_of, delta_of, seed_sd_of
 from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
-from scaling_search.core.candidate import Candidate
-from scaling_search.core.scaling import REFERENCES
 from scaling_search.display.confirmation import confirmation_section
 from scaling_search.display.formatting import count, difference
 from scaling_search.display.terminal import say, show
 from scaling_search.experiment.options import Confirm
 from scaling_search.follow_ups.confirmation import Confirmation, num_seeds_needed
 from scaling_search.record.record import FinalTest, Record
-from scaling_search.record.results import METRICS, noise
+from scaling_search.record.results import METRICS
 from scaling_search.record.studies import FOLLOW_UPS
 from scaling_search.record.tables import write_table
 
@@ -42,10 +40,10 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
     is_begun = bool(looks) and not looks[-1].when
     if looks and not is_begun and not options.force:
         raise ValueError(
-            "confirm.force must be true to look at the test split again, got false; it was looked "
-            f"at on {looks[-1].when[:10]}; confirm.force=true looks again and is counted"
+            "confirm.force must be true to use the test split again, got false; it was used on "
+            f"{looks[-1].when[:10]}; confirm.force=true uses it once more, and the report counts it"
         )
-    look = looks[-1] if is_begun else _new_look(run, networks, options)
+    look = looks[-1] if is_begun else _new_look(run, options)
     say(console, [_intention(look, is_begun=is_begun)])
     candidates = {candidate.number: candidate for candidate in networks}
     trials = [
@@ -57,8 +55,8 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
     def begin(record: Record) -> None:
         if record.final_tests != looks:
             raise RuntimeError(
-                "confirm must be alone in looking at the test split, got another look that began "
-                "or ended meanwhile; run the same command again"
+                "confirm must be the only command that uses the test split, got another one that "
+                "began or ended meanwhile; run the same command again"
             )
         if not is_begun:
             record.begin_final_test(look)
@@ -75,66 +73,50 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
     show(console, section)
 
 
-def _new_look(run: Run, networks: Sequence[Candidate], options: Confirm) -> FinalTest:
+def _new_look(run: Run, options: Confirm) -> FinalTest:
     """The networks to train, by the search as it is now, and seeds that no training has used."""
     experiment, conclusion = run.experiment, run.conclusion
-    found, why = run.found(conclusion)
-    away = {one.number: one.shares.distance(REFERENCES["paper"]) for one in networks if one.shares}
-    arms = {"found": found.number, "paper": min(away, key=away.__getitem__), "base": 0}
-    delta = experiment.decide.delta
-    if delta is None and conclusion.answer is not None:
-        delta = conclusion.answer.delta
+    arms, why = arms_of(run, conclusion)
     num_seeds = options.num_seeds
     if num_seeds is None:
-        num_seeds = _num_seeds(run, conclusion, delta)
+        num_seeds = _num_seeds(run, conclusion)
     first = _first_unused_seed(run)
     results = conclusion.kept(run.results)
-    ended = results[(results["candidate"] == found.number) & (results["state"] == "COMPLETE")]
+    ended = results[(results["candidate"] == arms["found"]) & (results["state"] == "COMPLETE")]
     return FinalTest(
         arms=arms,
         seeds=list(range(first, first + num_seeds)),
         objective=experiment.objective,
-        delta=delta,
+        delta=delta_of(run, conclusion),
         why=why,
         searched={metric: ended[metric].tolist() for metric in METRICS},
         began=_now(),
     )
 
 
-def _num_seeds(run: Run, conclusion: Conclusion, delta: float | None) -> int:
-    """The number of seeds that the difference that matters needs.
+def _num_seeds(run: Run, conclusion: Conclusion) -> int:
+    """The number of seeds that the difference that matters needs, and prints why.
 
     Raises:
         ValueError: That difference or the noise of a seed is not known.
     """
+    delta, seed_sd = delta_of(run, conclusion), seed_sd_of(run, conclusion)
     if delta is None:
         raise ValueError(
-            "decide.delta must be given while it is not known what more compute is worth, got "
-            "null; add decide.delta=0.01, or confirm.num_seeds=8"
+            "decide.delta must be given while the gain of more compute is unknown, got null; add "
+            "decide.delta=0.01, or confirm.num_seeds=8"
         )
-    seed_sd = _seed_sd(run, conclusion)
     if seed_sd is None:
         raise ValueError(
             "confirm.num_seeds must be given while no network has two seeds, got null; add "
-            "confirm.num_seeds=8, or a decide.seed_sd to have the number worked out"
+            "confirm.num_seeds=8, or decide.seed_sd to calculate it"
         )
     num_seeds = num_seeds_needed(seed_sd, delta)
     smallest, noise_sd = (difference(one, run.experiment.objective) for one in (delta, seed_sd))
-    needed = f"{count(num_seeds, 'seed')} a network find a difference of {smallest} in 80 of 100"
-    say(run.console, [f"{needed} cases; seeds vary a network by {noise_sd} of its own."])
+    needed = f"{count(num_seeds, 'seed')} a network detect a difference of {smallest}"
+    noise = f"at a standard deviation of {noise_sd} between seeds"
+    say(run.console, [f"{needed} with probability 0.8, {noise}."])
     return num_seeds
-
-
-def _seed_sd(run: Run, conclusion: Conclusion) -> float | None:
-    """Standard deviation of the seed that networks do not share; None without second seeds."""
-    experiment = run.experiment
-    if experiment.decide.seed_sd is not None:
-        return experiment.decide.seed_sd
-    diagnosis = conclusion.diagnosis
-    if diagnosis is not None and diagnosis.own_seed_sd is not None:
-        return diagnosis.own_seed_sd
-    measured = noise(run.results, experiment.objective)
-    return measured.seed_sd if measured.residual_sd is None else measured.residual_sd
 
 
 def _first_unused_seed(run: Run) -> int:
@@ -153,8 +135,8 @@ def _intention(look: FinalTest, *, is_begun: bool) -> str:
         against = "the base network; it is also the nearest to the paper's split"
     since = f", as begun on {look.began[:10]}" if is_begun else ""
     return (
-        f"Seeds {look.seeds[0]} to {look.seeds[-1]}{since}: network {arms['found']} ({look.why}) "
-        f"against {against}."
+        f"Confirmation with seeds {look.seeds[0]} to {look.seeds[-1]}{since}: network "
+        f"{arms['found']} ({look.why}) against {against}."
     )
 
 

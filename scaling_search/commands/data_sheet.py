@@ -1,4 +1,4 @@
-"""The data in words, a table and a contact sheet, before anything is trained and in the report."""
+"""The data in sentences, a table and a contact sheet, before training and in the report."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,6 @@ SHEET = "figures/contact_sheet.png"
 """Its figure."""
 
 FILES = (FILE, SHEET)
-
-LATIN_END = 0x250
-"""The first letter behind those of Latin alphabets, which each font of a figure has."""
 
 
 def outlined(experiment: Experiment, *, timed: bool) -> Description | None:
@@ -73,16 +70,16 @@ def _too_few(experiment: Experiment, about: Description) -> str:
 
 
 def show_data(experiment: Experiment, about: Description, console: Console) -> None:
-    """Prints the data, and how many of their pixels the base network sees."""
+    """Prints the data, and the resolution of the base network."""
     show(console, data_section(about))
     base = experiment.base_network.resolution
-    said = f"The base network sees {base} x {base} px of them"
+    said = f"The base network uses {base} x {base} px"
     if base < about.resolution:
-        said = f"{said}, so that resolution can grow {about.resolution / base:.2f} times."
+        said = f"{said}, so resolution can grow by a factor of {about.resolution / base:.2f}."
     elif base == about.resolution:
-        said = f"{said}, so that no network can scale resolution and see more."
+        said = f"{said}, all that the images have, so resolution cannot grow."
     else:
-        said = f"Warning: {said[0].lower()}{said[1:]}, which only blows them up."
+        said = f"Warning: the base network uses {base} x {base} px, to which images are upsampled."
     say(console, [said])
     console.print()
 
@@ -130,14 +127,14 @@ def kept(folder: Path, digests: Mapping[str, Sequence[str]]) -> tuple[Descriptio
     if changed := [name for name in FILES if now[name] not in digests.get(name, [now[name]])]:
         raise RuntimeError(
             f"{folder / changed[0]} must be what the search has written, got another content; the "
-            "same search makes it anew"
+            "same search writes it again"
         )
     try:
         about = Description.of_row(json.loads((folder / FILE).read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RuntimeError(
             f"{folder / FILE} must be what the search has written, got {type(error).__name__}; "
-            "the same search makes it anew"
+            "the same search writes it again"
         ) from error
     return about, (folder / SHEET).read_bytes()
 
@@ -152,7 +149,7 @@ def _sheet(experiment: Experiment, about: Description) -> bytes:
     """The first images of the first training's first batch, as they enter the base network."""
     # A search that goes on draws nothing.
     from scaling_search.display.plots.contact_sheet import COLUMNS, ROWS, contact_sheet  # noqa: PLC0415
-    from scaling_search.display.plots.drawing import rendered  # noqa: PLC0415
+    from scaling_search.display.plots.drawing import drawable, rendered  # noqa: PLC0415
 
     assert experiment.dataset is not None
     resolution = experiment.base_network.resolution
@@ -170,13 +167,7 @@ def _sheet(experiment: Experiment, about: Description) -> bytes:
     pixels = (images * data.std + data.mean).round().clamp(0, 255).permute(0, 2, 3, 1)
     figure = contact_sheet(
         pixels.numpy().astype(np.uint8),
-        [_drawable(label, about.classes[label]) for label in labels.tolist()],
+        [drawable(about.classes[label], str(label)) for label in labels.tolist()],
         title=f"Images of train as they enter the base network, {resolution} x {resolution} px",
     )
     return rendered(figure, suffixes=(".png",))[".png"]
-
-
-def _drawable(label: int, name: str) -> str:
-    """A class's name, or its number where the figure's font may lack the letters."""
-    is_drawable = name.isprintable() and all(ord(letter) < LATIN_END for letter in name)
-    return name if is_drawable else str(label)

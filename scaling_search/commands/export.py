@@ -3,12 +3,11 @@
 from dataclasses import replace
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from scaling_search.commands.retraining import train_again
 from scaling_search.commands.run import Run
 from scaling_search.display.formatting import count
+from scaling_search.display.tables import show_table
 from scaling_search.display.terminal import say, tell
 from scaling_search.experiment.options import Export
 from scaling_search.exports.card import example, loading, member_lines
@@ -19,8 +18,8 @@ from scaling_search.exports.programs import check_packages
 from scaling_search.follow_ups.confirmation import Confirmation
 from scaling_search.record.results import results_table, with_means
 
-LEFT_OUT = ("measured cost", "failed")
-"""Columns of the card for which a terminal is too narrow."""
+OPTIONAL = ("measured cost", "failed", "parameters", "phi")
+"""Columns of the card that a narrow terminal leaves out."""
 
 
 def export(run: Run, options: Export = Export(), *, price_only: bool = False) -> None:
@@ -38,7 +37,7 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
     console = run.console
     if price_only and not options.train:
         raise ValueError(
-            "export.train must be true for a price to be said, got false; without it an export "
+            "export.train must be true with price_only=true, got false; without it an export "
             "trains nothing"
         )
     if options.onnx:
@@ -59,19 +58,19 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
     folder = run.folder / "export"
     with console.status("writing networks"):
         paths = write_export(data, folder)
-    _show(console, data)
+    show_table(console, member_lines(data), optional=OPTIONAL)
     if without := [one for one in trained if one not in kept]:
         names = ", ".join(dict.fromkeys(one.member.name for one in without))
         again = run.next("export", "export.train=true")
-        left = f"{len(without)} of {len(trained)} trainings left no weights, of {names}"
-        tell(console, f"{left}; this trains them again for that: {again}")
+        left = f"{len(without)} of {len(trained)} trainings, of {names}, left no weights"
+        tell(console, f"{left}; to train them again: {again}")
     others = [one for one, facts in kept.items() if facts.val_loss != one.row["val_loss"]]
     if others:
         names = ", ".join(dict.fromkeys(one.member.name for one in others))
         said = (
-            f"{count(len(others), 'file')} of weights, of {names}, gave another loss than in the "
-            "record, as happens on other devices, with other versions and where they are another "
-            "run's; family.json has both"
+            f"{count(len(others), 'file')} of weights, of {names}, gave another loss than the "
+            "record. Other devices, other versions or weights of another run can cause this. "
+            "family.json has both losses."
         )
         say(console, [said])
     say(console, [f"  {path}" for path in paths])
@@ -114,15 +113,3 @@ def card_data(run: Run, options: Export) -> CardData:
         tested=tested,
         looks=len(looks),
     )
-
-
-def _show(console: Console, data: CardData) -> None:
-    """Prints the table of members."""
-    header, *lines = member_lines(data)
-    shown = [place for place, title in enumerate(header) if title not in LEFT_OUT]
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for place in shown:
-        table.add_column(header[place], justify="right" if place else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*(line[place] for place in shown))
-    console.print(table)

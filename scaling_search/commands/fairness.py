@@ -1,5 +1,7 @@
 """Trains some networks at other rates and lengths than the search."""
 
+from collections.abc import Iterator
+
 from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
 from scaling_search.display.fairness import fairness_sections
@@ -7,7 +9,7 @@ from scaling_search.display.plots.drawing import save
 from scaling_search.display.plots.fairness import setting_curves
 from scaling_search.display.terminal import say, show
 from scaling_search.experiment.options import Fairness
-from scaling_search.follow_ups.fairness import fairness_checks, trials
+from scaling_search.follow_ups.fairness import NUM_NETWORKS, fairness_checks, trials
 from scaling_search.record.tables import write_table
 
 
@@ -32,7 +34,7 @@ def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = Fal
     networks = searched(run)
     conclusion = run.conclusion
     found, why = run.found(conclusion)
-    say(console, [f"found: network {found.number}, {why}"])
+    say(console, _intentions(options, f"network {found.number} ({why})"))
     asked = trials(experiment, networks, found, options)
     if train_more(run, asked, "fairness", price_only=price_only) is None:
         return
@@ -47,3 +49,17 @@ def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = Fal
         figure = setting_curves(section.table, experiment.objective, equal=experiment.recipe.equal)
         drawn = save(figure, run.folder / "figures", section.name)
         say(console, [f"  {path}" for path in (run.folder / f"{section.name}.csv", *drawn)])
+
+
+def _intentions(options: Fairness, found: str) -> Iterator[str]:
+    """Sentences on the networks that will be trained."""
+    if options.learning_rate:
+        yield (
+            "Learning rates are checked with the networks nearest to depth, width and resolution "
+            f"alone and to equal shares (thirds), and with {found}."
+        )
+    if options.length:
+        yield (
+            "Lengths of training are checked with the base network and up to "
+            f"{NUM_NETWORKS} networks spread over the triangle of shares."
+        )

@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of a run's results as they were when it was asked for them.
+    """Figures of a run's results, as they were when `Run.plot` was read.
 
     Attributes:
         out: The run's folder.
         coefficients: A row for each network.
         epochs: A row for each epoch of each training.
         families_table: A row for each member of each family; None before `scale`.
-        answer: The best split and its region; None before there is a fit.
+        answer: The rule and its region; None before there is a fit.
         objective: The metric that decides.
         equal: The quantity that all trainings share, as in `Recipe.equal`.
+        label_smoothing: `Recipe.label_smoothing` of all trainings.
     """
 
     out: str
@@ -32,6 +33,7 @@ class Figures:
     answer: Answer | None
     objective: str
     equal: str
+    label_smoothing: float
 
     def accuracy(self) -> "Figure":
         """Accuracy over FLOPs of the search's networks."""
@@ -49,19 +51,36 @@ class Figures:
         """Loss and accuracy over epochs."""
         from scaling_search.display.plots.curves import training_curves  # noqa: PLC0415  # late: slow
 
-        return training_curves(self.epochs, self.answer, equal=self.equal)
+        return training_curves(
+            self.epochs, self.answer, equal=self.equal, label_smoothing=self.label_smoothing
+        )
 
-    def families(self) -> "Figure":
-        """Accuracy over FLOPs of families over phi.
+    def comparisons(self) -> "Figure":
+        """The rule against the reference splits, with intervals and verdicts.
 
         Raises:
-            RuntimeError: None was trained yet.
+            RuntimeError: There is no answer yet.
+        """
+        from scaling_search.display.plots.comparisons import comparison_chart  # noqa: PLC0415  # late: slow
+
+        if self.answer is None:
+            raise RuntimeError(
+                f"out must hold an answer, got {self.out!r} without; `conclusion.missing` says "
+                "what to add"
+            )
+        return comparison_chart(self.answer, equal=self.equal)
+
+    def families(self) -> "Figure":
+        """Accuracy over FLOPs of the families, whose cost is 2^phi times the base network's.
+
+        Raises:
+            RuntimeError: No family is trained yet.
         """
         from scaling_search.display.plots.families import family_curves  # noqa: PLC0415  # late: slow
 
         if self.families_table is None:
             raise RuntimeError(
-                f"out must hold families, got {self.out!r} without; `scaling-search scale` or "
-                "`scaling_search.scale` trains them"
+                f"out must hold families, got none in {self.out!r}; train them with "
+                "`scaling-search scale` or `scaling_search.scale`"
             )
-        return family_curves(self.families_table, equal=self.equal)
+        return family_curves(self.families_table, self.coefficients, equal=self.equal)

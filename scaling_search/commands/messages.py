@@ -3,7 +3,9 @@
 import difflib
 import errno
 import re
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -19,9 +21,7 @@ def explained(error: Exception) -> str:
     """The message for an error of Hydra or OmegaConf."""
     cause = error.__cause__
     if isinstance(error, OverrideParseException):
-        return (
-            f"an option must be key=value, got {error.override!r}; quote what YAML would not read"
-        )
+        return _unreadable(error.override)
     if isinstance(cause, (ValueError, RuntimeError, OSError)):
         return one_line(cause)
     text = f"{error}\n{cause}"  # Hydra's own words first, then OmegaConf's
@@ -37,10 +37,7 @@ def explained(error: Exception) -> str:
     key = re.search(r"Could not (?:override|append|add) '?([^'\s]+)'?", text)
     key = key or re.search(r"full_key: (\S+)", text)
     if key is not None and ("not in struct" in text or "No match in the defaults" in text):
-        name = key.group(1).partition("@")[0]
-        with initialize_config_dir(config_dir=str(conf()), version_base="1.3"):
-            options = _names(OmegaConf.to_container(compose("config"), resolve=False))
-        return f"{name} is not an option" + near(name, options)
+        return _unknown(key.group(1).partition("@")[0])
     if key is not None and (other := re.search(r"trying to access ([\w.]+)", text)):
         return (
             f"{key.group(1)} must be given without {other.group(1)}, got nothing; add "
@@ -73,15 +70,50 @@ def refused(text: str, error: ValidationError, options: Any) -> str:
         return message.removeprefix("Value error, ")
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
         return f"{key} is not an option" + near(key, _names(options))
+    if kind.startswith("missing") and len(first["loc"]) > 1:  # a list is too short
+        return f"{key} must have more values, got {list(given)}; --help-all shows them"
     if kind.startswith("missing"):
-        if len(first["loc"]) > 1:  # a list is too short
-            return f"{key} must have more values, got {list(given)}; --help shows them"
-        return f"{key} must be given, got nothing; --help lists the options and their values"
+        return f"{key} must be given, got nothing; --help-all lists the options"
     if kind == "too_long":
         most = first["ctx"]["max_length"]
         return f"{key} must have at most {most} values, got {list(given)}; leave some out"
-    rule = message.replace("Input should be", "be").replace("Input should have", "have")
-    return f"{key} must {rule}, got {given!r}; --help lists the options"
+    rule = re.sub(r"^\w+ should (be|have|match)", r"\1", message)
+    is_percent = isinstance(given, str) and re.fullmatch(r"[\d.]+ ?%", given)
+    remedy = "write 5 % as 0.05" if is_percent else "--help-all says what it is"
+    return f"{key} must {rule}, got {given!r}; {remedy}"
+
+
+def _unknown(name: str) -> str:
+    """The message for an option that there is not, or not of the part that was chosen."""
+    if of := _parts_with(name):
+        group, _, option = name.partition(".")
+        others = f", or {', '.join(of[1:])}, which have {option} too" if of[1:] else ""
+        return f"{name} is not an option of the chosen {group}; add {group}={of[0]}{others}"
+    with initialize_config_dir(config_dir=str(conf()), version_base="1.3"):
+        options = _names(OmegaConf.to_container(compose("config"), resolve=False))
+    return f"{name} is not an option" + near(name, options)
+
+
+def _unreadable(override: str) -> str:
+    """The message for an argument that is no option."""
+    key, equals, value = (part.strip() for part in override.partition("="))
+    if equals and key:
+        remedy = f"write {shlex.quote(f'{key}={value}')}"
+    elif Path(override).is_dir():
+        remedy = f"for a folder write out={shlex.quote(override)}"
+    elif override.replace(".", "").replace("_", "").isalnum():
+        remedy = f"write {override}=VALUE"
+    else:
+        remedy = "quote what the shell or YAML would read otherwise"
+    return f"an option must be key=value without spaces, got {override!r}; {remedy}"
+
+
+def _parts_with(name: str) -> list[str]:
+    """The parts of an option's group that have it; empty if it is no option of any."""
+    group, _, option = name.partition(".")
+    files = sorted(conf().glob(f"{group}/*.yaml")) if group.isidentifier() else []
+    line = re.compile(rf"^{re.escape(option)}:", re.MULTILINE)
+    return [path.stem for path in files if option and line.search(path.read_text("utf-8"))]
 
 
 def _names(options: Any) -> list[str]:
@@ -93,7 +125,9 @@ def _names(options: Any) -> list[str]:
 def near(name: str, options: Iterable[str]) -> str:
     """The end of a message on an unknown name: options with a similar one, if any."""
     close = difflib.get_close_matches(name, {*options} - {name}, n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else "; --help lists those there are"
+    return (
+        f"; did you mean {' or '.join(close)}?" if close else "; --help-all lists those there are"
+    )
 
 
 def one_line(error: BaseException) -> str:
@@ -101,7 +135,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
         return (
             f"open files must stay below the system's limit, got {error.strerror!r}; raise it "
-            "(ulimit -n 4096) or take fewer executor.workers_per_device"
+            "(ulimit -n 4096) or use fewer executor.workers_per_device"
         )
     if isinstance(error, FileNotFoundError) and error.filename is None:  # of no path at all
         return "the current folder must be there, got one that was removed; cd to another"

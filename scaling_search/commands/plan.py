@@ -1,7 +1,7 @@
-"""Prints the networks that a search would train, what it would find, and its price."""
+"""Prints the networks that a search would train, the detectable difference, and the price."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,48 +10,65 @@ from scaling_search.commands.data_sheet import outlined, show_data
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.run import Run
 from scaling_search.data.gathering import Described
-from scaling_search.display.audit import scalings_sentences, scalings_table
+from scaling_search.display.audit import scalings_lines, scalings_sentences
 from scaling_search.display.formatting import difference
-from scaling_search.display.plan import about_verdicts, plan_sentences, plan_table, seeds_text
+from scaling_search.display.plan import (
+    PLAN_OPTIONAL,
+    about_verdicts,
+    plan_lines,
+    plan_sentences,
+    seeds_text,
+)
 from scaling_search.display.progress import bars
+from scaling_search.display.tables import show_table
 from scaling_search.display.terminal import say
 from scaling_search.experiment.options import Fairness
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.measuring import measure
 from scaling_search.planning.published import published_scalings
+from scaling_search.training.timing import Timing
 
 
-def plan(run: Run, *, timed: bool = True, fairness: Fairness = Fairness()) -> Plan:
+def plan(
+    run: Run,
+    *,
+    timed: bool = True,
+    fairness: Fairness = Fairness(),
+    timings: Sequence[Timing] = (),
+    shows_data: bool = True,
+) -> Plan:
     """Prints the networks that a search would train, each built and measured.
 
-    Of a base network that the paper scales in its Table 3, also what it says that those cost.
+    For a base network of the paper's Table 3 it also prints that table beside our counts.
 
     Args:
         run: Folder, experiment and executor of a search; its folder need not exist.
         timed: True to time a few steps while nothing has been trained.
-        fairness: Checks of fairness whose price is said too.
+        fairness: Checks of fairness whose price is printed too.
+        timings: Timed steps that are known already.
+        shows_data: True to print the data too.
     """
     experiment, console = run.experiment, run.console
-    about = outlined(experiment, timed=timed)
+    about = outlined(experiment, timed=timed) if shows_data else None
     _, planned = make_plan(run, run.record.costs if run.studies.is_begun else {})
     with contextlib.suppress(ValueError):  # a plan needs no device
         run.check_executor()
     if about is not None:
         show_data(experiment, about, console)
-    console.print(plan_table(planned))
+    show_table(console, plan_lines(planned), optional=PLAN_OPTIONAL)
     say(console, plan_sentences(planned))
     say(console, about_verdicts(planned, experiment.most_seeds))
     scalings = published_scalings(experiment.base_network)
     if len(scalings):
-        console.print(scalings_table(scalings))
+        show_table(console, scalings_lines(scalings))
         say(console, scalings_sentences(scalings))
     say(console, _about_differences(run, planned))
     if isinstance(experiment.dataset, Described):
         sizes = {network.architecture.resolution for network in planned}
         say(console, experiment.dataset.sentences(sizes))
     if experiment.dataset is not None:
-        say(console, search_prices(run, planned, fairness=fairness, timed=timed))
+        say(console, search_prices(run, planned, fairness=fairness, timed=timed, timings=timings))
     return planned
 
 
@@ -85,7 +102,7 @@ def _is_begun_so(run: Run) -> bool:
 
 
 def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
-    """The smallest differences between references that would be found."""
+    """The smallest detectable differences between references."""
     experiment = run.experiment
     diagnosis = run.conclusion.diagnosis if run.studies.is_begun else None
     network_sd, measured = 0.0, ""
@@ -95,25 +112,25 @@ def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
         network_sd, measured = diagnosis.network_sd, ", as this run has measured"
     if seed_sd is None:
         yield (
-            "How small a difference it would find depends on the luck of a seed: give "
-            "decide.seed_sd, or plan again once some networks have two."
+            "The detectable difference is unknown without the noise between seeds; set "
+            "decide.seed_sd, or plan again once some networks have two seeds."
         )
         return
     shares = [c.shares for c in planned.candidates if c.shares]
     counts = experiment.seed_counts(len(shares))
     found = detectable(shares, counts, seed_sd=seed_sd, network_sd=network_sd)
     if not found:
-        return  # the sentences of the plan say what is missing
+        return  # the sentences of the plan name what is missing
     objective = experiment.objective
     least, most = (
         f"{difference(pair.difference, objective)} ({' and '.join(pair.names)})"
         for pair in (found[0], found[-1])
     )
-    scatter = "the surface explains all else"
+    scatter = "none between networks and the surface"
     if network_sd:
-        scatter = f"networks scatter around the surface by {difference(network_sd, objective)}"
+        scatter = f"{difference(network_sd, objective)} between networks and the surface"
     yield (
-        f"With {seeds_text(counts)} it finds a difference between two references with probability "
-        f"0.8 from {least} to {most}, if a seed's own luck has a "
-        f"standard deviation of {difference(seed_sd, objective)} and {scatter}{measured}."
+        f"With {seeds_text(counts)} a search detects a difference between two references with "
+        f"probability 0.8 from {least} to {most}. This assumes a standard deviation of "
+        f"{difference(seed_sd, objective)} between seeds and {scatter}{measured}."
     )

@@ -1,9 +1,10 @@
 """Prices of a search and of the checks of its fairness, before anything is trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from scaling_search.answer.stopping import Limits
 from scaling_search.commands.run import Run
+from scaling_search.core.candidate import Candidate
 from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.display.formatting import count
 from scaling_search.display.progress import bars
@@ -16,7 +17,14 @@ from scaling_search.training.price import price
 from scaling_search.training.timing import Timing, time_networks
 
 
-def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -> Iterator[str]:
+def search_prices(
+    run: Run,
+    planned: Plan,
+    *,
+    fairness: Fairness,
+    timed: bool,
+    timings: Sequence[Timing] = (),
+) -> Iterator[str]:
     """Sentences with the price of the search and of the checks that are asked for.
 
     The dataset is ready.
@@ -24,31 +32,31 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
     Args:
         run: Experiment and executor.
         planned: The networks.
-        fairness: Checks of fairness whose price is said too.
+        fairness: Checks of fairness whose price is printed too.
         timed: True to time a few steps while nothing has been trained.
+        timings: Those that are known already.
     """
     experiment = run.experiment
     trials = experiment.trials(planned)
     finished = run.known(trials) if run.studies.is_begun else []
-    timings: list[Timing] = []
-    if timed:
+    if timed and not timings:
         is_known = any(result.state == "COMPLETE" for result in finished)
         try:
-            timings = _timings(run, trials, are_needed=not is_known)
+            timings = timed_steps(run, trials, are_needed=not is_known)
         except (ValueError, RuntimeError) as error:
-            yield f"Nothing is timed: {error}."
+            yield f"No steps were timed: {error}."
     if timings:
         yield (
-            f"Timed are steps of {count(len({t.trial.key for t in timings}), 'network')} on "
-            f"{timings[0].device}, {run.executor.slots} at a time; seconds grow with FLOPs "
-            "and activations."
+            "The time is estimated from a few steps of "
+            f"{count(len({t.trial.key for t in timings}), 'network')} on {timings[0].device}, "
+            f"{run.executor.slots} at a time, and grows with FLOPs and activations."
         )
-    asking = _asking(run, planned)
-    part = f", of which {len(asking)} ask the recipe" if asking else ""
+    asking = asking_trials(run, planned)
+    part = f", of which {len(asking)} check the recipe" if asking else ""
     yield f"Search: {_price(run, [*trials, *asking], finished, finished, timings, part)}"
     ends = [f"limits.{name}={value:g}" for name, value in _endings(run.limits) if value is not None]
     if ends:
-        yield f"It ends before that at {' or '.join(ends)}."
+        yield f"The search ends earlier at {' or '.join(ends)}."
     rate = experiment.recipe.rate
     at_rates = further_trials(experiment, planned, rate)["recipe"] if run.asks_recipe else []
     searched = {trial.key for trial in (*trials, *at_rates)}
@@ -65,14 +73,14 @@ def search_prices(run: Run, planned: Plan, *, fairness: Fairness, timed: bool) -
         yield f"Fairness of {what}: {_price(run, more, finished, (), timings)}"
 
 
-def _asking(run: Run, planned: Plan) -> list[Trial]:
+def asking_trials(run: Run, networks: Iterable[Candidate]) -> list[Trial]:
     """Trainings that the check of the recipe has still to do, beside the search's own."""
     check = run.recipe_check if run.studies.is_begun else None
     if not run.asks_recipe or (check is not None and check.is_done):
         return []
     rate = run.experiment.recipe.rate if check is None else check.rate_to_take
     left = []
-    for study, trials in further_trials(run.experiment, planned, rate).items():
+    for study, trials in further_trials(run.experiment, networks, rate).items():
         record = run.studies.beyond(study)
         done = {} if record is None else record.results_of(trials)
         left += [trial for trial in trials if trial.key not in done]
@@ -85,7 +93,7 @@ def _endings(limits: Limits) -> Iterator[tuple[str, float | None]]:
         yield name, getattr(limits, name)
 
 
-def _timings(run: Run, trials: Sequence[Trial], *, are_needed: bool) -> list[Timing]:
+def timed_steps(run: Run, trials: Sequence[Trial], *, are_needed: bool) -> list[Timing]:
     """A few steps of some networks, with as many at a time as a search would have.
 
     Where recorded trainings say how long others take, only their number at a time is settled.
@@ -121,4 +129,4 @@ def _price(
         timings=timings,
     )
     said = price_sentence(cost, executor.slots, part)
-    return f"as much work as {work:,.0f} trainings of the base network. {said}"
+    return f"the work of {work:,.0f} trainings of the base network. {said}"

@@ -1,4 +1,4 @@
-"""Trains a few networks by other recipes before a search begins."""
+"""Trains a few networks with other recipes before a search begins."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ STUDIES = ("recipe", "recipe-plain")
 def check_recipe(
     run: Run, record: Record, hold: RunLock, *, since: float, settle: Callable[[Run, float], Run]
 ) -> tuple[Run, bool]:
-    """Trains a few networks by other recipes, and says which is best.
+    """Trains a few networks with other recipes, and prints whether one is better.
 
     Args:
         run: The search, whose record has its networks.
@@ -146,5 +146,5 @@ def _trained(
     if failed := told_failures(loop.recorded):
         tell(console, f"{failed}; search.log has the tracebacks")
     if loop.remaining:
-        tell(console, f"{loop.stopped}; the same command goes on with the check of the recipe")
+        tell(console, f"{loop.stopped}; the same command continues the check of the recipe")
     return not loop.remaining

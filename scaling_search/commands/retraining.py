@@ -38,11 +38,11 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
     fingerprint = run.record.fingerprint
     missing = [training for training in trained if training.facts() is None]
     if not missing:
-        say(console, ["The weights of all members are there."])
+        say(console, ["All members have weights."])
         return not price_only
     if (found := experiment.ready_dataset().fingerprint()) != fingerprint:
         raise ValueError(
-            f"dataset must be the one that was searched with, {fingerprint[:16]}..., got "
+            f"dataset must have the fingerprint of the search, {fingerprint[:16]}..., got "
             f"{found[:16]}...; put back the run's data"
         )
     run.check_executor()
@@ -65,7 +65,7 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
         slots=executor.slots,
         device_share=executor.device_share,
     )
-    say(console, [f"Again, for their weights: {price_sentence(cost, executor.slots)}"])
+    say(console, [f"To train again for weights: {price_sentence(cost, executor.slots)}"])
     if price_only:
         return False
     with tempfile.TemporaryDirectory() as aside, RunLock(run.folder) as hold, logged(run):

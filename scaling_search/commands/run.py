@@ -1,12 +1,11 @@
 """A run: an experiment in a folder, with the results that the folder holds."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
@@ -14,7 +13,6 @@ from rich.console import Console
 from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.answer.stopping import Limits
 from scaling_search.answer.verdicts import Answer
-from scaling_search.commands import data_sheet
 from scaling_search.commands.figures import Figures
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.network import Architecture
@@ -23,18 +21,12 @@ from scaling_search.core.protocols import Executor
 from scaling_search.core.scaling import Shares
 from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.display.answer import answer_sentences
-from scaling_search.display.confirmation import confirmation_section
-from scaling_search.display.data import data_section
-from scaling_search.display.fairness import fairness_sections
-from scaling_search.display.recipe_check import recipe_note, recipe_section, recipe_warnings
-from scaling_search.display.report_section import ReportSection
-from scaling_search.display.terminal import comparison_table, say, show
-from scaling_search.display.transfer import transfer_section
+from scaling_search.display.headline import Headline
+from scaling_search.display.recipe_check import recipe_note, recipe_warnings
 from scaling_search.experiment.composing import choices, decisive, earlier_choices, saved
 from scaling_search.experiment.experiment import Experiment
+from scaling_search.experiment.options import Report
 from scaling_search.experiment.trust import Trusted
-from scaling_search.follow_ups.confirmation import Confirmation
-from scaling_search.follow_ups.fairness import fairness_checks, span_of
 from scaling_search.follow_ups.recipe_check import RecipeCheck, recipe_check
 from scaling_search.follow_ups.transfer import Transferred, transferred
 from scaling_search.record.networks import (
@@ -58,16 +50,13 @@ from scaling_search.record.studies import Studies
 from scaling_search.runtime.command_line import as_override, shell_command
 from scaling_search.runtime.passwords import is_hidden
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 @part
 class Run:
-    """An experiment in a folder, the way it trains, and its results so far.
+    """An experiment in a folder, its executor, and its results so far.
 
-    Tables and conclusions are read from the record each time, so they follow a search that goes
-    on.
+    Tables and conclusions are read from the record each time, so they include new trainings of a
+    running search.
 
     Attributes:
         experiment: The choices that decide outcomes.
@@ -77,7 +66,7 @@ class Run:
         limits: Limits at which a command stops early.
         keep_weights: True if a training leaves its weights in the folder.
         console: Prints messages of commands; ``rich.console.Console(quiet=True)`` for none.
-        trusted: Code of the user's own that the folder may name.
+        trusted: User code that the folder may name.
         flags: Options that further commands on this folder need; `HIDDEN` stands for a password.
     """
 
@@ -97,7 +86,7 @@ class Run:
         return Path(self.out)
 
     def next(self, command: str, *options: str) -> str:
-        """Another command on this folder, to be pasted into a shell."""
+        """A further command on this folder, as text for a shell."""
         flags = [flag for flag in self.flags if not is_hidden(flag)]
         text = shell_command(command, as_override("out", self.out), *options, *flags)
         has_all = len(flags) == len(self.flags)
@@ -110,7 +99,7 @@ class Run:
         return Studies(self.folder, self.storage, experiment.name, experiment.objective)
 
     def check_executor(self) -> None:
-        """Checks that trainings can run, and that no file has chosen a cluster for them.
+        """Checks that trainings can run, and that no file chooses a cluster.
 
         Raises:
             ValueError: They cannot, or a file gives the address of a cluster.
@@ -138,7 +127,7 @@ class Run:
         if not self.studies.is_begun:
             return
         path = self.folder / "config.yaml"
-        remedy = f"put {path} back as it was; the same search makes it anew"
+        remedy = f"put {path} back as it was; the same search writes it again"
         *earlier, last = current(self.record.options) or [{}]
         if not last:  # a version that did not record them
             self.check_choices(remedy=remedy)
@@ -204,14 +193,14 @@ class Run:
 
     @property
     def asks_recipe(self) -> bool:
-        """True if a search checks its recipe; one that began without the check goes on so."""
+        """True if the search checks its recipe; false if it began without the check."""
         if not self.experiment.recipe.check or not self.studies.is_begun:
             return self.experiment.recipe.check
         return self.studies.beyond("recipe") is not None or not self.record.rows()
 
     @property
     def recipe_check(self) -> RecipeCheck | None:
-        """The search's recipe beside others, as far as that is trained; None if it is not asked."""
+        """The search's recipe compared with others, as far as trained; None without a check."""
         at_rates, plain = (self.studies.beyond(one) for one in ("recipe", "recipe-plain"))
         if at_rates is None:
             return None
@@ -265,9 +254,10 @@ class Run:
         Where there is an answer, ``in_region`` says which networks can be the best, ``expected``
         is each one's expected metric at exactly the target's cost.
         """
-        return self._coefficients(self.results, self.conclusion)
+        return self.coefficients_of(self.results, self.conclusion)
 
-    def _coefficients(self, results: pd.DataFrame, conclusion: Conclusion) -> pd.DataFrame:
+    def coefficients_of(self, results: pd.DataFrame, conclusion: Conclusion) -> pd.DataFrame:
+        """The scaling coefficient table of results and what was concluded from them."""
         kept, answer = conclusion.kept(results), conclusion.answer
         table = coefficient_table(self.candidates, kept, self.experiment.objective)
         left_out = Counter(one.candidate for one in conclusion.left_out)
@@ -290,9 +280,9 @@ class Run:
 
     @property
     def conclusion(self) -> Conclusion:
-        """The answer, the variance components, and both in sentences.
+        """The answer, the variance components, and sentences on both.
 
-        Fresh seeds of `confirm` count: they were trained as the search's own.
+        The fresh seeds of `confirm` count too, since they are trained with the same recipe.
         """
         fresh = self.studies.beyond("confirm")
         rows = [*self.record.rows(), *([] if fresh is None else fresh.rows())]
@@ -313,14 +303,22 @@ class Run:
 
     @property
     def answer(self) -> Answer | None:
-        """The best split, its region, and its comparison with each reference, as values.
+        """The rule, its region, and its comparison with each reference, as values.
 
-        None where there are too few trainings for a fit; `conclusion` says what is missing.
+        None where there are too few trainings for a fit; ``conclusion.missing`` has the reason.
         """
         return self.conclusion.answer
 
+    @property
+    def headline(self) -> Headline:
+        """The answer in three lines: the network to use, how sure that is, what to do next."""
+        from scaling_search.commands.headline import headline  # noqa: PLC0415  # it is about a run
+
+        conclusion = self.conclusion
+        return headline(self, conclusion, self.coefficients_of(self.results, conclusion))
+
     def found(self, conclusion: Conclusion | None = None) -> tuple[Candidate, str]:
-        """The network to go on with, and why: the best expected, else the lowest mean loss.
+        """The network for this size, and the reason: best expected, else first by its mean.
 
         Raises:
             ValueError: No scaled network has a finished training.
@@ -328,22 +326,25 @@ class Run:
         conclusion = conclusion or self.conclusion
         answer = conclusion.answer
         if answer is not None:
-            number, why = answer.network, "the best expected"
+            number, why = answer.network, "best expected at this size"
             if answer.region.is_everything:
                 why = f"{why}, a guess"
         else:
-            table = self._coefficients(self.results, conclusion)
+            table = self.coefficients_of(self.results, conclusion)
             first = table[table["order"] == 1]
             if first.empty:
                 raise ValueError(
                     "out must hold a finished training of a scaled network, got none in "
-                    f"{self.out!r}; search first, or give scale.coefficients"
+                    f"{self.out!r}; search first: {self.next('search')}"
                 )
-            number, why = int(first["candidate"].iloc[0]), "first in the means, without an answer"
+            first_mean = "lowest mean loss"
+            if self.experiment.objective == "val_accuracy":
+                first_mean = "highest mean accuracy"
+            number, why = int(first["candidate"].iloc[0]), f"{first_mean}, without an answer"
         return next(one for one in self.networks if one.number == number), why
 
     def rule(self, conclusion: Conclusion | None = None) -> tuple[Shares, str]:
-        """The split to scale other sizes with, and why: the surface's best, else the network's.
+        """The split for other sizes, and the reason: best by the fit, else the network's own.
 
         Raises:
             ValueError: No scaled network has a finished training.
@@ -351,7 +352,7 @@ class Run:
         conclusion = conclusion or self.conclusion
         if conclusion.answer is not None:
             guess = ", a guess" if conclusion.answer.region.is_everything else ""
-            return conclusion.answer.rule, f"the best split of the surface{guess}"
+            return conclusion.answer.rule, f"best split by the fit{guess}"
         found, why = self.found(conclusion)
         assert found.shares is not None  # only the base network has none
         return found.shares, f"the split of network {found.number}: {why}"
@@ -374,49 +375,26 @@ class Run:
 
     @property
     def plot(self) -> Figures:
-        """The figures: ``plot.accuracy()``, ``triangle()``, ``curves()`` and ``families()``."""
+        """The figures: ``plot.accuracy()`` and the other methods of `Figures`."""
         conclusion = self.conclusion
         return Figures(
             out=self.out,
-            coefficients=self._coefficients(self.results, conclusion),
+            coefficients=self.coefficients_of(self.results, conclusion),
             epochs=self.curves,
             families_table=self.families,
             answer=conclusion.answer,
             objective=self.experiment.objective,
             equal=self.experiment.recipe.equal,
+            label_smoothing=self.experiment.recipe.label_smoothing,
         )
 
-    def sections(self, conclusion: Conclusion) -> "Iterator[tuple[ReportSection, Figure | None]]":
-        """Answers of trainings beyond the search, each with its figure if it has one."""
-        from scaling_search.display.plots.drift import best_by_size  # noqa: PLC0415  # takes matplotlib
-        from scaling_search.display.plots.fairness import setting_curves  # noqa: PLC0415  # as above
-
-        objective, equal = self.experiment.objective, self.experiment.recipe.equal
-        if (check := self.recipe_check) is not None:
-            yield recipe_section(check, span_of(conclusion.answer)), None
-        fresh = self.studies.beyond("confirm")
-        if fresh is not None and (tested := Confirmation.last(fresh)) is not None:
-            yield confirmation_section(tested, objective), None
-        if (told := self.transferred(conclusion)) is not None:
-            drift = told.drift
-            figure = best_by_size(drift.regions, told.table, equal=equal) if drift else None
-            yield transfer_section(told), figure
-        if (checked := self.studies.beyond("fairness")) is not None:
-            checks = fairness_checks(
-                self.rows_at_rates(),
-                checked.rows(),
-                experiment=self.experiment,
-                answer=conclusion.answer,
-            )
-            for section in fairness_sections(checks):
-                yield section, setting_curves(section.table, objective, equal=equal)
-
-    def report(self, *, most: int = 10, published: bool = False) -> Path:
-        """Prints the answer and writes tables, figures and ``report.html`` into the folder.
+    def report(self, *, most: int = 10, published: bool = False, to: str | None = None) -> Path:
+        """Prints the answer and writes tables, figures and ``report.html`` into a folder.
 
         Args:
             most: Rows of the printed table.
             published: True to draw EfficientNet-B0 to B7's published ImageNet accuracies too.
+            to: The folder, made if it is missing; None for the run's.
 
         Returns:
             The path of ``report.html``.
@@ -424,50 +402,9 @@ class Run:
         Raises:
             RuntimeError: There is no record yet, or a file cannot be written.
         """
-        from scaling_search.display import report  # noqa: PLC0415  # takes matplotlib
+        from scaling_search.commands.reporting import make_report  # noqa: PLC0415  # takes matplotlib
 
-        experiment, console, objective = self.experiment, self.console, self.experiment.objective
-        self.check_choices()
-        results, conclusion = self.results, self.conclusion
-        coefficients = self._coefficients(results, conclusion)
-        about = data_sheet.kept(self.folder, self.record.digests)
-        sections = list(self.sections(conclusion))
-        tables = {
-            "candidates": self.candidates,
-            "results": results,
-            "curves": self.curves,
-            "coefficients": coefficients,
-        }
-        if (families := self.families) is not None:
-            tables["families"] = families
-            # The search may have trained all of them.
-            if len(trained := self.results_of("scale")):
-                tables["families_results"] = trained
-        written = report.write_report(
-            self.folder,
-            tables,
-            conclusion=conclusion,
-            objective=objective,
-            equal=experiment.recipe.equal,
-            facts=report.facts(experiment, self.record, results),
-            answers=sections,
-            data=None if about is None else (data_section(about[0]), about[1]),
-            published=published,
-        )
-        console.print(report.terminal_table(coefficients, objective, most=most))
-        if conclusion.answer is not None:
-            console.print()
-            console.print(comparison_table(conclusion))
-        console.print()
-        say(console, conclusion.sentences)
-        say(console, report.sentences(coefficients, conclusion.kept(results), objective))
-        for section, _ in sections:
-            console.print()
-            show(console, section)
-        console.print()
-        shown = [path for path in written if path.suffix in {".csv", ".html"}]
-        say(console, [f"  {path}" for path in (*shown, self.folder / "figures")])
-        return self.folder / "report.html"
+        return make_report(self, Report(most=most, published=published, to=to))
 
     def members(self) -> dict[str, Candidate]:
         """Networks by name: ``base``, ``found``, then each family's as in ``compound-2``.
@@ -489,7 +426,7 @@ class Run:
             name: One of `members`, or the number of a candidate.
 
         Raises:
-            ValueError: There is none of that name.
+            ValueError: No network has that name.
         """
         known = self.members() | {str(one.number): one for one in self.networks}
         if str(name) not in known:

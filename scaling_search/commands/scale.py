@@ -1,14 +1,19 @@
 """Trains whole families over phi."""
 
+from collections.abc import Sequence
+
 from scaling_search.commands.run import Run
 from scaling_search.commands.trainings import searched, train_more
 from scaling_search.core.scaling import Shares
+from scaling_search.core.trial import Trial
 from scaling_search.display.formatting import named_shares
-from scaling_search.display.plan import family_table
+from scaling_search.display.plan import about_families, family_lines
 from scaling_search.display.progress import bars
+from scaling_search.display.tables import show_table
+from scaling_search.display.terminal import say
 from scaling_search.experiment.options import Scale, triple
 from scaling_search.planning.budget import Budget
-from scaling_search.planning.families import family_shares, members
+from scaling_search.planning.families import FamilyMember, family_shares, members
 from scaling_search.planning.measuring import measure
 from scaling_search.record.networks import network_row, networks_table
 from scaling_search.record.record import Record
@@ -27,29 +32,11 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
         ValueError: The search has no finished training, or its choices are not the record's.
         RuntimeError: There is no search, or all trainings failed.
     """
-    experiment, console = run.experiment, run.console
     searched(run)
-    # Caps hold for the networks of a search alone.
-    budget = Budget(experiment.base_network, experiment.cost, state=run.record.costs)
-    families = _families(run, options)
-    with bars(console):
-        found = members(
-            budget,
-            families,
-            phis=options.phis,
-            tolerance=options.tolerance or experiment.candidates.tolerance,
-            max_resolution=experiment.ready_dataset().resolution,
-        )
-        run.record.keep_costs(budget.state)
-        candidates = {member.candidate.number: member.candidate for member in found}
-        measure(candidates.values(), experiment.cost)
-    console.print(family_table(found))
-    phis = {member.candidate.number: member.phi for member in found}
-    trials = [
-        experiment.trial(candidates[number], seed, target=2.0 ** phis[number])
-        for number in sorted(candidates)
-        for seed in range(options.num_seeds or experiment.most_seeds)
-    ]
+    found = family_members(run, options)
+    show_table(run.console, family_lines(found))
+    say(run.console, about_families())
+    trials = member_trials(run, found, options.num_seeds or run.experiment.most_seeds)
 
     def begin(record: Record) -> None:
         rows = [network_row(member) for member in found]
@@ -59,13 +46,46 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
     train_more(run, trials, "scale", price_only=price_only, begin=begin)
 
 
+def family_members(run: Run, options: Scale) -> list[FamilyMember]:
+    """The networks of the families; the compound family's shares are printed."""
+    experiment = run.experiment
+    # Caps hold for the networks of a search alone.
+    budget = Budget(experiment.base_network, experiment.cost, state=run.record.costs)
+    families = _families(run, options)
+    with bars(run.console):
+        found = members(
+            budget,
+            families,
+            phis=options.phis,
+            tolerance=options.tolerance or experiment.candidates.tolerance,
+            max_resolution=experiment.ready_dataset().resolution,
+        )
+        run.record.keep_costs(budget.state)
+        measure({one.candidate.number: one.candidate for one in found}.values(), experiment.cost)
+    return found
+
+
+def member_trials(run: Run, found: Sequence[FamilyMember], num_seeds: int) -> list[Trial]:
+    """Trainings of families' members, of each network once."""
+    candidates = {member.candidate.number: member.candidate for member in found}
+    phis = {member.candidate.number: member.phi for member in found}
+    return [
+        run.experiment.trial(candidates[number], seed, target=2.0 ** phis[number])
+        for number in sorted(candidates)
+        for seed in range(num_seeds)
+    ]
+
+
 def _families(run: Run, options: Scale) -> dict[str, Shares]:
     """The shares of each family that is asked for; of compound those given or the rule's."""
     given = triple(options.coefficients)
     if given is not None:
         compound = Shares.nominal(given.multipliers(1))
     else:
-        compound, why = run.rule()
-        run.console.print(f"compound: the rule, {named_shares(compound)} ({why})", highlight=False)
+        try:
+            compound, why = run.rule()
+        except ValueError as error:
+            raise ValueError(f"{error}, or give scale.coefficients") from error
+        say(run.console, [f"compound: the rule, {named_shares(compound)} ({why})"])
     shares = family_shares(compound)
     return {family: shares[family] for family in options.families}

@@ -1,9 +1,8 @@
-"""Trains the networks of a plan and records what they gave."""
+"""Trains the networks of a plan and records the results."""
 
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +13,11 @@ from scaling_search.commands.plan import make_plan
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.recipe_check import check_recipe, others_of
 from scaling_search.commands.run import Run
+from scaling_search.commands.saved_options import config_of, with_options
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import placed, provenance, train
 from scaling_search.display.terminal import say
-from scaling_search.experiment.composing import as_config, choices, decisive
+from scaling_search.experiment.composing import choices, decisive
 from scaling_search.experiment.options import Fairness
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
@@ -36,6 +36,7 @@ def search(
     price_only: bool = False,
     timed: bool = True,
     fairness: Fairness = Fairness(),
+    shows_data: bool = True,
 ) -> Run:
     """Trains what is not trained yet and records it, or prints the price of that.
 
@@ -46,23 +47,17 @@ def search(
         config: Text of the folder's ``config.yaml``; None for what the run is made of.
         price_only: True to print the price and train nothing.
         timed: True to time a few steps for that while nothing has been trained.
-        fairness: Checks of fairness whose price is said too.
+        fairness: Checks of fairness whose price is printed too.
+        shows_data: True to print the data first.
 
     Returns:
-        The run, with the learning rate that was taken where it was open.
+        The run, with the number of ``recipe.learning_rate=auto``.
     """
     since = time.monotonic()
-    config = config or as_config(
-        run.experiment,
-        run.executor,
-        out=run.out,
-        storage=run.storage,
-        limits=run.limits,
-        keep_weights=run.keep_weights,
-    )
+    config = config or config_of(run)
     if not price_only:
         check_writable(run.folder)
-    run, config = _with_recorded_rate(run, config)
+    run, config = with_recorded_rate(run, config)
     experiment = run.experiment
     known = run.record.costs if run.studies.is_begun else {}
     dataset = experiment.ready_dataset()
@@ -72,7 +67,8 @@ def search(
     run.studies.check_place()
     if run.keep_weights:
         check_keepable(experiment.base_network)
-    show_data(experiment, about, run.console)
+    if shows_data:
+        show_data(experiment, about, run.console)
     if price_only:
         run.check_choices(dataset.fingerprint())
         prices = search_prices(run, planned, fairness=fairness, timed=timed)
@@ -86,7 +82,8 @@ def search(
         run.check_choices(dataset.fingerprint())  # of another that began just now
         if not record.choices or record.schema == 1:
             record.claim(choices(experiment, dataset.fingerprint()))
-        digests = keep(experiment, about, run.folder, record.digests)
+        with run.console.status("drawing the contact sheet"):
+            digests = keep(experiment, about, run.folder, record.digests)
         _keep_options(run, record, config, digests)
         planned = _kept_plan(run, record, budget, planned)
         settle = partial(_settled, record=record, config=config, digests=digests)
@@ -102,7 +99,7 @@ def _train(run: Run, record: Record, planned: Plan, hold: RunLock, since: float)
     train(run, loop, run.experiment.sampler, hold, others=others_of(run), since=since)
 
 
-def _with_recorded_rate(run: Run, config: str) -> tuple[Run, str]:
+def with_recorded_rate(run: Run, config: str) -> tuple[Run, str]:
     """The run and its ``config.yaml`` with the rate of the record, where it is open but settled."""
     if not run.experiment.recipe.is_open or not run.studies.is_begun:
         return run, config
@@ -114,11 +111,7 @@ def _with_recorded_rate(run: Run, config: str) -> tuple[Run, str]:
 def _with_rate(run: Run, config: str, rate: float) -> tuple[Run, str]:
     """The run and the text of its ``config.yaml`` with a number for an open learning rate."""
     say(run.console, [f"recipe.learning_rate=auto takes {rate:g}."])
-    recipe = replace(run.experiment.recipe, learning_rate=rate)
-    options = OmegaConf.create(config)
-    OmegaConf.update(options, "recipe.learning_rate", rate)
-    settled = replace(run, experiment=replace(run.experiment, recipe=recipe))
-    return settled, OmegaConf.to_yaml(options)
+    return with_options(run, config, {"recipe.learning_rate": rate})
 
 
 def _settled(
@@ -160,8 +153,8 @@ def _check_networks(planned: Plan, record: Record) -> None:
         number, trained = int(str(row["candidate"])), row["network"]
         if networks.get(number) != trained:
             raise ValueError(
-                f"candidates must plan network {number} as {trained!r}, which was trained, got "
-                f"{networks.get(number)!r}; take the version that began, or another out="
+                f"candidates must plan network {number} as trained, {trained!r}, got "
+                f"{networks.get(number)!r}; use the version that began, or another out="
             )
 
 
@@ -173,8 +166,8 @@ def check_writable(folder: Path) -> None:
     """
     if folder.is_dir() and not os.access(folder, os.W_OK):
         raise RuntimeError(
-            f"out must be a folder that can be written, got {str(folder)!r}; mend its "
-            "permissions or take another"
+            f"out must be a folder that can be written, got {str(folder)!r}; fix its "
+            "permissions or use another"
         )
 
 
@@ -189,5 +182,5 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         raise RuntimeError(
             f"out must be a folder that can be made, got {str(folder)!r} ({error.strerror}); "
-            "take another"
+            "use another"
         ) from error

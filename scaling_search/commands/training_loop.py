@@ -141,7 +141,7 @@ class TrainingLoop:
                 return True
             trial = self._again.pop(0) if self._again else self._chosen(running, sampler)
             if trial is None:
-                self.stopped = "the sampler wants no more"
+                self.stopped = "the sampler has ended the search"
                 return bool(running)
             running[dispatcher.submit(trial)] = trial
 
@@ -203,8 +203,7 @@ class _Dispatcher:
     def submit(self, trial: Trial) -> Future[TrialResult]:
         """Starts a training; one that runs in this process has ended then."""
         interruption.check()
-        self.view.started(trial)
-        return self.executor.submit(trial)
+        return self.executor.submit(replace(trial, told=self.view.started(trial)))
 
     def ended(self, running: Running) -> set[Future[TrialResult]]:
         """Trainings that have ended, after a short wait."""

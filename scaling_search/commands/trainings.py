@@ -62,19 +62,19 @@ def train(
         loop.run(sampler, run.executor, view, stopping=stopping, check=hold.check)
     if stopping.gave_up:
         raise RuntimeError(
-            f"{loop.stopped}; {remedy(loop.recorded)}, or go on regardless with "
+            f"{loop.stopped}; {remedy(loop.recorded)}, or ignore failures with "
             "limits.failed_share=1"
         )
     say_failures(console, loop)
     ended = [result.trial for result in loop.finished.values() if result.state == "COMPLETE"]
     if without := sum(lacks_weights(trial) for trial in ended):
         said = (
-            f"{without} of {count(len(ended), 'finished training')} left no weights here, being "
-            "from before keep_weights or on machines without this folder; this trains the members "
-            f"again for them: {run.next('export', 'export.train=true')}"
+            f"{without} of {count(len(ended), 'finished training')} left no weights in this "
+            "folder: they ended before keep_weights or on a machine without it. To train the "
+            f"members again for them: {run.next('export', 'export.train=true')}"
         )
         say(console, [said])
-    tell(console, f"{loop.stopped}; next: {run.next('report')}")
+    tell(console, f"{loop.stopped}; its page and tables: {run.next('report')}")
 
 
 def say_failures(console: Console, loop: TrainingLoop) -> None:
@@ -96,11 +96,11 @@ def remedy(results: Iterable[TrialResult]) -> str:
     """Advice after failed trainings."""
     failed = [result for result in results if result.state == "FAIL"]
     if all(result.is_divergent for result in failed):
-        return "take another recipe and another out="
+        return "use another recipe and another out="
     retries = max(result.attempts for result in failed)
     return (
-        "search.log has the tracebacks; mend the cause and run the same command with "
-        f"executor.retries={retries}, which tries again what failed"
+        "search.log has the tracebacks; fix the cause and run the same command with "
+        f"executor.retries={retries}, which repeats failed trainings"
     )
 
 
@@ -114,8 +114,8 @@ def searched(run: Run) -> list[Candidate]:
     """
     if run.experiment.recipe.is_open:
         raise ValueError(
-            "recipe.learning_rate must be settled by the search, got auto; run the same search "
-            f"on out={run.out} to its end"
+            "recipe.learning_rate must be a number after the search, got auto; run the same "
+            f"search on out={run.out} to its end"
         )
     dataset = run.experiment.ready_dataset()
     run.check_executor()
@@ -267,4 +267,4 @@ def logged(run: Run) -> Iterator[None]:
         package.removeHandler(handler)
         handler.close()
         if handler.failure is not None:
-            say(run.console, [f"search.log is not whole: {handler.failure.strerror}"])
+            say(run.console, [f"search.log is incomplete: {handler.failure.strerror}"])

@@ -20,9 +20,9 @@ from scaling_search.record.tables import write_table
 
 
 def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = False) -> None:
-    """Trains networks of larger sizes and says whether the best split holds there.
+    """Trains networks of larger sizes and tests whether the rule holds there.
 
-    Before that it says the price, and how large a change it would find.
+    Before that it prints the price and the detectable change.
 
     Args:
         run: A search with an answer.
@@ -56,7 +56,7 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
     try:
         power = about_power(power_before(conclusion, table, options.num_seeds))
     except ValueError as error:
-        power = f"These trainings cannot show whether the best split holds: {error}."
+        power = f"These trainings cannot show whether the rule holds: {error}."
     say(console, [power])
     trials = [
         experiment.trial(one.candidate, seed, target=one.size)

@@ -64,7 +64,7 @@ class Recipe:
         """Refuses a rate that nothing would settle."""
         if self.is_open and not self.check:
             raise ValueError(
-                "recipe.check must be true for recipe.learning_rate=auto, which it settles, got "
+                "recipe.check must be true for recipe.learning_rate=auto, which it chooses, got "
                 "false; add recipe.check=true or give a number"
             )
 

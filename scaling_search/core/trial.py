@@ -26,6 +26,7 @@ class Trial:
         checkpoints: Folder of checkpoints, which all machines that train must share.
         weights: Folder of trained weights; None to keep none.
         fingerprint: Fingerprint that the data must have; empty for any.
+        told: File that the training writes its number of epochs to, for a view; None for none.
     """
 
     candidate: Candidate
@@ -36,6 +37,7 @@ class Trial:
     checkpoints: Path | None = None
     weights: Path | None = None
     fingerprint: str = ""
+    told: Path | None = None
 
     @property
     def key(self) -> Key:

@@ -72,7 +72,7 @@ class Latency:
                 timed = [[run.milliseconds() for run in runs] for _ in range(self.repeats)]
         except torch.OutOfMemoryError as error:
             raise RuntimeError(
-                f"cost.batch_size must fit {device}, got {self.batch_size}; take a smaller one"
+                f"cost.batch_size must fit {device}, got {self.batch_size}; use a smaller one"
             ) from error
         mine, base = np.array(timed).T
         low, ratio, high = np.percentile(mine / base, [16, 50, 84])

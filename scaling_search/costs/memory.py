@@ -45,8 +45,8 @@ class Memory:
         device = devices(self.device, "cost.device")[0]
         if not device.startswith("cuda"):
             raise ValueError(
-                f"cost=memory must be measured on a CUDA device, got {device!r}; no other tells "
-                "its peak: cost=activations is what grows with it"
+                f"cost=memory must be measured on a CUDA device, got {device!r}; use "
+                "cost=activations, which grows with memory, on other devices"
             )
 
     def sample(self, architecture: Architecture, base_network: Architecture) -> Sample:
@@ -65,7 +65,7 @@ class Memory:
             mine, base = (_peak(a, self.batch_size, device) for a in (architecture, base_network))
         except torch.OutOfMemoryError as error:
             raise RuntimeError(
-                f"cost.batch_size must fit {device}, got {self.batch_size}; take a smaller one"
+                f"cost.batch_size must fit {device}, got {self.batch_size}; use a smaller one"
             ) from error
         return Sample(float(mine), mine / base, 0.0, device_name(device))
 

@@ -82,7 +82,7 @@ def mapped(dataset: Dataset, resolution: int, *, fingerprint: str = "") -> Split
     if fingerprint and found_here != fingerprint:
         raise RuntimeError(
             f"dataset must be the one that the record began with, {fingerprint[:16]!r}, got "
-            f"{found_here[:16]!r}: its files have changed; put them back, or begin anew with "
+            f"{found_here[:16]!r}: its files have changed; put them back, or start again with "
             "another out"
         )
     place = place_of(found_here, resolution)

@@ -208,20 +208,20 @@ def warnings_of(found: Survey, classes: Sequence[str], *, are_dropped: bool) -> 
         if number > COPIED * total:
             yield (
                 f"THE {name.upper()} SPLIT IS A COPY OF {other.upper()}: {number:,} OF ITS "
-                f"{total:,} IMAGES LIE IN BOTH, SO WHAT IT SAYS IS NOT ABOUT NEW IMAGES."
+                f"{total:,} IMAGES ARE IN BOTH, SO ITS RESULTS DO NOT HOLD FOR NEW IMAGES."
             )
         elif number:
-            yield f"{number:,} of {total:,} images of {name} lie in {other} too."
+            yield f"{number:,} of {total:,} images of {name} are in {other} too."
     if found.num_copies:
         yield _about_copies(found, are_dropped=are_dropped)
     if found.contradicting:
         images = "image" if found.contradicting == 1 else "images"
-        what = f"{found.contradicting} {images} {{}} under more than one label"
+        what = f"{found.contradicting} {images} {{}} more than one label"
         if are_dropped:
-            yield f"{what.format('stood')}, of which one was kept; look at them."
+            yield f"{what.format('had')}; one copy of each was kept. Check its label."
         else:
-            does = "stands" if found.contradicting == 1 else "stand"
-            yield f"{what.format(does)}, which no network can learn."
+            has = "has" if found.contradicting == 1 else "have"
+            yield f"{what.format(has)}, which no network can learn."
     yield from imbalance(found.counts["train"], classes)
     if num_flat := sum(found.flat):
         yield f"{num_flat} {'image is' if num_flat == 1 else 'images are'} {FLAT}."
@@ -235,8 +235,8 @@ def imbalance(counts: Sequence[int], classes: Sequence[str]) -> Iterator[str]:
         yield (
             f"Classes are imbalanced: train has {of_class[largest]:,} images of "
             f"{classes[largest]!r} and {of_class[smallest]:,} of {classes[smallest]!r}; always "
-            f"answering {classes[largest]!r} would be right for "
-            f"{of_class[largest] / of_class.sum():.1%}."
+            f"answering {classes[largest]!r} would have an accuracy of "
+            f"{100 * of_class[largest] / of_class.sum():.1f} %."
         )
 
 
@@ -244,7 +244,7 @@ def _about_copies(found: Survey, *, are_dropped: bool) -> str:
     within = {name: len(places) for name, places in found.copies.items() if places}
     where = ", ".join(f"{number:,} in {name}" for name, number in within.items())
     examples = ", ".join(f"{a!r} equals {b!r}" for a, b in found.examples)
-    done = "dropped" if are_dropped else "kept; dataset.duplicates=drop takes them out"
+    done = "dropped" if are_dropped else "kept; dataset.duplicates=drop removes them"
     return f"Exact copies of other images are {done}: {where}, for instance {examples}."
 
 
@@ -256,6 +256,4 @@ def shapes_of(sides: Iterable[tuple[int, int]]) -> str:
     (low, middle, high) = (by_area[i] for i in (0, len(by_area) // 2, -1))
     if by_area[0] == by_area[-1] and len(set(by_area)) == 1:
         return f"{low[0]} x {low[1]} px"
-    return (
-        f"{low[0]} x {low[1]} to {high[0]} x {high[1]} px, the middle one {middle[0]} x {middle[1]}"
-    )
+    return f"{low[0]} x {low[1]} to {high[0]} x {high[1]} px, median {middle[0]} x {middle[1]}"

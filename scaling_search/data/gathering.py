@@ -140,7 +140,7 @@ def numbers(source: Source) -> Mapping[str, int]:
         few = itertools.islice(source.rows(listing, Way(channels=1, resolution=1)), NUM_NAMED)
         raise RuntimeError(
             f"dataset.path must hold images that can be read, got none in {source.path!r}: "
-            f"{named(row for row in few if isinstance(row, Broken))}; mend or replace them"
+            f"{named(row for row in few if isinstance(row, Broken))}; repair or replace them"
         )
     found = {
         "num_classes": len(listing.classes),
@@ -199,7 +199,7 @@ def native(source: Source) -> Splits:
         if fingerprint(source) != before:
             raise RuntimeError(
                 f"dataset.path must stay as it is while it is used, got other files in "
-                f"{source.path!r} than at the beginning; put them back, or begin anew with "
+                f"{source.path!r} than at the beginning; put them back, or start again with "
                 "another out"
             )
         found = opened(place)

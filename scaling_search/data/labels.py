@@ -306,7 +306,7 @@ def _by_name(every: Sequence[_Read]) -> Coded:
                 r.column,
                 f"be below {len(names)}, the number of names of classes",
                 f"{highest}",
-                "mend the labels or their names",
+                "fix the labels or their names",
             )
     told = f"Labels of {_listed(differing)} are matched by name with those of {first.where}"
     notes = [f"{told}, which have another order."] if differing else []

@@ -115,7 +115,7 @@ def _folders(folder: str | Path, root: Path, left: LeftOut) -> dict[str, str]:
         elif leads_nowhere(entry):
             raise RuntimeError(
                 f"dataset.path must hold folders that can be read, got {entry.path!r}, a link to "
-                "nowhere; mend or remove it"
+                "nowhere; repair or remove it"
             )
         else:
             left.file(entry.name)

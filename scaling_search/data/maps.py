@@ -83,8 +83,8 @@ def building(root: Path, name: str) -> Iterator["Maps"]:
                 yield maps
     except OSError as error:
         raise RuntimeError(
-            f"images must find room in {root}, got {error.strerror or str(error)!r}; make room, or "
-            "set SCALING_SEARCH_CACHE to another folder"
+            f"{root} must have room for the images, got {error.strerror or str(error)!r}; free "
+            "some space, or set SCALING_SEARCH_CACHE to another folder"
         ) from error
 
 
@@ -191,7 +191,7 @@ class Maps:
             self._notes = self._cut(NOTES, NOTES, state["notes_bytes"], state)
             notes = [json.loads(line) for line in (self._left / NOTES).read_bytes().splitlines()]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("what was read before begins anew: %s", error)
+            log.warning("reading starts again: %s", error)
             self.begin_anew()
             return []
         self._is_saved = True

@@ -48,7 +48,7 @@ def read(source: Filled, maps: Maps) -> dict[str, Any]:
     if broken and (source.broken == "fail" or len(broken) == listing.num_images):
         raise RuntimeError(
             f"dataset.path must hold whole images, got {len(broken)} broken of "
-            f"{listing.num_images} in {source.path!r}: {named(broken)}; mend or remove them"
+            f"{listing.num_images} in {source.path!r}: {named(broken)}; repair or remove them"
             + (", or add dataset.broken=skip" if len(broken) < listing.num_images else "")
         )
     splitting.check_counts(source, listing, reading.counts)
@@ -160,9 +160,9 @@ def _check_room(source: Filled, num_images: int) -> None:
     free = free_bytes()
     if needed > free:
         raise RuntimeError(
-            f"images must find room in {data_cache.folder()}, got {free / 1e9:,.1f} GB for "
-            f"{needed / 1e9:,.1f} GB; make room, set SCALING_SEARCH_CACHE to another folder, or "
-            "take a smaller dataset.resolution"
+            f"{data_cache.folder()} must have room for the images, got {free / 1e9:,.1f} GB for "
+            f"{needed / 1e9:,.1f} GB; free some space, set SCALING_SEARCH_CACHE to another folder, "
+            "or use a smaller dataset.resolution"
         )
 
 

@@ -103,7 +103,7 @@ def check_kept(
             raise ValueError(
                 f"dataset.duplicates must be keep where a class would be lost, got 'drop': all "
                 f"images of {listing.classes[lacking[0]]!r} in {name} are copies of others in "
-                f"{source.path!r}; take the copies out of val and test, or add "
+                f"{source.path!r}; remove the copies from val and test, or add "
                 "dataset.duplicates=keep"
             )
 
@@ -120,8 +120,8 @@ def checked_heads(source: Filled, listing: Listing) -> list[Head]:
         half = "the images" if is_one_size else f"half of {len(heads)} images"
         raise ValueError(
             f"dataset.resolution must be at most {median}, the shorter side of {half} in "
-            f"{source.path!r}, got {source.resolution}: more pixels would be blown up; leave it "
-            f"out or add dataset.resolution={median}"
+            f"{source.path!r}, got {source.resolution}: more pixels would only be upsampled; leave "
+            f"it out or add dataset.resolution={median}"
         )
     return heads
 
@@ -173,11 +173,11 @@ def notes_of(source: Filled, span: tuple[int, int] | None, heads: Sequence[Head]
         )
     if cut := sum(head.is_cut for head in heads):
         yield (
-            f"{cut} of {len(heads)} images looked at have alpha and grey of 16 bits, of which the "
-            "upper 8 are kept: convert them to 8 bits where their values end far below 65,535."
+            f"{cut} of {len(heads)} checked images have grey and alpha of 16 bits, of which the "
+            "upper 8 are kept. Convert them to 8 bits if their values end far below 65,535."
         )
     if odd := sum(head.height != head.width for head in heads):
         done = {"crop": "their centres are cropped", "stretch": "they are stretched"}[source.aspect]
-        yield f"{odd} of {len(heads)} images looked at are not square: {done} (dataset.aspect)."
+        yield f"{odd} of {len(heads)} checked images are not square: {done} (dataset.aspect)."
     if source.in_channels == 1 and (coloured := sum(head.channels == 3 for head in heads)):
-        yield f"{coloured} of {len(heads)} images looked at are coloured and become grey."
+        yield f"{coloured} of {len(heads)} checked images are coloured and become grey."

@@ -79,7 +79,7 @@ def entries(folder: str | Path, left: LeftOut | None = None) -> list[os.DirEntry
     except OSError as error:
         raise RuntimeError(
             f"dataset.path must be a folder that can be read, got {error.strerror!r} for "
-            f"{str(folder)!r}; mend its permissions"
+            f"{str(folder)!r}; fix its permissions"
         ) from error
     if left is not None:
         for entry in every:

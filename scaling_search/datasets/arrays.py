@@ -226,7 +226,7 @@ def _column(dataset: Arrays, images: Stored, labels: Stored) -> Column:
     if labels.shape[:1] != images.shape[:1]:
         raise ValueError(
             f"dataset.path must hold a label for each of {len(images):,} images, got "
-            f"{labels.dtype} {labels.shape} for {labels.name} in {dataset.path!r}; mend the array"
+            f"{labels.dtype} {labels.shape} for {labels.name} in {dataset.path!r}; fix the array"
         )
     values = labels.whole()
     return Column(

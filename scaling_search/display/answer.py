@@ -8,21 +8,18 @@ from scaling_search.answer.conclusions import Conclusion
 from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.answer.outliers import LeftOut
 from scaling_search.answer.verdicts import Answer, Comparison, Outcome
-from scaling_search.core.scaling import Shares
 from scaling_search.display.formatting import (
-    coefficient,
+    coefficients_text,
     count,
     difference,
     level,
     named_ranges,
     named_shares,
     p_value,
+    percent,
     with_interval,
 )
-from scaling_search.display.verdicts import PHRASES, WHY
-
-SAME = 0.01
-"""A reference nearer to the best split than this is the same and not compared with it."""
+from scaling_search.display.verdicts import PHRASES, PLACE_MEANT, SPLITS, WHY, is_same
 
 DIFFERENT = 0.05
 """Distance from which two rules are told apart in words."""
@@ -44,59 +41,80 @@ def answer_sentences(conclusion: Conclusion, results: pd.DataFrame) -> list[str]
         return [f"There is no answer yet: {conclusion.missing}.", *left_out]
     region = found.region
     # Every sentence with an interval says where the surface misfits.
-    misfit = ", if a quadratic surface fits, which the warning below doubts"
-    misfit = misfit if diagnosis.misfits else ""
-    said = [f"{_about_rule(found, misfit)}.", _about_network(found, results)]
+    misfit = " (if the surface fits; see the warning below)" if diagnosis.misfits else ""
+    said = [*_about_split(found, misfit), _about_network(found, results)]
     said += [*_about_other(found, conclusion.by_other), *left_out]
     if not region.is_everything:
         said.append(
-            f"With 95 % confidence the rule has shares of {named_ranges(region.low, region.high)}: "
-            f"{region.area:.0%} of the triangle, {len(found.possible)} of "
-            f"{len(region.networks)} networks{misfit}."
+            "The 95 % region of the rule, all splits that may be the best, has shares of "
+            f"{named_ranges(region.low, region.high)}{misfit}. It is {percent(region.area)} of the "
+            f"triangle and holds {len(found.possible)} of {len(region.networks)} networks."
         )
-    said += [f"{_about_references(found)}{misfit}.", _about_noise(diagnosis, found)]
+    said += [_about_references(found, misfit), _about_noise(diagnosis, found)]
     return [*said, *_about_misfit(diagnosis)]
 
 
-def _about_rule(found: Answer, misfit: str) -> str:
+def _about_split(found: Answer, misfit: str) -> list[str]:
+    """Sentences on the test of the split, and on the rule."""
     region, best = found.region, found.comparisons[0].prediction
-    at = named_shares(region.best)
-    if region.is_at_edge:
-        at = f"{at}, on an edge of the triangle"
-    elif region.is_at_limit:
-        at = f"{at}, at the limit of what was searched, so that it may lie beyond"
-    if region.is_everything:
-        return (
-            "These results cannot show that the split matters; noise alone could explain the "
-            f"differences ({p_value(found.flat)}). The rule, the split to scale other sizes with, "
-            f"may be any that was searched; {at}, is a guess"
-        )
     response = found.surface.observations.response
+    place = ""
+    if region.is_at_edge:
+        place = " It lies on an edge of the triangle."
+    elif region.is_at_limit:
+        place = " It lies at the limit of the searched splits; the best may lie beyond."
+    rule = f"The rule (the best split by the fit, for other sizes) {{}} {named_shares(region.best)}"
+    if region.is_everything:
+        return [
+            (
+                "These results cannot show that the split matters; noise alone could explain the "
+                f"differences ({p_value(found.flat)})."
+            ),
+            (
+                f"{rule.format('is a guess:')}.{place} Any split that was searched may be the "
+                f"best. {_about_fit(response)}"
+            ),
+        ]
     value, low, high = (level(one, response) for one in (best.mean, best.low, best.high))
+    return [
+        (
+            f"The split matters: the fitted {_metric(response)} differs between splits by more "
+            f"than noise explains ({p_value(found.flat)})."
+        ),
+        (
+            f"{rule.format('is')}; its {_metric(response)} is {value} ({low} to {high})"
+            f"{misfit}.{place} {_about_fit(response)}"
+        ),
+    ]
+
+
+def _about_fit(response: str) -> str:
     return (
-        f"The split matters ({p_value(found.flat)} against a flat surface). The rule, the best "
-        f"split, to scale other sizes with: {at}; {_metric(response)} {value} ({low} to {high})"
-        f"{misfit}"
+        f"The fit is a quadratic surface of the {_metric(response)} over the shares. A share is "
+        "the part of the extra cost that a dimension gets."
     )
 
 
 def _about_network(found: Answer, results: pd.DataFrame) -> str:
     row = results[results["candidate"] == found.network].iloc[0]
-    triple = ", ".join(f"{name} {coefficient(name)(row)}" for name in ("alpha", "beta", "gamma"))
     response = found.surface.observations.response
-    own = "the surface and what is its own, shrunken by the noise"
     said = (
-        f"The network, the best expected at this size: number {found.network} ({triple}); "
-        f"{_metric(response)} {level(found.expected, response)}: {own}."
+        f"The network (best expected at this size) is number {found.network}: "
+        f"{coefficients_text(row)}. Its expected {_metric(response)} is "
+        f"{level(found.expected, response)}: the fit plus the network's own deviation, shrunk "
+        "because of noise."
     )
     # A region between the networks holds none, and says nothing of this one.
     if found.possible and found.network not in found.possible:
-        said += " Its split is not one of the best: what is its own makes it so."
+        said += (
+            " Its split is not in the region of the rule: its lead comes from something specific "
+            "to it."
+        )
     return said
 
 
 def _about_left_out(conclusion: Conclusion) -> Iterator[str]:
-    """The trainings that are left out, and whether that changes the answer."""
+    """Sentences on the trainings that are left out."""
     if not conclusion.left_out:
         return
     groups: dict[str, list[LeftOut]] = {}
@@ -108,37 +126,37 @@ def _about_left_out(conclusion: Conclusion) -> Iterator[str]:
         rest = f" and {len(ones) - SHOWN} more" if len(ones) > SHOWN else ""
         said.append(f"{', '.join(names)}{rest} ({WHY[why]})")
     number = count(len(conclusion.left_out), "training")
-    yield f"Left out of the fit: {number}: {'; '.join(said)}."
-    found, whole = conclusion.answer, conclusion.with_all
-    if found is None:
-        return
+    yield f"Left out of the fit: {number}, namely {'; '.join(said)}."
+    if conclusion.answer is not None:
+        yield _about_all(conclusion.answer, conclusion.with_all)
+
+
+def _about_all(found: Answer, whole: Answer | None) -> str:
+    """The sentence on the answer with the trainings that are left out."""
     if whole is None:
-        yield "Warning: with them no surface can be fitted."
-    elif whole.region.is_everything != found.region.is_everything:
+        return "Warning: no surface can be fitted with them."
+    if whole.region.is_everything != found.region.is_everything:
         told = "could not show that the split matters"
-        told = told if whole.region.is_everything else f"would show a rule: {_at(whole)}"
-        yield f"Warning: with them the results {told}."
-    elif found.rule.distance(whole.rule) > DIFFERENT or whole.network != found.network:
-        yield f"With them the rule is {_at(whole)}, the network number {whole.network}."
-    else:
-        yield "With them the rule and the network are the same."
-
-
-def _at(found: Answer) -> str:
-    return named_shares(found.rule)
+        if not whole.region.is_everything:
+            told = f"would show that the split matters, with the rule {named_shares(whole.rule)}"
+        return f"Warning: with them these results {told}."
+    if found.rule.distance(whole.rule) > DIFFERENT or whole.network != found.network:
+        rule = named_shares(whole.rule)
+        return f"With them the rule is {rule}, and the network is number {whole.network}."
+    return "With them the rule and the network are the same."
 
 
 def _metric(response: str) -> str:
     return response.removeprefix("val_")
 
 
-def _about_references(found: Answer) -> str:
+def _about_references(found: Answer, misfit: str) -> str:
     by_outcome: dict[Outcome | None, list[str]] = {}
     for one in found.comparisons[1:]:
-        if not _is_same(one, found.rule):
-            by_outcome.setdefault(_outcome_of(one), []).append(one.name)
+        if not is_same(one, found.rule):
+            by_outcome.setdefault(_outcome_of(one), []).append(SPLITS[one.name])
     said = [PHRASES[key].format(", ".join(by_outcome[key])) for key in PHRASES if key in by_outcome]
-    return f"The rule against the references: {'; '.join(said)}"
+    return f"The rule against other splits{misfit}: {'; '.join(said)}."
 
 
 def _outcome_of(one: Comparison) -> Outcome | None:
@@ -148,18 +166,20 @@ def _outcome_of(one: Comparison) -> Outcome | None:
 def _about_noise(diagnosis: Diagnosis, found: Answer) -> str:
     response, said = found.surface.observations.response, []
     if diagnosis.seed_sd is None:
-        said.append("no network has two seeds, so the noise of the seed is not known")
+        said.append("unknown between seeds, because no network has two")
     else:
-        said.append(f"seeds vary a network by {difference(diagnosis.seed_sd, response)}")
+        said.append(f"{difference(diagnosis.seed_sd, response)} between seeds of one network")
         if diagnosis.shared_fraction is not None:
-            common = f"{diagnosis.shared_fraction:.0%} of that variance"
-            said.append(f"{common} is common to all networks")
+            common = percent(diagnosis.shared_fraction)
+            said.append(f"{common} of that variance is common to all networks")
         scatter = difference(diagnosis.network_sd, response)
-        said.append(f"networks scatter around the surface by {scatter}")
-    if diagnosis.left_out_error is not None:
-        error = difference(diagnosis.left_out_error, response)
-        said.append(f"predicting a place from the others is off by {error}")
-    return f"Noise (standard deviations): {'; '.join(said)}."
+        said.append(f"{scatter} between networks and the surface")
+    unit = "accuracy" if response == "val_accuracy" else "loss (cross-entropy in nats)"
+    noise = f"Noise, as standard deviation of the {unit}: {'; '.join(said)}."
+    if diagnosis.left_out_error is None:
+        return noise
+    error = difference(diagnosis.left_out_error, response)
+    return f"{noise} Predicting a place from the others is off by {error}; {PLACE_MEANT}."
 
 
 def _about_misfit(diagnosis: Diagnosis) -> list[str]:
@@ -168,16 +188,17 @@ def _about_misfit(diagnosis: Diagnosis) -> list[str]:
     if uneven is not None and uneven.test.is_significant:
         (low, high), (calm, loud) = uneven.sds, uneven.shares
         said.append(
-            f"The noise of seeds differs between networks ({p_value(uneven.test)}): {low:.4f} at "
-            f"{named_shares(calm)}, {high:.4f} at {named_shares(loud)}; intervals take its mean."
+            f"The noise between seeds differs between networks ({p_value(uneven.test)}): {low:.4f} "
+            f"at {named_shares(calm)}, {high:.4f} at {named_shares(loud)}. Intervals use the mean "
+            "noise."
         )
     tests = {
-        "networks lie farther from it than their seeds explain": diagnosis.lack_of_fit,
-        "the product of all three shares would help": diagnosis.triple_product,
+        "networks lie farther from it than noise explains": diagnosis.lack_of_fit,
+        "the product of all three shares improves it": diagnosis.triple_product,
     }
     found = [f"{why} ({p_value(t)})" for why, t in tests.items() if t and t.is_significant]
     if found:
-        said.append(f"Warning: a quadratic surface misfits: {' and '.join(found)}.")
+        said.append(f"Warning: the quadratic surface does not fit: {' and '.join(found)}.")
     return said
 
 
@@ -197,12 +218,13 @@ def _about_other(found: Answer, other: Answer | None) -> list[str]:
     only = [name for name in outcomes[metric] if name not in outcomes[own]]
     said = f"y {metric} the rule is {named_shares(other.rule)}"
     if only:
-        said = f"{said}, better than {', '.join(only)}, which {own} cannot tell"
+        others = ", ".join(SPLITS[one] for one in only)
+        said = f"{said}, better than {others}; {own} does not show that"
     if found.region.is_everything:
-        return [f"Warning: b{said}; by {own} no split is seen to be better."]
+        return [f"Warning: b{said}. By {own} no split is shown to be better than another."]
     if (found.region.mask & other.region.mask).any():
-        return [f"B{said}; the two regions overlap."]
-    return [f"Warning: b{said}, and the two regions have nothing in common."]
+        return [f"B{said}. The 95 % regions by {own} and by {metric} overlap."]
+    return [f"Warning: b{said}. The 95 % regions by {own} and by {metric} do not overlap."]
 
 
 def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
@@ -217,7 +239,7 @@ def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
     lines = [header]
     for i, one in enumerate(found.comparisons):
         shares = " / ".join(f"{share:.2f}" for share in one.shares)
-        line = [one.name, shares, level(one.prediction.mean, response)]
+        line = [one.name, shares, level(one.prediction.mean, response, in_table=True)]
         line += [_better_by(one, found, response), _equal_cost(one, found), _told(one, found)]
         if other is not None:
             line.append(_told(other.comparisons[i], other))
@@ -226,15 +248,15 @@ def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
 
 
 def _better_by(one: Comparison, found: Answer, response: str) -> str:
-    if one.verdict is None or _is_same(one, found.rule):
+    if one.verdict is None or is_same(one, found.rule):
         return "–"
-    return with_interval(one.verdict.difference, response, unit=False)
+    return with_interval(one.verdict.difference, response, in_table=True)
 
 
 def _equal_cost(one: Comparison, found: Answer) -> str:
     """Cost at which the rule has the same loss, where it lies in what was measured."""
     cost = one.equal_cost
-    if cost is None or found.region.is_everything or _is_same(one, found.rule):
+    if cost is None or found.region.is_everything or is_same(one, found.rule):
         return "–"
     if cost.mean < 1:
         return "under 1x"
@@ -245,10 +267,6 @@ def _equal_cost(one: Comparison, found: Answer) -> str:
 def _told(one: Comparison, found: Answer) -> str:
     if one.name == "rule":
         return "–"
-    if _is_same(one, found.rule):
+    if is_same(one, found.rule):
         return "the same"
     return _outcome_of(one) or "not searched"
-
-
-def _is_same(one: Comparison, rule: Shares) -> bool:
-    return one.shares.distance(rule) < SAME

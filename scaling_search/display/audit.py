@@ -5,16 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
-from rich.text import Text
 
 from scaling_search.core.scaling import DIMENSIONS, Coefficients, Shares
-from scaling_search.display.terminal import columns, shares_text
+from scaling_search.display.formatting import percent, rounded
+from scaling_search.display.terminal import shares_text
 from scaling_search.planning.published import AuditInput
 
 
-def audit_tables(audited: pd.DataFrame, *, with_distance: bool = False) -> list[Table]:
-    """Tables of multipliers, costs and published counts, a row for each variant.
+def audit_tables(audited: pd.DataFrame, *, with_distance: bool = False) -> list[list[list[str]]]:
+    """Tables of multipliers, costs and published counts: a header, and a line for each variant.
 
     Args:
         audited: As `audited_table` gives it.
@@ -25,9 +24,9 @@ def audit_tables(audited: pd.DataFrame, *, with_distance: bool = False) -> list[
     digits = _digits(audited.loc[audited["variant"].map(_label) != "rule", ["depth", "width"]])
     of_rule = ("rule's d", "w", "px", "phi from d", "w", "px") if has_rule else ()
     off_rule = ("off its rule",) if with_distance and has_rule else ()
-    multipliers = columns("", "phi", "depth", "width", "px", *of_rule, *off_rule)
+    multipliers = [["", "phi", "depth", "width", "px", *of_rule, *off_rule]]
     for row in rows:
-        cells: list[str | Text] = [
+        cells = [
             _label(row["variant"]),
             f"{row['phi']:.3g}",
             *(f"{row[name]:.{digits}f}" for name in ("depth", "width")),
@@ -40,40 +39,38 @@ def audit_tables(audited: pd.DataFrame, *, with_distance: bool = False) -> list[
         if off_rule:
             off = max(abs(row[f"off_{dimension}"]) for dimension in DIMENSIONS)
             cells.append(f"{off:.1%}" if off < 10 else "over 1000%")
-        multipliers.add_row(*cells)
+        multipliers.append(cells)
     ratios = {"nominal_flops_ratio": "nominal cost", "cost_ratio": "real cost"}
     if has_rule:
         ratios["rule_cost_ratio"] = "rule's cost"
-    costs = columns("", *ratios.values(), "nominal d/w/r", "as built d/w/r")
+    costs = [["", *ratios.values(), "nominal d/w/r", "as built d/w/r"]]
     for row in rows:
         splits = [[row[f"{kind}{d}_share"] for d in DIMENSIONS] for kind in ("nominal_", "")]
-        costs.add_row(
-            _label(row["variant"]),
-            *(_number(row[name], 2) for name in ratios),
-            *(shares_text(None if pd.isna(split[0]) else Shares(*split)) for split in splits),
-        )
+        cells = [_label(row["variant"]), *(_number(row[name], 2) for name in ratios)]
+        cells += [shares_text(None if pd.isna(one[0]) else Shares(*one)) for one in splits]
+        costs.append(cells)
     return [multipliers, costs, *_published(rows)]
 
 
-def _published(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Table]:
+def _published(rows: Sequence[Mapping[Any, Any]]) -> Iterator[list[list[str]]]:
     """Counts beside the published ones, where there are any."""
     known = [name for name in ("flops", "params") if f"published_{name}" in rows[0]]
     if not known:
         return
-    table = columns("", *(title for name in known for title in (f"{name}, M", "published", "off")))
+    lines = [["", *(title for name in known for title in (f"{name}, M", "published", "off"))]]
     for row in rows:
-        cells = []
+        cells = [_label(row["variant"])]
         for name in known:
             ours, theirs = row[name], row.get(f"published_{name}", math.nan)
             cells += [f"{ours / 1e6:,.2f}", _number(theirs / 1e6, 2)]
             cells.append("" if pd.isna(theirs) else f"{ours / theirs - 1:+.1%}")
-        table.add_row(_label(row["variant"]), *cells)
-    yield table
+        lines.append(cells)
+    yield lines
 
 
-def _label(variant: str) -> Text:
-    """A variant's name in a table, where brackets are no commands."""
-    return Text("rule" if variant.startswith("rule, phi = ") else variant)
+def _label(variant: str) -> str:
+    """A variant's name in a table."""
+    return "rule" if variant.startswith("rule, phi = ") else variant
 
 
 def _digits(values: pd.DataFrame) -> int:
@@ -87,19 +84,20 @@ def _number(value: float, digits: int) -> str:
     return "" if math.isnan(value) else f"{value:,.{digits}f}"
 
 
-def scalings_table(scalings: pd.DataFrame) -> Table:
-    """A row for each way of scaling that `published_scalings` gives."""
-    table = columns("", "d", "w", "r", "paper's B", "ours, B", "px", "layers")
+def scalings_lines(scalings: pd.DataFrame) -> list[list[str]]:
+    """A header, and a line for each way of scaling that `published_scalings` gives."""
+    lines = [["scaled", "d", "w", "r", "paper's B", "ours, B", "px", "layers"]]
     for row in scalings.to_dict("records"):
-        table.add_row(
+        line = [
             str(row["method"]),
             *("" if pd.isna(row[name]) else f"{row[name]:g}" for name in ("d", "w", "r")),
             f"{row['flops_paper_b']:.1f}",
             "" if pd.isna(row["flops"]) else f"{row['flops'] / 1e9:.3f}",
             "" if pd.isna(row["resolution"]) else f"{row['resolution']:.0f}",
             str(row["layers"]),
-        )
-    return table
+        ]
+        lines.append(line)
+    return lines
 
 
 def scalings_sentences(scalings: pd.DataFrame) -> list[str]:
@@ -113,14 +111,15 @@ def scalings_sentences(scalings: pd.DataFrame) -> list[str]:
     )
     return [
         (
-            f"{scalings['model'].iloc[0]} as Tan & Le 2019, Table 3, scale it: multiply-adds in "
-            "billions, as published and of the network that d, w and r round to here."
+            f"{scalings['model'].iloc[0]} as scaled in Tan & Le 2019, Table 3. Multiply-adds in "
+            "billions (B): those of the paper, and ours of the network that d, w and r (depth, "
+            "width, resolution) round to."
         ),
         (
-            f"Ours rounds to another tenth than the paper's in {len(other)} of {len(stated)} rows "
-            f"that state multipliers: {apart}."
+            f"In {len(other)} of {len(stated)} rows with multipliers, ours do not round to the "
+            f"paper's number: {apart}."
             if apart
-            else "In every row that states multipliers ours rounds to the paper's figure."
+            else "In every row with multipliers, ours round to the paper's number."
         ),
     ]
 
@@ -138,36 +137,38 @@ def audit_sentences(
         if f"published_{name}" in audited:
             yield from _published_sentence(name, audited)
     if what.unstated:
-        yield f"Published without multipliers, so not in the tables: {', '.join(what.unstated)}."
+        yield f"Not in the tables, since published without multipliers: {', '.join(what.unstated)}."
 
 
 def _reading(what: AuditInput, held: str) -> Iterator[str]:
     """The meaning of the columns."""
     rows = {
-        "family": "depth, width, px: as published.",
-        "multipliers": "depth, width: those published for B0 to B7, here of this base network.",
-        "table_3": "depth, width, px: as Tan & Le 2019, Table 3, scale this base network.",
-        "own": "depth, width: as the table has them; px: of the network that they round to.",
+        "family": "depth, width: published multipliers; px: published resolution.",
+        "multipliers": "depth, width: multipliers published for B0 to B7, used on this network.",
+        "table_3": "depth, width, px: from Tan & Le 2019, Table 3, for this base network.",
+        "own": "depth, width: multipliers of the table; px: of the network that they round to.",
     }[what.source]
     if what.source in {"family", "multipliers"}:
-        phi = "phi: a reader's fit (tensorflow/tpu#390), for the paper gives none."
+        phi = "phi: the compound coefficient, fitted in tensorflow/tpu#390; the paper has none."
     elif "phi" in what.variants:
-        phi = "phi: as the table has it."
+        phi = "phi: the compound coefficient of the table."
     else:
-        phi = "phi: the binary logarithm of the real cost, so that twice the cost is 1."
-    rule = "rule's: alpha, beta, gamma to that phi, nothing rounded."
-    each = "published multiplier" if what.source == "family" else "multiplier"
-    yield f"{rows} {phi}" + (
-        f" {rule} phi from: the phi that each {each} stands for." if what.rule else ""
-    )
-    network = "published network" if what.source == "family" else "network that they round to"
-    costs = f"real of the {network}"
+        phi = "phi: the compound coefficient, log2 of the real cost, so twice the cost is 1."
+    yield f"{rows} {phi}"
     if what.rule:
-        costs += ", rule's of the network that the rule rounds to"
+        each = "published multiplier" if what.source == "family" else "multiplier"
+        yield (
+            "rule's: alpha, beta, gamma (coefficients of depth, width, resolution) to the power "
+            f"phi, not rounded. phi from: the phi at which the rule gives the {each}."
+        )
+    network = "published network" if what.source == "family" else "network that they round to"
+    costs = f"real: of the {network}"
+    if what.rule:
+        costs += "; rule's: of the network that the rule rounds to"
     counted = "" if held == "flops" else f" ({held})"
     yield (
-        f"Costs{counted} are times the base network's: nominal depth·width²·resolution², {costs}. "
-        "d/w/r: how the log of the cost is split over depth, width and resolution."
+        f"Costs{counted} are relative to the base network. nominal: depth·width²·resolution²; "
+        f"{costs}. d/w/r: shares of depth, width and resolution in the log of the cost."
     )
 
 
@@ -175,18 +176,18 @@ def _distances(what: AuditInput, audited: pd.DataFrame) -> Iterator[str]:
     """The rule that the rows are compared with, and their distances from it."""
     if what.rule is None:
         yield (
-            "There is no rule to hold the rows against: add a column phi, or "
+            "There is no rule to compare the rows with; add a column phi, or "
             "audit.coefficients=[alpha,beta,gamma]."
         )
         return
-    origin = "given"
+    origin = "as given"
     if what.is_fitted:
-        origin = "fitted to the table's phi by least squares of logarithms"
+        origin = "fitted to the logarithms of the table by least squares"
     yield f"The rule is {_triple(what.rule)}, {origin}."
     worst = _farthest(audited)
     yield (
-        f"The rows follow the rule within ±{abs(worst['off']):.1%}; the farthest is "
-        f"{worst['variant']!r}, whose {worst['dimension']} is {worst['off']:+.1%} off."
+        f"All rows follow the rule within ±{100 * abs(worst['off']):.1f} %. The largest difference "
+        f"is {100 * worst['off']:+.1f} %, in the {worst['dimension']} of {worst['variant']!r}."
     )
 
 
@@ -201,18 +202,20 @@ def _farthest(audited: pd.DataFrame) -> dict[str, Any]:
 
 
 def _triple(rule: Coefficients) -> str:
-    return f"alpha {rule.alpha:.4g}, beta {rule.beta:.4g}, gamma {rule.gamma:.4g}"
+    return f"alpha {rounded(rule.alpha)}, beta {rounded(rule.beta)}, gamma {rounded(rule.gamma)}"
 
 
 def _rule_as_built(what: AuditInput, as_built: "pd.Series[Any]") -> str:
     said = (
-        f"At phi = 1 the rule's nominal {as_built['nominal_flops_ratio']:.2f} really costs "
-        f"{as_built['cost_ratio']:.2f} times the base network"
+        f"At phi = 1 the rule's network has a nominal cost of "
+        f"{as_built['nominal_flops_ratio']:.2f} and a real cost of {as_built['cost_ratio']:.2f}."
     )
     if not pd.isna(as_built["depth_share"]):
-        said += f", {as_built['depth_share']:.0%} of the log of it through depth"
-    # Of other base networks and rules that is not known.
-    return said + (", which is rounded up in every stage." if what.source == "family" else ".")
+        said += f" The share of depth is {percent(as_built['depth_share'])}"
+        # Of other base networks and rules that is not known.
+        rounded = ": depth is rounded up in every stage"
+        said += f"{rounded if what.source == 'family' else ''}."
+    return said
 
 
 def _published_sentence(name: str, audited: pd.DataFrame) -> Iterator[str]:
@@ -220,10 +223,10 @@ def _published_sentence(name: str, audited: pd.DataFrame) -> Iterator[str]:
     known = audited[audited[f"published_{name}"].notna()].to_dict("records")
     off = {row["variant"]: row[name] / row[f"published_{name}"] - 1 for row in known}
     if off and not any(off.values()):
-        yield f"Ours are the published {name} in every row that has them."
+        yield f"The published {name} and ours are equal in every row that has them."
     elif off:
         variant = max(off, key=lambda each: abs(off[each]))
         yield (
-            f"Ours are within ±{abs(off[variant]):.1%} of the published {name}, farthest at "
-            f"{variant!r} ({off[variant]:+.1%})."
+            f"Ours are within ±{100 * abs(off[variant]):.1f} % of the published {name}. The "
+            f"largest difference is {100 * off[variant]:+.1f} %, at {variant!r}."
         )

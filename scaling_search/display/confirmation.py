@@ -6,7 +6,13 @@ import pandas as pd
 
 from scaling_search.answer.verdicts import Outcome
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
-from scaling_search.display.formatting import count, difference, level, with_interval
+from scaling_search.display.formatting import (
+    count,
+    difference,
+    level,
+    with_error,
+    with_interval,
+)
 from scaling_search.display.report_section import ReportSection
 from scaling_search.display.verdicts import PHRASES
 from scaling_search.follow_ups.confirmation import Confirmation, PairedComparison
@@ -24,7 +30,7 @@ def confirmation_section(tested: Confirmation, objective: Objective) -> ReportSe
     comparisons = tested.comparisons(objective)
     said = list(_sentences(tested, comparisons, objective))
     if tested.number > 1:
-        look = f"(look {tested.number} at the test split)."
+        look = f"(evaluation {tested.number} on the test split)."
         said = [f"{one.removesuffix('.')} {look}" for one in said]
     return ReportSection(
         name="confirm",
@@ -52,25 +58,25 @@ def _sentences(
         )
         if better and worse:
             against = _name(tested, other)
-            yield f"Warning: {found} is better than {against} by {better}, worse by {worse}."
+            yield (f"Warning: {found} is better than {against} in {better}, but worse in {worse}.")
     yield from _about_optimism(tested, objective)
     yield (
-        f"{found.capitalize()} ({look.why}) was trained anew with "
-        f"{count(len(look.seeds), 'seed')} that the search never used, {look.seeds[0]} to "
-        f"{look.seeds[-1]}."
+        f"{found.capitalize()} ({look.why}) was trained again with "
+        f"{count(len(look.seeds), 'fresh seed')}, {look.seeds[0]} to {look.seeds[-1]}, which the "
+        "search did not use."
     )
     if look.arms["paper"] == look.arms["found"]:
         nearest = _name(tested, "paper").partition(", ")[2]
-        yield f"{found.capitalize()} is also {nearest}; nothing is there to compare."
+        yield f"{found.capitalize()} is also {nearest}, so these two are not compared."
     if comparisons:
         yield (
-            f"Differences are gains of {found}: above 0 it is better. Each interval holds with "
-            "95 %; it counts the noise of seeds, and on the test split that of the images too."
+            f"A difference above 0 means that {found} is better. Each 95 % interval holds by "
+            "itself. It includes the noise of seeds, and on the test split that of the images."
         )
     if tested.num_failed:
         yield (
-            f"{tested.num_failed} of {len(tested.rows)} trainings failed; a seed is left out where "
-            "either network's did."
+            f"{tested.num_failed} of {len(tested.rows)} trainings failed. A comparison leaves out "
+            "a seed with which either network failed."
         )
 
 
@@ -83,7 +89,7 @@ def _name(tested: Confirmation, arm: str) -> str:
     away = ""
     if row is not None:
         shares = Shares(*(float(str(row[f"{dimension}_share"])) for dimension in DIMENSIONS))
-        away = f" ({shares.distance(REFERENCES['paper']):.2f} away)"
+        away = f" (shares differ by {shares.distance(REFERENCES['paper']):.2f})"
     return f"network {number}, the nearest to the paper's split{away}"
 
 
@@ -93,20 +99,21 @@ def _about(tested: Confirmation, other: str, one: PairedComparison | None) -> st
     if one is None:
         pairs, wanted = len(tested.pairs(other)), len(tested.look.seeds)
         return (
-            f"{found.capitalize()} cannot be compared with {against}: {pairs} of {wanted} seeds "
-            "ended in both, and an interval needs two."
+            f"{found.capitalize()} cannot be compared with {against}: an interval needs two seeds "
+            f"finished by both networks, and {pairs} of {wanted} are."
         )
     images = scores_on_test(tested.pairs(other)[0][0])
     assert images is not None
     outcome = one.verdict.outcome
     verb = "shows" if outcome == Outcome.CANNOT_TELL else "is"
     said = (
-        f"On {len(images.losses):,} test images {found} {verb} {PHRASES[outcome].format(against)}"
+        f"On {len(images.losses):,} test images, {found} {verb} {PHRASES[outcome].format(against)}"
     )
     said = f"{said}: {with_interval(one.verdict.difference, one.measure)} in {_measure(one)}"
     if outcome == Outcome.AS_GOOD:
         assert tested.look.delta is not None
-        said = f"{said}, within ± {difference(tested.look.delta, one.measure)}"
+        matters = difference(tested.look.delta, one.measure)
+        said = f"{said}, within ± {matters}, the difference that matters"
     return f"{said}."
 
 
@@ -115,14 +122,14 @@ def _about_optimism(tested: Confirmation, objective: Objective) -> Iterator[str]
     if one is None:
         return
     better = "better" if one.size >= 0 else "worse"
-    by = f"{difference(abs(one.size), objective)} ± {difference(one.error, objective)}"
-    within = ": within noise"
+    by = with_error(abs(one.size), one.error, objective)
+    within = "within noise"
     if abs(one.size) > one.half:
-        within = f": it was {'optimistic' if one.size > 0 else 'pessimistic'}"
+        within = f"the search was {'optimistic' if one.size > 0 else 'pessimistic'}"
     yield (
-        f"The search's score of {_name(tested, 'found')}, {level(one.searched, objective)} in "
-        f"validation {objective.removeprefix('val_')}, was {by} (standard error) {better} than "
-        f"with fresh seeds{within}."
+        f"In the search, {_name(tested, 'found')} had a validation "
+        f"{objective.removeprefix('val_')} of {level(one.searched, objective)}. That is {by} "
+        f"(standard error) {better} than with fresh seeds: {within}."
     )
 
 
@@ -139,9 +146,9 @@ def _lines(comparisons: Sequence[PairedComparison]) -> list[list[str]]:
             one.verdict.against,
             f"{one.split} {_measure(one)}",
             str(one.pairs),
-            level(one.found, one.measure),
-            level(one.other, one.measure),
-            with_interval(one.verdict.difference, one.measure, unit=False),
+            level(one.found, one.measure, in_table=True),
+            level(one.other, one.measure, in_table=True),
+            with_interval(one.verdict.difference, one.measure, in_table=True),
             str(one.verdict.outcome),
         ]
         for one in comparisons

@@ -59,13 +59,14 @@ def without_sign(
         objective: The metric.
     """
     can_see = span is not None and detectable <= span
-    known = "the range of the search's surface is not known"
+    known = "How much the fit differs between splits is not known."
     if span is not None:
-        known = f"the search's surface has a range of {difference(span, objective)}, best to worst"
-    verdict = "No sign that" if can_see else "These results cannot tell whether"
+        size = difference(span, objective)
+        known = f"The fit of the search differs by {size} between its best and its worst split."
+    verdict = "No sign that" if can_see else "These results cannot show whether"
     return [
         f"{verdict} {what} ({f_text(test)}).",
-        f"With probability 0.8 the test finds {found}; {known}.",
+        f"With probability 0.8 the test detects {found}. {known}",
     ]
 
 
@@ -82,13 +83,14 @@ def about_rates(
     """
     if cells is None or cells.test is None or cells.detectable is None:
         unknown = "These results cannot show whether the learning rate favours some networks"
-        return [f"{unknown}: that takes two networks with two seeds at each rate."]
+        return [f"{unknown}; the test needs two networks with two seeds at each rate."]
     best = RATES[int(cells.means.mean(axis=0).argmin())]
-    of_all = f"All {len(names)} together are best at {best}."
+    of_all = f"The mean of all {len(names)} networks is best at {best}."
     if not cells.test.is_significant:
         found = (
-            f"one of the {len(names)} that gains {difference(cells.detectable, objective)} more "
-            "than the others from half to twice the rate"
+            f"one of the {len(names)} networks that gains "
+            f"{difference(cells.detectable, objective)} more than the others from half to twice "
+            "the rate"
         )
         what = "the learning rate favours some networks"
         test, least = cells.test, cells.detectable
@@ -97,9 +99,9 @@ def about_rates(
     leads = gains - gains.mean(axis=0)
     network, end = (int(i) for i in np.unravel_index(int(leads.argmax()), leads.shape))
     said = (
-        f"The learning rate favours some networks ({f_text(cells.test)}): {names[network]} gains "
-        f"most from {ENDS[end]} the rate, {difference(float(leads.max()), objective)} more than "
-        f"the mean of the {len(names)}."
+        f"The learning rate favours some networks ({f_text(cells.test)}). At "
+        f"{ENDS[end]} the rate {names[network]} gains most: "
+        f"{difference(float(leads.max()), objective)} more than the mean of all {len(names)}."
     )
     places = cells.means.argsort(axis=0, kind="stable").argsort(axis=0)
     if (places == places[:, [0]]).all():
@@ -124,7 +126,7 @@ def _length_section(check: LengthCheck, span: float | None) -> ReportSection:
     if check.surfaces:
         said.append(about_shift(*check.surfaces))
     else:
-        said.append(f"No surface is fitted {check.missing}.")
+        said.append(f"There is no fit {check.missing}.")
     return ReportSection(
         name="fairness_length",
         title="Does the length of training favour some networks?",
@@ -147,20 +149,20 @@ def about_trend(
     """
     if trend is None:
         unknown = "These results cannot show whether the length of training favours some splits"
-        needed = "seven spread networks with all three lengths"
-        return [f"{unknown}: that takes {needed}, and there are {len(names)}."]
+        needed = "seven networks of different splits, each trained at all three lengths"
+        return [f"{unknown}; the test needs {needed}, got {len(names)}."]
     if not trend.test.is_significant:
         found = (
-            f"a dimension that alone gains {difference(trend.detectable, objective)} more with "
-            f"each doubling than none of it, by {len(names)} networks"
+            f"a gain with each doubling that is {difference(trend.detectable, objective)} higher "
+            f"for one dimension alone than without it, by {len(names)} networks"
         )
         what, least = "the length of training favours some splits", trend.detectable
         return without_sign(what, trend.test, found, least, span=span, objective=objective)
     most, least = int(trend.fitted.argmax()), int(trend.fitted.argmin())
     lead = difference(float(trend.fitted[most] - trend.fitted[least]), objective)
-    near = f"network {names[most]}, by the fit {lead} more than near network {names[least]}"
+    near = f"network {names[most]}, {lead} more than near network {names[least]}, by the fit"
     favours = f"The length of training favours some splits ({f_text(trend.test)})"
-    return [f"{favours}: each doubling gains most near {near}."]
+    return [f"{favours}. Each doubling gains most near {near}."]
 
 
 def about_order(half: RankCorrelation, twice: RankCorrelation, spread: float) -> str:
@@ -173,23 +175,23 @@ def about_order(half: RankCorrelation, twice: RankCorrelation, spread: float) ->
     """
     said = (
         "Rank correlation of the means with those at the search's own length: "
-        f"{half.value:.2f} at half, {twice.value:.2f} at twice the length"
+        f"{half.value:.2f} at half, {twice.value:.2f} at twice the length."
     )
     if spread == 0:
-        return f"{said}; the means differ no more than seeds explain, so there is no order to keep."
+        return f"{said} The means differ no more than noise explains, so they have no order."
     moved = [end for end, one in zip(ENDS, (half, twice), strict=True) if one.has_changed]
-    verdict = "no sign of another order"
+    verdict = "No sign that the order changes."
     if moved:
-        verdict = f"at {' and '.join(moved)} the length the order is another"
+        verdict = f"The order changes at {' and '.join(moved)} the length."
     return (
-        f"{said}. An order that never changes would show {half.expected:.2f} and "
-        f"{twice.expected:.2f} because of the seeds' noise, and less than {half.low:.2f} and "
-        f"{twice.low:.2f} in one of twenty cases: {verdict}."
+        f"{said} Because of noise, an unchanged order would show {half.expected:.2f} and "
+        f"{twice.expected:.2f}, and in 5 % of cases less than {half.low:.2f} and {twice.low:.2f}. "
+        f"{verdict}"
     )
 
 
 def about_shift(half: Surface, twice: Surface) -> str:
-    """The best split at half and at twice the length in words."""
+    """The rule at half and at twice the length in words."""
     flat = [
         f"at {end} the length ({f_text(test)})"
         for end, surface in zip(ENDS, (half, twice), strict=True)
@@ -197,17 +199,17 @@ def about_shift(half: Surface, twice: Surface) -> str:
     ]
     if flat:
         return (
-            "These results cannot show whether the best split moves with the length: the surface "
-            f"may be flat {' and '.join(flat)}."
+            "These results cannot show whether the rule, the best split by the fit, changes with "
+            f"the length: noise alone could explain the differences {' and '.join(flat)}."
         )
     first, last = find_region(half), find_region(twice)
     said = (
-        f"The surface is best at {named_shares(first.best)} at half the length and at "
-        f"{named_shares(last.best)} at twice"
+        f"The rule, the best split by the fit, is {named_shares(first.best)} at half the length "
+        f"and {named_shares(last.best)} at twice the length."
     )
     if (first.mask & last.mask).any():
-        return f"{said}; the two 95 % regions overlap, so that the best may be the same."
-    return f"{said}; the two 95 % regions have nothing in common: the best split moves."
+        return f"{said} Their 95 % regions overlap, so the rule may be the same."
+    return f"{said} Their 95 % regions do not overlap: the rule changes."
 
 
 def _about_missing(design: FactorialDesign) -> list[str]:
@@ -217,7 +219,7 @@ def _about_missing(design: FactorialDesign) -> list[str]:
         said.append(f"{failed} of {count(len(design.rows), 'training')} failed and {are} left out.")
     if missing := [name for name in design.names if name not in design.complete]:
         said.append(
-            f"Without a finished training at each {design.setting}, and so not in the test: "
+            f"Not in the test, for lack of a finished training at each {design.setting}: "
             f"{', '.join(missing)}."
         )
     return said
@@ -229,7 +231,7 @@ def _lines(design: FactorialDesign) -> list[list[str]]:
     for name, own in design.table().groupby("name", sort=False):
         means = zip(own[f"{design.objective}_mean"], own["place"], strict=True)
         levels = [
-            "–" if pd.isna(place) else f"{level(mean, design.objective)} ({place})"
+            "–" if pd.isna(place) else f"{level(mean, design.objective, in_table=True)} ({place})"
             for mean, place in means
         ]
         lines.append([str(name), shares_of(own.iloc[0]), *levels])

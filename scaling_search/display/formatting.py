@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pandas as pd
@@ -22,23 +23,65 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def level(value: float, metric: str) -> str:
-    """A value of a metric."""
-    return f"{100 * value:.2f} %" if metric == "val_accuracy" else f"{value:.4f}"
+def percent(fraction: float) -> str:
+    """A fraction in whole percent."""
+    return f"{100 * fraction:.0f} %"
+
+
+def rounded(coefficient: float) -> str:
+    """A coefficient with two decimals, a half rounded up: 1.13 for 1.125."""
+    exact = Decimal(str(float(coefficient)))
+    return str(exact.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
+
+
+def level(value: float, metric: str, *, in_table: bool = False) -> str:
+    """A value of a metric, with one decimal more in tables than in sentences."""
+    if metric == "val_accuracy":
+        return f"{100 * value:.{2 if in_table else 1}f} %"
+    return f"{value:.{4 if in_table else 3}f}"
 
 
 def difference(value: float, metric: str) -> str:
-    """A difference of two values of a metric."""
-    return f"{100 * value:.2f} points" if metric == "val_accuracy" else f"{value:.4f}"
+    """A difference of two values of a metric, or a standard deviation, in a sentence."""
+    return _shifted(value, metric, _decimals(value, metric))
 
 
-def with_interval(estimate: Estimate, metric: str, *, unit: bool = True) -> str:
-    """A difference with its interval, as in 0.0022 (-0.0074 to 0.0118)."""
+def with_error(value: float, error: float, metric: str) -> str:
+    """A difference with its standard error, as in 0.007 ± 0.011."""
+    decimals = _decimals(error, metric)
+    mean = _shifted(value, metric, decimals).removesuffix(" points")
+    return f"{mean} ± {_shifted(error, metric, decimals)}"
+
+
+def with_interval(estimate: Estimate, metric: str, *, in_table: bool = False) -> str:
+    """A difference with its interval, as in 0.002 (-0.007 to 0.012); without unit in tables."""
+    decimals = _MOST[metric] if in_table else _decimals(estimate.high - estimate.mean, metric)
     mean, low, high = (
-        difference(value, metric) for value in (estimate.mean, estimate.low, estimate.high)
+        _shifted(value, metric, decimals).removesuffix(" points")
+        for value in (estimate.mean, estimate.low, estimate.high)
     )
-    mean = mean if unit else mean.removesuffix(" points")
-    return f"{mean} ({low.removesuffix(' points')} to {high.removesuffix(' points')})"
+    unit = " points" if metric == "val_accuracy" and not in_table else ""
+    return f"{mean}{unit} ({low} to {high})"
+
+
+def _shifted(value: float, metric: str, decimals: int) -> str:
+    """A difference with its unit; never a negative zero."""
+    return (
+        f"{100 * value:z.{decimals}f} points"
+        if metric == "val_accuracy"
+        else f"{value:z.{decimals}f}"
+    )
+
+
+_MOST = {"val_accuracy": 2, "val_loss": 4}
+"""Most decimals of a difference; in sentences two digits of its error or of itself are enough."""
+
+
+def _decimals(size: float, metric: str) -> int:
+    most, scaled = _MOST[metric], abs(size) * (100 if metric == "val_accuracy" else 1)
+    if not math.isfinite(scaled) or not round(scaled, most):
+        return most - 1
+    return min(most, max(most - 1, 1 - math.floor(math.log10(scaled))))
 
 
 def plus_minus(value: float, error: float, metric: str) -> str:
@@ -72,34 +115,48 @@ def shares_of(row: "pd.Series[Any]") -> str:
     return "–" if any(pd.isna(v) for v in values) else " / ".join(f"{v:.2f}" for v in values)
 
 
+def coefficients_text(row: "pd.Series[Any]") -> str:
+    """Coefficients in a sentence, each with the other values that build the same network."""
+    return ", ".join(f"{name} {_named_coefficient(row, name)}" for name in COEFFICIENTS)
+
+
+def _named_coefficient(row: "pd.Series[Any]", name: str) -> str:
+    # Rounded inwards, so that each value in between builds this network.
+    low = math.ceil(100 * row[f"{name}_low"] - 1e-6) / 100
+    high = math.floor(100 * row[f"{name}_high"] + 1e-6) / 100
+    same = f" (any of {low:.2f} to {high:.2f} builds the same network)" if low < high else ""
+    return f"{rounded(row[name])}{same}"
+
+
 def coefficient_columns(objective: str) -> dict[str, Formatter]:
-    """All columns of the coefficient table."""
+    """The columns of the coefficient table on a page."""
     return {
-        "order": _order,
         "network": lambda row: f"{row['candidate']}",
-        **{name: coefficient(name) for name in ("alpha", "beta", "gamma")},
-        "shares d / w / r": shares_of,
-        "nominal cost": lambda row: f"{row['nominal_flops_ratio']:.3f}x",
-        "measured cost": lambda row: f"{row['cost_ratio']:.3f}x",
+        "pixels": lambda row: f"{row['resolution']}",
+        "blocks": lambda row: f"{row['layers']}",
+        "channels": lambda row: f"{row['channels']}",
+        **COEFFICIENTS,
+        "cost": lambda row: f"{row['cost_ratio']:.3f}x",
         "parameters": lambda row: f"{row['params']:,}",
-        "activations": lambda row: f"{row['activations']:,}",
         **{f"{header} ± sd": _mean(metric) for metric, header in HEADERS.items()},
+        f"{GAINS[objective]} ± se": _gain(objective),
         **TRAININGS,
         "left out": lambda row: f"{row['left_out']}",
-        f"{GAINS[objective]} ± se": _gain(objective),
+        "order": _order,
+        SAME_NETWORK: _same_network,
     }
 
 
 def terminal_columns(objective: str) -> dict[str, Formatter]:
-    """The columns of the coefficient table that fit a terminal."""
+    """The columns of the coefficient table in a terminal, which leaves out `TERMINAL_OPTIONAL`."""
     return {
-        "order": _order,
-        "network": lambda row: f"{row['candidate']}",
+        "network": lambda row: f"{row['candidate'] or 'base'}",
         **COEFFICIENTS,
         "cost": lambda row: f"{row['cost_ratio']:.3f}x",
-        f"{HEADERS[objective]}\n± sd": _mean(objective),
-        f"{GAINS[objective]}\n± se": _gain(objective),
+        **{f"{HEADERS[metric]} ± sd": _mean(metric) for metric in _first(objective)},
+        f"{GAINS[objective]} ± se": _gain(objective),
         **TRAININGS,
+        SAME_NETWORK: _same_network,
     }
 
 
@@ -121,14 +178,34 @@ def family_columns() -> dict[str, Formatter]:
 
 
 COEFFICIENTS: dict[str, Formatter] = {
-    "alpha": lambda row: f"{row['alpha']:.3f}",
-    "beta": lambda row: f"{row['beta']:.3f}",
-    "gamma": lambda row: f"{row['gamma']:.3f}",
+    "alpha": lambda row: rounded(row["alpha"]),
+    "beta": lambda row: rounded(row["beta"]),
+    "gamma": lambda row: rounded(row["gamma"]),
 }
+SAME_NETWORK = "the same network from"
+"""Header of the ranges of coefficients that round to one network."""
+
+TERMINAL_OPTIONAL = (SAME_NETWORK, "failed", "seeds")
+"""Columns of the coefficient table that a narrow terminal leaves out, the first one first."""
+
 TRAININGS: dict[str, Formatter] = {
     "seeds": lambda row: f"{row['num_seeds']}",
     "failed": lambda row: f"{row['num_failed']}",
 }
+
+
+def _first(objective: str) -> list[str]:
+    """Both metrics, the objective first."""
+    return sorted(HEADERS, key=lambda metric: metric != objective)
+
+
+def _same_network(row: "pd.Series[Any]") -> str:
+    """The ranges of coefficients that round to the row's network, where they are ranges."""
+    ends = {
+        name: [f"{row[f'{name}_{end}']:.2f}" for end in ("low", "high")] for name in COEFFICIENTS
+    }
+    ranges = [f"{name} {low} to {high}" for name, (low, high) in ends.items() if low != high]
+    return ", ".join(ranges) or "–"
 
 
 def _mean(metric: str) -> Formatter:
@@ -149,7 +226,7 @@ def coefficient(name: str) -> Formatter:
     """One of alpha, beta, gamma with the range of values that round to the same network."""
 
     def text(row: "pd.Series[Any]") -> str:
-        low, high = (f"{row[f'{name}_{end}']:.3f}" for end in ("low", "high"))
-        return f"{row[name]:.3f}" + ("" if low == high else f" ({low} to {high})")
+        low, high = (rounded(row[f"{name}_{end}"]) for end in ("low", "high"))
+        return rounded(row[name]) + ("" if low == high else f" ({low} to {high})")
 
     return text

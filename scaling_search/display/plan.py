@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from rich.table import Table
 
 from scaling_search.answer.detectable import FEWEST_PLACES
-from scaling_search.core.space_filling import LARGEST_HOLE, PLACE
-from scaling_search.display.formatting import count
-from scaling_search.display.terminal import columns, shares_text
+from scaling_search.core.space_filling import LARGEST_HOLE
+from scaling_search.display.formatting import count, named_shares, percent, rounded
+from scaling_search.display.terminal import shares_text
+from scaling_search.display.verdicts import PLACE_MEANT, SPLITS
 from scaling_search.planning.candidates import SCALED, Plan
-from scaling_search.planning.families import FamilyMember
+from scaling_search.planning.families import ON_RAY, FamilyMember
 from scaling_search.planning.scaler import LARGEST_GAP
 
 UNITS = {
@@ -23,78 +23,94 @@ UNITS = {
 """Factors and names of the units of costs, by column."""
 
 
-def plan_table(planned: Plan) -> Table:
-    """A row for each network to train."""
-    titles = ("alpha", "beta", "gamma", "shares d/w/r", "nominal", "real", "k params", "k acts")
-    table = columns("", *titles, "px", "layers")
+PLAN_OPTIONAL = ("activations, k", "parameters, k", "nominal cost")
+"""Columns of a plan that a narrow terminal leaves out."""
+
+
+def plan_lines(planned: Plan) -> list[list[str]]:
+    """A header, and a line for each network to train."""
+    titles = ("alpha", "beta", "gamma", "shares d/w/r", "nominal cost", "cost")
+    lines = [["network", *titles, *PLAN_OPTIONAL[1::-1], "px", "layers"]]
     for candidate in (planned.base, *planned.candidates):
         c = candidate.coefficients
-        table.add_row(
+        line = [
             str(candidate.number or "base"),
-            *(f"{value:.3f}" for value in (c.alpha, c.beta, c.gamma)),
+            *(rounded(value) for value in (c.alpha, c.beta, c.gamma)),
             shares_text(candidate.shares),
-            f"{candidate.nominal_flops_ratio:.3f}",
-            f"{candidate.cost_ratio:.3f}",
+            f"{candidate.nominal_flops_ratio:.3f}x",
+            f"{candidate.cost_ratio:.3f}x",
             f"{candidate.params / 1e3:.1f}",
             f"{candidate.activations / 1e3:.1f}",
             str(candidate.architecture.resolution),
             str(candidate.row()["layers"]),
-        )
-    return table
+        ]
+        lines.append(line)
+    return lines
 
 
-def family_table(found: Sequence[FamilyMember]) -> Table:
-    """A row for each member of each family."""
-    table = columns("phi", "real", "shares d/w/r", "off its ray", "px", "layers")
-    table.add_column("family")
+def family_lines(found: Sequence[FamilyMember]) -> list[list[str]]:
+    """A header, and a line for each member of each family."""
+    lines = [["family", "phi", "cost", "shares d/w/r", "off its ray", "px", "layers"]]
     for member in found:
         candidate = member.candidate
-        table.add_row(
+        line = [
+            member.family + (" (ends: the data have no more pixels)" if member.ends else ""),
             str(member.phi),
-            f"{candidate.cost_ratio:.3f}",
+            f"{candidate.cost_ratio:.3f}x",
             shares_text(candidate.shares),
             f"{member.distance:.2f}" + (" " if member.is_on_ray else "*"),
             str(candidate.architecture.resolution),
             str(candidate.row()["layers"]),
-            member.family + (" (ends: the data have no more pixels)" if member.ends else ""),
-        )
-    return table
+        ]
+        lines.append(line)
+    return lines
+
+
+def about_families() -> Iterator[str]:
+    """Sentences on the columns of `family_table`."""
+    yield "phi: the cost is 2^phi times the base network's."
+    yield (
+        "off its ray: difference between the shares of the network and of its family; * if over "
+        f"{ON_RAY}. A share is the part of the extra cost that a dimension gets."
+    )
 
 
 def plan_sentences(plan: Plan) -> Iterator[str]:
     """Sentences on the networks of a plan, and warnings."""
     pool, ratios = plan.pool.ratios, sorted(c.cost_ratio for c in plan.candidates)
     num_in_band = int(np.sum(np.abs(pool / plan.target - 1) <= plan.tolerance + 1e-12))
-    networks, in_band = f"{len(pool)} distinct networks", f"{num_in_band} networks"
+    networks, in_band = f"There are {len(pool)} distinct networks", f"{num_in_band} networks"
     if plan.num_points != len(pool):
-        networks = f"{plan.num_points} coefficient triples lead to {networks}"
+        networks = f"{plan.num_points} coefficient triples round to {len(pool)} distinct networks"
     if plan.num_points_in_band != len(pool):
         in_band = f"{plan.num_points_in_band} triples ({in_band})"
     scale, unit = UNITS.get(plan.column, (1.0, plan.column))
     yield (
-        f"{networks} of {pool.min():.2f}x to {pool.max():.2f}x the base network's cost "
-        f"({plan.base.cost / scale:,.2f} {unit}); {in_band} lie within "
-        f"{plan.target:g} ± {plan.target * plan.tolerance:g}."
+        f"{networks}, with {pool.min():.2f} to {pool.max():.2f} times the base network's cost "
+        f"({plan.base.cost / scale:,.2f} {unit}). Of these, {in_band} have the target's cost, "
+        f"{plan.target:g} ± {plan.target * plan.tolerance:g} times."
     )
     yield (
-        f"{len(ratios)} networks are selected, of {ratios[0]:.3f}x to {ratios[-1]:.3f}x, median "
-        f"{np.median(ratios):.3f}x. They lie in {count(plan.num_places, 'place')} of the triangle "
-        f"of shares; networks within {PLACE} of another count with it."
+        f"{len(ratios)} networks are selected, with {ratios[0]:.3f} to {ratios[-1]:.3f} times the "
+        f"cost, median {np.median(ratios):.3f}. They lie in {count(plan.num_places, 'place')}; "
+        f"{PLACE_MEANT}. A share is the part of the extra cost that a dimension gets."
     )
     hole, point = plan.hole
     yield (
-        f"The largest hole in the triangle is {hole:.2f}: no nearer network is selected "
-        f"around depth {point.depth:.2f}, width {point.width:.2f}, resolution "
-        f"{point.resolution:.2f}; {plan.num_inside} of the selected networks have a share of "
-        f"{SCALED} or more in each dimension."
+        "The largest gap between selected networks is near the split "
+        f"{named_shares(point)}: the shares of the nearest one differ by {hole:.2f}. "
+        f"In {count(plan.num_inside, 'network')} each dimension has a share of {SCALED} or more."
     )
-    distances = (f"{name} {value:.2f}" for name, value in plan.reference_distances.items())
-    yield f"Distances from the references to the nearest selected network: {', '.join(distances)}."
+    distances = (f"{SPLITS[name]} {gap:.2f}" for name, gap in plan.reference_distances.items())
+    yield (
+        "Difference in shares between each reference and the nearest selected network: "
+        f"{', '.join(distances)}."
+    )
     yield from _warnings(plan, hole)
 
 
 def about_verdicts(plan: Plan, most_seeds: int) -> Iterator[str]:
-    """A sentence if a search of the plan will give no verdict.
+    """A sentence if a search of the plan will give no answer.
 
     Args:
         plan: The plan.
@@ -102,18 +118,18 @@ def about_verdicts(plan: Plan, most_seeds: int) -> Iterator[str]:
     """
     needs, remedies = [], []
     if plan.num_places < FEWEST_PLACES:
-        needs.append(f"{FEWEST_PLACES} places, got {plan.num_places}")
+        needs.append(f"{FEWEST_PLACES} places (got {plan.num_places})")
         remedies.append(
-            "smaller divisors in base_network, a wider candidates.tolerance or "
-            "candidates.max_networks=null give more places"
+            "for more places set candidates.max_networks=null, a wider candidates.tolerance or "
+            "smaller divisors in base_network"
         )
     if most_seeds < 2:
-        needs.append("a second seed of some networks, got none")
-        remedies.append("num_seeds=1.25 gives second seeds")
+        needs.append("a second seed of some networks (got none)")
+        remedies.append("for second seeds set num_seeds=1.25")
     if needs:
         yield (
-            f"Its search will give means and no verdict, which needs {' and '.join(needs)}; "
-            f"{', '.join(remedies)}."
+            "A search of this plan will give means but no answer. An answer needs "
+            f"{' and '.join(needs)}; {'; '.join(remedies)}."
         )
 
 
@@ -133,29 +149,31 @@ def _warnings(plan: Plan, hole: float) -> Iterator[str]:
         )
     if plan.target < 1 and hole > LARGEST_HOLE:
         yield (
-            "Warning: a base network has few smaller ones, and these leave holes over "
-            f"{LARGEST_HOLE}: no region of the best split will be given, only the best of the "
-            "trained networks."
+            "Warning: the base network has few smaller networks, with gaps over "
+            f"{LARGEST_HOLE} in shares. The search will name the best of the trained networks, but "
+            "no rule (the best split by a fit)."
         )
     if hole > LARGEST_HOLE or plan.num_inside < 2:
         yield (
-            f"Warning: holes over {LARGEST_HOLE} or fewer than two networks inside the triangle "
-            "leave parts of it unknown. More of candidates.max_networks (null: every place), a "
-            "wider candidates.tolerance (up to 0.1) or finer rounding in base_network (smaller "
-            "divisors, depth_rounding=round, a smaller step) would give more."
+            f"Warning: some splits stay unknown, because of gaps over {LARGEST_HOLE} in shares or "
+            f"fewer than two networks with a share of {SCALED} or more in each dimension. For more "
+            "networks set candidates.max_networks higher (null: every place), a wider "
+            "candidates.tolerance (up to 0.1) or finer rounding in base_network (smaller divisors, "
+            "depth_rounding=round, a smaller step)."
         )
     if num_gaps := sum(c.share_gap > LARGEST_GAP for c in plan.candidates):
         by_flops = sum(c.shares_of != plan.column for c in plan.candidates)
-        shares = f"shares of {by_flops} are taken in FLOPs"
+        shares = f"The shares of {by_flops} are calculated from FLOPs instead"
         yield (
-            f"Warning: in {num_gaps} of the selected networks the three dimensions' logs of "
-            f"{plan.column} miss the whole by over {LARGEST_GAP:.0%}; "
-            f"{shares if by_flops else 'their shares are approximate'}."
+            f"Warning: in {count(num_gaps, 'selected network')} the {plan.column} of the three "
+            f"dimensions do not multiply to the whole: their logs differ by over "
+            f"{percent(LARGEST_GAP)}. {shares if by_flops else 'Their shares are approximate'}."
         )
     scatter = np.array([c.cost_spread / c.cost_ratio for c in plan.candidates])
     if scatter.max() > plan.tolerance:
         yield (
-            f"Warning: runs of {np.sum(scatter > plan.tolerance)} selected networks scatter by "
-            f"more than the tolerance, by up to {scatter.max():.0%}, and their costs are equal "
-            "within that alone; a quiet machine or a larger cost.batch_size scatters less."
+            f"Warning: the measured cost of {np.sum(scatter > plan.tolerance)} selected networks "
+            "varies between runs by more than the tolerance, by up to "
+            f"{percent(scatter.max())}. Their costs are equal only within that. An idle machine or "
+            "a larger cost.batch_size reduces it."
         )

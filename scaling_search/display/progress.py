@@ -1,10 +1,13 @@
 """The live view of a search: how far it is, what is best, how long it takes yet."""
 
+import itertools
 import math
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from rich.console import Console
@@ -15,6 +18,7 @@ from rich.text import Text
 
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.trial import Key, Trial, TrialResult
+from scaling_search.display.formatting import rounded
 from scaling_search.record.record import Objective
 from scaling_search.runtime.progress import shown_by
 from scaling_search.runtime.visible_text import visible
@@ -32,6 +36,10 @@ def bars(console: Console) -> AbstractContextManager[None]:
     )
 
 
+EVIDENCE_SECONDS = 3.0
+"""Least time of a training from which the time left is worked out."""
+
+
 class View:
     """A live view on a terminal, a plain line for each training elsewhere.
 
@@ -45,11 +53,14 @@ class View:
         self.console = console
         self.objective = objective
         self._live: Live | None = None
-        self._running: dict[Key, tuple[Trial, float]] = {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._numbers = itertools.count()
+        self._running: dict[Key, _Running] = {}
         self.slots = 1
         self._has_lengths = self._has_rates = False
         self._num_trials = self._num_finished = self._num_failed = 0
         self._best: TrialResult | None = None
+        self._base: list[TrialResult] = []
         # Sums instead of lists, so that a line takes as long for the last training as for the
         # first: work that is left, and work and seconds of what has ended, before and now.
         self._work_left = 0.0
@@ -58,6 +69,10 @@ class View:
     def __enter__(self) -> Self:
         """Starts drawing, on a terminal."""
         if self.console.is_terminal:
+            with suppress(OSError):  # without it no epochs are shown
+                self._folder = tempfile.TemporaryDirectory(
+                    prefix="scaling-search-", ignore_cleanup_errors=True
+                )
             self._live = Live(
                 get_renderable=self._table, console=self.console, refresh_per_second=4
             )
@@ -68,6 +83,8 @@ class View:
         """Leaves the last state on the screen."""
         if self._live is not None:
             self._live.stop()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def begin(self, trials: Sequence[Trial], finished: Iterable[TrialResult], slots: int) -> None:
         """Takes the trainings of the search and those that are finished."""
@@ -78,9 +95,13 @@ class View:
         for result in finished:
             self._count(result, self._before)
 
-    def started(self, trial: Trial) -> None:
-        """A training was handed out."""
-        self._running[trial.key] = (trial, time.monotonic())
+    def started(self, trial: Trial) -> Path | None:
+        """A training was handed out; returns the file that it shall write its epochs to."""
+        file = None
+        if self._folder is not None:
+            file = Path(self._folder.name) / f"{next(self._numbers)}.epochs"
+        self._running[trial.key] = _Running(trial, time.monotonic(), file)
+        return file
 
     def ended(self, result: TrialResult) -> None:
         """A training ended."""
@@ -105,7 +126,9 @@ class View:
         if result.state == "COMPLETE" and math.isfinite(result.total_seconds):
             pace.work += work(result.trial)
             pace.seconds += result.total_seconds
-        if result.state == "COMPLETE" and result.trial.candidate.number != 0:
+        if result.state == "COMPLETE" and result.trial.candidate.number == 0:
+            self._base.append(result)
+        elif result.state == "COMPLETE":
             best = self._best
             if best is None or self._value(result) < self._value(best):
                 self._best = result
@@ -117,21 +140,28 @@ class View:
 
     def left(self) -> float:
         """Seconds until all is done, from the speed of this command's trainings; NaN unknown."""
-        pace = self._now if self._now.work else self._before
-        if not pace.work:
-            return math.nan
-        rate, now = pace.seconds / pace.work, time.monotonic()
-        done = sum(min(now - since, rate * work(trial)) for trial, since in self._running.values())
-        return max(0.0, rate * self._work_left - done) / max(1, self.slots)
+        now = time.monotonic()
+        for one in list(self._running.values()):
+            one.look(now)
+        rate = self._rate()
+        if math.isnan(rate):
+            return rate
+        done = sum(one.done(rate) for one in list(self._running.values()))
+        return max(0.0, rate * (self._work_left - done)) / max(1, self.slots)
+
+    def _rate(self) -> float:
+        """Seconds of a unit of work, of trainings that ended, else of those that run."""
+        for pace in (self._now, self._before):
+            if pace.work:
+                return pace.seconds / pace.work
+        told = [one.pace for one in list(self._running.values())]
+        done = sum(pace.work for pace in told)
+        return sum(pace.seconds for pace in told) / done if done else math.nan
 
     def _line(self, result: TrialResult) -> str:
         trial = result.trial
         if result.state == "COMPLETE":
-            last = result.curve[-1]
-            how = (
-                f"accuracy {last.val_accuracy:.4f}  loss {last.val_loss:.4f}  "
-                f"{result.total_seconds:.0f} s"
-            )
+            how = f"{self._scores([result])}  {result.total_seconds:.0f} s"
         else:
             how = f"failed: {result.reason}"
         return (
@@ -139,10 +169,10 @@ class View:
             f"left {duration(self.left())}"
         )
 
-    def _named(self, trial: Trial) -> str:
+    def _named(self, trial: Trial, *, with_length: bool = True) -> str:
         """A training in a few words: of its recipe, what is not the same for all."""
         said = [describe(trial.candidate), f"seed {trial.seed}"]
-        if self._has_lengths:
+        if self._has_lengths and with_length:
             said.append(f"{trial.recipe.epochs:g} epochs")
         if self._has_rates:
             said.append(f"rate {trial.recipe.rate:g}")
@@ -165,20 +195,25 @@ class View:
         failed = f"[red]{self._num_failed} failed[/]" if self._num_failed else "0 failed"
         num_done = self._num_finished - self._num_failed
         table.add_row("", f"{num_done} done   {len(self._running)} running   {failed}")
-        table.add_row("best", self._best_line())
+        if self._base:
+            table.add_row("base network", self._scores(self._base))
+        if self._best is not None:
+            scores = f"{describe(self._best.trial.candidate)}  {self._scores([self._best])}"
+            table.add_row("best training", scores)
         now = time.monotonic()
-        for trial, since in self._running.values():
-            table.add_row("running", f"{self._named(trial)}  {duration(now - since)}")
+        for one in list(self._running.values()):
+            name = self._named(one.trial, with_length=one.epochs is None)
+            table.add_row("running", f"{name}  {one.where()}{duration(now - one.since)}")
         return table
 
-    def _best_line(self) -> str:
-        if self._best is None:
-            return "none yet"
-        last = self._best.curve[-1]
-        return (
-            f"{describe(self._best.trial.candidate)}  accuracy {last.val_accuracy:.4f}  "
-            f"loss {last.val_loss:.4f}  [dim](one training)[/]"
+    def _scores(self, results: Sequence[TrialResult]) -> str:
+        """The last epoch's mean accuracy and loss."""
+        last = [result.curve[-1] for result in results]
+        accuracy, loss = (
+            sum(getattr(one, metric) for one in last) / len(last)
+            for metric in ("val_accuracy", "val_loss")
         )
+        return f"accuracy {accuracy:.4f}  loss {loss:.4f}"
 
 
 @dataclass
@@ -189,12 +224,63 @@ class _Pace:
     seconds: float = 0.0
 
 
+@dataclass
+class _Running:
+    """A training in flight, since when, and the file that it writes its epochs to.
+
+    Attributes:
+        epochs: Epochs that are done, as far as they are known.
+        first: Time and epochs of the first look that found some.
+    """
+
+    trial: Trial
+    since: float
+    file: Path | None
+    epochs: float | None = None
+    first: tuple[float, float] | None = None
+    seen: float = 0.0
+
+    def look(self, now: float) -> None:
+        """Reads the file, which may be missing or half written."""
+        if self.file is None:
+            return
+        with suppress(OSError, ValueError):
+            epochs = float(self.file.read_text(encoding="ascii"))
+            if epochs != self.epochs:
+                self.epochs, self.seen = epochs, now
+            self.first = self.first or (now, epochs)
+
+    @property
+    def pace(self) -> _Pace:
+        """Work since the first look and its seconds: a start, which is slow, does not count."""
+        if self.epochs is None or self.first is None:
+            return _Pace()
+        since, before = self.first
+        part = (self.epochs - before) / self.trial.recipe.epochs
+        seconds = self.seen - since
+        return _Pace(part * work(self.trial), seconds) if seconds >= EVIDENCE_SECONDS else _Pace()
+
+    def done(self, rate: float) -> float:
+        """Work that is done, by its epochs, else by its time at ``rate`` seconds for a unit."""
+        whole = work(self.trial)
+        if self.epochs is not None:
+            return whole * min(1.0, self.epochs / self.trial.recipe.epochs)
+        return min(whole, (time.monotonic() - self.since) / rate) if rate > 0 else 0.0
+
+    def where(self) -> str:
+        """The epoch that it is in, as far as that is known."""
+        if self.epochs is None:
+            return ""
+        total = math.ceil(self.trial.recipe.epochs)
+        return f"epoch {min(total, int(self.epochs) + 1)}/{total}  "
+
+
 def describe(candidate: Candidate) -> str:
     """A candidate in a few words."""
     if candidate.number == 0:
         return "base network"
     c = candidate.coefficients
-    return f"alpha {c.alpha:.3f} beta {c.beta:.3f} gamma {c.gamma:.3f}"
+    return f"alpha {rounded(c.alpha)} beta {rounded(c.beta)} gamma {rounded(c.gamma)}"
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The check of a search's recipe in words and as a section of the report."""
+"""The check of a recipe in words and as a section of the report."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ from scaling_search.follow_ups.recipe_check import (
 def asking(num_trainings: int, settings: Iterable[Setting]) -> str:
     """The line before trainings of the check."""
     return (
-        f"Before the search {count(num_trainings, 'training')} ask its recipe: "
+        f"Before the search, {count(num_trainings, 'training')} check its recipe: "
         f"{', '.join(map(setting_text, settings))}."
     )
 
@@ -35,9 +35,8 @@ def check_sentences(check: RecipeCheck) -> list[str]:
     """The result of the check before the search goes on, with options to paste."""
     if (better := check.better) is not None:
         options = " ".join(_overrides(better.setting, check.recipe))
-        return [
-            f"{_about_better(better, check)}. To take it, search with {options} and another out=."
-        ]
+        told = f"{_about_better(better, check)}. To use it, search again with {options}"
+        return [f"{told} and another out=."]
     return [_about_none(check)]
 
 
@@ -47,7 +46,7 @@ def recipe_warnings(check: RecipeCheck) -> list[str]:
         return []
     said = []
     if (better := check.better) is not None:
-        said.append(f"{_about_better(better, check)}, so the answer is not general.")
+        said.append(f"{_about_better(better, check)}. It may give another answer.")
     if check.order is not None and check.order.changes:
         said.append(_about_change(check.order))
     return said
@@ -56,10 +55,10 @@ def recipe_warnings(check: RecipeCheck) -> list[str]:
 def recipe_note(check: RecipeCheck | None) -> list[str]:
     """A line for a search whose recipe is not checked."""
     if check is None:
-        unasked = "The recipe was not checked against other learning rates and no augmentation"
-        return [f"{unasked}; a better one may give another answer."]
+        unasked = "The recipe was not compared with other learning rates or no augmentation"
+        return [f"{unasked}. A better recipe may give another answer."]
     if not check.is_done:
-        return ["The check of the recipe has not ended; the same search goes on with it."]
+        return ["The check of the recipe has not ended; the same search command continues it."]
     return []
 
 
@@ -78,10 +77,11 @@ def recipe_section(check: RecipeCheck, span: float | None) -> ReportSection:
         said += _about_same(order, check.objective, span)
     if failed := int((np.isnan(check.losses) & ~check.is_missing).sum()):
         said.append(f"{count(failed, 'training')} failed.")
+    own = f"The recipe of the search has {setting_text(check.own)} (learning rate)."
     return ReportSection(
         name="recipe_check",
         title="Does the answer depend on the recipe?",
-        sentences=(*said, f"The recipe has {setting_text(check.own)}; each cell is one seed."),
+        sentences=(*said, f"{own} Each value in the table is one training."),
         lines=_lines(check),
         table=check.table(),
     )
@@ -98,12 +98,13 @@ def _overrides(setting: Setting, recipe: Recipe) -> list[str]:
 def _about_better(better: Improvement, check: RecipeCheck) -> str:
     networks = count(better.num_networks, "network")
     gain = with_interval(better.gain, check.objective)
-    so = f"for all {networks}, by {gain} on average"
+    so = f"for all {networks}, by {gain} in the mean"
     if not better.is_for_all:
-        so = f"by {gain} on the average of {networks}"
+        so = f"by {gain} in the mean of {networks}"
     own = setting_text(check.own)
     return (
-        f"The recipe is not the best one: {setting_text(better.setting)} is better than {own} {so}"
+        f"Another recipe is better: {setting_text(better.setting)} is better than {own} {so} "
+        "(one seed)"
     )
 
 
@@ -111,23 +112,27 @@ def _about_none(check: RecipeCheck) -> str:
     num_networks = int(np.isfinite(check.losses[:, check.settings.index(check.own)]).sum())
     if num_networks < FEWEST:
         return (
-            f"These results cannot show whether another recipe is better: that takes {FEWEST} "
-            f"networks, and {num_networks} ended by this one."
+            f"These results cannot show whether another recipe is better: the check needs {FEWEST} "
+            f"networks trained with this recipe, got {num_networks}."
         )
     others = ", ".join(setting_text(one) for one in check.settings if one != check.own)
     return (
-        f"No other setting ({others}) is better than the recipe for all "
-        f"{count(num_networks, 'network')} or on average, by one seed."
+        f"No other setting ({others}) is better than {setting_text(check.own)}, neither for all "
+        f"{count(num_networks, 'network')} nor significantly in the mean (one seed)."
     )
 
 
 def _about_change(order: Order) -> str:
-    test, only = order.cells.test, "The answer holds for this recipe only"
+    test = order.cells.test
     if test is None:
-        said = f"{only}, as far as single trainings show: {_about_firsts(order)}"
-        return f"{said}. Luck alone can do this."
-    how = "by the noise of the search's seeds, differences between networks change with it"
-    return f"{only}: {how} ({f_text(test)}); {_about_firsts(order)}."
+        said = (
+            "The answer may hold for this recipe only: the order of the networks changes with it, "
+            "as far as single trainings show"
+        )
+        return f"{said}. Noise alone can do this. {_about_firsts(order)}"
+    said = "The answer holds for this recipe only: the recipe favours some networks"
+    noise = "with the noise between seeds of the search"
+    return f"{said} ({f_text(test)}, {noise}). {_about_firsts(order)}"
 
 
 def _about_firsts(order: Order) -> str:
@@ -136,18 +141,20 @@ def _about_firsts(order: Order) -> str:
     own, *others = (f"{order.firsts[i]} at {setting_text(order.settings[i])}" for i in places)
     numbers = ", ".join(f"{order.correlations[i]:.2f}" for i in places[1:])
     return (
-        f"the best of {len(order.names)} is {own}, {', '.join(others)} (rank correlations with "
-        f"the first: {numbers})"
+        f"The best of {len(order.names)} networks is {own}, {', '.join(others)}. The rank "
+        f"correlations with the order at {setting_text(order.settings[order.own])} are {numbers}."
     )
 
 
 def _about_same(order: Order, objective: str, span: float | None) -> list[str]:
     cells = order.cells
     if cells.test is None or cells.detectable is None:
-        return [f"By one seed the order of the networks keeps its best: {_about_firsts(order)}."]
+        same = "The order of the networks does not change much, as far as single trainings show"
+        return [f"{same}. {_about_firsts(order)}"]
     found = (
-        f"one of the {len(order.names)} that gains {difference(cells.detectable, objective)} more "
-        "than the others from one setting to another, by the noise of the search's seeds"
+        f"one of the {len(order.names)} networks that gains "
+        f"{difference(cells.detectable, objective)} more than the others from one setting to "
+        "another, with the noise between seeds of the search"
     )
     what, least = "the recipe favours some networks", cells.detectable
     return without_sign(what, cells.test, found, least, span=span, objective=objective)
@@ -160,7 +167,10 @@ def _lines(check: RecipeCheck) -> list[list[str]]:
     lines = dict(zip(check.names, check.losses, strict=True))
     lines["mean"] = check.losses.mean(axis=0)  # none where one is missing
     cells = {
-        name: ["–" if np.isnan(one) else level(sign * one, check.objective) for one in line]
+        name: [
+            "–" if np.isnan(one) else level(sign * one, check.objective, in_table=True)
+            for one in line
+        ]
         for name, line in lines.items()
     }
     return [header, *([name, *line] for name, line in cells.items())]

@@ -1,35 +1,43 @@
 """The report: sentences, tables and figures of a run."""
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
-import jinja2
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.figure import Figure
-from rich.table import Table
+from rich.console import Console
 
 from scaling_search.answer.conclusions import Conclusion
 from scaling_search.display.answer import comparison_lines
 from scaling_search.display.formatting import (
-    Formatter,
-    coefficient_columns,
+    TERMINAL_OPTIONAL,
     count,
     difference,
-    family_columns,
     level,
-    plus_minus,
+    percent,
+    rounded,
     terminal_columns,
+    with_error,
+)
+from scaling_search.display.inline_svg import inline_svg
+from scaling_search.display.page import embedded, key_figures, page, reference_table
+from scaling_search.display.page_tables import (
+    PageTable,
+    family_members,
+    family_table,
+    network_table,
 )
 from scaling_search.display.plots.accuracy import accuracy_over_flops
+from scaling_search.display.plots.comparisons import comparison_chart
 from scaling_search.display.plots.curves import training_curves
 from scaling_search.display.plots.drawing import rendered
 from scaling_search.display.plots.families import family_curves
 from scaling_search.display.plots.families import published_family as published_figure
 from scaling_search.display.plots.triangle import triangle_of_shares
 from scaling_search.display.report_section import ReportSection
+from scaling_search.display.tables import show_table
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.planning.published import published_family
 from scaling_search.planning.scaler import LARGEST_GAP
@@ -38,7 +46,7 @@ from scaling_search.record.results import Noise, noise
 from scaling_search.record.tables import csv
 from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.passwords import without_password
-from scaling_search.runtime.visible_text import visible
+from scaling_search.runtime.progress import progress
 
 FEW_DEGREES_OF_FREEDOM = 6
 """With fewer, an estimated error is itself off by about a third."""
@@ -48,10 +56,13 @@ def write_report(
     folder: Path,
     tables: Mapping[str, pd.DataFrame],
     *,
+    title: str,
+    headline: Sequence[tuple[str, str]],
     conclusion: Conclusion,
     objective: str,
     equal: str,
     facts: Mapping[str, str],
+    label_smoothing: float = 0.0,
     answers: Sequence[tuple[ReportSection, Figure | None]] = (),
     data: tuple[ReportSection, bytes] | None = None,
     published: bool = False,
@@ -64,10 +75,13 @@ def write_report(
         folder: Created if missing.
         tables: By name: ``candidates``, ``results``, ``curves``, ``coefficients``; with trained
             families also ``families`` and ``families_results``.
+        title: Title of the page: the name of the experiment.
+        headline: The answer in a few lines, each with its label.
         conclusion: The answer.
         objective: ``val_accuracy`` or ``val_loss``.
         equal: `Recipe.equal` of the trainings.
         facts: Conditions of the measurement, by name.
+        label_smoothing: `Recipe.label_smoothing` of the trainings.
         answers: Sections on further trainings, each with its figure if it has one.
         data: The section on the data and the contact sheet as PNG; None where they are not known.
         published: True to draw EfficientNet-B0 to B7's published ImageNet accuracies too.
@@ -80,39 +94,51 @@ def write_report(
     figures = {
         "accuracy_over_flops": accuracy_over_flops(coefficients, found, equal=equal),
         "triangle_of_shares": triangle_of_shares(coefficients, objective, found, equal=equal),
-        "training_curves": training_curves(tables["curves"], found, equal=equal),
+        "training_curves": training_curves(
+            tables["curves"], found, equal=equal, label_smoothing=label_smoothing
+        ),
     }
     written = dict(tables)
     if found is not None:
         written["comparisons"] = conclusion.comparisons()
+        figures["comparisons"] = comparison_chart(found, equal=equal)
     if families is not None:
-        figures["families"] = family_curves(families, equal=equal)
+        figures["families"] = family_curves(families, coefficients, equal=equal)
     sections = [section for section, _ in answers] + ([] if data is None else [data[0]])
     written |= {section.name: section.table for section in sections}
     files = {f"{name}.csv": csv(table) for name, table in written.items()}
-    images = {name: rendered(figure) for name, figure in figures.items()}
-    drawn = {section.name: rendered(figure) for section, figure in answers if figure is not None}
-    extra = (
-        {"published_family": rendered(published_figure(published_family()))} if published else {}
-    )
-    for name, image in (images | drawn | extra).items():
+    of_answers = {section.name: figure for section, figure in answers if figure is not None}
+    every = figures | of_answers
+    if published:
+        every["published_family"] = published_figure(published_family())
+    drawn = {
+        name: rendered(figure)
+        for name, figure in progress(every.items(), "drawing figures", len(every))
+    }
+    members = {} if families is None else family_members(families, tables["candidates"])
+    inline = {}
+    for name, image in drawn.items():
         files |= {f"figures/{name}{suffix}": content for suffix, content in image.items()}
-    files["report.html"] = _html(
+        inline[name] = _inline(name, image[".svg"], members)
+    compared = [] if found is None else comparison_lines(conclusion)
+    network, keys = key_figures(conclusion, coefficients, objective)
+    files["report.html"] = page(
+        title=title,
+        date="" if "finished" not in results else str(results["finished"].max())[:10],
+        headline=headline,
+        network=network,
+        key_figures=keys,
+        references=reference_table(compared),
         conclusions=conclusion.sentences,
         sentences=sentences(coefficients, conclusion.kept(results), objective),
-        comparisons=[] if found is None else comparison_lines(conclusion),
-        coefficients=_lines(coefficients, coefficient_columns(objective)),
-        families=[] if families is None else _lines(families, family_columns()),
-        figures=[
-            (name.replace("_", " "), _embedded(image[".svg"])) for name, image in images.items()
-        ],
-        answers=[
-            (section, _embedded(drawn[section.name][".svg"]) if section.name in drawn else "")
-            for section, _ in answers
-        ],
-        data=None if data is None else (data[0], _embedded(data[1])),
+        comparisons=PageTable.of_lines(compared),
+        coefficients=network_table(coefficients, objective),
+        families=None if families is None else family_table(families, members),
+        figures=inline,
+        answers=[_part(section, inline) for section, _ in answers],
+        data=None if data is None else (*_part(data[0], {}), embedded(data[1])),
         facts=dict(facts),
-        failures=_failures(results),
+        failures=PageTable.of_lines(_failures(results)),
     )
     for name, content in files.items():
         replace_file(folder / name, content)
@@ -129,11 +155,11 @@ def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str)
     """
     scaled = coefficients[coefficients["candidate"] != 0]
     if results.empty:
-        return [f"Nothing is trained yet; the plan has {count(len(scaled), 'scaled network')}."]
+        return [f"Nothing is trained yet. The plan has {count(len(scaled), 'scaled network')}."]
     num_failed = int((results["state"] != "COMPLETE").sum())
     failed = f"{num_failed} of {count(len(results), 'training')} failed"
     if num_failed == len(results):
-        return [f"{failed}, so there is nothing to compare; results.csv says why."]
+        return [f"{failed}, so there is nothing to compare. results.csv has the reasons."]
     ranked = scaled.dropna(subset=["order"]).sort_values("order")
     said = _about_best(ranked, coefficients[coefficients["candidate"] == 0], objective)
     if len(ranked):
@@ -145,8 +171,9 @@ def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str)
     by_flops = scaled["shares_of"].eq("flops") & (not holds_flops)
     if by_flops.any():
         said.append(
-            f"Where the three dimensions' logs of cost miss the whole by over {LARGEST_GAP:.0%}, "
-            f"in {count(int(by_flops.sum()), 'network')}, shares are taken in FLOPs."
+            f"The shares of {count(int(by_flops.sum()), 'network')} are calculated from FLOPs: the "
+            "costs of the three dimensions do not multiply to the whole, their logs differ by over "
+            f"{percent(LARGEST_GAP)}."
         )
     without = len(scaled) - len(ranked)
     if without:
@@ -156,21 +183,20 @@ def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str)
     return said
 
 
-def terminal_table(coefficients: pd.DataFrame, objective: str, *, most: int) -> Table:
-    """The base network and the best ``most`` others, within 100 characters."""
+def show_coefficients(
+    console: Console, coefficients: pd.DataFrame, objective: str, *, most: int
+) -> None:
+    """Prints the base network and the best ``most`` others."""
     num_networks = int((coefficients["candidate"] != 0).sum())
     ranked = coefficients[(coefficients["candidate"] == 0) | coefficients["order"].notna()]
     shown = ranked.head(most + int((ranked["candidate"] == 0).sum()))
     num_shown = int((shown["candidate"] != 0).sum())
     best = f"the best {num_shown}" if num_shown else "none"
     title = f"Base network and {best} of {count(num_networks, 'scaled network')}"
-    table = Table(title=title, title_justify="left", box=None, header_style="bold")
     columns = terminal_columns(objective)
-    for header in columns:
-        table.add_column(header, justify="right", no_wrap=True)
-    for _, row in shown.iterrows():
-        table.add_row(*(cell(row) for cell in columns.values()))
-    return table
+    cells = [[text(row) for text in columns.values()] for _, row in shown.iterrows()]
+    lines = [list(columns), *cells]
+    show_table(console, lines, optional=TERMINAL_OPTIONAL, title=title)
 
 
 def _about_best(ranked: pd.DataFrame, base: pd.DataFrame, objective: str) -> list[str]:
@@ -180,70 +206,69 @@ def _about_best(ranked: pd.DataFrame, base: pd.DataFrame, objective: str) -> lis
         return [f"Only the base network has a finished training: {name} {value}."]
     best = ranked.iloc[0]
     found = (
-        f"The first of the means is a {name} of {level(best[f'{objective}_mean'], objective)}: "
-        f"{', '.join(f'{one} {best[one]:.2f}' for one in ('alpha', 'beta', 'gamma'))} "
-        f"(network {best['candidate']}, {count(int(best['num_seeds']), 'seed')}) at "
-        f"{best['cost_ratio']:.2f} times the base network's cost."
+        f"The {_first(objective)} mean {name} is "
+        f"{level(best[f'{objective}_mean'], objective)}: network {best['candidate']} "
+        f"({', '.join(f'{one} {rounded(best[one])}' for one in ('alpha', 'beta', 'gamma'))}), "
+        f"{count(int(best['num_seeds']), 'seed')}, {best['cost_ratio']:.2f} times the base "
+        "network's cost."
     )
     gain, error = best[f"{objective}_gain"], best[f"{objective}_gain_se"]
     if math.isnan(gain):
         why = "It shares no seed with the base network"
         if base["num_seeds"].sum() == 0:
             why = "The base network has no finished training"
-        return [found, f"{why}, so the gain is not known."]
+        return [found, f"{why}, so its gain is unknown."]
     better = "better" if gain >= 0 else "worse"
     if math.isnan(error):
         size = f"{difference(abs(gain), objective)} {better}"
-        return [found, f"On their one common seed it is {size} than the base network."]
-    unit = " points" if objective == "val_accuracy" else ""
+        return [found, f"With their one common seed it is {size} than the base network."]
     return [
         found,
         (
-            f"It is {plus_minus(abs(gain), error, objective)}{unit} {better} than the base network "
-            "(mean and standard error of the differences within a seed)"
-            f"{'; that is within noise' if abs(gain) <= 2 * error else ''}."
+            f"It is {with_error(abs(gain), error, objective)} {better} than the base network (mean "
+            "and standard error over common seeds)"
+            f"{', which is within noise' if abs(gain) <= 2 * error else ''}."
         ),
     ]
+
+
+def _first(objective: str) -> str:
+    return "highest" if objective == "val_accuracy" else "lowest"
 
 
 def _about_noise(found: Noise, objective: str) -> list[str]:
     others, close = found.num_networks - 1, found.num_within_noise
     if others == 0:
-        return ["Only one scaled network has a finished training, so there is no order to judge."]
+        return ["Only one scaled network has a finished training, so there is no order."]
     if found.seed_sd is None or found.residual_sd is None or close is None:
         few, more = "One seed a network", "1.25"
         if found.seed_sd is not None:
             few, more = "Few networks have a second seed", "2"
-        return [f"{few}: the noise of the order is not known; num_seeds={more} would show it."]
+        return [f"{few}, so the noise of the order is unknown; set num_seeds={more} to measure it."]
     seed_sd, residual_sd, spread = (
         difference(value, objective) for value in (found.seed_sd, found.residual_sd, found.spread)
     )
-    said = "No other network lies within two standard errors of the best"
+    said = f"No other network lies within two standard errors of the {_first(objective)}"
     if close:
         lie = "lies" if close == 1 else "lie"
         said = (
             f"{close} of the {count(others, 'other network')} {lie} within two standard errors of "
-            "the best: this search names no winner"
+            f"the {_first(objective)}, so these means do not show which network is the best"
         )
     elif found.degrees_of_freedom < FEW_DEGREES_OF_FREEDOM:
-        said = f"{said}, but so few trainings give a rough error: more seeds would show more"
-    else:
-        said = f"{said}: it stands out"
+        said = f"{said}, but its error is rough with so few trainings; more seeds improve it"
     return [
         (
-            f"From seed to seed a network varies by {seed_sd} (standard deviation), by "
-            f"{residual_sd} without the effect of a seed on all networks; from network to network "
-            f"the means vary by {spread}."
+            f"Standard deviations in the search alone: {seed_sd} between seeds of one network, "
+            f"{residual_sd} without the part that all networks share, {spread} between the means "
+            "of networks."
         ),
         f"{said}.",
-        f"As the best of {found.num_networks} means it likely looks better than it is.",
+        (
+            f"The {_first(objective)} of {found.num_networks} means is likely better than the "
+            "expected value of its network, because noise takes part in the choice."
+        ),
     ]
-
-
-def _lines(table: pd.DataFrame, columns: Mapping[str, Formatter]) -> list[list[str]]:
-    """The header and a line for each row, as text."""
-    lines = [[text(row) for text in columns.values()] for _, row in table.iterrows()]
-    return [list(columns), *lines]
 
 
 def _failures(results: pd.DataFrame) -> list[list[str]]:
@@ -254,21 +279,16 @@ def _failures(results: pd.DataFrame) -> list[list[str]]:
     return [["network", "layers / channels / px", "seed", "reason"], *lines]
 
 
-def _embedded(image: bytes) -> str:
-    return base64.b64encode(image).decode()
+def _inline(name: str, svg: bytes, members: Mapping[str, str]) -> Markup:
+    label = name.replace("_", " ")
+    return Markup(inline_svg(svg, prefix=name, label=label, networks=members))
 
 
-def _html(**content: object) -> bytes:
-    source = resources.files("scaling_search.display").joinpath("report.html.j2").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,  # else it is HTML
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.from_string(source).render(**content).encode()
+def _part(
+    section: ReportSection, figures: Mapping[str, Markup]
+) -> tuple[ReportSection, PageTable | None, Markup | None]:
+    """A section with its table and its figure, if it has them."""
+    return section, PageTable.of_lines(section.lines), figures.get(section.name)
 
 
 def facts(experiment: Experiment, record: Record, results: pd.DataFrame) -> dict[str, str]:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from scaling_search.answer.conclusions import Conclusion
@@ -13,6 +12,7 @@ from scaling_search.display.answer import comparison_lines
 from scaling_search.display.formatting import count
 from scaling_search.display.progress import duration
 from scaling_search.display.report_section import ReportSection
+from scaling_search.display.tables import show_table
 from scaling_search.runtime.visible_text import visible
 from scaling_search.training.price import Price
 
@@ -28,13 +28,10 @@ class Terminal(Console):
             raise SystemExit(0) from ended
 
 
-def comparison_table(conclusion: Conclusion) -> Table:
-    """The rule against each reference; their shares are in `REFERENCES` and the report."""
-    header, *lines = comparison_lines(conclusion)
-    table = columns(*header[:1], *header[2:])
-    for line in lines:
-        table.add_row(*line[:1], *line[2:])
-    return table
+def show_comparisons(console: Console, conclusion: Conclusion) -> None:
+    """Prints the rule against each reference, with its shares where there is room."""
+    lines = comparison_lines(conclusion)
+    show_table(console, lines, optional=lines[0][1:2])
 
 
 def price_sentence(cost: Price, slots: int, part: str = "") -> str:
@@ -56,23 +53,10 @@ def price_sentence(cost: Price, slots: int, part: str = "") -> str:
 
 def show(console: Console, section: ReportSection) -> None:
     """Prints a section: its title, its table if it has one, its sentences."""
-    console.print(Text(visible(section.title), style="bold"))
+    console.print(Text(visible(section.title), style="bold"), soft_wrap=True)
     if section.lines:
-        header, *lines = section.lines
-        table = columns(*header)
-        table.columns[0].justify = "left"  # names
-        for line in lines:
-            table.add_row(*(Text(visible(cell)) for cell in line))
-        console.print(table)
+        show_table(console, section.lines)
     say(console, section.sentences)
-
-
-def columns(*titles: str) -> Table:
-    """An empty table without lines, all columns to the right."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
-    return table
 
 
 def shares_text(shares: Shares | None) -> str:

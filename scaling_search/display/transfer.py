@@ -1,4 +1,4 @@
-"""The section on the best split at larger sizes."""
+"""The section on the rule at larger sizes."""
 
 from collections.abc import Iterator
 from math import nan
@@ -14,6 +14,7 @@ from scaling_search.display.formatting import (
     named_ranges,
     named_shares,
     p_value,
+    percent,
     plus_minus,
     shares_of,
 )
@@ -47,10 +48,7 @@ def transfer_section(told: Transferred) -> ReportSection:
 def _about_sizes(told: Transferred) -> Iterator[str]:
     drift = told.drift
     if told.fit is None or drift is None or told.power is None:
-        yield (
-            "These results cannot show whether the best split holds at larger sizes: "
-            f"{told.missing}."
-        )
+        yield (f"These results cannot show whether the rule holds at larger sizes: {told.missing}.")
         return
     yield about_drift(told.fit.test, drift)
     for size, region in drift.regions.items():
@@ -62,19 +60,25 @@ def _about_sizes(told: Transferred) -> Iterator[str]:
         f"{name} {by:+.2f} ({low:+.2f} to {high:+.2f})" for name, by, low, high in ends
     )
     yield (
-        f"From {first:g}x to {last:g}x the best split moves by {moves}"
-        f"{', which is a guess' if is_guess else ''}; the intervals hold together with at least "
-        "95 %. Only splits that all sizes reach are compared, "
-        f"{drift.regions[first].searched_area:.0%} of the triangle"
-        f"{'' if told.is_common else '; the best of the search alone lies outside'}."
+        f"From {first:g}x to {last:g}x the shares of the rule change by {moves}"
+        f"{'; this is a guess' if is_guess else ''}. These intervals hold together with at least "
+        "95 % confidence."
+    )
+    outside = "" if told.is_common else " The rule of the search alone lies outside of them."
+    yield (
+        "Only splits that all sizes reach are compared, "
+        f"{percent(drift.regions[first].searched_area)} of the triangle.{outside}"
     )
     yield about_power(told.power)
     if told.misfits:
-        yield "Warning: a quadratic surface misfits the search, and all of this rests on one."
+        yield (
+            "Warning: the quadratic surface does not fit the search, and all of these sentences "
+            "assume that it does."
+        )
 
 
 def about_drift(test: FTest, drift: Drift) -> str:
-    """The verdict on the drift of the best split.
+    """The verdict on the change of the rule.
 
     A move is named where the surface changes with the size and the interval of a share's drift
     does not hold 0.
@@ -82,8 +86,9 @@ def about_drift(test: FTest, drift: Drift) -> str:
     (first, *_, last) = drift.regions
     if not test.is_significant:
         return (
-            f"No significant change of the surface from {first:g}x to {last:g}x "
-            f"({p_value(test)}): no drift of the best split is shown."
+            f"No significant change of the fit from {first:g}x to {last:g}x the base network's "
+            f"cost ({p_value(test)}). These results do not show that the rule (the best split by "
+            "the fit) changes."
         )
     ends = zip(DIMENSIONS, drift.low, drift.high, strict=True)
     moves = [
@@ -91,12 +96,12 @@ def about_drift(test: FTest, drift: Drift) -> str:
     ]
     if moves:
         return (
-            f"The best split moves with the size ({p_value(test)}): at {last:g}x it has "
-            f"{' and '.join(moves)} than at {first:g}x."
+            f"The rule (the best split by the fit) changes with the size ({p_value(test)}). At "
+            f"{last:g}x the base network's cost it has {' and '.join(moves)} than at {first:g}x."
         )
     return (
-        f"The surface changes from {first:g}x to {last:g}x ({p_value(test)}), but the direction in "
-        "which the best split moves is not significant."
+        f"The fit changes from {first:g}x to {last:g}x the base network's cost ({p_value(test)}). "
+        "No share of the rule (the best split by the fit) changes significantly."
     )
 
 
@@ -104,54 +109,61 @@ def _about_size(size: float, region: Region) -> str:
     best = named_shares(region.best)
     if region.is_everything:
         return (
-            f"At {size:g}x the surface may be flat: any split may be the best; {best}, is a guess."
+            f"At {size:g}x noise alone could explain the differences. Any split may be the best; "
+            f"the rule is a guess: {best}."
         )
     ranges = named_ranges(region.low, region.high)
-    return f"At {size:g}x the best split is {best}; with 95 % confidence {ranges}."
+    return f"At {size:g}x the rule is {best}; its 95 % region has shares of {ranges}."
 
 
 def about_power(power: Power) -> str:
     """The detectable change between corners."""
     first, last, changes = power.first, power.last, power.changes
     if not changes:
-        return f"Too few networks stand for corners at {last:g}x to say what change would be found."
-    found = ", and of ".join(
+        return (
+            f"The detectable change is unknown: at {last:g}x fewer than two networks stand for one "
+            "dimension alone."
+        )
+    found = ", or of ".join(
         f"{difference(change.smallest, power.metric)} in the difference between "
         f"{' and '.join(change.names)} ({difference(abs(change.now), power.metric)} at {first:g}x)"
         for change in dict.fromkeys((changes[0], changes[-1]))
     )
     return (
-        f"With probability 0.8 these trainings find a change from {first:g}x to {last:g}x of "
-        f"{found}."
+        f"With probability 0.8 these trainings detect a change from {first:g}x to {last:g}x the "
+        f"base network's cost of {found}."
     )
 
 
 def about_networks(networks: pd.DataFrame) -> Iterator[str]:
     """Points that no network is near to, and sizes with too few networks."""
     for size, mine in networks.groupby("size"):
-        at = f"{float(str(size)):g}x"
+        at = f"{float(str(size)):g}x the base network's cost"
         for _, row in mine[mine["distance"] > ON_RAY].iterrows():
             point = str(row["point"])
             if point in DIMENSIONS:
-                nearest = f"the nearest has {row[f'{point}_share']:.2f}"
-                yield f"{point} alone cannot be reached at {at}: {nearest}."
+                nearest = f"the nearest network has a share of {row[f'{point}_share']:.2f}"
+                yield f"{point.capitalize()} alone is out of reach at {at}: {nearest}."
             elif point == "found":
-                nearest = f"the nearest is {row['distance']:.2f} away"
-                yield f"The rule cannot be reached at {at}: {nearest}."
+                nearest = f"the shares of the nearest network differ by {row['distance']:.2f}"
+                yield f"The rule is out of reach at {at}: {nearest}."
         if len(mine) < NUM_POINTS:
             are = "is" if len(mine) == 1 else "are"
-            yield f"At {at} there {are} {count(len(mine), 'network')} for {NUM_POINTS} points."
+            yield (
+                f"At {at} there {are} {count(len(mine), 'network')} for {NUM_POINTS} splits; no "
+                "other network has this cost."
+            )
 
 
 def _about_failures(table: pd.DataFrame) -> list[str]:
     failed, ended = int(table["num_failed"].sum()), int(table["num_seeds"].sum())
     said = []
     if failed:
-        said.append(f"{failed} of {count(failed + ended, 'training')} failed and do not count.")
+        said.append(f"{failed} of {count(failed + ended, 'training')} failed and are left out.")
     without = table[table["num_seeds"] == 0]
     if len(without):
         names = ", ".join(f"{row['point']} at {row['size']:g}x" for _, row in without.iterrows())
-        said.append(f"Left out, without a finished training: {names}.")
+        said.append(f"Without a finished training: {names}.")
     return said
 
 

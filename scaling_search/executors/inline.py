@@ -64,7 +64,8 @@ class Inline:
         if "_reason" in self.__dict__:
             raise RuntimeError(
                 f"{device} must be usable, got {self.__dict__['_reason']!r} from the training "
-                "before, after which a process cannot use it; the same command goes on in a new one"
+                "before, after which a process cannot use it; the same command continues in a new "
+                "one"
             )
         try:
             with interruptible():

@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -46,6 +47,15 @@ def _divisible(cpus: float) -> float:
     return cpus
 
 
+def _reachable(address: str) -> str:
+    if not re.fullmatch(r"auto|[^\s/]+:\d+", address):
+        raise ValueError(
+            f"executor.address must be auto or host:port, got {address!r}; ray status shows it, "
+            "null starts a Ray on this machine"
+        )
+    return address
+
+
 @part
 class Ray:
     """Runs trainings in workers of a Ray cluster, each with its share of a node.
@@ -66,7 +76,7 @@ class Ray:
             limit.
     """
 
-    address: Annotated[str, Field(pattern=r"^(auto|[^\s/]+:\d+)$")] | None = None
+    address: Annotated[str, AfterValidator(_reachable)] | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cpus_per_training: Annotated[float, Field(ge=1 / UNITS), AfterValidator(_divisible)] = 1.0
     gpus_per_training: Annotated[float, Field(ge=1 / UNITS, le=1)] | None = None

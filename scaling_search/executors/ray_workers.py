@@ -192,7 +192,7 @@ class Dispatcher:
         if node not in self._refused:
             self._refused[node] = (
                 f"{process} must have the coordinator's versions, got {', '.join(differing)}; "
-                "install the same on all nodes; a notebook starts anew once its own modules change"
+                "install the same on all nodes; restart a notebook after its own modules change"
             )
             log.warning("a node trains nothing: %s", self._refused[node])
 

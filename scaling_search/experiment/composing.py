@@ -234,16 +234,17 @@ def saved(folder: Path) -> DictConfig:
         read: Any = OmegaConf.load(path)
     except (YAMLError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{path} must be YAML, got {' '.join(str(error).split())[:200]}; the same search makes "
-            "it anew"
+            f"{path} must be YAML, got {' '.join(str(error).split())[:200]}; the same search "
+            "writes it again"
         ) from error
     if not isinstance(read, DictConfig) or not {"base_network", "dataset"} <= set(read):
         raise ValueError(
-            f"{path} must hold the options of a search by their keys; the same search makes it anew"
+            f"{path} must hold the options of a search by their keys; the same search writes it "
+            "again"
         )
     check_file(path, read)
     if "${" in text:  # a search writes none, and a few lines of them can take hours
-        raise ValueError(f"{path} must hold values, got ${{...}}; the same search makes it anew")
+        raise ValueError(f"{path} must hold values, got ${{...}}; the same search writes it again")
     return DictConfig(current(OmegaConf.to_container(read)))
 
 

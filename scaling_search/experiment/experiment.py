@@ -1,4 +1,4 @@
-"""Every choice that decides an outcome, as one value."""
+"""One search as a value: all choices that decide its outcome."""
 
 import importlib
 import inspect
@@ -26,7 +26,7 @@ from scaling_search.record.record import Objective
 
 @runtime_checkable
 class Candidates(Protocol):
-    """A way to find networks of the target's cost."""
+    """The choice of networks of the target's cost."""
 
     @property
     def target(self) -> float:
@@ -34,7 +34,7 @@ class Candidates(Protocol):
 
     @property
     def tolerance(self) -> float:
-        """Half the width of the band around the target, a fraction of it."""
+        """Largest relative difference from the target."""
 
     def plan(self, budget: Budget) -> Plan:
         """The networks to train."""
@@ -45,10 +45,10 @@ class Decide:
     """The difference that matters.
 
     Attributes:
-        delta: The smallest difference of the objective that matters; None for what 20 % more
-            compute is worth by the fit.
-        seed_sd: Standard deviation of the objective over seeds, for plans; None for what the
-            run's folder has measured.
+        delta: The smallest difference of the objective that matters; None for the gain of 20 %
+            more compute by the fit.
+        seed_sd: Standard deviation of the objective between seeds, for plans; None for the value
+            measured in the run's folder.
     """
 
     delta: Annotated[float, Field(gt=0)] | None = None
@@ -66,18 +66,18 @@ def _default(package: str, name: str) -> Any:
 
 @part
 class Experiment:
-    """One search: a base network, data, a cost, a recipe, and how candidates are chosen.
+    """One search: base network, data, cost, recipe, candidates and sampler.
 
     Attributes:
         name: Name of the experiment and of its study.
         objective: The metric that decides: mean validation cross-entropy or accuracy.
-        num_seeds: Trainings of each network, with seeds 0, 1, 2, ...; 1.25 is a second training of
-            the first quarter of the plan's networks, which are spread over the triangle.
+        num_seeds: Trainings of each network, with seeds 0, 1, 2, ...; 1.25 adds a second seed for
+            the first quarter of the plan's networks, which are spread over the triangle of shares.
         base_network: The network whose multipliers are 1.
-        candidates: A way to find networks of the target's cost.
+        candidates: Chooses the networks of the target's cost.
         cost: The quantity that is held equal.
         caps: Limits that no network of the search may exceed.
-        dataset: Training data; None where there is only to plan.
+        dataset: Training data; None for plans alone.
         recipe: Training hyperparameters.
         sampler: Chooses the next training.
         decide: The difference that matters.
@@ -96,7 +96,7 @@ class Experiment:
     decide: Decide = Decide()
 
     def __post_init__(self) -> None:
-        """Refuses a sampler that cannot be asked."""
+        """Checks that the sampler's `choose` has the right parameters."""
         try:
             inspect.signature(self.sampler.choose).bind([], [], [], self.objective)
         except TypeError as error:
@@ -106,7 +106,7 @@ class Experiment:
             ) from error
 
     def budget(self, state: Mapping[str, Any] | None = None) -> Budget:
-        """The base network, its cost and caps; ``state`` is what an earlier one has measured."""
+        """The base network, its cost and caps; ``state`` has the costs of an earlier budget."""
         return Budget(self.base_network, self.cost, self.caps, state=state)
 
     def plan(self, budget: Budget | None = None) -> Plan:
@@ -153,7 +153,8 @@ class Experiment:
         """
         if self.dataset is None:
             raise ValueError(
-                "dataset must be named to train, got null; add for instance dataset=fashion_mnist"
+                "dataset must be given for training, got null; add for instance "
+                "dataset=fashion_mnist"
             )
         for key in ("num_classes", "in_channels"):
             wanted, got = getattr(self.dataset, key), getattr(self.base_network, key)

@@ -1,4 +1,4 @@
-"""Options of the commands; an experiment's own are in `Experiment`."""
+"""Options of the commands; those of the search are in `Experiment`."""
 
 from typing import Annotated, Literal
 
@@ -21,13 +21,12 @@ class Scale:
     """Families of networks over phi.
 
     Attributes:
-        coefficients: Coefficients of the compound family, [alpha, beta, gamma]; None for the
-            rule's.
-        families: Some of compound, depth, width, resolution, paper.
-        phis: Compound coefficients; the cost is 2**phi times the base network's.
+        coefficients: Coefficients of the compound family, [alpha, beta, gamma]; None for those of
+            the rule.
+        families: Names of families: compound, depth, width, resolution, paper.
+        phis: Compound coefficients phi; the cost is 2**phi times the base network's.
         num_seeds: Trainings of each member; None for the experiment's number, rounded up.
-        tolerance: Half the width of the band around each cost, a fraction of it; None for the
-            experiment's own.
+        tolerance: Largest relative difference from each cost; None for the experiment's own.
     """
 
     coefficients: Triple | None = None
@@ -43,11 +42,12 @@ class Scale:
 
 @part
 class Confirm:
-    """New trainings of the network and of two others, and their comparison on the test split.
+    """Fresh trainings of the network and two others, compared on the test split.
 
     Attributes:
-        num_seeds: New trainings of each network; None for as many as `Decide.delta` needs.
-        force: True to look at the test split although it was looked at before.
+        num_seeds: Fresh trainings of each network; None for the number that detects
+            `Decide.delta` with probability 0.8.
+        force: True to use the test split again.
     """
 
     num_seeds: Annotated[int, Field(ge=2)] | None = None
@@ -56,11 +56,11 @@ class Confirm:
 
 @part
 class Fairness:
-    """Checks of hyperparameters that are equal for all networks but may favour some.
+    """Checks whether the learning rate or the length of training favours some networks.
 
     Attributes:
-        learning_rate: True to train at half and at twice the rate.
-        length: True to train half and twice as long.
+        learning_rate: True to train at half and twice the learning rate.
+        length: True to train for half and twice the length.
         num_seeds: Trainings of each network at each setting.
     """
 
@@ -71,18 +71,18 @@ class Fairness:
 
 @part
 class Transfer:
-    """Larger sizes at which the answer is checked.
+    """Larger sizes at which the rule is checked.
 
     Attributes:
-        phis: The larger costs are 2**phi times the base network's.
-        num_seeds: Trainings of each of their networks.
+        phis: Compound coefficients phi; the costs are 2**phi times the base network's.
+        num_seeds: Trainings of each network.
     """
 
     phis: Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Strict(strict=False)] = (2, 3)
     num_seeds: Annotated[int, Field(ge=1)] = 1
 
     def __post_init__(self) -> None:
-        """Checks that there is a size."""
+        """Checks that the sizes differ."""
         if not self.phis or len(set(self.phis)) < len(self.phis):
             raise ValueError(
                 f"transfer.phis must be different sizes, got {list(self.phis)}; [2, 3] are four "
@@ -92,26 +92,39 @@ class Transfer:
 
 @part
 class Report:
-    """Contents of a report.
+    """Contents of a report, and its folder.
 
     Attributes:
         most: Rows of the table in the terminal.
-        published: True to draw EfficientNet-B0 to B7's published ImageNet accuracies too.
+        to: Folder for tables, figures and ``report.html``; None for the run's.
+        published: True for a further figure: published ImageNet accuracies of EfficientNet.
     """
 
     most: Annotated[int, Field(ge=1)] = 10
+    to: Annotated[str, Field(min_length=1)] | None = None
     published: bool = False
 
 
 @part
-class Audit:
-    """A table of scaled networks and the rule that it is audited against.
+class Compare:
+    """Searches to compare.
 
     Attributes:
-        table: A CSV file of multipliers; None for what was published.
+        runs: Their folders.
+    """
+
+    runs: Annotated[tuple[str, ...], Strict(strict=False)] = ()
+
+
+@part
+class Audit:
+    """A table of scaled networks and the rule that it is compared with.
+
+    Attributes:
+        table: A CSV file of multipliers; None for the published table.
         coefficients: The rule, [alpha, beta, gamma]; None for the paper's with its own table, else
-            for what the table's phi says.
-        write: True to keep the table and a figure in the run's folder.
+            for a fit to the table's phi.
+        write: True to write the table and a figure into the run's folder.
     """
 
     table: str | None = None
@@ -124,9 +137,9 @@ class Export:
     """Files to write beside weights and the model card.
 
     Attributes:
-        programs: True to write each network as a program of `torch.export`, compared with it.
-        onnx: True to write each network as ONNX too, compared with PyTorch.
-        train: True to train networks again whose weights were not kept.
+        programs: True for a program of `torch.export` of each network, checked against it.
+        onnx: True for an ONNX file of each network, checked against PyTorch.
+        train: True to train the networks without weights again.
     """
 
     programs: bool = True
@@ -134,20 +147,37 @@ class Export:
     train: bool = False
 
 
+Stage = Literal["plan", "search", "confirm", "scale", "report"]
+
+
+@part
+class Stages:
+    """Stages of the way from data to an answer.
+
+    Attributes:
+        stages: Those to run, in this order; each is the command of its name.
+    """
+
+    stages: Annotated[tuple[Stage, ...], Strict(strict=False)] = (
+        *("plan", "search", "confirm", "scale", "report"),
+    )
+
+
 @part
 class Options:
-    """Everything that a command line sets.
+    """All options of the command line.
 
     Attributes:
         experiment: The choices that decide outcomes.
         out: The run's folder.
         storage: SQLAlchemy URL or path ending in ``.log``; None for ``study.db`` in the folder.
-        executor: Runs trainings; None where a search from Python could not keep its own.
+        executor: Runs trainings; None if a search from Python did not record it.
         limits: Limits at which a command stops early.
-        scale: Options of ``scale``; the others likewise.
+        hours: Time of the command ``run``, into which its sizes fit; None for the experiment's own.
+        run: Options of ``run``; the others likewise.
         keep_weights: True if a training leaves its weights in the run's folder.
         price_only: True if commands that train only print the price.
-        timed: True if a plan and a search's price time a few steps while nothing has been trained.
+        timed: True to estimate the price from a few timed steps while nothing is trained.
     """
 
     experiment: Experiment
@@ -155,11 +185,14 @@ class Options:
     executor: Executor | None = None
     storage: str | None = None
     limits: Limits = Limits()
+    hours: Annotated[float, Field(gt=0)] | None = None
+    run: Stages = Stages()
     scale: Scale = Scale()
     confirm: Confirm = Confirm()
     fairness: Fairness = Fairness()
     transfer: Transfer = Transfer()
     report: Report = Report()
+    compare: Compare = Compare()
     audit: Audit = Audit()
     export: Export = Export()
     keep_weights: bool = False
@@ -168,5 +201,5 @@ class Options:
 
 
 def triple(given: tuple[float, float, float] | None) -> Coefficients | None:
-    """Given coefficients, if any."""
+    """The given coefficients; None if none are given."""
     return None if given is None else Coefficients(*given)

@@ -8,7 +8,7 @@ from typing import Any
 from scaling_search.runtime.command_line import as_override
 from scaling_search.runtime.passwords import without_password
 
-PATHS = ("out", "audit.table", "dataset.path", "dataset.root")
+PATHS = ("out", "report.to", "audit.table", "dataset.path", "dataset.root")
 """Options that name a file or folder."""
 
 TEXTS = (
@@ -44,9 +44,11 @@ def as_text(override: str, *, is_multirun: bool) -> str:
             parser.parse_override(quoted)
         except HydraException:
             return override  # it is the key, as Hydra will say
+        is_list = value.startswith("[")
+        meant = "if text is meant, write "
+        remedy = "write a list without spaces, as [1,2]" if is_list else meant + shlex.quote(quoted)
         raise ValueError(
-            f"{key} must be a value that Hydra can read, got {override!r}; if text is meant, "
-            f"write {shlex.quote(quoted)}"
+            f"{key} must be a value that Hydra can read, got {override!r}; {remedy}"
         ) from error
     if not is_text or (parsed.is_sweep_override() and is_multirun):
         return override
@@ -73,8 +75,7 @@ def check_texts(options: Any) -> None:
         bad = {"Cs", "Cc"} if key in TEXTS else {"Cs"}  # half characters, control characters
         if any(unicodedata.category(sign) in bad for sign in value):
             raise ValueError(
-                f"{key} must be text of whole, visible characters, got {value!r}; rename what is "
-                "called so"
+                f"{key} must be text of whole, visible characters, got {value!r}; rename it"
             )
         if key != "storage" and without_password(value) != value:
             raise ValueError(

@@ -11,20 +11,21 @@ import jinja2
 import pandas as pd
 import yaml
 
+from scaling_search.answer.verdicts import Estimate
 from scaling_search.core.scaling import Shares
 from scaling_search.display.confirmation import confirmation_section
 from scaling_search.display.formatting import (
     HEADERS,
-    coefficient,
+    coefficients_text,
     count,
     difference,
     named_shares,
     plus_minus,
+    with_interval,
 )
 from scaling_search.exports.card_data import CardData
 from scaling_search.exports.members import NamedNetwork
 from scaling_search.planning.families import ON_RAY
-from scaling_search.record.networks import COEFFICIENTS
 from scaling_search.runtime.visible_text import visible
 
 _SIGNS = re.compile(r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])")
@@ -60,14 +61,16 @@ def gain_sentence(gains: Iterable[Mapping[str, Any]]) -> str:
     """The first gain of the network over the base network."""
     one = next((one for one in gains if one["over"] == "base"), None)
     if one is None:
-        return "It shares no seed with the base network, so its gain is not known."
+        return "It shares no seed with the base network, so its gain is unknown."
     metric = f"val_{one['measure']}"
-    ends = [difference(one[end], metric) for end in ("low", "high") if one[end] is not None]
-    interval = f" ({' to '.join(ends)})" if ends else ""
+    gain, meaning = difference(one["mean"], metric), ""
+    if one["low"] is not None:
+        gain = with_interval(Estimate(one["mean"], one["low"], one["high"]), metric)
+        meaning = " The brackets have the 95 % interval."
     by = one["by"] if one["seeds"] != 1 else one["by"].replace("seeds", "seed")
     return (
-        f"In {one['split']} {one['measure']} its gain over the base network is "
-        f"{difference(one['mean'], metric)}{interval}, above 0 is better, by {one['seeds']} {by}."
+        f"Its gain over the base network in {one['split']} {one['measure']} is {gain}, "
+        f"measured with {one['seeds']} {by}. A gain above 0 is better.{meaning}"
     )
 
 
@@ -100,7 +103,7 @@ def card(
         loading=loading,
         front=yaml.safe_dump(_front(data, values), sort_keys=False, allow_unicode=True),
         rule=named_shares(data.rule),
-        triple=", ".join(f"{name} {coefficient(name)(pd.Series(row))}" for name in COEFFICIENTS),
+        triple=coefficients_text(pd.Series(row)),
         gain=gain_sentence(values["gains"]),
         members=member_lines(data),
         example=example(data),
@@ -113,7 +116,7 @@ def card(
 
 
 def example(data: CardData) -> NamedNetwork:
-    """A member to show: with weights if any has them, the largest compound one if that is there."""
+    """A member for examples: with weights if possible, the largest of the compound family."""
     named = [one for one in data.members if data.kept_of(one)] or data.members
     return ([one for one in named if one.name.startswith("compound-")] or named)[-1]
 
@@ -158,16 +161,16 @@ def _front(data: CardData, values: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _aside(data: CardData) -> str:
-    """A sentence on compound members off the rule's shares; empty without any."""
+    """A sentence on members of the compound family that differ from the rule; empty without."""
     away = {
         member.name: _shares(member).distance(data.rule)
         for member in data.members
         if member.name.startswith("compound-")
     }
-    others = [f"{name} ({gap:.2f} away)" for name, gap in away.items() if gap > ON_RAY]
+    others = [f"{name} ({gap:.2f})" for name, gap in away.items() if gap > ON_RAY]
     if not others:
         return ""
-    said = "Of the compound family these split the cost otherwise than the rule"
+    said = "The shares of these members of the compound family differ from the rule"
     return f"{said}: {', '.join(others)}."
 
 

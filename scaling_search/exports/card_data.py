@@ -25,10 +25,11 @@ PLACES = ("path", "root", "url")
 """Options of data that name folders and addresses; they stay private."""
 
 HEAD = """\
-# What a search for scaling coefficients found: the rule, a split to scale other sizes
-# with, and under found the network to use at the search's size. Multipliers of depth,
-# width and resolution are the coefficients to the phi; every value from lowest to highest
-# rounds to the same network. Gains are better above 0, with 95 % intervals.
+# The result of a search for scaling coefficients. rule: the best split by the fit, for other
+# sizes. found: the network, best expected at the size of the search. A share is the part of
+# the extra cost that a dimension gets. The multipliers of depth, width and resolution are the
+# coefficients to the power phi; any value from lowest to highest builds the same network.
+# Gains above 0 are better; low and high are 95 % intervals.
 """
 
 
@@ -196,7 +197,7 @@ def _gains_of_the_search(data: CardData) -> Iterator[dict[str, object]]:
             "over": "base",
             "split": "validation",
             "measure": metric.removeprefix("val_"),
-            "by": "seeds of the search, by which the network was chosen",
+            "by": "seeds of the search, which also chose the network",
             "seeds": len(gains),
             "mean": float(gains.mean()),
             "low": estimate and estimate.low,

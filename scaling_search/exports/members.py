@@ -48,7 +48,7 @@ class NamedNetwork:
         if params != recorded:
             raise RuntimeError(
                 f"{self.name} must have {recorded:,} parameters as in the record, got {params:,}; "
-                "take the version that searched"
+                "use the version of the search"
             )
         return network
 
@@ -62,7 +62,7 @@ def named(members: Mapping[str, Candidate], target: float) -> list[NamedNetwork]
     for name in members:
         if not re.fullmatch(r"[^\W_][\w.-]*", name):  # it stands in a record, perhaps another's
             raise RuntimeError(
-                f"networks of scale must be called as compound-2, got {name!r}; put back the "
+                f"networks of scale must have names like compound-2, got {name!r}; put back the "
                 "record as it was"
             )
     phis = {"base": 0.0, "found": phi_of(target)}

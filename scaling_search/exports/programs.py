@@ -82,12 +82,12 @@ def checked(
     except Exception as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise RuntimeError(
-            f"{name} must be possible to write and run, got {why!r}; export.{form.option}=false "
-            "leaves it out"
+            f"{name} must be written and run without error, got {why!r}; "
+            f"export.{form.option}=false leaves it out"
         ) from error
     if not all(difference <= LARGEST for difference in differences):  # NaN is not
         raise RuntimeError(
-            f"{name} must answer as the network does, to {LARGEST:g} of the largest logit, got a "
+            f"{name} must give the network's logits within {LARGEST:g} of the largest one, got a "
             f"difference of {max(differences):.2g}; export.{form.option}=false leaves it out"
         )
     return content, max(differences)

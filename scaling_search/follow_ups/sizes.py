@@ -1,4 +1,4 @@
-"""One surface model of several sizes: drift of the best split, smallest detectable change."""
+"""One surface model of several sizes: drift of the rule, smallest detectable change."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ class PooledDesign:
         if is_singular(terms) or is_singular(pool.design) or pool.freedom < 1:
             raise ValueError(
                 f"{FEWEST_PLACES}, got {sum(counts[1:])} in too few places; "
-                "add sizes to transfer.phis, or take a wider candidates.tolerance"
+                "add sizes to transfer.phis, or use a wider candidates.tolerance"
             )
         return pool
 
@@ -125,7 +125,7 @@ def _check(parts: Sequence[Observations]) -> None:
         if is_singular(np.hstack([np.ones((len(part.shares), 1)), part.shares[:, :2]])):
             raise ValueError(
                 f"{FEWEST_PLACES}, got {len(part.shares)} on a line at {part.target:g}x; "
-                "take a wider candidates.tolerance"
+                "use a wider candidates.tolerance"
             )
 
 
@@ -190,7 +190,7 @@ def fit_sizes(surface: Surface, larger: Sequence[Observations]) -> PooledFit:
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """Drift of the best split from the search's size to the largest.
+    """Drift of the rule from the search's size to the largest.
 
     Attributes:
         regions: The best point and its region, by size, ascending.
@@ -206,7 +206,7 @@ class Drift:
 
 
 def find_drift(pooled: PooledFit) -> Drift:
-    """Returns the drift of the best split, with an interval of at least 95 %.
+    """Returns the drift of the rule, with an interval of at least 95 %.
 
     The 97.5 % regions of the search's size and of the largest hold together with 95 %
     (Bonferroni). The interval of each share goes from the smallest to the largest difference of a
@@ -255,7 +255,7 @@ def _common(hulls: Sequence[Hull]) -> Points:
     sides = corners[1:] - corners[:1]
     if len(corners) < 3 or np.linalg.svd(sides, compute_uv=False)[1] < 0.01:
         raise ValueError(
-            "all sizes must reach some splits in common, got none; take a smaller "
+            "all sizes must have some splits in common, got none; use a smaller "
             "transfer.phis, or a base network with a lower resolution"
         )
     return corners

@@ -1,4 +1,4 @@
-"""The best split at larger sizes, by trainings there."""
+"""The rule at larger sizes, by trainings there."""
 
 from dataclasses import dataclass
 
@@ -48,9 +48,9 @@ class Transferred:
         table: A row for each network of the larger sizes, with the means of its trainings.
         left_out: Trainings of them that collapsed, which are in no mean.
         fit: One model of all sizes; None where they cannot be compared.
-        drift: Drift of the best split; None as above.
+        drift: Drift of the rule; None as above.
         power: None as above.
-        is_common: True if the best split of the search alone is one that all sizes reach.
+        is_common: True if the rule of the search alone is a split that all sizes reach.
         misfits: True if a quadratic surface does not fit the search.
         missing: Why sizes cannot be compared.
     """

@@ -108,7 +108,7 @@ class Budget:
             cap = f" and cap this one by caps.{cost.column}" if cost.column in COUNTS else ""
             raise ValueError(
                 f"cost must grow with each dimension, got {cost.column}, which resolution does not "
-                f"change in this base network; hold one that grows, like cost=flops{cap}"
+                f"change in this base network; use one that grows, like cost=flops{cap}"
             )
 
     @property

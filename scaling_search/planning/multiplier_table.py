@@ -62,7 +62,7 @@ def read_variants(file: str) -> pd.DataFrame:
         if len(cells) != len(header):
             raise ValueError(
                 f"audit.table must have {len(header)} cells in each row, got {len(cells)} in row "
-                f"{number} of {file!r}; mend the commas"
+                f"{number} of {file!r}; fix the commas"
             )
         by_column = dict(zip(header, (cell.strip() for cell in cells), strict=True))
         variant = _name(by_column[name], number, file)
@@ -147,7 +147,7 @@ def _name(cell: str, number: int, file: str) -> str:
     if not cell or not cell.isprintable() or len(cell) > LONGEST_NAME:
         raise ValueError(
             f"audit.table must name each row in 1 to {LONGEST_NAME} printable characters, got "
-            f"{cell[: LONGEST_NAME + 1]!r} in row {number} of {file!r}; mend the cell"
+            f"{cell[: LONGEST_NAME + 1]!r} in row {number} of {file!r}; fix the cell"
         )
     return cell
 
@@ -164,6 +164,6 @@ def _number(cell: str, column: str, span: tuple[float, float], variant: str, fil
     if not low <= value <= high or "_" in cell:  # Python's own separator of digits
         raise ValueError(
             f"audit.table must have a number from {low:g} to {high:g} in column {column!r}, got "
-            f"{cell[:LONGEST_NAME]!r} for {variant!r} in {file!r}; mend the cell"
+            f"{cell[:LONGEST_NAME]!r} for {variant!r} in {file!r}; fix the cell"
         )
     return value

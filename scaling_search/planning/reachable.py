@@ -195,5 +195,5 @@ def empty_band(target: float, tolerance: float, below: float, above: float, *, o
     return (
         f"{option} must leave a network within {target:g}x ± {tolerance:.1%}, got "
         f"none; the nearest cost {nearest or 'nothing inside the ranges'}: widen the tolerance, "
-        "the ranges of alpha, beta and gamma, or take smaller divisors in base_network"
+        "the ranges of alpha, beta and gamma, or use smaller divisors in base_network"
     )

@@ -22,7 +22,7 @@ def fitted_resolution(native: int | None, *, target: float, tolerance: float, di
     """
     if native is None:
         raise ValueError(
-            "base_network.resolution must be given where no data say it, got null; add for "
+            "base_network.resolution must be given without a dataset, got null; add for "
             "instance base_network.resolution=20"
         )
     room = math.sqrt(max(1.0, target * (1 - tolerance)))
@@ -30,7 +30,7 @@ def fitted_resolution(native: int | None, *, target: float, tolerance: float, di
     if fitted < 1:
         raise ValueError(
             f"dataset.resolution must leave room for {target:g} times the cost, got {native}; "
-            f"take larger images, or a smaller base_network.resolution_divisor than {divisor}"
+            f"use larger images, or a smaller base_network.resolution_divisor than {divisor}"
         )
     return fitted
 
@@ -57,11 +57,11 @@ def check_sizes(
     remedy = f"add base_network.resolution={fitted}"
     if fitted > limit:
         remedy = (
-            f"it cannot see fewer than {least}: take larger images, or a network for small ones, "
+            f"it needs at least {least} px: use larger images, or a network for small ones, "
             "such as base_network=efficientnet_small"
         )
     raise ValueError(
         f"base_network.resolution must be at most the {limit} px that {whose}, got {base}: larger "
-        f"images would only be blown up; {remedy}, or candidates.max_resolution=null to blow them "
-        "up"
+        f"images would only be upsampled; {remedy}, or candidates.max_resolution=null to allow "
+        "it"
     )

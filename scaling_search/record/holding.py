@@ -48,7 +48,7 @@ class Hold:
         if is_here and (holder := lock.holder(before)):
             raise TakenOverError(
                 f"storage must be written by one command at a time, got the record of "
-                f"{self._name!r}, which {holder}; wait for it or end it, or take another name="
+                f"{self._name!r}, which {holder}; wait for it or end it, or use another name="
             )
         self._opened.set_study_system_attr(self._id, MARK, mark)
         self._known = [mark, before]

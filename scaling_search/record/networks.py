@@ -46,13 +46,13 @@ def candidate_of(row: Mapping[str, Any], allowed: Sequence[str] = ()) -> Candida
         architecture: Architecture = from_json(current(row["architecture"]), allowed=allowed)
     except KeyError as error:
         raise ValueError(
-            f"storage must hold networks with their architectures, got one without {error}; take "
+            f"storage must hold networks with their architectures, got one without {error}; use "
             "the run's own record"
         ) from error
     if architecture.name != row["network"]:
         raise ValueError(
             f"base_network must build {row['network']!r} as when it was recorded, got "
-            f"{architecture.name!r}; put its code back, or take another out= for another experiment"
+            f"{architecture.name!r}; put its code back, or use another out= for another experiment"
         )
     triples = {
         name: Coefficients(*(float(row[f"{one}{end}"]) for one in COEFFICIENTS))

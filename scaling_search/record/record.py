@@ -38,7 +38,7 @@ def direction(objective: Objective) -> Literal["minimize", "maximize"]:
 
 @dataclass(frozen=True)
 class InterimAnalysis:
-    """The region of the best split during a search.
+    """The region of the rule during a search.
 
     Attributes:
         trainings: Finished trainings of scaled networks that it rests on.
@@ -175,7 +175,7 @@ class Record:
 
     @property
     def interim_analyses(self) -> list[InterimAnalysis]:
-        """The estimates of the best split's region, first to last."""
+        """The estimates of the rule's region, first to last."""
         return [InterimAnalysis(**one) for one in self._get("looks", [])]
 
     def add_interim_analysis(self, estimate: InterimAnalysis) -> None:

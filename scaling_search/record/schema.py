@@ -122,7 +122,7 @@ def current(options: Any) -> Any:
         if value is not ANY and read.get(option, value) != value:
             raise ValueError(
                 f"{option} of {name.rpartition('.')[2]} must be {value!r}, which can no longer be "
-                f"chosen, got {read[option]!r}; take the version that made this run"
+                f"chosen, got {read[option]!r}; use the version that made this run"
             )
         read.pop(option, None)
     return read | {key: name for key in NAMES if key in options}
@@ -151,7 +151,7 @@ def check_choices(
     choices: Mapping[str, object],
     held: Mapping[str, object],
     *,
-    remedy: str = "take another out= for another experiment",
+    remedy: str = "use another out= for another experiment",
 ) -> None:
     """Compares choices with those of a record.
 

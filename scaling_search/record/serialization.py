@@ -121,7 +121,7 @@ def _read(data: object, allowed: Collection[str], *, names_code: bool = False) -
         return made(**fields)
     except (TypeError, ValueError) as error:  # pydantic's are values'
         raise ValueError(
-            f"architecture must have the fields of {name}, got {', '.join(fields)}; take the "
+            f"architecture must have the fields of {name}, got {', '.join(fields)}; use the "
             "version that wrote it"
         ) from error
 

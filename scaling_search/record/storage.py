@@ -281,7 +281,12 @@ def unusable(storage: str, error: BaseException) -> str:
     if isinstance(error, DamagedError):
         return (
             f"storage must hold what was recorded, got {place!r} damaged or changed ({reason}); "
-            "put a copy of it back, or search anew with another out= or storage="
+            "put a copy of it back, or search again with another out= or storage="
+        )
+    if "://" not in storage and not is_journal(storage):
+        return (
+            f"storage must be readable and writable, got {place!r}, which is neither a path that "
+            f"ends in .log nor a URL; write storage={Path(place).name}.log"
         )
     return (
         f"storage must be readable and writable, got {place!r} ({without_password(reason)}); check "

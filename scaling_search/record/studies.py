@@ -99,7 +99,7 @@ class Studies:
         if command is not None and record.choices:
             raise ValueError(
                 f"storage must have no search of the name {name!r}, under which {command} keeps "
-                "its trainings, got one; take another storage for one of them"
+                "its trainings, got one; use another storage for one of them"
             )
         return record
 
@@ -123,19 +123,19 @@ class Studies:
         if place is not None and not is_in_run and not place.parent.is_dir():
             raise RuntimeError(
                 f"storage must be readable and writable, got {str(place)!r} in a folder that is "
-                "not there; make the folder or take another"
+                "not there; make the folder or use another"
             )
         own = [self.name_of(command) for command in FOLLOW_UPS]
         for command in FOLLOW_UPS:
             if self.name.endswith(f"-{command}"):
                 raise ValueError(
                     f"name must not end in -{command}, as the studies of {command} do, got "
-                    f"{self.name!r}; take another"
+                    f"{self.name!r}; use another"
                 )
         stored = self.names
         others = {*stored} - {self.name, *(own if self.name in stored else [])}
         if self.storage is None and others:
             raise ValueError(
                 f"name must be {min(others, key=len)!r} as in this folder's record, got "
-                f"{self.name!r}; take another out= for another experiment"
+                f"{self.name!r}; use another out= for another experiment"
             )

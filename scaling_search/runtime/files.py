@@ -51,7 +51,7 @@ def replace_file(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise RuntimeError(
             f"{path.name} must be writable, got {error.strerror!r} for {str(path)!r}; "
-            "take another folder or make room"
+            "use another folder or free some space"
         ) from error
 
 

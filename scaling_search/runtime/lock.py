@@ -55,7 +55,7 @@ class RunLock:
         except OSError as error:
             raise RuntimeError(
                 f"out must be a folder that can be written, got {str(self.path.parent)!r} "
-                f"({error.strerror}); mend it or take another"
+                f"({error.strerror}); fix it or use another"
             ) from error
         self._thread.start()
         remove_temporary(self.path.parent)

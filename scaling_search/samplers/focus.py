@@ -18,7 +18,7 @@ from scaling_search.training.price import predicted_seconds
 
 @part
 class Focus:
-    """Chooses the training that shrinks the best split's region the most per predicted second.
+    """Chooses the training that shrinks the region of the rule the most per predicted second.
 
     Seed 0 of every candidate comes first, in the order of the plan. Then always the training, of
     any network with its next seed, that most lowers the variance of f(best) - f(x) summed over the

@@ -15,6 +15,9 @@ from scaling_search.training.steps import Steps
 
 log = logging.getLogger(__name__)
 
+TOLD_SECONDS = 0.5
+"""Least time between two writes of the number of epochs."""
+
 LAYOUT = 3
 """Version of the names of tensors in a checkpoint; an older one is not used."""
 
@@ -37,6 +40,7 @@ class Progress:
         self._began = time.perf_counter()
         self._minutes = trial.recipe.checkpoint_minutes or math.inf
         self._due = self._began + 60 * self._minutes
+        self._told = -math.inf
 
     @property
     def train_seconds(self) -> float:
@@ -50,6 +54,20 @@ class Progress:
         self._since = time.perf_counter()
         yield
         self._train_seconds, self._since = self.train_seconds, None
+
+    def after_step(self) -> None:
+        """Tells the number of epochs and writes a checkpoint, each if it is due."""
+        self._tell_if_due()
+        self.keep_if_due()
+
+    def _tell_if_due(self) -> None:
+        path, now = self._trial.told, time.perf_counter()
+        if path is None or now - self._told < TOLD_SECONDS:
+            return
+        self._told = now
+        # The view may have ended, or run on another machine; the training goes on.
+        with contextlib.suppress(OSError):
+            path.write_text(f"{self._steps.taken / self._steps.per_epoch:.4f}", encoding="ascii")
 
     def keep_if_due(self) -> None:
         """Writes a checkpoint if the last is too old; a failure is only logged."""
@@ -80,7 +98,7 @@ class Progress:
                 log.info("%s is of a training under other conditions", path.name)
                 return
         except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s cannot be read, the training begins anew: %s", path.name, error)
+            log.warning("%s cannot be read, the training starts again: %s", path.name, error)
             return
         self._steps.restore(state, facts["taken"])
         self.curve = [Epoch(**epoch) for epoch in facts["curve"]]

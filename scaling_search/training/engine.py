@@ -171,12 +171,12 @@ def _trained(trial: Trial, data: Loaded, device: str, micro_batches: int) -> Tri
             with progress.timed():
                 steps.network.train()
                 # The epoch's one wait for the device.
-                train_loss = steps.epoch(progress.keep_if_due).item() / steps.taken_of_epoch
+                train_loss = steps.epoch(progress.after_step).item() / steps.taken_of_epoch
             _check_finite("training", train_loss, len(progress.curve))
             val_loss, val_accuracy = evaluation.scores(data.splits.val)
             _check_finite("validation", val_loss, len(progress.curve))
             progress.curve.append(Epoch(train_loss, val_loss, val_accuracy))
-            progress.keep_if_due()
+            progress.after_step()
         test = None
         if trial.on_test:
             test = evaluation.test_scores(data.splits.test)

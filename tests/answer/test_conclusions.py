@@ -127,10 +127,11 @@ def test_too_little_has_no_answer_and_says_the_command(number: int, num_seeds: i
     assert (few.answer, few.diagnosis, few.by_other) == (None, None, None)
     assert few.comparisons().empty
     if number == 11:
-        assert "in 12 places or more of the triangle, got 11;" in few.missing
+        assert "trained networks in 12 places or more (" in few.missing
+        assert "got 11;" in few.missing
         assert "candidates.max_networks=null" in few.missing
     else:
-        assert "some networks with two seeds" in few.missing
+        assert "a second seed of some networks, to measure noise, got none" in few.missing
         assert "num_seeds=1.25" in few.missing
     enough = search_results(SHARP, Luck(0.001), number=12, num_seeds=[2, *[1] * 11])
     assert concluded(enough).answer is not None
@@ -145,7 +146,8 @@ def test_second_networks_of_a_place_do_not_make_enough() -> None:
 def test_what_is_left_out_is_named_without_an_answer_too() -> None:
     table = search_results(SHARP, Luck(0.001), number=5)
     found = concluded(changed(table, 2, 1, **CHANCE))
-    assert "12 places or more of the triangle, got 5" in found.missing
+    assert "12 places or more (" in found.missing
+    assert "got 5;" in found.missing
     assert [one.why for one in found.left_out] == ["chance"]
     assert found.with_all is None
 

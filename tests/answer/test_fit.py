@@ -283,7 +283,7 @@ def test_smaller_networks_must_leave_no_hole() -> None:
     shares = spread_points(30)
     shallow = shares[shares[:, 0] < 0.5]
     smaller = replace(trainings(shallow, around(0.3, 0.4), NOISY), target=0.5)
-    with pytest.raises(ValueError, match=r"leave no hole over 0\.25") as told:
+    with pytest.raises(ValueError, match=r"leave no gap over 0\.25") as told:
         fit_surface(smaller)
-    assert "around depth " in str(told.value)
+    assert "near depth " in str(told.value)
     assert fit_surface(replace(smaller, target=2.0)).slope != 0

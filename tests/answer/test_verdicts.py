@@ -17,6 +17,7 @@ from scaling_search.answer.verdicts import (
     Outcome,
     answer,
     cost_of_equal,
+    gain_of_rule,
     outcome,
     worth_of,
 )
@@ -344,3 +345,28 @@ def test_a_flat_truth_seldom_has_a_better_point() -> None:
         wrong += any(told(found, name) == "better" for name in REFERENCES)
     # The bar is 0.065; two binomial standard errors of 200 draws are 0.035.
     assert wrong / num_draws <= 0.065 + 2 * np.sqrt(0.065 * 0.935 / num_draws)
+
+
+def test_the_gain_of_the_rule_is_over_the_base_network() -> None:
+    truth, slope = around(0.3, 0.3), 0.03
+    surface = fitted(truth, Luck(seed_sd=0.004, network_sd=0.002))
+    found = answer(surface)
+    gain = gain_of_rule(found)
+    base = float(truth(spread_points(30)).mean()) + slope * math.log(2)
+    assert gain.low < base - float(truth(as_points([found.rule]))[0]) < gain.high
+    assert gain.mean == pytest.approx(
+        surface.base_loss - found.comparisons[0].prediction.mean, abs=1e-12
+    )
+    # Wider than the rule's own interval: the base network has noise too.
+    rule = found.comparisons[0].prediction
+    assert gain.high - gain.low > rule.high - rule.low
+
+
+def test_the_interval_of_a_gain_holds_although_the_losses_chose_the_rule() -> None:
+    shares, luck = spread_points(24), Luck(seed_sd=0.006, shared=0.2, network_sd=0.003)
+    missed = 0
+    for seed in range(20):
+        found = answer(fit_surface(trainings(shares, flat, luck, num_seeds=2, seed=seed)))
+        gain = gain_of_rule(found)
+        missed += not gain.low <= 0.03 * math.log(2) <= gain.high
+    assert missed <= 3  # of 20 at 5 %: more in 1.6 % of all seeds

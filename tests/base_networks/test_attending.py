@@ -1,16 +1,12 @@
 """Networks with attention: a third count, in closed form, of what is planned."""
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 from torch import nn
 
+import scaling_search as ss
 from scaling_search.base_networks import custom
 from scaling_search.core.protocols import Cost
 from scaling_search.core.scaling import Multipliers
@@ -19,29 +15,6 @@ from scaling_search.costs.flops import Flops
 from scaling_search.costs.train_flops import TrainFlops
 from tests.base_networks import attending
 from tests.base_networks.attending import hybrid_flops, transformer_flops
-
-ROOT = Path(__file__).parent.parent.parent
-PROGRAM = str(Path(sys.executable).parent / "scaling-search")
-ROW = re.compile(
-    r"^ *(?P<number>base|\d+) +(?P<alpha>\d\.\d+) +(?P<beta>\d\.\d+) +\d\.\d+ +(?:[\d./-]+/\S+ +)?"
-    r"\d+\.\d+ +(?P<real>\d+\.\d+) .* (?P<pixels>\d+) +\d+$",
-    re.MULTILINE,
-)
-"""A network in the table of a plan."""
-
-
-def planned(function: str, *options: str, folder: Path) -> str:
-    done = subprocess.run(
-        [
-            PROGRAM, "plan", "allow=tests", "base_network=custom", "timed=false",
-            f"base_network.network._target_=tests.base_networks.attending.{function}",
-            "candidates.max_networks=12", "candidates.tolerance=0.1", *options,
-        ],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -84,22 +57,17 @@ SIZED = ("base_network.resolution_divisor=4", "+base_network.network.image_size=
 )
 @pytest.mark.slow
 def test_planned_networks_cost_what_the_closed_form_says(
-    function: str,
-    options: tuple[str, ...],
-    flops: Callable[[float, float, int], int],
-    tmp_path: Path,
+    function: str, options: tuple[str, ...], flops: Callable[[float, float, int], int]
 ) -> None:
-    said = planned(function, *options, folder=tmp_path)
-    networks = [row.groupdict() for row in ROW.finditer(said)]
-    base, *others = networks
+    target = f"base_network.network._target_=tests.base_networks.attending.{function}"
+    chosen = ("candidates.max_networks=12", "candidates.tolerance=0.1")
+    experiment = ss.compose("base_network=custom", target, *chosen, *options, allow=["tests"])
+    base, *others = experiment.plan()
     assert len(others) >= 5
-    assert base["number"] == "base"
-    cost = flops(1.0, 1.0, int(base["pixels"]))
-    assert f"the base network's cost ({cost / 1e6:.2f} M multiply-adds)" in said
-    # Multipliers are the coefficients at twice the cost; the table has three decimals of each.
-    for network in others:
-        alpha, beta = (float(network[name]) + 5e-4 for name in ("alpha", "beta"))
-        ratio = flops(alpha, beta, int(network["pixels"])) / cost
-        assert f"{ratio:.3f}" == network["real"]
-        assert 1.8 <= ratio <= 2.2
-    assert len({network["pixels"] for network in others}) > 1
+    cost = flops(1.0, 1.0, base.architecture.resolution)
+    assert base.cost == cost
+    for one in others:
+        alpha, beta = one.coefficients.alpha, one.coefficients.beta
+        assert one.cost == flops(alpha, beta, one.architecture.resolution)
+        assert 1.8 <= one.cost / cost <= 2.2
+    assert len({one.architecture.resolution for one in others}) > 1

@@ -281,7 +281,7 @@ def draws_from_numpy(**_: object) -> nn.Module:
         (pools, "with convolutions or linear layers, got none"),
         (sized, "images (1, 1, 20, 20) and can be traced, got RuntimeError (mat1 and mat2"),
         (lazy, "must have parameters of known shapes, got"),
-        (draws_sizes, "must make the same network of the same arguments"),
+        (draws_sizes, "must make the same network from the same arguments"),
         (draws_from_python, "torch's generator alone, got draws from Python's"),
         (draws_from_numpy, "torch's generator alone, got draws from NumPy's"),
     ],
@@ -368,8 +368,8 @@ for name in ("flattened", "overwritten", "lucky", "stopped"):
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (auxiliary, "gives logits (2, 10) for 2 images while it is trained, got tuple of tests"),
-        (flattened, "gives logits (2, 10) for 2 images while it is trained, got (20,) of tests"),
+        (auxiliary, "gives logits (2, 10) for 2 images in training mode, got tuple of tests"),
+        (flattened, "gives logits (2, 10) for 2 images in training mode, got (20,) of tests"),
         (overwritten, "can be trained, got RuntimeError (one of the variables needed for grad"),
         (stopped, "can be trained, got RuntimeError (element 0 of tensors does not require grad"),
         (lucky, "torch's generator alone, got draws from Python's"),
@@ -390,7 +390,7 @@ def test_a_network_that_cannot_be_trained_is_refused_before(
 
 def test_a_cost_that_takes_a_training_step_refuses_it_too() -> None:
     base = custom(auxiliary)
-    with pytest.raises(ValueError, match="while it is trained, got tuple"):
+    with pytest.raises(ValueError, match="in training mode, got tuple"):
         Memory(device="cpu", batch_size=4).sample(base, base)
 
 
@@ -401,7 +401,7 @@ def test_a_command_refuses_it_and_writes_nothing(
     run = tiny_run(
         tmp_path / "run", base_network=custom(auxiliary), candidates=Buildable(max_networks=4)
     )
-    with pytest.raises(ValueError, match="while it is trained, got tuple of tests"):
+    with pytest.raises(ValueError, match="in training mode, got tuple of tests"):
         printed(command, run)
     assert list(tmp_path.iterdir()) == []
 

@@ -13,12 +13,12 @@ from tests.base_networks.families import SMALL, family
 from tests.cli import Cli
 from tests.composed import CONF
 
-README = Path(__file__).parents[2] / "README.md"
+NETWORKS = Path(__file__).parents[2] / "docs" / "networks.md"
 NAMES = [*SMALL, "efficientnet_medium"]
 
 
 def test_the_table_of_small_networks_is_what_their_plans_have() -> None:
-    table = README.read_text(encoding="utf-8").partition("| places |")[2].partition("\n\n")[0]
+    table = NETWORKS.read_text(encoding="utf-8").partition("| places |")[2].partition("\n\n")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
     assert sorted(rows) == list(rows) == sorted(NAMES)
     for name, row in rows.items():
@@ -51,7 +51,7 @@ def test_a_whole_search_on_real_images(name: str, cli: Cli) -> None:
     ]
     said = cli("search", *options)
     assert said.code == 0, said.err
-    losses = [float(loss) for loss in re.findall(r"loss (\S+)", said.out)]
+    losses = [float(loss) for loss in re.findall(r"accuracy \S+  loss (\S+)", said.out)]
     assert len(losses) == 3
     assert all(map(math.isfinite, losses))
     assert "all trainings are done" in said.out

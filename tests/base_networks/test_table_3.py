@@ -65,10 +65,12 @@ def test_other_options_are_not_the_papers_network() -> None:
 
 
 def test_deviations_are_said() -> None:
-    assert "in 2 of 4 rows" in scalings_sentences(scalings("resnet"))[1]
+    assert "In 2 of 4 rows" in scalings_sentences(scalings("resnet"))[1]
     said = scalings_sentences(scalings("resnet"))[1]
     assert said.endswith("depth only -10.1%, width only +9.6%.")
-    assert scalings_sentences(scalings("mobilenet_v2"))[1].endswith("rounds to the paper's figure.")
+    assert scalings_sentences(scalings("mobilenet_v2"))[1].endswith(
+        "ours round to the paper's number."
+    )
 
 
 @pytest.mark.slow
@@ -83,6 +85,6 @@ def test_plan_prints_the_papers_costs(cli: Cli) -> None:
     outcome = cli("plan", *options)
     assert outcome.code == 0
     said = outcome.out
-    assert "MobileNetV2 as Tan & Le 2019, Table 3, scale it" in said
+    assert "MobileNetV2 as scaled in Tan & Le 2019, Table 3." in said
     (depth,) = (line.split() for line in said.splitlines() if line.lstrip().startswith("depth on"))
     assert depth == ["depth", "only", "4", "1", "1", "1.2", "1.220", "224", "4-8-12-16-12-12-4"]

@@ -196,8 +196,8 @@ def test_b7_has_78572_networks_of_twice_its_cost() -> None:
     assert plan.pool.ratios.max() <= 2.1
     assert len(plan.candidates) == plan.num_places
     said = " ".join(plan_sentences(plan))
-    assert "78572 distinct networks of 1.90x to 2.10x" in said
-    assert "78572 networks lie within 2 ± 0.1" in said
+    assert "78572 distinct networks, with 1.90 to 2.10 times" in said
+    assert "78572 networks have the target's cost, 2 ± 0.1 times" in said
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)

@@ -178,6 +178,8 @@ def test_figures_show_themselves() -> None:
         assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]  # IPython's
     with pytest.raises(RuntimeError, match="out must hold families"):
         run.plot.families()
+    with pytest.raises(RuntimeError, match="out must hold an answer"):
+        run.plot.comparisons()
 
 
 def test_a_report_opens_its_storage_once(monkeypatch: pytest.MonkeyPatch) -> None:

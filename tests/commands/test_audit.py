@@ -253,8 +253,12 @@ def test_a_table_of_ones_own_says_its_rule_and_how_far_its_rows_are(
     (tmp_path / "mine.csv").write_text(text + "$\\frac$,2,1.44,1.21,296\n", encoding="utf-8")
     outcome = cli("audit", "base_network=mobilenet_v2", "audit.table=mine.csv", "audit.write=true")
     assert (outcome.code, outcome.err) == (0, "")
-    assert "The rule is alpha 1.2, beta 1.1, gamma 1.152, fitted to the table's phi" in outcome.out
-    assert "The rows follow the rule within ±0.8%; the farthest is '[b]twice'" in outcome.out
+    assert (
+        "The rule is alpha 1.20, beta 1.10, gamma 1.15, fitted to the logarithms of the table"
+        in outcome.out
+    )
+    assert "All rows follow the rule within ±0.8 %. The largest difference is " in outcome.out
+    assert " of '[b]twice'." in outcome.out
     assert "EfficientNet" not in outcome.out
     assert "tensorflow" not in outcome.out
     rows = outcome.out.splitlines()[1:4]
@@ -268,16 +272,17 @@ def test_given_coefficients_are_the_rule(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(MOBILENET_V2, encoding="utf-8")
     options = ("base_network=mobilenet_v2", "audit.table=mine.csv")
     out = cli("audit", *options, "audit.coefficients=[1.0,1.4,1.0]").out
-    assert "The rule is alpha 1, beta 1.4, gamma 1, given." in out
+    assert "The rule is alpha 1.00, beta 1.40, gamma 1.00, as given." in out
     out = cli("audit", *options).out
     assert "add a column phi, or audit.coefficients=[alpha,beta,gamma]." in out
-    assert "Ours are within ±0.3% of the published flops, farthest at '1.0' (+0.3%)." in out
+    assert "Ours are within ±0.3 % of the published flops." in out
+    assert "The largest difference is +0.3 %, at '1.0'." in out
     assert not (tmp_path / "runs").exists()
 
 
 def test_another_base_network_is_not_spoken_of_as_the_papers(cli: Cli) -> None:
     out = cli("audit", "base_network=resnet_small", "base_network.resolution=20").out
-    assert "those published for B0 to B7, here of this base network" in out
+    assert "multipliers published for B0 to B7, used on this network" in out
     assert "EfficientNet" not in out
     assert "rounded up in every stage" not in out
 

@@ -14,6 +14,7 @@ import pytest
 from scaling_search.commands.cli import COMMANDS
 from scaling_search.record.record import Record
 from scaling_search.record.schema import CROP_KEY
+from scaling_search.runtime.files import conf
 from scaling_search.training import timing
 from tests.cli import TINY, Cli, ran
 from tests.tables import VOLATILE
@@ -77,12 +78,81 @@ def test_the_version_is_the_packages(cli: Cli) -> None:
     assert cli("--version").out.startswith("scaling-search 0.")
 
 
-def test_help_of_a_command_lists_every_option(cli: Cli) -> None:
+def test_help_of_a_command_has_what_is_set_most_with_the_comments_of_the_yaml(cli: Cli) -> None:
     outcome = cli("search", "--help")
     assert outcome.code == 0
-    for option in ("max_networks:", "workers_per_device:", "learning_rate:", "num_seeds:"):
+    for option in ("recipe.epochs=1", "num_seeds=1", "out=runs/default", "limits.hours=null"):
         assert option in outcome.out
-    assert "sampler: focus, gp, grid, qmc, tpe" in outcome.out
+    (line,) = re.findall(r"price_only: false # (.*)", (conf() / "config.yaml").read_text())
+    shown = " ".join(outcome.out.split())
+    assert line in shown
+    assert "focus, gp, grid, qmc, tpe" in shown
+    assert "momentum" not in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 110
+
+
+def test_help_of_every_command_can_be_had_in_three_ways(cli: Cli) -> None:
+    for command in COMMANDS:
+        short = cli(command, "--help")
+        assert (short.code, short.err) == (0, "")
+        assert cli(command, "-h").out == cli("help", command).out == short.out
+        assert f"usage: scaling-search {command}" in short.out
+
+
+def test_help_all_lists_every_option_with_a_comment_and_every_part(cli: Cli) -> None:
+    outcome = cli("search", "--help-all")
+    assert outcome.code == 0
+    shown = " ".join(outcome.out.split())
+    for option in ("recipe.momentum=0.9 of SGD", "caps.latency.repeats=30", "sampler=tpe Optuna's"):
+        assert option in shown
+    left = re.findall(r"^  (\S+=\S+)$", outcome.out, re.MULTILINE)
+    assert left == [
+        "scale.families=[compound,depth,width,resolution,paper]"
+    ]  # its comment is below
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(conf().glob("*/*.yaml")) if path.parent.name != "experiment"],
+    ids=lambda path: path.stem,
+)
+def test_every_part_s_options_have_comments(cli: Cli, path: Path) -> None:
+    group = path.parent.name
+    outcome = cli("search", f"{group}={path.stem}", "--help-all")
+    assert outcome.code == 0
+    bare = re.findall(rf"^  ({group}\.\S+=\S+)\n(?!   )", outcome.out, re.MULTILINE)
+    assert not bare
+    assert not re.findall(rf"^  ({group}=\S+)\n(?!   )", outcome.out, re.MULTILINE)
+
+
+def test_help_shows_the_options_of_a_part_that_is_chosen(cli: Cli) -> None:
+    outcome = cli("search", "dataset=imagefolder", "recipe.epochs=7", "--help")
+    assert "options of dataset=imagefolder:" in outcome.out
+    assert "dataset.path=null" in outcome.out
+    assert "recipe.epochs=7" in outcome.out
+
+
+def test_help_of_a_command_on_a_folder_has_its_own_options_alone(cli: Cli) -> None:
+    outcome = cli("confirm", "--help")
+    for option in ("confirm.num_seeds=null", "decide.delta=null", "executor.device=auto"):
+        assert option in outcome.out
+    assert "recipe." not in outcome.out
+    assert cli("confirm", "--help-all").out == outcome.out
+
+
+def test_help_refuses_what_the_command_would_refuse(cli: Cli) -> None:
+    unknown = cli("serch", "--help")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "did you mean search?" in unknown.err
+    assert "recipe.epoch is not an option" in cli("search", "recipe.epoch=3", "--help").err
+
+
+def test_help_shows_comments_of_a_folder_of_one_s_own(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine/recipe").mkdir(parents=True)
+    text = (conf() / "recipe/short.yaml").read_text().replace("# of SGD", "# of ours", 1)
+    (tmp_path / "mine/recipe/long.yaml").write_text(text)
+    outcome = cli("search", "--config-dir=mine", "recipe=long", "--help")
+    assert re.search("recipe.momentum=0.9 +of ours", outcome.out)
 
 
 def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path: Path) -> None:
@@ -125,7 +195,7 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
         ),
         (["search", "dataset.num_train=99999"], ["dataset.num_train", "10000", "99999"]),
         (["search", "executor.device=cuda:9"], ["executor.device", "'cuda:9'", "cpu"]),
-        (["search", "experiment=paper_grid"], ["dataset must be named"]),
+        (["search", "experiment=paper_grid"], ["dataset must be given"]),
         (["report", "out=nothing/here"], ["out", "'nothing/here'", "scaling-search search"]),
         (["scale", "out=nothing/here"], ["out", "'nothing/here'"]),
         (["search", "--nonsense"], ["--nonsense"]),
@@ -137,6 +207,19 @@ def test_the_composed_configuration_is_shown_and_nothing_run(cli: Cli, tmp_path:
         (["plan", "scale.coefficients=[1,2,3,4]"], ["at most 3 values, got [1, 2, 3, 4]"]),
         (["search", "recipe.epochs=[1"], ["recipe.epochs=[1"]),
         (["search", "storage=postgresql+nonsense://u:secret@h/d"], ["storage", "h/d"]),
+        (["search", "storage=rec"], ["neither a path", "write storage=rec.log"]),
+        (["search", "out", "=", "x"], ["key=value without spaces, got 'out'; write out=VALUE"]),
+        (["search", "recipe.epochs = 3"], ["write recipe.epochs=3"]),
+        (["search", "--out=x"], ["without dashes, got '--out=x'; write out=VALUE"]),
+        (["search", "out="], ["out must have at least 1 character, got ''"]),
+        (["search", "candidates.gamma=[1,", "2]"], ["write a list without spaces, as [1,2]"]),
+        (
+            ["search", "dataset.path=photos"],
+            ["dataset.path is not an option of the chosen dataset; add dataset=arrays", "folder"],
+        ),
+        (["search", "recipe.crop=5%"], ["recipe.crop", "'5%'; write 5 % as 0.05"]),
+        (["search", "executor=ray", "executor.address=x"], ["must be auto or host:port, got 'x'"]),
+        (["search", "limits.hours=-1"], ["limits.hours must be greater than 0, got -1"]),
     ],
 )
 def test_bad_input_gets_one_line_and_writes_nothing(
@@ -153,12 +236,20 @@ def test_bad_input_gets_one_line_and_writes_nothing(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_folder_in_place_of_a_command_or_an_option_is_told_how_it_is_written(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    assert "write report out=mine" in cli("mine").err
+    assert "for a folder write out=mine" in cli("report", "mine").err
+
+
 def test_a_plan_prints_its_networks_and_what_they_leave_open(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("plan", "candidates.max_networks=3", "timed=false")
     assert outcome.code == 0
     assert "306 distinct networks" in outcome.out
     assert "3 networks are selected" in outcome.out
-    assert "Warning: holes over 0.25" in outcome.out
+    assert "because of gaps over 0.25 in shares" in outcome.out
     assert "4 trainings; how long they take is not known before one has ended." in outcome.out
     assert not list(tmp_path.iterdir())
 
@@ -173,7 +264,7 @@ def timed_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_plan_times_steps_and_says_what_the_search_would_take(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("plan", *TINY, "timed=true")
     assert outcome.code == 0
-    assert "Timed are steps of 3 networks on cpu, 1 at a time" in outcome.out
+    assert "from a few steps of 3 networks on cpu, 1 at a time" in outcome.out
     said = r"3 trainings: about [^,]+ with 1 at a time, \d+\.\d\d hours of a device; one takes "
     assert re.search(said, outcome.out)
     assert not list(tmp_path.iterdir())
@@ -189,7 +280,9 @@ def test_a_plan_of_trainings_that_have_begun_times_nothing(cli: Cli) -> None:
 def test_a_plan_without_its_device_says_so_and_times_nothing(cli: Cli) -> None:
     outcome = cli("plan", *TINY, "executor.device=cuda:9", "timed=true")
     assert outcome.code == 0
-    assert "Nothing is timed: executor.device must be on this machine, got 'cuda:9'" in outcome.out
+    assert (
+        "No steps were timed: executor.device must be on this machine, got 'cuda:9'" in outcome.out
+    )
     assert "3 trainings; how long they take is not known before one has ended." in outcome.out
 
 
@@ -197,8 +290,8 @@ def test_a_plan_without_its_device_says_so_and_times_nothing(cli: Cli) -> None:
 def test_the_papers_procedure_compares_unequal_costs(cli: Cli) -> None:
     outcome = cli("plan", "experiment=paper_grid")
     assert outcome.code == 0
-    assert "108 coefficient triples lead to 65 distinct networks of 1.93x to 3.33x" in outcome.out
-    assert "; 5 triples (4 networks) lie within 2 ± 0.1." in outcome.out
+    assert "108 coefficient triples round to 65 distinct networks, with 1.93 to 3.33" in outcome.out
+    assert "Of these, 5 triples (4 networks) have the target's cost, 2 ± 0.1 times." in outcome.out
     assert "imed" not in outcome.out  # there are no data to time on
 
 
@@ -262,7 +355,7 @@ def test_the_same_command_again_trains_nothing(cli: Cli, done: Path) -> None:
     outcome = cli("search", "out=mine", *TINY)
     assert outcome.code == 0
     assert "all trainings are done" in outcome.out
-    assert "accuracy" not in outcome.out
+    assert "1/3" not in outcome.out
     log = (done / "search.log").read_text(encoding="utf-8")
     assert log.count("accuracy") == results.count("accuracy") == 3
 
@@ -307,7 +400,7 @@ def test_a_record_with_crops_of_each_networks_pixels_is_read_and_not_gone_on_wit
         assert outcome.code == 2
         assert outcome.err == (
             "scaling-search: what recipe.crop is a fraction of must be 'the size that a network "
-            "sees' as in this folder's record, got 'the native size'; take another "
+            "sees' as in this folder's record, got 'the native size'; use another "
             "out= for another experiment\n"
         )
     outcome = cli("report", "out=mine")
@@ -348,7 +441,7 @@ def test_failed_trainings_are_rows_and_the_report_says_so(cli: Cli, tmp_path: Pa
     assert searched.err.startswith(
         "scaling-search: 3 of 3 trainings failed, most often (3): FloatingPointError: "
     )
-    assert searched.err.endswith("; nothing to report; take another recipe and another out=\n")
+    assert searched.err.endswith("; nothing to report; use another recipe and another out=\n")
     reported = cli("report", "out=runs/default")
     assert reported.code == 0
     assert "failed" in reported.out

@@ -187,7 +187,7 @@ def test_the_lines_of_the_card_give_the_trained_networks_answers_without_this_pa
     # Other numbers of threads add in another order.
     torch.testing.assert_close(torch.load(tmp_path / "out"), expected, rtol=1e-5, atol=1e-5)
     untrained = [n for n in it.members if it.files[f"programs/{n}.pt2"]["weights"] is None]
-    assert f"No weights were kept of {', '.join(untrained)}: their programs are not" in it.card
+    assert f"No weights were kept of {', '.join(untrained)}, so their programs are not" in it.card
 
 
 def test_numbers_of_the_card_are_those_of_the_tables(run: Run) -> None:
@@ -285,7 +285,7 @@ def test_weights_of_another_run_are_told_by_their_losses(run: Run, tmp_path: Pat
     printed(search, other)
     shutil.copytree(other.folder / "weights", run.folder / "weights", dirs_exist_ok=True)
     out = " ".join(printed(export, run, PLAIN).split())
-    assert "4 files of weights, of base, found, gave another loss than in the record" in out
+    assert "4 files of weights, of base, found, gave another loss than the record" in out
 
 
 @pytest.mark.parametrize("damage", ["empty", "nonsense", "cut", "flipped"])
@@ -307,7 +307,8 @@ def test_weights_that_are_gone_are_counted(run: Run) -> None:
     (run.folder / names[0]).unlink()
     out = printed(export, run, PLAIN)
     assert list(Exported(run).weights) == names[1:]
-    assert "trainings left no weights, of base, " in out
+    assert " trainings, of base, " in out
+    assert ", left no weights; to train them again: " in out
     assert f"scaling-search export out={run.out} export.train=true" in out
 
 
@@ -319,11 +320,11 @@ def test_missing_weights_are_trained_again_and_the_record_stays(run: Run) -> Non
     train = Export(programs=False, train=True)
     again = replace(run, executor=executor)
     out = printed(export, again, train, price_only=True)
-    assert out.startswith("Again, for their weights: ")
+    assert out.startswith("To train again for weights: ")
     assert not executor.submitted
     out = printed(export, again, train)
-    assert "Again, for their weights: " in out
-    assert "gave another loss than in the record" not in out
+    assert "To train again for weights: " in out
+    assert "gave another loss" not in out
     names = {f"weights/{file_name(t.candidate.network, t.seed)}" for t in executor.submitted}
     assert names
     assert not names & before
@@ -332,7 +333,7 @@ def test_missing_weights_are_trained_again_and_the_record_stays(run: Run) -> Non
     assert [record.rows() for record in records] == rows
     assert all(one["val_loss"] == one["recorded_val_loss"] for one in weights.values())
     done = len(executor.submitted)
-    assert "The weights of all members are there." in printed(export, again, train)
+    assert "All members have weights." in printed(export, again, train)
     assert len(executor.submitted) == done
 
 
@@ -347,11 +348,11 @@ def test_without_any_weights_all_else_is_there(run: Run) -> None:
 
 
 def test_a_look_at_the_test_split_is_in_the_card(run: Run) -> None:
-    assert "the test split was not looked at" in Exported(run).card
+    assert "The accuracy on the test split, which was not used." in Exported(run).card
     printed(confirm, replace(run, keep_weights=True), Confirm(num_seeds=2))
     printed(export, run, PLAIN)
     it = Exported(run)
-    assert "The test split was looked at once." in it.card
+    assert "The test split was used once." in it.card
     table = pd.read_csv(run.folder / "confirm.csv")
     row = table[(table["against"] == "base") & (table["split"] == "test")].iloc[0]
     gain = next(one for one in it.found["gains"] if one["over"] == "base")
@@ -369,8 +370,8 @@ def test_failed_and_missing_trainings_are_told(tmp_path: Path) -> None:
     printed(search, run)
     printed(export, run, PLAIN)
     card = Exported(run).card
-    assert "What 2 of the search's 8 planned trainings would have said" in card
-    assert "What 1 of 6 trainings would have given: they failed" in card
+    assert "The results of 2 of the search's 8 planned trainings, which were not done." in card
+    assert "The results of 1 of 6 trainings, which failed" in card
     assert "5 ended and 1 failed of 8 planned" in card
 
 
@@ -429,11 +430,13 @@ class Undecided(nn.Module):
 def test_wrong_answers_and_networks_that_cannot_be_written_are_refused(form: Format) -> None:
     one, other = (tiny_network().build().eval() for _ in range(2))
     wrong = replace(form, write=lambda _, images: form.write(other, images))
-    with pytest.raises(RuntimeError, match=rf"base must answer as .* export\.{form.option}=false"):
+    with pytest.raises(
+        RuntimeError, match=rf"base must give the network's logits .* export\.{form.option}=false"
+    ):
         checked(wrong, one, tiny_network(), "base")
     broken = replace(form, write=lambda network, images: form.write(network, images)[:-1000])
     for kind, network in ((broken, one), (form, Undecided())):
-        with pytest.raises(RuntimeError, match="base must be possible to write and run, got '"):
+        with pytest.raises(RuntimeError, match="base must be written and run without error, got '"):
             checked(kind, network, tiny_network(), "base")
 
 
@@ -455,9 +458,11 @@ def test_it_is_a_command(cli: Cli, tmp_path: Path) -> None:
     OmegaConf.save(options, path)
     exported = cli("export", "out=mine")
     assert exported.code == 0, exported.err
-    assert "by 2 fresh seeds." in (tmp_path / "mine" / "export" / "README.md").read_text("utf-8")
+    assert "measured with 2 fresh seeds." in (tmp_path / "mine" / "export" / "README.md").read_text(
+        "utf-8"
+    )
     lines = exported.out.splitlines()
-    assert [line.split()[0] for line in lines[1:3]] == ["base", "found"]
+    assert [line.split()[0] for line in lines[2:4]] == ["base", "found"]
     assert 'network = torch.export.load("mine/export/programs/found.pt2").module()' in lines
     options.base_network.dropout = 0.4
     OmegaConf.save(options, path)
@@ -473,8 +478,8 @@ def test_a_search_whose_weights_were_not_kept_says_how_to_get_them(tmp_path: Pat
     executor = Executing()
     out = printed(search, replace(run, keep_weights=True, executor=executor))
     assert not executor.submitted  # what is trained is never trained twice
-    assert "4 of 4 finished trainings left no weights here" in out
+    assert "4 of 4 finished trainings left no weights in this folder" in out
     assert f"scaling-search export out={tmp_path} export.train=true" in out
     printed(export, run, PLAIN)
     card = Exported(run).card
-    assert "by 1 seed of the search, by which the network was chosen." in card
+    assert "measured with 1 seed of the search, which also chose the network." in card

@@ -120,7 +120,7 @@ def test_without_the_check_only_the_search_is_trained_and_the_report_says_so(
     search(run)
     assert len(submitted(run)) == 6
     assert conclusions(run)[-1] == (
-        "The recipe was not checked against other learning rates and no augmentation; a better one "
+        "The recipe was not compared with other learning rates or no augmentation. A better recipe "
         "may give another answer."
     )
     # A search that began without it goes on so.
@@ -140,7 +140,7 @@ def test_a_recipe_without_augmentation_has_none_to_leave_out(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("objective", "gain"), [("val_loss", "0.0500"), ("val_accuracy", "0.50 points")]
+    ("objective", "gain"), [("val_loss", "0.050"), ("val_accuracy", "0.5 points")]
 )
 def test_a_setting_that_is_better_is_said_before_the_search_and_first_in_its_report(
     tmp_path: Path, objective: str, gain: str
@@ -150,20 +150,18 @@ def test_a_setting_that_is_better_is_said_before_the_search_and_first_in_its_rep
 
     run = asking(tmp_path, loss, objective=objective)
     said = printed(search, run)
-    better = (
-        "The recipe is not the best one: rate 0.2 unaugmented is better than rate 0.1 for all 5"
-    )
+    better = "Another recipe is better: rate 0.2 unaugmented is better than rate 0.1 for all 5"
     assert re.search(
-        rf"{better} networks, by .* on average\. To take it, search with "
+        rf"{better} networks, by .* in the mean \(one seed\)\. To use it, search again with "
         r"recipe\.learning_rate=0\.2 recipe\.crop=0 recipe\.flip=false and another out=\.",
         " ".join(said.split()),
     )
     run = asking(tmp_path / "rate", lambda t: loss(t) + 0.02 * plain(t), objective=objective)
     search(run)
     first = conclusions(run)[0]
-    better = "The recipe is not the best one: rate 0.2 is better than rate 0.1 for all 5 networks"
+    better = "Another recipe is better: rate 0.2 is better than rate 0.1 for all 5 networks"
     assert first.startswith(f"{better}, by {gain} (")
-    assert first.endswith(" on average, so the answer is not general.")
+    assert first.endswith(" in the mean (one seed). It may give another answer.")
     run.report()
     page = (tmp_path / "rate" / "report.html").read_text("utf-8")
     assert page.index(first) < page.index("There is no answer yet")
@@ -188,7 +186,9 @@ def test_a_setting_that_is_better_on_average_alone_is_better_too(tmp_path: Path)
     run = asking(tmp_path, loss)
     search(run)
     assert "rate 0.05 is better than rate 0.1 by 0.0" in conclusions(run)[0]
-    assert "on the average of 5 networks, so the answer is not general." in conclusions(run)[0]
+    assert (
+        "in the mean of 5 networks (one seed). It may give another answer." in conclusions(run)[0]
+    )
     run = asking(tmp_path / "other", lambda t: loss(t) + 0.06 * (t.candidate.number == 0))
     search(run)
     again = asking(
@@ -227,9 +227,10 @@ def test_another_order_by_one_seed_is_said_with_its_numbers(tmp_path: Path) -> N
     said = next(one for one in conclusions(run) if "for this recipe only" in one)
     assert conclusions(run).index(said) <= 1
     names = re.fullmatch(
-        r"The answer holds for this recipe only, as far as single trainings show: the best of 4 is "
-        r"(.+) at rate 0\.1, \1 at rate 0\.05, (.+) at rate 0\.2, .+ at rate 0\.2 unaugmented "
-        r"\(rank correlations with the first: 1\.00, -1\.00, .*\)\. Luck alone can do this\.",
+        r"The answer may hold for this recipe only: the order of the networks changes with it, as "
+        r"far as single trainings show\. Noise alone can do this\. The best of 4 networks is "
+        r"(.+) at rate 0\.1, \1 at rate 0\.05, (.+) at rate 0\.2, .+ at rate 0\.2 unaugmented\. "
+        r"The rank correlations with the order at rate 0\.1 are 1\.00, -1\.00, .*\.",
         said,
     )
     assert names is not None
@@ -239,9 +240,9 @@ def test_another_order_by_one_seed_is_said_with_its_numbers(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("turn", "luck", "verdict"),
     [
-        (0.3, 0.001, "The answer holds for this recipe only: by the noise of the search's seeds"),
+        (0.3, 0.001, "The answer holds for this recipe only: the recipe favours some networks (F("),
         (0.0, 0.001, "No sign that the recipe favours some networks (F("),
-        (0.0, 0.5, "These results cannot tell whether the recipe favours some networks (F("),
+        (0.0, 0.5, "These results cannot show whether the recipe favours some networks (F("),
     ],
 )
 def test_an_interaction_is_tested_with_the_noise_of_the_search(
@@ -265,7 +266,7 @@ def test_an_interaction_is_tested_with_the_noise_of_the_search(
     assert (verdict in " ".join(conclusions(run))) == (turn > 0)
     if not turn:
         assert (
-            "more than the others from one setting to another, by the noise of the search's"
+            "more than the others from one setting to another, with the noise between seeds of the"
             in shown
         )
 
@@ -300,7 +301,7 @@ def test_auto_takes_the_best_rate_and_everything_after_it_uses_the_number(
     assert loaded.experiment.recipe.learning_rate == taken
     page = loaded.report().read_text("utf-8")
     assert f"learning_rate {taken:g}" in page
-    assert "The recipe is not the best one" not in page
+    assert "Another recipe is better" not in page
     ss.fairness(loaded, ss.Fairness(learning_rate=True))
     rates = set(loaded.results_of("fairness")["learning_rate"])
     assert rates == {taken / 2, taken, taken * 2}
@@ -355,11 +356,11 @@ def test_a_check_that_is_interrupted_goes_on_and_ends_as_if_nothing_had_been(
         search(run)
     if interrupt_at <= 15:
         assert run.results.empty
-        note = "The check of the recipe has not ended; the same search goes on with it."
+        note = "The check of the recipe has not ended; the same search command continues it."
         assert (run.recipe_check is None) or not run.recipe_check.is_done
         assert note not in conclusions(run)  # nothing of the search is there yet
         if learning_rate == "auto":
-            with pytest.raises(ValueError, match=r"recipe\.learning_rate must be settled"):
+            with pytest.raises(ValueError, match=r"recipe\.learning_rate must be a number after"):
                 ss.scale(run, ss.Scale(coefficients=(1.2, 1.1, 1.15)))
     again = replace(run, executor=Told(loss=by_number))
     settled = search(again)
@@ -381,7 +382,7 @@ def test_a_check_that_has_not_ended_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         search(run)
     assert conclusions(run)[-1] == (
-        "The check of the recipe has not ended; the same search goes on with it."
+        "The check of the recipe has not ended; the same search command continues it."
     )
 
 
@@ -391,7 +392,7 @@ def test_limits_count_the_trainings_of_the_check(tmp_path: Path) -> None:
         limited = replace(run, limits=ss.Limits(trainings=number, failed_share=1.0))
         said = printed(search, limited)
         assert len(submitted(run)) == number
-        reached = f"limits.trainings={number} is reached; the same command goes on with the check"
+        reached = f"limits.trainings={number} is reached; the same command continues the check"
         assert (reached in said) == told
     hours = 21 * 12 / 3600
     last = asking(tmp_path, num_seeds=2)
@@ -431,14 +432,14 @@ def test_the_price_names_the_trainings_that_ask_the_recipe(cli: Cli) -> None:
         options = ("price_only=true",) if command == "search" else ()
         outcome = cli(command, *ASKING, *options)
         assert outcome.code == 0
-        assert " trainings, of which 12 ask the recipe; how long" in outcome.out
+        assert " trainings, of which 12 check the recipe; how long" in outcome.out
     none = cli("search", *TINY, "price_only=true")
-    assert "ask the recipe" not in none.out
+    assert "check the recipe" not in none.out
     refused = cli("search", *TINY, "recipe.learning_rate=auto")
     assert refused.code == 2
     assert refused.err == (
         "scaling-search: recipe.check must be true for recipe.learning_rate=auto, which it "
-        "settles, got false; add recipe.check=true or give a number\n"
+        "chooses, got false; add recipe.check=true or give a number\n"
     )
 
 
@@ -448,9 +449,9 @@ def test_the_command_line_asks_goes_on_and_reports(cli: Cli, tmp_path: Path, exe
     options = ("out=mine", *ASKING, f"executor={executor}", "recipe.learning_rate=auto")
     cut = cli("search", *options, "limits.trainings=5")
     assert cut.code == 0
-    assert "limits.trainings=5 is reached; the same command goes on with the check" in cut.out
+    assert "limits.trainings=5 is reached; the same command continues the check" in cut.out
     price = cli("search", *options, "price_only=true")
-    left = re.search(r"(\d+) trainings.*, of which (\d+) ask the recipe: about", price.out)
+    left = re.search(r"(\d+) trainings.*, of which (\d+) check the recipe: about", price.out)
     assert left is not None
     assert 7 <= int(left.group(2)) < 12
     whole = cli("search", *options)
@@ -458,7 +459,7 @@ def test_the_command_line_asks_goes_on_and_reports(cli: Cli, tmp_path: Path, exe
     assert "recipe.learning_rate=auto takes 0." in whole.out
     again = cli("search", *options)
     assert (again.code, again.err) == (0, "")
-    assert "ask the recipe" not in cli("search", *options, "price_only=true").out
+    assert "check the recipe" not in cli("search", *options, "price_only=true").out
     reported = cli("report", "out=mine")
     assert "Does the answer depend on the recipe?" in reported.out
     assert len(pd.read_csv(tmp_path / "mine" / "recipe_check.csv")) >= 16

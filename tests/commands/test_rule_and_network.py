@@ -41,8 +41,8 @@ def test_the_rule_is_the_best_split_and_the_network_the_best_expected(answered: 
     assert answer.rule.distance(BEST) < 0.1
     assert answer.network == LEADER
     assert answered.found()[0].number == LEADER
-    assert answered.found()[1] == "the best expected"
-    assert answered.rule() == (answer.rule, "the best split of the surface")
+    assert answered.found()[1] == "best expected at this size"
+    assert answered.rule() == (answer.rule, "best split by the fit")
     expected = answered.coefficients.set_index("candidate")["expected"]
     assert expected.idxmin() == LEADER
     assert expected[LEADER] == pytest.approx(answer.expected)
@@ -52,7 +52,7 @@ def test_the_compound_family_has_the_rules_shares_and_not_the_networks(answered:
     answer = answered.answer
     assert answer is not None
     out = printed(scale, answered, COMPOUND)
-    assert f"compound: the rule, {named_shares(answer.rule)} (the best split of the surface)" in out
+    assert f"compound: the rule, {named_shares(answer.rule)} (best split by the fit)" in out
     (row,) = (row for row in answered.networks_of("scale") if row["phi"] == 1)
     built = candidate_of(row, answered.trusted.packages).shares
     assert built is not None
@@ -66,10 +66,10 @@ def test_the_card_names_the_rule_and_the_network(answered: Run) -> None:
     printed(scale, answered, COMPOUND)
     printed(export, answered, PLAIN)
     card = card_of(answered)
-    said = f"scale other sizes with: {named_shares(answer.rule)} (the best split of the surface)."
-    assert f"**The rule**, the split of the cost to {said}" in card
-    assert f"**The network** to use at this size, `found` below: number {LEADER} (alpha " in card
-    assert all(sentence.split(";")[0] in card for sentence in answered.conclusion.sentences[1:2])
+    said = f"for other sizes: {named_shares(answer.rule)} (best split by the fit)."
+    assert f"**The rule**, the split of the extra cost {said}" in card
+    assert f"**The network** for this size, `found` below: number {LEADER} (best expected" in card
+    assert all(sentence in card for sentence in answered.conclusion.sentences[1:3])
     values = yaml.safe_load((answered.folder / "export" / "coefficients.yaml").read_text("utf-8"))
     assert list(values["rule"]["shares"].values()) == pytest.approx(list(answer.rule), abs=1e-6)
     assert values["rule"]["is_a_guess"] is False
@@ -93,7 +93,10 @@ def test_a_collapsed_training_is_in_no_mean_of_the_table_and_of_the_card(tmp_pat
     assert row["val_loss_mean"] == pytest.approx(losses[number, 0])
     printed(export, fallen, PLAIN)
     card = card_of(fallen)
-    assert f"Left out of the fit: 1 training: network {number} seed 1 (at chance)." in card
+    assert (
+        f"Left out of the fit: 1 training, namely network {number} seed 1 (no better than chance)."
+        in card
+    )
     values = yaml.safe_load((fallen.folder / "export" / "coefficients.yaml").read_text("utf-8"))
     assert values["found"]["candidate"] == number
     (gain,) = (one for one in values["gains"] if one["measure"] == "loss")
@@ -119,11 +122,11 @@ def test_a_search_of_too_few_places_says_so_and_goes_on_without_an_answer(tmp_pa
     assert "candidates.max_networks=null" in " ".join(said.split())
     found, why = few.found()
     order = few.coefficients.set_index("order")["candidate"]
-    assert (found.number, why) == (order[1], "first in the means, without an answer")
+    assert (found.number, why) == (order[1], "lowest mean loss, without an answer")
     assert few.rule() == (found.shares, f"the split of network {found.number}: {why}")
     printed(export, few, PLAIN)
-    assert f"(the split of network {found.number}: first in the means" in card_of(few)
-    assert "Whether the split of the compute matters: these results cannot" in card_of(few)
+    assert f"(the split of network {found.number}: lowest mean loss" in card_of(few)
+    assert "Whether the split matters: these results cannot show it." in card_of(few)
 
 
 def test_a_search_without_second_seeds_says_the_command_and_more_seeds_give_an_answer(
@@ -131,7 +134,7 @@ def test_a_search_without_second_seeds_says_the_command_and_more_seeds_give_an_a
 ) -> None:
     one = simulated_run(tmp_path, num_seeds=1)
     printed(search, one)
-    assert one.conclusion.missing.startswith("an answer needs some networks with two seeds")
+    assert one.conclusion.missing.startswith("an answer needs a second seed of some networks")
     assert "num_seeds=1.25" in one.conclusion.missing
     printed(search, changed(one, num_seeds=2))
     assert one.answer is not None
@@ -142,7 +145,7 @@ def test_all_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
     printed(search, few)
     missing = few.conclusion.missing
     assert missing.startswith("an answer needs trained networks in 12 places or more")
-    assert "; and some networks with two seeds" in missing
+    assert "; and a second seed of some networks" in missing
 
 
 def test_without_any_scaled_network_the_rule_is_asked_for(tmp_path: Path) -> None:

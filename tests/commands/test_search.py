@@ -21,7 +21,9 @@ def test_a_quarter_of_the_networks_has_second_seeds_and_a_later_command_gives_mo
     run = tiny_run(tmp_path, num_seeds=1.25, decide=Decide(seed_sd=0.01))
     planned = printed(plan, run, timed=False)
     assert "6 trainings; how long" in planned
-    assert "no verdict, which needs 12 places, got 3; smaller divisors" in " ".join(planned.split())
+    assert "no answer. An answer needs 12 places (got 3); for more places set" in " ".join(
+        planned.split()
+    )
     assert "6/6" in printed(search, run)
     assert run.results.groupby("candidate").size().tolist() == [2, 2, 1, 1]
     assert "all trainings are done" in printed(search, ss.load(tmp_path, executor=run.executor))
@@ -31,7 +33,7 @@ def test_a_quarter_of_the_networks_has_second_seeds_and_a_later_command_gives_mo
     asked = Scale(families=("width",), phis=(0, 1), tolerance=0.2)
     assert "1 training (3 more are done)" in printed(scale, run, asked, price_only=True)
     fresh = printed(confirm, run, Confirm(num_seeds=2), price_only=True)
-    assert fresh.startswith("Seeds 2 to 3: ")
+    assert fresh.startswith("Confirmation with seeds 2 to 3: ")
     printed(search, changed(run, num_seeds=2))
     assert run.results.groupby("candidate").size().tolist() == [2, 2, 2, 2]
     assert ss.load(tmp_path).experiment.num_seeds == 2
@@ -39,8 +41,8 @@ def test_a_quarter_of_the_networks_has_second_seeds_and_a_later_command_gives_mo
 
 def test_one_seed_alone_gives_no_verdict_and_the_plan_says_so(tmp_path: Path) -> None:
     said = " ".join(printed(plan, tiny_run(tmp_path), timed=False).split())
-    assert "a second seed of some networks, got none" in said
-    assert "num_seeds=1.25 gives second seeds" in said
+    assert "a second seed of some networks (got none)" in said
+    assert "for second seeds set num_seeds=1.25." in said
 
 
 def test_networks_of_odd_sizes_are_counted_trained_and_exported(tmp_path: Path) -> None:

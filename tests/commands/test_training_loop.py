@@ -639,7 +639,7 @@ def test_the_record_says_why_the_last_command_ended(mine: Run) -> None:
 def test_a_sampler_can_end_the_search(mine: Run, slots: int) -> None:
     search, _ = run(mine, Executing(slots), Backwards(num_wanted=3))
     assert len(search.finished) == 3
-    assert search.stopped == "the sampler wants no more"
+    assert search.stopped == "the sampler has ended the search"
     results, _ = tables(mine)
     assert results["candidate"].tolist() == [1, 2, 3]
 

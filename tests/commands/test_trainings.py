@@ -34,12 +34,12 @@ def test_a_log_that_is_a_link_is_not_followed_and_ends_no_search(mine: Run) -> N
     for content in (None, "mine"):
         if content is not None:
             victim.write_text(content, encoding="utf-8")
-        assert "search.log is not whole: " in printed(search, mine)
+        assert "search.log is incomplete: " in printed(search, mine)
     assert victim.read_text(encoding="utf-8") == "mine"
     assert set(mine.results["state"]) == {"COMPLETE"}
 
 
 def test_a_log_that_is_a_pipe_is_not_waited_for(mine: Run) -> None:
     os.mkfifo(mine.folder / "search.log")
-    assert "search.log is not whole: " in printed(search, mine)
+    assert "search.log is incomplete: " in printed(search, mine)
     assert set(mine.results["state"]) == {"COMPLETE"}

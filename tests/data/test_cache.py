@@ -248,7 +248,11 @@ def test_the_files_are_those_that_numpy_writes(cache: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "raised", "said"),
     [
-        (OSError(28, "No space left on device"), RuntimeError, r"got 'No space left on device'; m"),
+        (
+            OSError(28, "No space left on device"),
+            RuntimeError,
+            r"got 'No space left on device'; free",
+        ),
         (KeyboardInterrupt("by hand"), KeyboardInterrupt, "by hand"),
         (RuntimeError("a file is gone"), RuntimeError, "a file is gone"),
     ],
@@ -311,7 +315,7 @@ def test_users_share_a_folder_as_their_umasks_say(monkeypatch: pytest.MonkeyPatc
         assert loads_of(1, Counting("shut"), 0o077) == [8]
         assert loads_of(2, Counting("shut"), 0o077) == [8]
         assert loads_of(1, Parted("parted"), 0o077) == [8]
-        with pytest.raises(RuntimeError, match="got 'Permission denied'; make room, or set SCALIN"):
+        with pytest.raises(RuntimeError, match="got 'Permission denied'; free some space, or set"):
             loads_of(2, Parted("parted"), 0o077)
 
 

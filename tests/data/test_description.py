@@ -51,10 +51,10 @@ def test_copies_are_counted_and_those_of_test_stay() -> None:
     assert found.shared == {("val", "train"): 1, ("test", "train"): 1, ("test", "val"): 0}
     said = list(warnings_of(found, CLASSES, are_dropped=False))
     assert said == [
-        "1 of 2 images of val lie in train too.",
-        "1 of 3 images of test lie in train too.",
+        "1 of 2 images of val are in train too.",
+        "1 of 3 images of test are in train too.",
         (
-            "Exact copies of other images are kept; dataset.duplicates=drop takes them out: 3 in "
+            "Exact copies of other images are kept; dataset.duplicates=drop removes them: 3 in "
             "train, for instance 'train 2' equals 'train 0', 'train 3' equals 'val 0', 'train 4' "
             "equals 'test 0'."
         ),
@@ -65,7 +65,7 @@ def test_a_copied_test_split_is_said_in_capital_letters() -> None:
     images = split_of((0, 0), (1, 1), (2, 0))
     found = surveyed(images, split_of((3, 0), (4, 1)), images)
     first = next(iter(warnings_of(found, CLASSES, are_dropped=False)))
-    assert first.startswith("THE TEST SPLIT IS A COPY OF TRAIN: 3 OF ITS 3 IMAGES LIE IN BOTH")
+    assert first.startswith("THE TEST SPLIT IS A COPY OF TRAIN: 3 OF ITS 3 IMAGES ARE IN BOTH")
     dropped = list(warnings_of(found, CLASSES, are_dropped=True))
     assert len(dropped) == 1
     assert "are dropped: 3 in train" in dropped[0]
@@ -75,10 +75,8 @@ def test_one_image_under_two_labels_is_said() -> None:
     found = surveyed(split_of((0, 0), (0, 1), (1, 1)), split_of((3, 0), (4, 1)), split_of((5, 0)))
     assert found.contradicting == 1
     said = [list(warnings_of(found, CLASSES, are_dropped=dropped)) for dropped in (False, True)]
-    assert "1 image stands under more than one label, which no network can learn." in said[0]
-    assert (
-        "1 image stood under more than one label, of which one was kept; look at them." in said[1]
-    )
+    assert "1 image has more than one label, which no network can learn." in said[0]
+    assert "1 image had more than one label; one copy of each was kept. Check its label." in said[1]
 
 
 def test_imbalance_is_said_with_what_guessing_would_reach() -> None:
@@ -87,7 +85,7 @@ def test_imbalance_is_said_with_what_guessing_would_reach() -> None:
     (said,) = warnings_of(found, CLASSES, are_dropped=False)
     assert said == (
         "Classes are imbalanced: train has 30 images of 'cat' and 1 of 'dog'; always answering "
-        "'cat' would be right for 96.8%."
+        "'cat' would have an accuracy of 96.8 %."
     )
 
 
@@ -175,6 +173,4 @@ def test_a_description_survives_being_written() -> None:
 
 def test_sizes_are_said_from_the_smallest_to_the_largest() -> None:
     assert shapes_of([(28, 28)] * 3) == "28 x 28 px"
-    assert shapes_of([(10, 20), (5, 5), (30, 40)]) == (
-        "5 x 5 to 30 x 40 px, the middle one 10 x 20"
-    )
+    assert shapes_of([(10, 20), (5, 5), (30, 40)]) == ("5 x 5 to 30 x 40 px, median 10 x 20")

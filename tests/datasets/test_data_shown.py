@@ -36,11 +36,11 @@ def test_a_plan_says_what_the_data_are_without_being_told_a_number(
     photos(tmp_path)
     outcome = cli("plan", *OWN)
     assert outcome.code == 0, outcome.err
-    assert "0 'class 0'      32   4    4" in outcome.out
-    assert "all 2 classes    64   8    8" in outcome.out
-    assert "28 x 28 px where they lie, kept as 28 x 28 px of 1 channel" in outcome.out
-    assert "The base network sees 20 x 20 px of them" in outcome.out
-    assert "mean value of train: not read yet" in outcome.out
+    assert "0 'class 0'       32    4     4" in outcome.out
+    assert "all 2 classes     64    8     8" in outcome.out
+    assert "originally 28 x 28 px, used as 28 x 28 px with 1 channel" in outcome.out
+    assert "The base network uses 20 x 20 px" in outcome.out
+    assert "Mean pixel of train: not read yet" in outcome.out
 
 
 def test_a_search_shows_the_data_first_and_the_report_keeps_them(cli: Cli, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_search_shows_the_data_first_and_the_report_keeps_them(cli: Cli, tmp_p
     outcome = cli("search", *OWN, "out=o")
     assert outcome.code == 0, outcome.err
     assert outcome.out.index("The data") < outcome.out.index("base network seed 0")
-    assert "Warning: 1 image stands under more than one label" in outcome.out
+    assert "Warning: 1 image has more than one label" in outcome.out
     found = kept(tmp_path / "o", {})
     assert found is not None
     about, sheet = found
@@ -59,7 +59,7 @@ def test_a_search_shows_the_data_first_and_the_report_keeps_them(cli: Cli, tmp_p
     assert cli("report", "out=o").code == 0
     page = (tmp_path / "o" / "report.html").read_text()
     assert "<h2>The data</h2>" in page
-    assert "1 image stands under more than one label" in page
+    assert "1 image has more than one label" in page
     written = pd.read_csv(tmp_path / "o" / "data.csv")
     assert written["class"].tolist() == ["class 0", "class 1"]
     assert written[["train", "val", "test"]].to_numpy().sum() == 81
@@ -114,7 +114,7 @@ def test_black_ink_on_transparent_paper_is_seen(cli: Cli, tmp_path: Path) -> Non
     ink(tmp_path / "photos", (0, 0, 0, 0))
     outcome = cli("search", *OWN, "out=o")
     assert outcome.code == 0, outcome.err
-    mean = float(outcome.out.split("mean value of train: ")[1].split()[0])
+    mean = float(outcome.out.split("Mean pixel of train: ")[1].split()[0])
     assert 190 < mean < 225  # white paper and a fifth of ink
     on_black = cli("search", *OWN, "dataset.background=black", "out=p")
     assert on_black.code == 2
@@ -149,7 +149,7 @@ def test_deep_pictures_are_scaled_by_their_own_range(cli: Cli, tmp_path: Path) -
     assert outcome.code == 0, outcome.err
     assert "Values of more than 8 bits are scaled from 0 to 2,040" in outcome.out
     shallow = cli("search", *OWN, "dataset.path=shallow", "out=p")
-    means = [out.split("mean value of train: ")[1].split()[0] for out in (outcome.out, shallow.out)]
+    means = [out.split("Mean pixel of train: ")[1].split()[0] for out in (outcome.out, shallow.out)]
     assert means[0] == means[1]
 
 
@@ -203,7 +203,7 @@ def test_a_plan_warns_of_what_counts_and_sizes_show(cli: Cli, tmp_path: Path) ->
     outcome = cli("plan", *OWN, *shares, "recipe.batch_size=65")
     assert outcome.code == 0, outcome.err
     said = " ".join(outcome.out.split())
-    assert "images looked at are not square: their centres are cropped" in said
+    assert "checked images are not square: their centres are cropped" in said
     assert "Warning: Classes are imbalanced: train has 2" in said
     assert "Warning: recipe.batch_size must be at most the 25 images of train, got 65" in said
 
@@ -228,15 +228,13 @@ def test_a_base_network_leaves_room_below_the_largest_allowed(cli: Cli, tmp_path
     photos(tmp_path)
     outcome = cli("plan", *OWN, "candidates.max_resolution=22")
     assert outcome.code == 0, outcome.err
-    assert "The base network sees 15 x 15 px of them" in outcome.out
+    assert "The base network uses 15 x 15 px" in outcome.out
 
 
 def test_no_size_is_advised_that_the_base_network_cannot_see(cli: Cli, tmp_path: Path) -> None:
     photos(tmp_path)
     tiny = cli("plan", *OWN, "base_network=efficientnet_b0")
-    assert (
-        "it cannot see fewer than 32: take larger images, or a network for small ones" in tiny.err
-    )
+    assert "it needs at least 32 px: use larger images, or a network for small ones" in tiny.err
     write_tree(tmp_path / "wide", 40, 2, suffixes=("png",), size=(33, 33))
     wide = (*OWN, "dataset.path=wide", "base_network=efficientnet_b0")
     assert "add base_network.resolution=32," in cli("plan", *wide).err
@@ -265,7 +263,7 @@ def test_fewer_images_than_a_batch_are_refused(cli: Cli, tmp_path: Path) -> None
             "base_network.resolution=30",
             (
                 "base_network.resolution must be at most the 28 px that the data have, got 30: "
-                "larger images would only be blown up; add base_network.resolution=20, or "
+                "larger images would only be upsampled; add base_network.resolution=20, or "
                 "candidates.max_resolution=null"
             ),
         ),
@@ -299,7 +297,7 @@ def test_the_base_network_leaves_room_for_the_target(
     write_tree(tmp_path / "photos", 10, 2, suffixes=("png",), size=size)
     outcome = cli("plan", *OWN, f"candidates.target={target}")
     assert outcome.code == 0, outcome.err
-    assert f"The base network sees {base} x {base} px of them" in outcome.out
+    assert f"The base network uses {base} x {base} px" in outcome.out
 
 
 @pytest.mark.slow
@@ -317,8 +315,8 @@ def test_pictures_that_are_not_square_are_cropped_or_stretched_and_it_is_said(
     for aspect, said in (("crop", "their centres are cropped"), ("stretch", "they are stretched")):
         outcome = cli("search", *OWN, f"dataset.aspect={aspect}", f"out={aspect}")
         assert outcome.code == 0, outcome.err
-        assert f"60 of 60 images looked at are not square: {said} (dataset.aspect)." in outcome.out
-        means[aspect] = float(outcome.out.split("mean value of train: ")[1].split()[0])
+        assert f"60 of 60 checked images are not square: {said} (dataset.aspect)." in outcome.out
+        means[aspect] = float(outcome.out.split("Mean pixel of train: ")[1].split()[0])
     assert means["crop"] == pytest.approx(29.5, abs=1)  # the dark middle alone
     assert means["stretch"] == pytest.approx(29.5 + 50, abs=1)  # a third is bright
 

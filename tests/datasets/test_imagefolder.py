@@ -253,7 +253,7 @@ def test_where_all_are_broken_nothing_is_left(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "a")
     for path in root.glob("*/*.png"):
         path.write_bytes(b"")
-    with pytest.raises(RuntimeError, match=r"got 16 broken of 16 .* and 13 more; mend or remove"):
+    with pytest.raises(RuntimeError, match=r"got 16 broken of 16 .* and 13 more; repair or remove"):
         small(root, broken="skip").check()
 
 

@@ -123,7 +123,7 @@ def test_links_to_files_are_pictures_and_links_to_nowhere_are_missing_ones(root:
 
 def test_a_class_that_is_a_link_to_nowhere_is_refused(root: Path) -> None:
     (root / "mice").symlink_to("/nowhere/at/all")
-    refused(root, r"got '.*/mice', a link to nowhere; mend or remove it")
+    refused(root, r"got '.*/mice', a link to nowhere; repair or remove it")
 
 
 def test_classes_may_be_links_to_folders_elsewhere(tmp_path: Path) -> None:

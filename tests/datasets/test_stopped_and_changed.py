@@ -67,7 +67,7 @@ def test_a_picture_that_changes_between_two_trainings_fails_the_second_in_one_li
         f"RuntimeError: dataset must be the one that the record began with, {before[:16]!r}, got "
     )
     assert result.reason.endswith(
-        "its files have changed; put them back, or begin anew with another out"
+        "its files have changed; put them back, or start again with another out"
     )
     assert own_cache.is_dir()
     # Put back, be it with another time, they are the same data again.

@@ -35,17 +35,19 @@ def chance(table: pd.DataFrame, *trainings: tuple[int, int]) -> pd.DataFrame:
 
 def test_a_sharp_optimum_is_the_rule_and_better_than_the_corners() -> None:
     conclusion = concluded(search_results(SHARP, QUIET))
-    first, second, *_ = conclusion.sentences
+    first, second, third, *_ = conclusion.sentences
     assert first.startswith(
-        "The split matters (p < 0.001 against a flat surface). The rule, the best split, to scale "
-        "other sizes with: depth "
+        "The split matters: the fitted loss differs between splits by more than noise explains "
+        "(p < 0.001)."
     )
+    assert second.startswith("The rule (the best split by the fit, for other sizes) is depth ")
     assert conclusion.answer is not None
     assert conclusion.answer.rule.distance(Shares(0.3, 0.3, 0.4)) < 0.02
-    assert f"{named_shares(conclusion.answer.rule)}; loss 0.4" in first
-    assert second.startswith("The network, the best expected at this size: number ")
+    assert f"is {named_shares(conclusion.answer.rule)}; its loss is 0.4" in second
+    assert third.startswith("The network (best expected at this size) is number ")
     text = said(conclusion)
-    assert "The rule against the references: better than depth, width, resolution" in text
+    better = "better than depth alone, width alone, resolution alone"
+    assert f"The rule against other splits: {better}" in text
     assert "a guess" not in text
     assert "Warning" not in text
     assert conclusion.answer is not None
@@ -56,10 +58,10 @@ def test_a_flat_truth_names_no_winner_and_calls_the_rule_a_guess() -> None:
     conclusion = concluded(search_results(flat, USUAL))
     text = said(conclusion)
     assert conclusion.sentences[0].startswith("These results cannot show that the split matters;")
-    assert "The rule, the split to scale other sizes with, may be any that was searched" in text
-    assert "is a guess" in text
+    assert "The rule (the best split by the fit, for other sizes) is a guess: depth " in text
+    assert "Any split that was searched may be the best." in text
     assert "better than" not in text
-    assert "With 95 % confidence" not in text
+    assert "95 % region" not in text
     assert {line[4] for line in comparison_lines(conclusion)[1:]} == {"–"}
 
 
@@ -67,7 +69,7 @@ def test_a_flat_truth_names_no_winner_and_calls_the_rule_a_guess() -> None:
 def test_nothing_else_is_called_best_or_found(truth: object) -> None:
     table = search_results(SHARP if truth is SHARP else flat, QUIET)
     text = said(concluded(table))
-    for phrase in ("the best split", "the best expected", "one of the best"):
+    for phrase in ("the best split", "best expected", "may be the best"):
         text = text.replace(phrase, "")
     assert "best" not in text
     assert "Found" not in text
@@ -77,17 +79,41 @@ def test_the_network_is_given_with_its_coefficients_and_expected_loss() -> None:
     conclusion = concluded(search_results(SHARP, USUAL))
     assert conclusion.answer is not None
     number, expected = conclusion.answer.network, conclusion.answer.expected
-    assert conclusion.sentences[1] == (
-        f"The network, the best expected at this size: number {number} "
-        f"(alpha {1 + number / 100:.3f} (1.000 to 2.000), beta 1.500 (1.000 to 2.000), gamma 1.500 "
-        f"(1.000 to 2.000)); loss {expected:.4f}: the surface and what is its own, shrunken by the "
-        "noise."
+    same = "(any of 1.00 to 2.00 builds the same network)"
+    assert conclusion.sentences[2] == (
+        f"The network (best expected at this size) is number {number}: alpha "
+        f"{1 + number / 100:.2f} {same}, beta 1.50 {same}, gamma 1.50 {same}. Its expected loss is "
+        f"{expected:.3f}: the fit plus the network's own deviation, shrunk because of noise."
     )
+
+
+def test_a_range_of_coefficients_is_rounded_inwards_and_named_only_if_it_has_two_values() -> None:
+    table = search_results(SHARP, USUAL).assign(beta_low=1.498, beta_high=1.503)
+    (sentence,) = [s for s in concluded(table).sentences if s.startswith("The network")]
+    assert "beta 1.50, gamma" in sentence
+    table = table.assign(beta_low=1.494, beta_high=1.516)
+    (sentence,) = [s for s in concluded(table).sentences if s.startswith("The network")]
+    assert "beta 1.50 (any of 1.50 to 1.51 builds the same network)" in sentence
+
+
+def test_terms_are_explained_where_they_first_appear() -> None:
+    for truth in (SHARP, flat):
+        text = said(concluded(search_results(truth, USUAL)))
+        for term, meaning in {
+            "shares": "A share is the part of the extra cost that a dimension gets.",
+            "the fit": "The fit is a quadratic surface of the loss over the shares.",
+            "place": "a place is a group of networks whose shares differ by at most 0.02",
+            "nats": "loss (cross-entropy in nats)",
+            "thirds": "thirds (equal shares)",
+            "pycls": "pycls (mostly width)",
+        }.items():
+            assert term in text
+            assert meaning in text
 
 
 def test_an_optimum_in_a_corner_is_said_to_lie_on_an_edge() -> None:
     text = said(concluded(search_results(around(1.0, 0.0), QUIET)))
-    assert "on an edge of the triangle" in text
+    assert "It lies on an edge of the triangle." in text
     assert "on an edge" not in said(concluded(search_results(SHARP, QUIET)))
 
 
@@ -98,7 +124,8 @@ def test_a_network_that_is_good_by_itself_is_told_from_its_split() -> None:
     assert conclusion.answer.network == thirds
     assert conclusion.answer.possible
     assert thirds not in conclusion.answer.possible
-    assert "Its split is not one of the best: what is its own makes it so." in said(conclusion)
+    own = "its lead comes from something specific to it."
+    assert f"Its split is not in the region of the rule: {own}" in said(conclusion)
     # A region so narrow that it lies between the networks is no word about one of them.
     narrow = concluded(search_results(truth, QUIET))
     assert narrow.answer is not None
@@ -109,13 +136,14 @@ def test_a_network_that_is_good_by_itself_is_told_from_its_split() -> None:
 def test_a_misfit_is_named_in_every_sentence_with_an_interval() -> None:
     wavy = search_results(lambda points: 0.4 + 0.02 * np.sin(12 * points[:, 0]), Luck(0.0005))
     conclusion = concluded(wavy)
-    assert "Warning: a quadratic surface misfits" in said(conclusion)
+    assert "Warning: the quadratic surface does not fit" in said(conclusion)
     with_interval = [
-        s for s in conclusion.sentences if s.startswith(("With 95 %", "The rule against"))
+        s for s in conclusion.sentences if s.startswith(("The rule against", "The 95 %"))
     ]
     assert with_interval
-    assert all("which the warning below doubts" in sentence for sentence in with_interval)
-    assert "misfit" not in said(concluded(search_results(SHARP, QUIET)))
+    doubt = "(if the surface fits; see the warning below)"
+    assert all(doubt in sentence for sentence in with_interval)
+    assert "does not fit" not in said(concluded(search_results(SHARP, QUIET)))
 
 
 def test_noise_that_differs_between_networks_is_told() -> None:
@@ -123,39 +151,41 @@ def test_noise_that_differs_between_networks_is_told() -> None:
     sds = 0.001 * 10 ** table["resolution_share"].fillna(0.0)
     noise = np.random.default_rng(0).normal(0, 1, len(table)) * sds
     text = said(concluded(table.assign(val_loss=table["val_loss"] + noise)))
-    assert "The noise of seeds differs between networks (p < 0.001): 0.00" in text
-    assert "intervals take its mean." in text
-    assert "noise of seeds differs" not in said(concluded(search_results(SHARP, QUIET)))
+    assert "The noise between seeds differs between networks (p < 0.001): 0.00" in text
+    assert "Intervals use the mean noise." in text
+    assert "noise between seeds differs" not in said(concluded(search_results(SHARP, QUIET)))
 
 
 def test_both_metrics_agree_or_contradict_in_the_first_sentences() -> None:
     agree = concluded(search_results(around(0.1, 0.8), QUIET))
-    assert agree.sentences[2].startswith("By accuracy the rule is depth ")
-    assert agree.sentences[2].endswith("; the two regions overlap.")
+    assert agree.sentences[3].startswith("By accuracy the rule is depth ")
+    assert agree.sentences[3].endswith(". The 95 % regions by loss and by accuracy overlap.")
     contrary = search_results(around(1.2, -0.1), QUIET, accuracy_truth=around(-0.1, -0.1))
-    third = concluded(contrary).sentences[2]
-    assert third.startswith("Warning: by accuracy the rule is depth 0.00, width 0.00")
-    assert third.endswith("and the two regions have nothing in common.")
+    fourth = concluded(contrary).sentences[3]
+    assert fourth.startswith("Warning: by accuracy the rule is depth 0.00, width 0.00")
+    assert fourth.endswith("The 95 % regions by loss and by accuracy do not overlap.")
 
 
 def test_a_metric_that_tells_more_or_less_than_the_objective_is_said() -> None:
     table = search_results(flat, USUAL, accuracy_truth=around(0.0, 0.3, spread=0.2))
-    by_loss = concluded(table).sentences[2]
+    by_loss = concluded(table).sentences[3]
     assert by_loss.startswith("Warning: by accuracy the rule is depth 0.0")
     assert "better than depth" in by_loss
-    assert by_loss.endswith("; by loss no split is seen to be better.")
-    by_accuracy = concluded(table, objective="val_accuracy").sentences[2]
+    assert by_loss.endswith(". By loss no split is shown to be better than another.")
+    by_accuracy = concluded(table, objective="val_accuracy").sentences[3]
     assert by_accuracy == "By loss alone these results cannot show that the split matters."
 
 
 def test_trainings_left_out_are_named_with_the_reason() -> None:
     table = search_results(SHARP, QUIET)
     one = said(concluded(chance(table, (3, 1))))
-    assert "Left out of the fit: 1 training: network 3 seed 1 (at chance)." in one
+    assert (
+        "Left out of the fit: 1 training, namely network 3 seed 1 (no better than chance)." in one
+    )
     assert "Left out" not in said(concluded(table))
     many = said(concluded(chance(table, *((n, 0) for n in range(2, 8)))))
-    assert "6 trainings: network 2 seed 0, network 3 seed 0, network 4 seed 0" in many
-    assert "network 5 seed 0 and 2 more (at chance)." in many
+    assert "6 trainings, namely network 2 seed 0, network 3 seed 0, network 4 seed 0" in many
+    assert "network 5 seed 0 and 2 more (no better than chance)." in many
     assert "network 7 seed" not in many
     far = table.assign(val_loss=table["val_loss"] + 0.3 * (table.index == 10))
     assert "(far outside all others)" in said(concluded(far))
@@ -163,7 +193,7 @@ def test_trainings_left_out_are_named_with_the_reason() -> None:
 
 def test_it_is_said_if_trainings_left_out_would_change_the_answer() -> None:
     hidden = said(concluded(chance(search_results(SHARP, QUIET), (3, 1))))
-    assert "Warning: with them the results could not show that the split matters." in hidden
+    assert "Warning: with them these results could not show that the split matters." in hidden
     # A seventh of the spread changes nothing.
     table = search_results(around(0.3, 0.3, spread=0.3), Luck(0.0003))
     near = said(concluded(table.assign(val_loss=table["val_loss"] + 0.006 * (table.index == 33))))
@@ -173,12 +203,15 @@ def test_it_is_said_if_trainings_left_out_would_change_the_answer() -> None:
 @pytest.mark.parametrize(
     ("broken", "missing"),
     [
-        (lambda t: t[t["candidate"] < 6], "in 12 places or more of the triangle, got 5;"),
-        (lambda t: t[t["candidate"] < 12], "in 12 places or more of the triangle, got 11"),
-        (lambda t: t[t["seed"] == 0], "num_seeds=1.25 trains a quarter of them once more"),
+        (lambda t: t[t["candidate"] < 6], "count once), got 5; for more places"),
+        (lambda t: t[t["candidate"] < 12], "count once), got 11; for more places"),
+        (
+            lambda t: t[t["seed"] == 0],
+            "num_seeds=1.25 trains a quarter of the networks with a second seed",
+        ),
         (lambda t: t[t["candidate"] != 0], "base network must have a finished training"),
-        (lambda t: t.assign(state="FAIL"), "of the triangle, got 0 (63 failed);"),
-        (lambda t: t.iloc[:0], "of the triangle, got 0;"),
+        (lambda t: t.assign(state="FAIL"), "count once), got 0 (63 failed); for"),
+        (lambda t: t.iloc[:0], "count once), got 0; for more places"),
         (lambda t: t.assign(val_loss=0.5), "must differ between trainings"),
     ],
 )

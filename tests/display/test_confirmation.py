@@ -96,21 +96,26 @@ def paper() -> str:
     shares = candidate_of(tiny_plan(), 1).shares
     assert shares is not None
     away = shares.distance(REFERENCES["paper"])
-    return f"network 1, the nearest to the paper's split ({away:.2f} away)"
+    return f"network 1, the nearest to the paper's split (shares differ by {away:.2f})"
 
 
 @pytest.mark.parametrize(
     ("gain", "said"),
     [
-        (0.2, r"is better than {}: 0\.2000 \(0\.1\d+ to 0\.2\d+\) in loss\."),
+        (0.2, r"is better than {}: 0\.200 \(0\.1\d+ to 0\.2\d+\) in loss\."),
         (-0.2, r"is worse than {}: -0\.\d+ \(-0\.2\d+ to -0\.1\d+\) in loss\."),
-        (0.01, r"is as good as {}: 0\.\d+ \(-0\.\d+ to .*\) in loss, within ± 0\.1000\."),
+        (
+            0.01,
+            r"is as good as {}: 0\.\d+ \(-0\.\d+ to .*\) in loss, within ± 0\.100, .* matters\.",
+        ),
         (-0.01, r"is as good as {}: -0\.\d+ \(-0\.\d+ to 0\.0\d+\) in loss, within .*"),
     ],
 )
 def test_the_verdict_against_the_paper_comes_first(tmp_path: Path, gain: float, said: str) -> None:
     sentence = looked(tmp_path, gaining(gain)).sentences[0]
-    assert re.fullmatch(rf"On 60 test images network 2 {said.format(re.escape(paper()))}", sentence)
+    assert re.fullmatch(
+        rf"On 60 test images, network 2 {said.format(re.escape(paper()))}", sentence
+    )
 
 
 def test_a_difference_within_luck_and_beyond_delta_cannot_be_told(tmp_path: Path) -> None:
@@ -125,7 +130,7 @@ def test_a_difference_within_luck_and_beyond_delta_cannot_be_told(tmp_path: Path
 
 def test_the_base_network_is_compared_too(tmp_path: Path) -> None:
     section = looked(tmp_path, gaining(0.2))
-    assert section.sentences[1].startswith("On 60 test images network 2 is better than the base ")
+    assert section.sentences[1].startswith("On 60 test images, network 2 is better than the base ")
     assert section.table["against"].tolist() == ["paper"] * 4 + ["base"] * 4
     assert section.table["split"].tolist() == (["test"] * 2 + ["validation"] * 2) * 2
     assert section.table["measure"].tolist() == ["loss", "accuracy"] * 4
@@ -151,7 +156,7 @@ def test_accuracy_decides_where_it_is_the_objective(tmp_path: Path) -> None:
     section = section_of(record, "val_accuracy")
     assert section is not None
     assert "is better than" in section.sentences[0]
-    assert ": 40.00 points (" in section.sentences[0]
+    assert ": 40.0 points (" in section.sentences[0]
     assert section.sentences[0].endswith("in accuracy.")
 
 
@@ -160,8 +165,8 @@ def test_measures_that_contradict_are_a_warning(tmp_path: Path) -> None:
     section = looked(tmp_path, gaining(0.2), hit=lambda number, _: 0.05 if number == 2 else 0.95)
     warning = next(said for said in section.sentences if said.startswith("Warning"))
     assert "is better than network 1" in warning
-    assert "by test loss and validation loss" in warning
-    assert "worse by test accuracy" in warning
+    assert "in test loss and validation loss" in warning
+    assert "worse in test accuracy" in warning
     agreed = looked(tmp_path, gaining(0.2), replace(LOOK, seeds=[13, 14, 15]))
     assert not [said for said in agreed.sentences if said.startswith("Warning")]
 
@@ -169,13 +174,13 @@ def test_measures_that_contradict_are_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("searched", "said"),
     [
-        ([0.5, 0.52], r"0\.5100 in validation loss, was 0\.4900 ± 0\.0.* better .*was optimistic"),
-        ([1.5, 1.52], r"1\.5100 in validation loss, was 0\.5100 ± 0\.0.* worse .*was pessimistic"),
+        ([0.5, 0.52], r"0\.510\. That is 0\.49\d* ± 0\.0.* better .*was optimistic"),
+        ([1.5, 1.52], r"1\.510\. That is 0\.51\d* ± 0\.0.* worse .*was pessimistic"),
         (
             [0.99, 1.0],
-            r"0\.9950 in validation loss, was .* better than .*: within noise",
+            r"0\.995\. That is .* better than .*: within noise",
         ),
-        ([0.5], r"0\.5000 in validation loss, was 0\.5000 .*: it was optimistic"),
+        ([0.5], r"0\.500\. That is 0\.50\d* .*: the search was optimistic"),
     ],
 )
 def test_how_optimistic_the_search_was_is_said(
@@ -183,7 +188,8 @@ def test_how_optimistic_the_search_was_is_said(
 ) -> None:
     look = replace(LOOK, searched={"val_loss": searched, "val_accuracy": searched})
     section = looked(tmp_path, gaining(0.0), look)
-    assert re.fullmatch(rf"The search's score of network 2, {said}\.", section.sentences[2])
+    had = "In the search, network 2 had a validation loss of"
+    assert re.fullmatch(rf"{had} {said}\.", section.sentences[2])
     row = section.table[section.table["split"] == "validation"].iloc[0]
     assert row["optimism"] == pytest.approx(1.0 - np.mean(searched))
     fresh = [1 + jitter(2, seed) for seed in SEEDS]
@@ -197,7 +203,7 @@ def test_failures_leave_out_their_pairs_and_are_counted(tmp_path: Path) -> None:
     section = looked(tmp_path, gaining(0.2), lost=[(2, 3), (1, 4)])
     assert section.table["pairs"].tolist() == [2] * 4 + [3] * 4
     assert section.sentences[-1] == (
-        "2 of 12 trainings failed; a seed is left out where either network's did."
+        "2 of 12 trainings failed. A comparison leaves out a seed with which either network failed."
     )
     whole = looked(tmp_path, gaining(0.2), replace(LOOK, seeds=[7, 8]))
     assert not [said for said in whole.sentences if "failed" in said]
@@ -206,8 +212,8 @@ def test_failures_leave_out_their_pairs_and_are_counted(tmp_path: Path) -> None:
 def test_fewer_than_two_pairs_give_no_interval(tmp_path: Path) -> None:
     section = looked(tmp_path, gaining(0.2), lost=[(1, 3), (1, 4), (2, 5)])
     assert section.sentences[0] == (
-        f"Network 2 cannot be compared with {paper()}: 1 of 4 seeds ended in both, and an "
-        "interval needs two."
+        f"Network 2 cannot be compared with {paper()}: an interval needs two seeds finished by "
+        "both networks, and 1 of 4 are."
     )
     assert set(section.table["against"]) == {"base"}
 
@@ -217,10 +223,10 @@ def test_nothing_but_failures_can_be_said_too(tmp_path: Path) -> None:
     section = looked(tmp_path, gaining(0.2), lost=everything)
     assert section.lines == []
     assert section.table.empty
-    assert "0 of 4 seeds ended in both" in section.sentences[0]
+    assert "both networks, and 0 of 4 are." in section.sentences[0]
     assert "12 of 12 trainings failed" in section.sentences[-1]
     for sentence in section.sentences:
-        assert not re.search(r"\bnan\b|None|score of|interval holds", sentence)
+        assert not re.search(r"\bnan\b|None|In the search|interval holds", sentence)
 
 
 def test_the_papers_own_network_is_trained_once_and_that_is_said(tmp_path: Path) -> None:
@@ -229,15 +235,15 @@ def test_the_papers_own_network_is_trained_once_and_that_is_said(tmp_path: Path)
     assert set(section.table["against"]) == {"base"}
     same = [said for said in section.sentences if "is also the nearest to the paper's" in said]
     assert len(same) == 1
-    assert same[0].endswith("; nothing is there to compare.")
+    assert same[0].endswith(", so these two are not compared.")
     apart = looked(tmp_path, gaining(0.2), replace(LOOK, seeds=[7, 8]))
     assert not [said for said in apart.sentences if "is also" in said]
 
 
 def test_which_network_and_seeds_were_trained_is_said(tmp_path: Path) -> None:
     assert (
-        "Network 2 (nearest to the surface's best) was trained anew with 4 seeds that the search "
-        "never used, 3 to 6." in looked(tmp_path, gaining(0.2)).sentences
+        "Network 2 (nearest to the surface's best) was trained again with 4 fresh seeds, 3 to 6, "
+        "which the search did not use." in looked(tmp_path, gaining(0.2)).sentences
     )
 
 
@@ -256,7 +262,7 @@ def test_before_a_look_has_ended_nothing_is_said(tmp_path: Path) -> None:
 
 def test_a_second_look_says_so_in_every_sentence_and_holds_its_own_seeds(tmp_path: Path) -> None:
     first = looked(tmp_path, gaining(0.2))
-    assert not [said for said in first.sentences if "look" in said]
+    assert not [said for said in first.sentences if "evaluation" in said]
     assert set(first.table["look"]) == {1}
     second = replace(LOOK, seeds=[7, 8])
     opened(tmp_path).begin_final_test(second)
@@ -265,7 +271,7 @@ def test_a_second_look_says_so_in_every_sentence_and_holds_its_own_seeds(tmp_pat
     assert between.sentences == first.sentences
     opened(tmp_path).end_final_test(second, WHEN)
     third = looked(tmp_path, gaining(-0.2), replace(LOOK, seeds=[9, 10, 11]))
-    assert all(said.endswith(" (look 3 at the test split).") for said in third.sentences)
+    assert all(said.endswith(" (evaluation 3 on the test split).") for said in third.sentences)
     assert "is worse than" in third.sentences[0]
     assert (third.table["pairs"] == 3).all()
 

@@ -1,10 +1,14 @@
 """Figures: what they show, that nothing in them is cut off, and that equal tables look equal."""
 
+import re
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from io import BytesIO
 from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,22 +16,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_rgb
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from scaling_search.answer.region import GRID
-from scaling_search.answer.verdicts import Answer
+from scaling_search.answer.fit import fit_surface
+from scaling_search.answer.region import GRID, find_region
+from scaling_search.answer.verdicts import Answer, Estimate, Outcome, Verdict
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
 from scaling_search.display.plots.accuracy import accuracy_over_flops, dominating, pareto_front
+from scaling_search.display.plots.audited import triangle_of_variants
+from scaling_search.display.plots.comparisons import comparison_chart
 from scaling_search.display.plots.curves import training_curves
-from scaling_search.display.plots.drawing import fence, save
-from scaling_search.display.plots.fairness import (
-    setting_curves,
-)
+from scaling_search.display.plots.drawing import COLOURS, GREY, INK, PAPER, fence, rendered, save
+from scaling_search.display.plots.fairness import setting_curves
 from scaling_search.display.plots.families import family_curves, published_family
-from scaling_search.display.plots.triangle import place, triangle_of_shares
+from scaling_search.display.plots.labels import apart
+from scaling_search.display.plots.shares import fill_region, outline_region, place
+from scaling_search.display.plots.triangle import triangle_of_shares
 from scaling_search.runtime.files import replace_file
+from tests.surfaces import Luck, around, plan_shares, trainings
 from tests.tables import Tables, conclusion_of, every_training, families, tables
 
 PUBLISHED = pd.read_csv(
@@ -51,6 +60,12 @@ SEARCHES = {
 ANSWERED = tables(20, 2, bend=0.1, left_out=[7, 12])
 """A search with an answer, whose best split is near to thirds."""
 
+MARKED = ("the network", "has trainings left out")
+"""Marks of a network beside its own."""
+
+SEARCHED = tables(2, 1).coefficients
+"""Networks of a search, of which families scale to the first two."""
+
 SHARES = [f"{dimension}_share" for dimension in DIMENSIONS]
 FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "accuracy": lambda t: accuracy_over_flops(t.coefficients, equal="epochs"),
@@ -66,15 +81,16 @@ EQUAL_FIGURES: dict[str, Callable[[str], Figure]] = {
         SEARCHES["failures"].coefficients, "val_loss", equal=e
     ),
     "curves": lambda e: training_curves(SEARCHES["failures"].curves, equal=e),
-    "families": lambda e: family_curves(families(), equal=e),
+    "families": lambda e: family_curves(families(), SEARCHED, equal=e),
+    "comparisons": lambda e: comparison_chart(answer_of(ANSWERED), equal=e),
     "rates": lambda e: setting_curves(settings("rate", 5), "val_loss", equal=e),
     "lengths": lambda e: setting_curves(settings("length", 10), "val_loss", equal=e),
 }
 OTHER_FIGURES: dict[str, Callable[[], Figure]] = {
-    "families": lambda: family_curves(families(), equal="epochs"),
-    "families, one seed": lambda: family_curves(families(1), equal="epochs"),
+    "families": lambda: family_curves(families(), SEARCHED, equal="epochs"),
+    "families, one seed": lambda: family_curves(families(1), SEARCHED, equal="epochs"),
     "families without trainings": lambda: family_curves(
-        families().assign(num_seeds=0), equal="epochs"
+        families().assign(num_seeds=0), SEARCHED, equal="epochs"
     ),
     "published": lambda: published_family(PUBLISHED),
     "rates": lambda: setting_curves(settings("rate", 5), "val_loss", equal="epochs"),
@@ -88,6 +104,9 @@ OTHER_FIGURES: dict[str, Callable[[], Figure]] = {
         settings("rate", 2, left_out=[1, 2]), "val_loss", equal="epochs"
     ),
     "lengths": lambda: setting_curves(settings("length", 10), "val_accuracy", equal="epochs"),
+    "audited": lambda: triangle_of_variants(variants("B{}", 7)),
+    "audited, long names": lambda: triangle_of_variants(variants("my own network {}", 14)),
+    "audited, too many": lambda: triangle_of_variants(variants("network {}", 40)),
 }
 
 
@@ -107,6 +126,16 @@ def settings(setting: str, num_networks: int, left_out: Collection[int] = ()) ->
                 row |= {f"{metric}_mean": mean, f"{metric}_se": 0.003 + 0 * mean}
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def variants(name: str, number: int) -> pd.DataFrame:
+    """So many rows of an audit near to each other, as the published family's."""
+    stream = np.random.default_rng(0)
+    built = stream.dirichlet([30, 30, 30], number)
+    nominal = stream.dirichlet([3000, 3000, 4000], number)
+    columns = [*SHARES, *(f"nominal_{share}" for share in SHARES)]
+    table = pd.DataFrame(np.hstack([built, nominal]), columns=columns)
+    return table.assign(variant=[name.format(i) for i in range(number)])
 
 
 def texts(figure: Figure) -> list[Text]:
@@ -150,16 +179,6 @@ def scattered(figure: Figure) -> list[PathCollection]:
     return [c for axes in figure.axes for c in axes.collections if isinstance(c, PathCollection)]
 
 
-def points(figure: Figure, *, without: tuple[str, ...] = ()) -> np.ndarray:
-    """Places of all scattered markers (markers, 2), but for those of some labels."""
-    drawn = [
-        np.asarray(collection.get_offsets(), dtype=float)
-        for collection in scattered(figure)
-        if not str(collection.get_label()).startswith(without or ("never",))
-    ]
-    return np.concatenate([np.zeros((0, 2)), *drawn])
-
-
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("figure", FIGURES)
 def test_every_search_gives_figures_whose_texts_can_be_read(search: str, figure: str) -> None:
@@ -177,25 +196,72 @@ def test_every_figure_of_trainings_names_what_was_equal(figure: str) -> None:
     assert "Trained at equal training FLOPs." in said(EQUAL_FIGURES[figure]("training_flops"))
 
 
+def test_every_figure_names_a_network_s_marks_alike() -> None:
+    table, curves, found = ANSWERED.coefficients, ANSWERED.curves, answer_of(ANSWERED)
+    for figure in (
+        accuracy_over_flops(table, found, equal="epochs"),
+        triangle_of_shares(table, "val_accuracy", found, equal="epochs"),
+        training_curves(curves, found, equal="epochs"),
+    ):
+        assert {f"network-{number}" for number in range(1, 21)} <= ids(figure)
+    members = family_curves(families(), SEARCHED, equal="epochs")
+    assert {"network-0", "network-1", "family-paper-3"} <= ids(members)
+    assert {"network-1", "network-5"} <= ids(EQUAL_FIGURES["rates"]("epochs"))
+
+
+def ids(figure: Figure) -> set[str]:
+    """Of all elements of the SVG."""
+    page = rendered(figure, suffixes=(".svg",))[".svg"].decode()
+    return set(re.findall(r'id="([^"]+)"', page))
+
+
+def test_a_page_s_background_shows_through_an_svg_and_not_through_a_png() -> None:
+    images = rendered(accuracy_over_flops(ANSWERED.coefficients, equal="epochs"))
+    assert b"<image" not in images[".svg"]
+    first = images[".svg"].split(b'id="patch_2"')[0]
+    assert PAPER.encode() not in first.split(b'id="patch_1"')[1]
+    corner = matplotlib.image.imread(BytesIO(images[".png"]))[0, 0]
+    assert corner.tolist() == [1, 1, 1, 1]
+
+
 def test_what_others_trained_is_not_called_equal() -> None:
     assert "Trained at" not in said(published_family(PUBLISHED))
+
+
+def drawn_networks(figure: Figure) -> dict[int, np.ndarray]:
+    """Place of each network's mark by its number."""
+    found = {}
+    for collection in scattered(figure):
+        gid = collection.get_gid() or ""
+        if gid.startswith("network-") and not str(collection.get_label()).startswith(MARKED):
+            assert gid not in found
+            found[gid] = np.asarray(collection.get_offsets(), dtype=float)[0]
+    return {int(gid.removeprefix("network-")): at for gid, at in found.items()}
 
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_each_trained_network_is_one_point_over_its_cost(search: str) -> None:
     table = SEARCHES[search].coefficients
-    trained = table[table["num_seeds"] > 0]
-    drawn = points(accuracy_over_flops(table, equal="epochs"))
-    assert sorted(drawn[:, 0]) == sorted(trained["flops"])
+    trained = table[table["num_seeds"] > 0].set_index("candidate")
+    figure = accuracy_over_flops(table, equal="epochs")
+    drawn = drawn_networks(figure)
+    assert sorted(drawn) == sorted(trained.index)
+    for number, (x, y) in drawn.items():
+        # Those that coincide lie side by side.
+        assert x == pytest.approx(trained.loc[number, "flops"], rel=0.02)
+        mean = float(str(trained.loc[number, "val_accuracy_mean"]))
+        assert y == mean or mean < figure.axes[0].get_ylim()[0]
 
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_each_scaled_network_is_one_point_of_the_triangle(search: str) -> None:
     table = SEARCHES[search].coefficients
-    drawn = points(triangle_of_shares(table, "val_loss", equal="epochs"), without=("reference",))
+    drawn = drawn_networks(triangle_of_shares(table, "val_loss", equal="epochs"))
     scaled = table[table["candidate"] != 0]
-    expected = place(scaled[[f"{d}_share" for d in DIMENSIONS]].to_numpy(dtype=float)).T
-    assert sorted(map(tuple, drawn.round(9))) == sorted(map(tuple, expected.round(9)))
+    expected = place(scaled[SHARES].to_numpy(dtype=float)).T
+    assert sorted(drawn) == sorted(scaled["candidate"])
+    for number, exact in zip(scaled["candidate"], expected, strict=True):
+        assert np.hypot(*(drawn[number] - exact)) < 0.03
 
 
 def answer_of(search: Tables, objective: str = "val_accuracy") -> Answer:
@@ -223,11 +289,25 @@ def test_the_triangle_marks_the_rule_and_rings_the_network() -> None:
     crosses = labelled(figure, "has trainings left out of the fit")
     expected = place(bad[SHARES].to_numpy(dtype=float)).T
     np.testing.assert_allclose(sorted(crosses.tolist()), sorted(expected.tolist()))
-    cells = labelled(figure, "95 % region of the rule")
-    np.testing.assert_allclose(cells, place(GRID[found.region.mask]).T)
+    assert "95 % region of the rule" in said(figure)
     plain = said(triangle_of_shares(SEARCHES["failures"].coefficients, "val_loss", equal="epochs"))
     for word in ("the rule", "the network", "left out"):
         assert word not in plain
+
+
+def test_the_region_s_outline_goes_around_the_points_of_the_region() -> None:
+    truth = around(0.3, 0.3, spread=0.03)
+    region = find_region(fit_surface(trainings(plan_shares(), truth, Luck(0.0065))))
+    axes = Figure().subplots()
+    fill_region(axes, region)
+    (filled,) = axes.collections
+    inside = filled.get_paths()[0].contains_points(place(GRID).T)
+    # On the very edge rounding decides.
+    assert (inside != region.mask).sum() <= 2
+    assert 5 < region.mask.sum() < 200
+    outline_region(axes, region)
+    outline = axes.collections[-1].get_paths()[0].vertices
+    assert np.hypot(*np.diff(outline, axis=0).T).max() < 0.05  # no steps of the grid
 
 
 def test_a_rule_that_is_a_guess_is_called_one() -> None:
@@ -244,10 +324,11 @@ def test_the_accuracies_ring_the_network_and_cross_what_was_left_out() -> None:
     figure = accuracy_over_flops(table, found, equal="epochs")
     row = table[table["candidate"] == found.network]
     ring = labelled(figure, "the network, for this size")
-    np.testing.assert_allclose(ring, row[["flops", "val_accuracy_mean"]].to_numpy(dtype=float))
+    wanted = row[["flops", "val_accuracy_mean"]].to_numpy(dtype=float)
+    np.testing.assert_allclose(ring, wanted, rtol=0.01)
     bad = table[table["candidate"].isin([7, 12])]
     crosses = labelled(figure, "has trainings left out of the fit")
-    assert sorted(crosses[:, 0]) == sorted(bad["flops"])
+    np.testing.assert_allclose(sorted(crosses[:, 0]), sorted(bad["flops"]), rtol=0.01)
     assert "the network, for this size" in said(figure)
     assert "the rule" not in said(figure)
 
@@ -285,6 +366,55 @@ def test_the_network_s_seeds_have_a_line_each_and_its_name() -> None:
         assert len(panel.lines) == 21 + 2 + 2
     assert f"the network, number {found.network}" in said(figure)
     assert "the network, number" not in said(training_curves(ANSWERED.curves, equal="epochs"))
+
+
+def test_smoothed_labels_are_named_where_the_losses_are_compared() -> None:
+    curves = SEARCHES["one network"].curves
+    smoothed = said(training_curves(curves, equal="epochs", label_smoothing=0.1))
+    assert "Training loss (nats), labels smoothed" in smoothed
+    assert "with label smoothing of 0.1, not to be compared with the validation" in smoothed
+    assert "smooth" not in said(training_curves(curves, equal="epochs"))
+
+
+def compared(outcome: Outcome | None, *, low: float = -0.02, delta: float = 0.01) -> Answer:
+    """An answer whose first reference has an outcome, with an interval from ``low`` to 0.05."""
+    found = answer_of(ANSWERED)
+    one = found.comparisons[1]
+    verdict = None if outcome is None else Verdict(one.name, Estimate(0.03, low, 0.05), outcome)
+    first = replace(one, verdict=verdict, shares=REFERENCES["depth"])
+    return replace(
+        found, delta=delta, comparisons=(found.comparisons[0], first, *found.comparisons[2:])
+    )
+
+
+def test_each_reference_has_its_difference_with_the_interval() -> None:
+    found = answer_of(ANSWERED)
+    figure = comparison_chart(found, equal="epochs")
+    bars = [c for c in figure.axes[0].containers if isinstance(c, ErrorbarContainer)]
+    drawn = [bar.lines[2][0].get_segments()[0][:, 0].tolist() for bar in bars]
+    told = [c.verdict.difference for c in found.comparisons[1:] if c.verdict is not None]
+    expected = [
+        [one.low, one.high]
+        for one, c in zip(told, found.comparisons[1:], strict=True)
+        if c.shares.distance(found.rule) >= 0.01
+    ]
+    np.testing.assert_allclose(drawn, expected)
+    assert_readable(figure)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Outcome.BETTER, "better than depth 3.0 points (-2.0 to 5.0)"),
+        (Outcome.CANNOT_TELL, "no significant difference from depth 3.0 points"),
+        (None, "outside the searched splits: depth"),
+    ],
+)
+def test_the_verdict_stands_beside_the_interval(outcome: Outcome | None, words: str) -> None:
+    figure = comparison_chart(compared(outcome), equal="epochs")
+    assert words in said(figure)
+    assert "too small to matter, below 1.0 points" in said(figure)
+    assert_readable(figure)
 
 
 def heights(axes: Axes) -> np.ndarray:
@@ -333,7 +463,7 @@ def test_one_seed_has_no_error_bars_and_says_so() -> None:
     assert "One seed: no error bars." in said(
         FIGURES["accuracy"](SEARCHES["nine networks, one seed"])
     )
-    assert "One seed: no error bars." in said(family_curves(families(1), equal="epochs"))
+    assert "One seed: no error bars." in said(family_curves(families(1), SEARCHED, equal="epochs"))
 
 
 def test_the_axis_is_broken_between_the_base_and_a_band_of_one_cost() -> None:
@@ -373,17 +503,59 @@ def test_a_network_is_named_after_the_dimension_with_more_than_half() -> None:
 
 
 def test_members_off_their_ray_are_hollow_and_an_early_end_is_said() -> None:
-    figure = family_curves(families(), equal="epochs")
+    figure = family_curves(families(), SEARCHED, equal="epochs")
     white = [
         len(np.asarray(collection.get_offsets()))
         for collection in scattered(figure)
         if np.asarray(collection.get_facecolor()).min() == 1
     ]
     assert sum(white) == 1
-    assert "The resolution family ends at phi = 1: the data have no more pixels." in said(figure)
+    assert "Resolution ends at 2 times the base network's cost: the data have" in said(figure)
     goes_on = families().assign(ends_at_native_resolution=False, is_on_ray=True)
-    assert "pixels" not in said(family_curves(goes_on, equal="epochs"))
-    assert "off its ray" not in said(family_curves(goes_on, equal="epochs"))
+    assert "pixels" not in said(family_curves(goes_on, SEARCHED, equal="epochs"))
+    assert "off its ray" not in said(family_curves(goes_on, SEARCHED, equal="epochs"))
+
+
+def test_families_with_the_same_networks_are_both_seen() -> None:
+    table = families()
+    again = table[table["family"] == "resolution"].assign(family="compound")
+    both = pd.concat([again, table[table["family"] != "compound"]])
+    figure = family_curves(both, SEARCHED, equal="epochs")
+    assert "Compound and resolution scale to the same networks." in said(figure)
+    ends = both.loc[both["family"].eq("compound") & both["phi"].eq(1), "flops"].iloc[0]
+    marks = [c for c in scattered(figure) if np.asarray(c.get_offsets())[0, 0] == ends]
+    sizes = [c.get_sizes()[0] for c in marks]
+    assert len(sizes) == 2
+    assert sizes[0] > 2 * sizes[1]
+    lines = [line for line in figure.axes[0].lines if np.asarray(line.get_xdata())[-1] == ends]
+    dashes = [line.get_linestyle() for line in lines if line.get_linestyle() != "None"]
+    assert dashes == ["--", "--"]
+    assert "same networks" not in said(family_curves(table, SEARCHED, equal="epochs"))
+
+
+def test_marks_differ_for_colour_blind_readers_too() -> None:
+    # Machado, Oliveira & Fernandes 2009: linear RGB as without one kind of cone.
+    blind = [
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+    ]
+    colours = np.array([to_rgb(colour) for colour in (*COLOURS.values(), INK, GREY)])
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    for seen in (np.eye(3), *map(np.array, blind)):
+        lab = cie_lab(np.clip(linear @ seen.T, 0, 1))
+        for name in ("rule", "network"):
+            at = list(COLOURS).index(name)
+            others = np.delete(lab, at, axis=0)
+            assert np.linalg.norm(others - lab[at], axis=1).min() > 20  # 2 can just be seen
+
+
+def cie_lab(linear: np.ndarray) -> np.ndarray:
+    """CIE 1976 L*a*b* of linear sRGB, (colours, 3)."""
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = linear @ np.array(to_xyz).T / np.array([0.9505, 1, 1.089])
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
 
 
 def test_the_published_family_is_drawn_as_published() -> None:
@@ -409,6 +581,30 @@ def test_the_pareto_front_is_what_no_point_beats(pairs: list[tuple[int, int]]) -
     assert sorted(front) == [i for i in range(len(pairs)) if not beaten(i)]
     assert [costs[i] for i in front] == sorted(costs[i] for i in front)
     assert [values[i] for i in front] == sorted(values[i] for i in front)
+
+
+def test_within_the_tolerance_of_cost_there_is_no_front() -> None:
+    costs, values = [1.0, 1.04, 1.2], [0.8, 0.9, 0.95]
+    assert pareto_front(costs, values) == [0, 1, 2]
+    assert pareto_front(costs, values, tolerance=0.05) == [1, 2]
+
+
+def test_networks_of_one_cost_have_no_pareto_front() -> None:
+    table = SEARCHES["nine networks, one seed"].coefficients
+    assert "Pareto front of means" not in said(accuracy_over_flops(table, equal="epochs"))
+    spread = table.assign(flops=table["flops"] * np.linspace(1, 2, len(table)))
+    assert "Pareto front of means" in said(accuracy_over_flops(spread, equal="epochs"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=12), st.booleans())
+def test_points_moved_apart_keep_their_distance(pairs: list[tuple[int, int]], level: bool) -> None:
+    places = np.array(pairs, dtype=float).reshape(-1, 2).T
+    moved = apart(places, 0.1, level=level)
+    for (x, y), (other_x, other_y) in combinations(moved.T, 2):
+        assert np.hypot(x - other_x, y - other_y) > 0.09
+    assert np.abs(moved - places).max(initial=0) <= 0.1 * len(pairs)
+    if level:
+        np.testing.assert_allclose(moved[1], places[1])
 
 
 @given(st.lists(st.floats(0.8, 0.9), min_size=8, max_size=40))

@@ -1,5 +1,8 @@
 """The report: true sentences whatever the numbers are, tables that read back, HTML that is safe."""
 
+import base64
+import hashlib
+import html
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +18,7 @@ from rich.console import Console
 
 from scaling_search.answer.conclusions import Conclusion
 from scaling_search.core.scaling import REFERENCES
-from scaling_search.display.report import sentences, terminal_table, write_report
+from scaling_search.display.report import sentences, show_coefficients, write_report
 from scaling_search.record.results import coefficient_table, noise, results_table
 from scaling_search.record.tables import read_table, write_table
 from tests.tables import Tables, candidate_rows, conclusion_of, every_training, families, tables
@@ -55,6 +58,8 @@ def written(
     if families is not None:
         tables |= {"families": families, "families_results": pd.DataFrame()}
     given: dict[str, object] = {
+        "title": "default",
+        "headline": [("Answer", "None yet.")],
         "objective": "val_accuracy",
         "equal": "epochs",
         "facts": FACTS,
@@ -78,6 +83,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[str] = [""]
         self.references: list[str] = []
+        self.ids: list[str] = []
         self.tables: list[list[list[str]]] = []
         self.text = ""
         self.feed(path.read_text("utf-8"))
@@ -85,6 +91,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.references += [v for k, v in attrs if k in {"src", "href", "srcset", "data"} and v]
+        self.ids += [v for k, v in attrs if k == "id" and v]
         if tag == "table":
             self.tables.append([])
         elif tag == "tr":
@@ -99,20 +106,20 @@ class Page(HTMLParser):
 
 
 def test_nothing_trained_is_said() -> None:
-    assert said(tables(9, 0)) == "Nothing is trained yet; the plan has 9 scaled networks."
+    assert said(tables(9, 0)) == "Nothing is trained yet. The plan has 9 scaled networks."
 
 
 def test_all_failed_is_said() -> None:
     search = tables(2, 3, failed=every_training(2, 3))
     assert said(search) == (
-        "9 of 9 trainings failed, so there is nothing to compare; results.csv says why."
+        "9 of 9 trainings failed, so there is nothing to compare. results.csv has the reasons."
     )
 
 
 def test_the_base_alone_is_said() -> None:
     search = searched(1, 2, lambda number, _: None if number else 0.875)
     assert said(search) == (
-        "Only the base network has a finished training: validation accuracy 87.50 %. "
+        "Only the base network has a finished training: validation accuracy 87.5 %. "
         "2 of 4 trainings failed and are left out of the means. "
         "1 of 1 scaled network has no finished training."
     )
@@ -120,7 +127,7 @@ def test_the_base_alone_is_said() -> None:
 
 def test_a_single_network_has_no_order_to_judge() -> None:
     assert "Only one scaled network has a finished training" in said(tables(1, 3))
-    assert "names no winner" not in said(tables(1, 3))
+    assert "do not show which network" not in said(tables(1, 3))
     assert "Only one" not in said(tables(2, 3))
 
 
@@ -129,45 +136,46 @@ def test_the_best_is_named_with_its_value_coefficients_seeds_and_cost() -> None:
     first = sentences(search.coefficients, search.results, "val_accuracy")[0]
     ratio = float(search.candidates["flops_ratio"].iloc[1])
     assert first == (
-        "The first of the means is a validation accuracy of 90.00 %: alpha 2.00, beta 1.00, "
-        f"gamma 1.00 (network 1, 1 seed) at {ratio:.2f} times the base network's cost."
+        "The highest mean validation accuracy is 90.0 %: network 1 (alpha 2.00, beta 1.00, gamma "
+        f"1.00), 1 seed, {ratio:.2f} times the base network's cost."
     )
     by_loss = sentences(search.coefficients, search.results, "val_loss")[0]
-    assert "validation loss of 0.1000" in by_loss
+    assert "The lowest mean validation loss is 0.100: " in by_loss
 
 
 def test_one_seed_says_that_the_noise_is_unknown() -> None:
     unknown = (
-        "One seed a network: the noise of the order is not known; num_seeds=1.25 would show it."
+        "One seed a network, so the noise of the order is unknown; set num_seeds=1.25 to measure "
+        "it."
     )
     assert unknown in said(tables(9, 1))
     assert "One seed a network" not in said(tables(9, 3))
-    for claim in ("stands out", "standard error", "names no winner"):
+    for claim in ("No other network", "standard error", "do not show which"):
         assert claim not in said(tables(9, 1, lead=0.2))
 
 
 def test_too_few_second_seeds_say_that_the_noise_is_unknown() -> None:
     search = tables(3, 2, failed=[(2, 1), (3, 1)])
-    assert "Few networks have a second seed: the noise" in said(search)
-    assert "stands out" not in said(search)
+    assert "Few networks have a second seed, so the noise" in said(search)
+    assert "No other network" not in said(search)
 
 
 @pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
 def test_a_clear_lead_stands_out_and_a_small_one_does_not(objective: str) -> None:
     clear = tables(9, 3, lead=0.05, objective=objective)
-    assert "No other network lies within two standard errors of the best: it stands out." in said(
-        clear, objective
-    )
+    first = "highest" if objective == "val_accuracy" else "lowest"
+    alone = f"No other network lies within two standard errors of the {first}."
+    assert alone in said(clear, objective)
     small = tables(9, 3, lead=0.001, objective=objective)
-    assert "this search names no winner" in said(small, objective)
-    assert "stands out" not in said(small, objective)
+    assert "do not show which network is the best" in said(small, objective)
+    assert "No other network" not in said(small, objective)
 
 
 def test_a_clear_lead_of_few_trainings_is_not_called_one() -> None:
     search = tables(2, 2, lead=0.2)
     assert noise(search.results, "val_accuracy").degrees_of_freedom == 1
-    assert "so few trainings give a rough error" in said(search)
-    assert "stands out" not in said(search)
+    assert "but its error is rough with so few trainings" in said(search)
+    assert "two standard errors of the highest." not in said(search)
 
 
 def test_networks_that_cannot_be_told_from_the_best_are_counted() -> None:
@@ -194,8 +202,8 @@ def test_the_gain_is_given_with_its_error() -> None:
 
     # Differences of 2, 3 and 4 points: mean 3, standard error 1 / sqrt(3).
     assert (
-        "It is 3.00 ± 0.58 points better than the base network (mean and standard error of the "
-        "differences within a seed)." in said(searched(2, 3, accuracy))
+        "It is 3.00 ± 0.58 points better than the base network (mean and standard error over "
+        "common seeds)." in said(searched(2, 3, accuracy))
     )
 
 
@@ -203,13 +211,15 @@ def test_a_gain_within_its_error_is_called_noise() -> None:
     def accuracy(number: int, seed: int) -> float:
         return 0.8 + (0.01 * (-1) ** seed if number else 0) + 0.004 * number
 
-    assert "; that is within noise." in said(searched(2, 4, accuracy))
+    assert ", which is within noise." in said(searched(2, 4, accuracy))
     assert "within noise" not in said(searched(2, 4, lambda number, _: 0.8 + 0.01 * number))
 
 
 def test_a_loss_against_the_base_is_called_worse() -> None:
     search = searched(2, 1, lambda number, _: 0.8 - 0.01 * number)
-    assert "On their one common seed it is 1.00 points worse than the base network." in said(search)
+    assert "With their one common seed it is 1.0 points worse than the base network." in said(
+        search
+    )
 
 
 def test_a_missing_base_is_said() -> None:
@@ -300,27 +310,42 @@ def test_equal_tables_give_equal_bytes_and_all_files_are_named(
 def test_a_report_can_be_written_at_any_time(tmp_path: Path, search: Tables) -> None:
     page = Page(written(tmp_path, search)[-1])
     assert len(page.tables[0]) == 1 + len(search.candidates)
-    assert page.tags.count("img") == 3
+    assert page.tags.count("svg") == 3
 
 
 def test_the_page_stands_alone(report: Path) -> None:
     path = report / "report.html"
     page = Page(path)
-    assert len(page.references) == 4
-    assert all(r.startswith("data:image/svg+xml;base64,") for r in page.references)
-    assert not {"script", "link", "iframe", "a", "form", "object"} & set(page.tags)
-    assert not re.search(r"https?:|@import|url\(", path.read_text("utf-8"))
+    assert page.tags.count("svg") == 4
+    within = [reference for reference in page.references if not reference.startswith("data:image/")]
+    assert {reference[0] for reference in within} == {"#"}
+    assert {reference[1:] for reference in within} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert not {"link", "iframe", "form", "object", "img"} & set(page.tags)
+    assert page.tags.count("script") == 1
+    assert not re.search(r"https?:|@import|url\((?!#)", path.read_text("utf-8"))
+
+
+def test_the_page_lets_no_script_run_but_its_own(report: Path) -> None:
+    text = (report / "report.html").read_text("utf-8")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = dict(rule.strip().split(" ", 1) for rule in html.unescape(policy).split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert rules["img-src"] == "data:"
 
 
 def test_what_others_wrote_is_text_not_markup(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     search = tables(2, 2, failed=[(1, 1)], reason=f"ValueError: {evil}")
     search.results["network"] = evil
-    page = Page(
-        written(tmp_path, search, facts={evil: evil}, families=families().assign(family=evil))[-1]
-    )
-    assert "script" not in page.tags
-    assert page.text.count(evil) >= 4
+    named = {"title": evil, "headline": [(evil, evil)], "facts": {evil: evil}}
+    paths = written(tmp_path, search, families=families().assign(family=evil), **named)
+    page = Page(paths[-1])
+    assert page.tags.count("script") == 1
+    assert page.text.count(evil) >= 8
 
 
 def test_the_page_has_every_network_with_its_numbers(tmp_path: Path) -> None:
@@ -334,8 +359,9 @@ def test_the_page_has_every_network_with_its_numbers(tmp_path: Path) -> None:
     assert [row[header.index("network")] for row in others] == ["3", "1", "2"]
     assert [row[header.index("order")] for row in others] == ["1", "2", "3"]
     best = dict(zip(header, others[0], strict=True))
-    assert best["gamma"] == "1.414 (1.414 to 1.494)"
-    assert best["shares d / w / r"] == "0.00 / 0.00 / 1.00"
+    assert float(best["gamma"]) == pytest.approx(1.414, abs=0.005)
+    ranges = "alpha 1.00 to 1.08, beta 1.00 to 1.08, gamma 1.41 to 1.49"
+    assert best["the same network from"] == ranges
     assert best["accuracy, % ± sd"] == "84.00 ± 1.41"
     assert best["loss, nats ± sd"] == "0.1600 ± 0.0141"
     assert best["gain, points ± se"] == "3.00 ± 0.00"
@@ -347,6 +373,7 @@ def test_the_page_has_every_network_with_its_numbers(tmp_path: Path) -> None:
 def test_no_failures_are_said_and_facts_are_shown(tmp_path: Path) -> None:
     page = Page(written(tmp_path, tables(2, 1))[-1])
     assert len(page.tables) == 1
+    assert page.text.strip().startswith("default: scaling coefficients")
     assert "None." in page.text
     assert "three stages, 20 px" in page.text
 
@@ -357,13 +384,14 @@ def test_the_page_has_the_answer_by_both_metrics_and_what_was_left_out(tmp_path:
     assert found.answer is not None
     paths = written(tmp_path, search, conclusion=replace(found, sentences=("The split matters.",)))
     page = Page(paths[-1])
-    header, rule, *references = page.tables[0]
+    assert [line[0] for line in page.tables[0]] == ["split", *REFERENCES]
+    header, rule, *references = page.tables[1]
     assert header[-3:] == ["equals the rule at", "by accuracy", "by loss"]
     assert (rule[0], len(references)) == ("rule", 6)
     assert [line[0] for line in references] == list(REFERENCES)
     assert {line[-2] for line in references[:3]} == {"better"}
     assert "The split matters." in page.text
-    header, *networks = page.tables[1]
+    header, *networks = page.tables[2]
     bad = {
         line[header.index("network")] for line in networks if line[header.index("left out")] == "1"
     }
@@ -380,19 +408,27 @@ def test_families_are_listed_with_their_ends(report: Path) -> None:
     assert sum("*" in row[table[0].index("off its ray")] for row in table) == 1
 
 
+def printed(search: Tables, objective: str, *, most: int, width: int) -> str:
+    console = Console(width=width, record=True, file=StringIO())
+    show_coefficients(console, search.coefficients, objective, most=most)
+    return console.export_text()
+
+
 @pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
-def test_the_terminal_table_fits_100_characters_uncut(objective: str) -> None:
+@pytest.mark.parametrize("width", [80, 110, 200])
+def test_the_terminal_table_fits_uncut_and_has_both_metrics(objective: str, width: int) -> None:
     search = tables(114, 3, failed=[(4, 1)], objective=objective)
-    console = Console(width=100, record=True, file=StringIO())
-    console.print(terminal_table(search.coefficients, objective, most=10))
-    text = console.export_text()
+    text = printed(search, objective, most=10, width=width)
     assert "…" not in text
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
     assert "Base network and the best 10 of 114 scaled networks" in text
-    assert len(re.findall(r"^ +(?:base|\d+) ", text, flags=re.MULTILINE)) == 11
+    rows = [line for line in text.splitlines() if line.count("±") > 2 or "1.000x" in line]
+    assert len(rows) >= 10
+    assert {"loss,", "accuracy,", "gain,"} <= set(text.split())
+    assert ("the same network from" in text) == (width == 200)
 
 
 def test_the_terminal_table_is_empty_before_the_first_training() -> None:
-    table = terminal_table(tables(9, 0).coefficients, "val_loss", most=10)
-    assert table.row_count == 1  # the base network, whose numbers are dashes
-    assert terminal_table(tables(9, 1).coefficients, "val_loss", most=3).row_count == 4
+    text = printed(tables(9, 0), "val_loss", most=10, width=110)
+    assert text.count("x ") == 1  # the base network, whose numbers are dashes
+    assert printed(tables(9, 1), "val_loss", most=3, width=110).count("x ") == 4

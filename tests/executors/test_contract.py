@@ -89,6 +89,12 @@ def test_a_result_is_the_one_of_train_trial(executor: Executor) -> None:
     assert (result.state, result.device) == ("COMPLETE", "cpu")
 
 
+def test_a_running_training_tells_its_epochs(executor: Executor, tmp_path: Path) -> None:
+    trial = replace(tiny_trial(1), told=tmp_path / "epochs")
+    executor.submit(trial).result(PATIENCE_SECONDS)
+    assert 0 < float((tmp_path / "epochs").read_text()) <= trial.recipe.epochs
+
+
 def test_a_training_that_raises_is_a_result(executor: Executor) -> None:
     result = executor.submit(faulty("raise")).result(PATIENCE_SECONDS)
     assert result.state == "FAIL"

@@ -614,7 +614,7 @@ def test_a_node_with_other_versions_trains_nothing(cluster: Cluster, tmp_path: P
         refused = " ".join(asked(coordinator))
         assert re.fullmatch(
             r"process \d+ on \S+ must have the coordinator's versions, got numpy 2\.99, not \S+; "
-            "install the same on all nodes; a notebook starts anew once its own modules change",
+            "install the same on all nodes; restart a notebook after its own modules change",
             refused,
         )
         same = cluster.add(3)

@@ -128,7 +128,7 @@ def test_data_that_fit_are_ready(experiment: Experiment) -> None:
 
 
 def test_without_data_there_is_nothing_to_train(experiment: Experiment) -> None:
-    with pytest.raises(ValueError, match="dataset must be named to train, got null; add for"):
+    with pytest.raises(ValueError, match="dataset must be given for training, got null; add for"):
         replace(experiment, dataset=None).ready_dataset()
 
 

@@ -81,8 +81,8 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
     table = said(run)
     assert set(table["split"]) == {"test", "validation"}
     assert (table["pairs"] == 2).all()
-    best = f"network {look.arms['found']} (first in the means, without an answer)"
-    assert f"Seeds 1 to 2: {best} against " in out
+    best = f"network {look.arms['found']} (lowest mean loss, without an answer)"
+    assert f"Confirmation with seeds 1 to 2: {best} against " in out
     assert "found is better by" in out
     assert "test images" in out
 
@@ -103,7 +103,10 @@ def test_with_an_answer_its_network_is_trained_beside_the_papers_nearest_and_the
     }
     assert len(set(look.arms.values())) == 3
     assert look.delta == answer.delta
-    assert f"Seeds 2 to 3: network {answer.network} (the best expected) against network " in out
+    assert (
+        f"Confirmation with seeds 2 to 3: network {answer.network} (best expected at this size) "
+        "against network " in out
+    )
     assert {row["candidate"] for row in record(answered).rows()} == set(look.arms.values())
 
 
@@ -133,7 +136,7 @@ def test_a_network_that_is_the_papers_own_network_is_trained_once(tmp_path: Path
     assert record(only).final_tests[0].arms == {"found": 1, "paper": 1, "base": 0}
     assert len(seeds(only)) == 4
     assert "against the base network; it is also the nearest to the paper's split." in out
-    assert "nothing is there to compare" in out
+    assert "so these two are not compared." in out
 
 
 def test_what_is_printed_is_what_the_record_says_later(run: Run) -> None:
@@ -213,7 +216,7 @@ def test_a_forced_look_takes_new_seeds_and_is_counted(run: Run) -> None:
     tested = Confirmation.last(record(run))
     assert tested is not None
     section = confirmation_section(tested, run.experiment.objective)
-    assert all("(look 2 at the test split)" in sentence for sentence in section.sentences)
+    assert all("(evaluation 2 on the test split)" in sentence for sentence in section.sentences)
     assert set(said(run)["look"]) == {2}
     assert (said(run)["pairs"] == 3).all()
 
@@ -242,7 +245,7 @@ def test_seeds_that_the_search_has_yet_to_train_are_not_taken(run: Run) -> None:
 def test_a_lost_training_is_left_out_with_its_pair(run: Run) -> None:
     out = printed(confirm, replace(run, executor=Executing(lost=((2, 0),))), TWO)
     found = record(run).final_tests[0].arms["found"]
-    assert f"Network {found} cannot be compared with the base network: 1 of 2 seeds" in out
+    assert f"Network {found} cannot be compared with the base network: an interval" in out
     assert "1 of 6 trainings failed" in out or "1 of 4 trainings failed" in out
     assert "base" not in set(said(run)["against"])
 
@@ -252,7 +255,7 @@ def test_some_failures_are_said_with_the_commonest_reason(run: Run) -> None:
     assert re.search(
         r"\n1 of \d trainings failed, most often \(1\): worker lost: .*tracebacks\n", out
     )
-    assert "1 of 2 seeds ended in both" in out
+    assert "both networks, and 1 of 2 are." in out
 
 
 def test_a_look_of_failures_alone_ends_in_words(run: Run) -> None:
@@ -282,15 +285,15 @@ def test_the_number_of_seeds_follows_from_the_difference_that_matters(
 ) -> None:
     asking = changed(run, decide=Decide(delta=0.01, seed_sd=0.0065))
     out = printed(confirm, asking, price_only=True)
-    assert "8 seeds a network find a difference of 0.0100 in 80 of 100 cases" in out
-    assert "Seeds 1 to 8: " in out
+    assert "8 seeds a network detect a difference of 0.010 with probability 0.8" in out
+    assert "seeds 1 to 8: " in out
 
 
 def test_the_noise_of_seeds_is_what_the_search_has_measured(run: Run) -> None:
     two = changed(run, num_seeds=2)
     printed(search, two)
     out = printed(confirm, changed(two, decide=Decide(delta=1.0)), price_only=True)
-    assert "2 seeds a network find a difference of 1.0000" in out
+    assert "2 seeds a network detect a difference of 1.000 with" in out
 
 
 def test_without_a_trained_network_there_is_no_winner(tmp_path: Path) -> None:

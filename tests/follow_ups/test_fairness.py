@@ -106,7 +106,7 @@ def luck(trial: Trial, sd: float = 0.002) -> float:
 
 def gained(sentence: str) -> float:
     """What width is said to gain."""
-    found = re.search(r"width \(2\) gains most from twice the rate, ([\d.]+)", sentence)
+    found = re.search(r"At twice the rate width \(2\) gains most: ([\d.]+)", sentence)
     assert found is not None
     return float(found.group(1))
 
@@ -204,7 +204,7 @@ def test_a_favoured_network_is_named_with_what_it_gains(
     assert gained(first) == pytest.approx(0.4, abs=0.01)
     assert order.startswith("From best to worst at half the rate: depth (1)")
     assert "at twice the rate: width (2), depth (1), resolution (3), thirds (4), 21" in order
-    assert together == "All 5 together are best at twice the rate."
+    assert together == "The mean of all 5 networks is best at twice the rate."
     header, *lines = section.lines
     assert header[2:] == ["rate × 0.5", "rate × 1", "rate × 2"]
     assert [line[0] for line in lines][-1] == "21"
@@ -223,9 +223,9 @@ def test_a_rate_that_is_better_for_all_favours_none(
     (section,) = told(asked, loss, folder=tmp_path, experiment=proxy, searched=proxy.trials(plan))
     first, second, last = section.sentences
     assert first.startswith("No sign that the learning rate favours some networks (F(8, 12) = ")
-    seen, span = seen_and_range(second, "one of the 5 that gains")
+    seen, span = seen_and_range(second, "one of the 5 networks that gains")
     assert seen < span == pytest.approx(0.5, abs=0.02)
-    assert last == "All 5 together are best at half the rate."
+    assert last == "The mean of all 5 networks is best at half the rate."
 
 
 @pytest.mark.parametrize("height", [0.0, 0.002, None])
@@ -242,19 +242,21 @@ def test_a_shift_too_small_to_be_seen_cannot_be_told(
     what = {"learning_rate": "favours some networks", "length of": "favours some splits"}
     for (setting, end), section in zip(what.items(), checked, strict=True):
         first, second = section.sentences[:2]
-        unknown = f"These results cannot tell whether the {setting.replace('_', ' ')}"
+        unknown = f"These results cannot show whether the {setting.replace('_', ' ')}"
         assert first.startswith(unknown)
         assert end in first
         if height is None:
-            assert second.endswith("; the range of the search's surface is not known.")
+            assert second.endswith("How much the fit differs between splits is not known.")
         else:
-            seen, span = seen_and_range(second, "(?:one of the 5 that|dimension that alone) gains")
+            seen, span = seen_and_range(second, "(?:networks that gains|doubling that is)")
             assert seen > span
 
 
 def seen_and_range(sentence: str, effect: str) -> tuple[float, float]:
     """The difference that a test finds and the surface's range, as they are said."""
-    found = re.search(rf"{effect} ([\d.]+) more .* a range of ([\d.]+), best to worst", sentence)
+    found = re.search(
+        rf"{effect} ([\d.]+) (?:more|higher) .* differs by ([\d.]+) between", sentence
+    )
     assert found is not None, sentence
     return float(found.group(1)), float(found.group(2))
 
@@ -273,15 +275,15 @@ def cells_of(means: list[list[float]]) -> list[str]:
 
 def test_an_order_that_stays_is_said_so() -> None:
     first, order, _ = cells_of([[1.0, 1.0, 0.5], [2.0, 2.0, 2.0], [3.0, 3.0, 3.0]])
-    assert first.endswith("more than the mean of the 3.")
+    assert first.endswith("more than the mean of all 3.")
     assert order == "The order of the networks is the same at all three rates."
     first, order, together = cells_of([[1.0, 1.0, 2.3], [0.2, 2.0, 2.2], [3.0, 3.0, 3.2]])
-    assert "b gains most from half the rate" in first
+    assert "At half the rate b gains most: " in first
     assert order == (
         "From best to worst at half the rate: b, a, c; at the search's own rate: a, b, c; "
         "at twice the rate: b, a, c."
     )
-    assert together == "All 3 together are best at half the rate."
+    assert together == "The mean of all 3 networks is best at half the rate."
     assert "at the search's own rate." in cells_of([[2.0, 1.0, 4.0], [2.5, 2.0, 3.0]])[-1]
 
 
@@ -299,7 +301,7 @@ def test_accuracies_are_better_when_they_are_larger(plan: Plan, tmp_path: Path) 
     asked = learning_rate_trials(experiment, plan, None)
     (section,) = told(asked, loss, folder=tmp_path, experiment=experiment)
     assert gained(section.sentences[0]) == pytest.approx(4, abs=0.1)  # points
-    assert " points more than the mean of the 5" in section.sentences[0]
+    assert " points more than the mean of all 5" in section.sentences[0]
     assert section.lines[2][4].endswith(" % (1)")
 
 
@@ -315,7 +317,7 @@ def test_failures_are_counted_and_a_network_without_a_rate_is_left_out(
     said = " ".join(section.sentences)
     assert "F(6, 8) = " in said
     assert "3 of 30 trainings failed and are left out." in said
-    assert "not in the test: resolution (3)." in said
+    assert "Not in the test, for lack of a finished training at each rate: resolution (3)." in said
     assert section.lines[3][2:] == ["–", "–", "–"]
     assert section.table["val_loss_mean"].isna().sum() == 3
     whole = told(asked, lambda t: 2 + luck(t), folder=tmp_path / "other", experiment=proxy)
@@ -329,10 +331,10 @@ def test_what_cannot_be_tested_is_said(proxy: Experiment, plan: Plan, tmp_path: 
     short = [t for t in length_trials(proxy, plan) if t.candidate.number < 6]
     (section,) = told(short, luck, folder=tmp_path / "other", experiment=proxy)
     assert section.sentences[0].endswith(
-        "seven spread networks with all three lengths, and there are 5."
+        "seven networks of different splits, each trained at all three lengths, got 5."
     )
     assert (
-        "No surface is fitted at half the length: the surface must have networks with a finished "
+        "There is no fit at half the length: the surface must have networks with a finished "
         "training in 7 places or more, got 5; " in section.sentences[2]
     )
 
@@ -347,12 +349,12 @@ def test_a_length_that_favours_a_dimension_is_found(
     (section,) = told(length_trials(proxy, plan), loss, folder=tmp_path, experiment=proxy)
     assert section.name == "fairness_length"
     assert "The length of training favours some splits (F(5, 4) = " in section.sentences[0]
-    assert "each doubling gains most near network width (2), by the fit 0.5" in section.sentences[0]
+    assert "Each doubling gains most near network width (2), 0.5" in section.sentences[0]
     assert "Rank correlation of the means" in section.sentences[1]
     assert section.lines[0][-1] == "gain / doubling"
     gains = section.table.drop_duplicates("name").set_index("candidate")["gain_per_doubling"]
     assert gains[2] == pytest.approx(0.7, abs=0.05)
-    assert "The surface is best at" in section.sentences[2]
+    assert "The rule, the best split by the fit, is depth" in section.sentences[2]
 
 
 def test_a_length_that_is_alike_for_all_favours_none(
@@ -366,9 +368,9 @@ def test_a_length_that_is_alike_for_all_favours_none(
     (section,) = told(asked, loss, folder=tmp_path, experiment=proxy, searched=searched)
     first, second = section.sentences[:2]
     assert first.startswith("No sign that the length of training favours some splits (F(5, 4) = ")
-    seen, span = seen_and_range(second, "a dimension that alone gains")
+    seen, span = seen_and_range(second, "a gain with each doubling that is")
     assert seen < span == pytest.approx(0.5, abs=0.02)
-    assert "doubling than none of it, by 10 networks; the search's surface" in second
+    assert "higher for one dimension alone than without it, by 10 networks. The fit" in second
 
 
 def test_a_trend_is_told_both_ways() -> None:
@@ -378,11 +380,11 @@ def test_a_trend_is_told_both_ways() -> None:
     trend = fit_trend(shares, shares[:, 0] + noise, weights)
     (some,) = about_trend(trend, names, "val_loss", span=None)
     deepest, least = int(shares[:, 0].argmax()), int(shares[:, 0].argmin())
-    assert f"gains most near network {deepest}, by the fit " in some
+    assert f"gains most near network {deepest}, " in some
     assert least != deepest
     level = fit_trend(shares, noise, weights)
     assert about_trend(level, names, "val_loss", span=1.0)[0].startswith("No sign")
-    assert "and there are 10." in about_trend(None, names, "val_loss", span=1.0)[0]
+    assert "lengths, got 10." in about_trend(None, names, "val_loss", span=1.0)[0]
 
 
 def order(half: float, twice: float, spread: float = 1.0) -> str:
@@ -391,22 +393,21 @@ def order(half: float, twice: float, spread: float = 1.0) -> str:
 
 
 def test_an_order_that_changes_more_than_seeds_allow_is_said() -> None:
-    assert order(0.1, 0.5).endswith("at half the length the order is another.")
-    assert order(0.1, -0.5).endswith("at half and twice the length the order is another.")
+    assert order(0.1, 0.5).endswith("The order changes at half the length.")
+    assert order(0.1, -0.5).endswith("The order changes at half and twice the length.")
     assert "0.30 at half, 0.50 at twice the length" in order(0.3, 0.5)
-    assert order(0.3, 0.5).endswith("no sign of another order.")
-    assert order(0.1, 0.1, spread=0.0).endswith("there is no order to keep.")
+    assert order(0.3, 0.5).endswith("No sign that the order changes.")
+    assert order(0.1, 0.1, spread=0.0).endswith("so they have no order.")
 
 
 def test_whether_the_best_split_moves_is_told_by_the_regions() -> None:
     sharp, blunt = Luck(seed_sd=0.0005), Luck(seed_sd=0.01)
     here, there = fitted(around(0.1, 0.1), sharp), fitted(around(0.7, 0.2), sharp)
-    assert about_shift(here, there).endswith("have nothing in common: the best split moves.")
+    assert about_shift(here, there).endswith("95 % regions do not overlap: the rule changes.")
     assert about_shift(here, fitted(around(0.1, 0.1), sharp, seed=1)).endswith("may be the same.")
     level = fitted(flat, blunt, seed=3)
-    assert "with the length: the surface may be flat at twice the length (F" in about_shift(
-        here, level
-    )
+    unknown = "with the length: noise alone could explain the differences at twice the length (F"
+    assert unknown in about_shift(here, level)
     assert " and at twice the length (F" in about_shift(level, level)
 
 

@@ -38,7 +38,8 @@ def test_both_sections_are_printed_and_written(cli: Cli, tmp_path: Path) -> None
     # Two networks at three rates and, with the base, for three lengths, two seeds each; the search
     # has one seed of each, and the base network's.
     assert num_trained(folder) == 2 * 3 * 2 + 3 * 3 * 2 - 2 * 2 - 3
-    assert "found: network " in outcome.out
+    assert "Learning rates are checked with the networks nearest to depth, width" in outcome.out
+    assert "Lengths of training are checked with the base network and up to 10" in outcome.out
     assert "Does the learning rate favour some networks?" in outcome.out
     assert "Does the length of training favour some networks?" in outcome.out
     tables = [line for line in outcome.out.splitlines() if " / " in line]

@@ -212,7 +212,7 @@ def test_it_says_why_sizes_cannot_be_compared() -> None:
         assert said in str(error.value)
     corner = replace(larger[0], shares=0.9 * larger[0].shares + np.array([0, 0, 0.1]))
     away = replace(larger[1], shares=0.05 * larger[1].shares + np.array([0.95, 0, 0]))
-    with pytest.raises(ValueError, match="all sizes must reach some splits in common"):
+    with pytest.raises(ValueError, match="all sizes must have some splits in common"):
         fit_sizes(surface, [corner, away])
 
 

@@ -43,10 +43,25 @@ def drift_of(low: float, high: float) -> Drift:
 @pytest.mark.parametrize(
     ("p_value", "low", "high", "said"),
     [
-        (0.2, 0.1, 0.3, "No significant change of the surface from 2x to 8x (p = 0.200): no drift"),
-        (0.01, 0.1, 0.3, "The best split moves with the size (p = 0.010): at 8x it has more depth"),
-        (0.0001, -0.3, -0.1, "(p < 0.001): at 8x it has less depth and more width than at 2x."),
-        (0.01, -0.1, 0.3, "direction in which the best split moves is not significant."),
+        (
+            0.2,
+            0.1,
+            0.3,
+            "No significant change of the fit from 2x to 8x the base network's cost (p = 0.200).",
+        ),
+        (
+            0.01,
+            0.1,
+            0.3,
+            "changes with the size (p = 0.010). At 8x the base network's cost it has more",
+        ),
+        (0.0001, -0.3, -0.1, "cost it has less depth and more width than at 2x."),
+        (
+            0.01,
+            -0.1,
+            0.3,
+            "No share of the rule (the best split by the fit) changes significantly.",
+        ),
     ],
 )
 def test_the_verdict_follows_its_rules(p_value: float, low: float, high: float, said: str) -> None:
@@ -100,28 +115,30 @@ def test_a_drift_is_told_with_where_the_best_lies_at_each_size() -> None:
     assert told is not None
     said = told.sentences
     assert said[0] == (
-        "The best split moves with the size (p < 0.001): at 8x it has more depth and less "
-        "resolution than at 2x."
+        "The rule (the best split by the fit) changes with the size (p < 0.001). At 8x the base "
+        "network's cost it has more depth and less resolution than at 2x."
     )
     assert [s.split()[1] for s in said[1:4]] == ["2x", "4x", "8x"]
-    assert "with 95 % confidence depth" in said[1]
-    assert said[4].startswith("From 2x to 8x the best split moves by depth +0.")
+    assert "its 95 % region has shares of depth" in said[1]
+    assert said[4].startswith("From 2x to 8x the shares of the rule change by depth +0.")
     assert "a guess" not in said[4]
     assert "hold together with at least 95 %" in said[4]
-    assert "With probability 0.8 these trainings find a change from 2x to 8x of 0.0" in said[5]
-    assert "between" in said[5]
-    assert "resolution alone cannot be reached at 4x: the nearest has 0.50." in said
-    assert "resolution alone cannot be reached at 8x: the nearest has 0.33." in said
-    assert any(s.startswith("The rule cannot be reached at 8x: the nearest is") for s in said)
+    assert said[5].startswith("Only splits that all sizes reach are compared, ")
+    assert "these trainings detect a change from 2x to 8x the base network's cost of 0.0" in said[6]
+    assert "between" in said[6]
+    for size, share in ((4, "0.50"), (8, "0.33")):
+        at = f"at {size}x the base network's cost: the nearest network has a share of {share}."
+        assert f"Resolution alone is out of reach {at}" in said
+    assert any(s.startswith("The rule is out of reach at 8x") for s in said)
     assert not any("failed" in s or "Left out" in s or "Warning" in s for s in said)
 
 
 def test_a_best_that_the_larger_sizes_do_not_reach_is_said() -> None:
-    outside = "; the best of the search alone lies outside."
+    outside = " The rule of the search alone lies outside of them."
     for place, is_said in (((0.0, 0.1), True), ((0.4, 0.45), False)):
         told = section(concluded(around(*place), Luck(0.001)), networks(), trained(0.0))
         assert told is not None
-        assert told.sentences[4].endswith(outside) == is_said
+        assert told.sentences[5].endswith(outside) == is_said
 
 
 def test_where_all_is_luck_the_best_is_a_guess() -> None:
@@ -129,8 +146,9 @@ def test_where_all_is_luck_the_best_is_a_guess() -> None:
     assert told is not None
     said = told.sentences
     assert said[0].startswith("No significant change")
-    assert said[1].startswith("At 2x the surface may be flat: any split may be the best; depth")
-    assert "which is a guess; the intervals" in said[4]
+    assert said[1].startswith("At 2x noise alone could explain the differences.")
+    assert "Any split may be the best; the rule is a guess: depth" in said[1]
+    assert "; this is a guess. These intervals" in said[4]
 
 
 def test_the_table_has_a_line_for_each_network() -> None:
@@ -157,8 +175,8 @@ def test_failures_are_counted_and_networks_without_a_result_left_out() -> None:
     told = section(concluded(around(0.3, 0.3)), networks(), trained(0.0, failed=(203, 310)))
     assert told is not None
     said = told.sentences
-    assert "2 of 20 trainings failed and do not count." in said
-    assert said[-1] == "Left out, without a finished training: resolution at 4x, pycls at 8x."
+    assert "2 of 20 trainings failed and are left out." in said
+    assert said[-1] == "Without a finished training: resolution at 4x, pycls at 8x."
     assert said[0].startswith("No significant change")
     assert told.lines[3][5:] == ["–", "–", "0"]
 
@@ -170,8 +188,8 @@ def test_too_few_results_are_said_and_nothing_is_drawn() -> None:
     )
     assert told is not None
     assert told.sentences[0] == (
-        "These results cannot show whether the best split holds at larger sizes: the networks of "
-        "the larger sizes must be spread over the triangle, got 2 on a line at 4x; take a wider "
+        "These results cannot show whether the rule holds at larger sizes: the networks of "
+        "the larger sizes must be spread over the triangle, got 2 on a line at 4x; use a wider "
         "candidates.tolerance."
     )
     all_failed = trained(0.0, failed=tuple(networks()["candidate"]))
@@ -197,7 +215,7 @@ def test_trainings_that_collapsed_are_named_and_in_no_mean() -> None:
     assert whole is not None
     point = str(networks().set_index("candidate").loc[301, "point"])
     said = transfer_section(told).sentences
-    assert said[-1] == f"Left out: {point} at 8x seed 0, at chance."
+    assert said[-1] == f"Left out: {point} at 8x seed 0, no better than chance."
     assert told.table.set_index("candidate").loc[301, "num_seeds"] == 0
     assert told.drift is not None
     assert whole.drift is not None
@@ -223,7 +241,7 @@ def test_a_misfit_of_the_search_is_a_warning() -> None:
 
     told = section(concluded(wavy, Luck(0.001)), networks(), trained(0.0))
     assert told is not None
-    assert any(s.startswith("Warning: a quadratic surface misfits") for s in told.sentences)
+    assert any(s.startswith("Warning: the quadratic surface does not fit") for s in told.sentences)
 
 
 def power(networks: pd.DataFrame, num_seeds: int = 3) -> str:
@@ -232,17 +250,22 @@ def power(networks: pd.DataFrame, num_seeds: int = 3) -> str:
 
 def test_before_it_starts_it_says_what_it_would_find() -> None:
     assert next(about_networks(networks())) == (
-        "resolution alone cannot be reached at 4x: the nearest has 0.50."
+        "Resolution alone is out of reach at 4x the base network's cost: the nearest network has a "
+        "share of 0.50."
     )
     said = power(networks(), 1)
-    assert said.startswith("With probability 0.8 these trainings find a change from 2x to 8x")
+    assert said.startswith("With probability 0.8 these trainings detect a change from 2x to 8x")
     assert "and resolution 0.33 (0." in said
     few = networks()[networks()["point"].isin(["depth", "width"])]
-    assert next(about_networks(few)) == "At 4x there are 2 networks for 10 points."
+    assert next(about_networks(few)) == (
+        "At 4x the base network's cost there are 2 networks for 10 splits; no other network has "
+        "this cost."
+    )
     with pytest.raises(ValueError, match="must be spread over the triangle"):
         power(few, 1)
     assert power(networks()[~networks()["point"].isin(DIMENSIONS)]) == (
-        "Too few networks stand for corners at 8x to say what change would be found."
+        "The detectable change is unknown: at 8x fewer than two networks stand for one dimension "
+        "alone."
     )
     two = networks()[networks()["point"] != "resolution"]
     assert "in the difference between depth and width" in power(two)

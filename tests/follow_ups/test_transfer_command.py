@@ -39,9 +39,9 @@ def test_ten_networks_are_trained_and_the_answer_printed_and_written(
     out = printed(transfer, run, FOUR)
     lines = out.splitlines()
     before = next(i for i, line in enumerate(lines) if line.startswith("1/10"))
-    assert any("With probability 0.8 these trainings find" in line for line in lines[:before])
+    assert any("With probability 0.8 these trainings detect" in line for line in lines[:before])
     assert any(line.startswith("10 trainings: about") for line in lines[:before])
-    assert "From 2x to 4x the best split moves by" in out
+    assert "From 2x to 4x the shares of the rule change by" in out
     folder = run.folder
     table = read_table(folder / "transfer.csv")
     assert table["size"].eq(4).all()
@@ -81,7 +81,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(run: Run) -> No
 
 def test_a_price_trains_and_writes_nothing(run: Run) -> None:
     out = printed(transfer, run, Transfer(num_seeds=2), price_only=True)
-    assert "With probability 0.8 these trainings find a change from 2x to 8x of" in out
+    assert "With probability 0.8 these trainings detect a change from 2x to 8x the" in out
     assert "40 trainings: about" in out
     assert trained(run).empty
     assert not (run.folder / "transfer.csv").exists()
@@ -95,12 +95,12 @@ def test_more_sizes_and_seeds_go_on_from_what_is_known(run: Run) -> None:
     rows = trained(run)
     assert len(rows) == 40
     assert rows.groupby("candidate")["network"].nunique().eq(1).all()
-    assert "From 2x to 8x the best split moves by" in out
+    assert "From 2x to 8x the shares of the rule change by" in out
 
 
 def test_at_a_limit_it_ends_and_the_stored_part_is_told(run: Run) -> None:
     out = printed(transfer, replace(run, limits=Limits(trainings=4)), FOUR)
-    assert "best split moves" not in out
+    assert "shares of the rule" not in out
     networks = read_table(run.folder / "transfer.csv")
     assert len(networks) == 10
     assert len(trained(run)) == 4
@@ -123,8 +123,8 @@ def test_equal_training_flops_are_those_of_each_size(tmp_path: Path) -> None:
 
 def test_failed_trainings_are_rows_and_the_answer_says_so(run: Run) -> None:
     out = printed(transfer, replace(run, executor=Simulating(lost=((0, 201), (0, 210)))), FOUR)
-    assert "2 of 10 trainings failed and do not count." in out
-    assert "Left out, without a finished training: depth at 4x, pycls at 4x." in out
+    assert "2 of 10 trainings failed and are left out." in out
+    assert "Without a finished training: depth at 4x, pycls at 4x." in out
     assert (trained(run)["state"] == "FAIL").sum() == 2
 
 
@@ -152,6 +152,6 @@ def test_it_needs_an_answer_and_sizes_above_the_searchs(run: Run, tmp_path: Path
     printed(search, few)
     message = refused(few)
     assert message.startswith("out must hold a search with an answer, got '")
-    assert "; candidates.max_networks=null plans every place" in message
+    assert "; for more places use candidates.max_networks=null" in message
     assert message.endswith("; search further first")
     assert "\n" not in message

@@ -187,8 +187,8 @@ def test_networks_of_a_record_with_options_of_before_are_those_of_today() -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"recipe": {"epochs": 5, "flip": True}}, "recipe.epochs must be 4 as in .* got 5; take"),
-        ({"cost": 1}, "cost must be None as in this folder's record, got 1; take another out="),
+        ({"recipe": {"epochs": 5, "flip": True}}, "recipe.epochs must be 4 as in .* got 5; use"),
+        ({"cost": 1}, "cost must be None as in this folder's record, got 1; use another out="),
         ({"recipe": {"epochs": 4}}, "recipe.flip must be True as .*, got 'nothing'"),
         (
             {"base_network": CHOICES["base_network"] | {"channels": [4]}},  # type: ignore[operator]  # a dict

@@ -184,7 +184,7 @@ def test_a_training_begins_anew_instead_of_going_on_from_a_flipped_bit(
     path.write_bytes(content)
     assert bits(train_trial(trial, "cpu")) == bits(expected)
     assert (
-        f"{path.name} cannot be read, the training begins anew: "
+        f"{path.name} cannot be read, the training starts again: "
         "its SHA-256 is not the one that was written"
     ) in caplog.messages
 

@@ -1,6 +1,7 @@
-"""Accuracy over FLOPs of a search, with error bars and the Pareto front."""
+"""Accuracy over FLOPs of a search, with error bars."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 
 from scaling_search.answer.verdicts import Answer
 from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.display.formatting import rounded
 from scaling_search.display.plots.drawing import (
     COLOURS,
     FLOPS,
@@ -18,31 +20,53 @@ from scaling_search.display.plots.drawing import (
     MARKERS,
     METRIC_NAMES,
     NETWORK,
+    NETWORK_MEANS,
+    PAPER,
+    SEEDS,
     Keywords,
     count_axis,
     empty,
     fence,
+    legend_once,
     marks,
+    network_id,
     percent_axis,
-    rail,
     sheet,
     styled,
-    triple,
 )
+from scaling_search.display.plots.labels import apart, key
 
 NUM_LABELLED = 5
 EQUAL_COST = 1.25
 """Largest cost over the smallest of networks in one band."""
 
+SAME_COST = 0.05
+"""Part by which a cost must be lower to count as lower: the usual tolerance of a search."""
 
-def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
-    """Indices of the points that no other beats in both cost and value, by cost."""
-    front: list[int] = []
-    for i in sorted(range(len(costs)), key=lambda i: (costs[i], -values[i])):
-        is_equal = bool(front) and (costs[i], values[i]) == (costs[front[-1]], values[front[-1]])
-        if not front or values[i] > values[front[-1]] or is_equal:
-            front.append(i)
-    return front
+KINDS = {kind: "mixed" if kind == "mixed" else f"mostly {kind}" for kind in MARKERS}
+FRONT, BASE_LEVEL = "Pareto front of means", "mean of the base network"
+
+
+def pareto_front(
+    costs: Sequence[float], values: Sequence[float], *, tolerance: float = 0.0
+) -> list[int]:
+    """Indices of the points that no other beats in both cost and value, by cost.
+
+    Args:
+        costs: Smaller is better.
+        values: Greater is better.
+        tolerance: Part by which a cost may be higher and still count as equal.
+    """
+    points = list(zip(costs, values, strict=True))
+
+    def is_beaten(cost: float, value: float) -> bool:
+        return any(
+            (value < v and c <= cost * (1 + tolerance)) or (value == v and c < cost)
+            for c, v in points
+        )
+
+    order = sorted(range(len(points)), key=points.__getitem__)
+    return [i for i in order if not is_beaten(*points[i])]
 
 
 @styled()
@@ -66,19 +90,15 @@ def accuracy_over_flops(
             "cost": coefficients["flops"].astype(float),
             "mean": coefficients["val_accuracy_mean"].astype(float),
             "error": coefficients["val_accuracy_sd"] / np.sqrt(coefficients["num_seeds"]),
-            "label": coefficients.apply(triple, axis=1),
             "candidate": coefficients["candidate"],
             "left_out": coefficients.get("left_out", 0),
         }
     )[is_trained]
     table["below"] = (table["mean"] < fence(table["mean"])[0]) & ~table["base"]
-    figure = sheet(
-        9.2,
-        5.0,
-        title="Accuracy at measured cost",
-        caption=_caption(table, num_untrained=int((~is_trained).sum())),
-        equal=equal,
-    )
+    num_untrained = int((~is_trained).sum())
+    title = "Accuracy at measured cost"
+    caption = _caption(table, num_untrained=num_untrained, has_answer=answer is not None)
+    figure = sheet(9.2, 5.2, title=title, caption=caption, equal=equal)
     if table.empty:
         axes = figure.subplots()
         empty(axes, "no finished training")
@@ -91,28 +111,30 @@ def accuracy_over_flops(
     panels[0].set_ylim(low - margin, high + margin)
     percent_axis(panels[0])
     panels[0].set_ylabel(METRIC_NAMES["val_accuracy"])
+    is_band = _is_band(table)
     for panel in panels:
         limits = panel.get_xlim()
-        shown = table[table["cost"].between(*limits)]
-        _networks(panel, shown[~shown["below"]])
-        at = shown["mean"].where(~shown["below"], low - margin / 2)
-        marks(panel, shown.assign(x=shown["cost"], y=at), answer)
-        below = shown[shown["below"]]
-        floor = [low - margin / 2] * len(below)
-        panel.scatter(below["cost"], floor, s=42, marker="v", color=GREY, zorder=3)
-        _front(panel, table)
+        shown = _spread(panel, table[table["cost"].between(*limits)])
+        _networks(panel, shown)
+        marks(panel, shown, answer)
+        if is_band and table["base"].any():
+            level = table.loc[table["base"], "mean"].iloc[0]
+            look: Keywords = {"color": INK, "linewidth": 1, "linestyle": (0, (1, 2))}
+            panel.axhline(level, label=BASE_LEVEL, zorder=1.5, **look)
+        elif not is_band:
+            _front(panel, table)
         panel.set_xlim(*limits)
         is_base = len(panels) > 1 and panel is panels[0]
         count_axis(panel, FLOPS, log=log, digits=3 if is_base else 6)
     if len(panels) > 1:
         _break(*panels, tick=float(table.loc[table["base"], "cost"].iloc[0]))
-    best = table[~table["base"]].nlargest(NUM_LABELLED, "mean")
-    rail(
-        panels[-1],
-        list(zip(best["cost"], best["mean"], best["label"], strict=True)),
-        header="highest means: alpha, beta, gamma" if len(best) else "",
-    )
     _legend(panels)
+    best = shown[~shown["base"] & ~shown["below"]].nlargest(NUM_LABELLED, "mean")
+    if len(best):
+        names = coefficients.loc[best.index].apply(_name, axis=1)
+        labelled = list(zip(best["x"], best["y"], names, strict=True))
+        others = shown[["x", "y"]].to_numpy().T
+        key(panels[-1], labelled, others, header="highest means: alpha, beta, gamma")
     return figure
 
 
@@ -124,27 +146,44 @@ def dominating(coefficients: pd.DataFrame) -> "pd.Series[str]":
     return names
 
 
-def _caption(table: pd.DataFrame, *, num_untrained: int) -> str:
+def _name(row: "pd.Series[Any]") -> str:
+    return ", ".join(rounded(row[name]) for name in ("alpha", "beta", "gamma"))
+
+
+def _caption(table: pd.DataFrame, *, num_untrained: int, has_answer: bool) -> str:
     parts = []
     if num_untrained:
         num_networks = len(table) + num_untrained
         parts.append(f"Without a finished training: {num_untrained} of {num_networks} networks.")
-    if table["error"].notna().any():
-        parts.append("Means over seeds; bars: one standard error, with two seeds or more.")
-    elif len(table):
-        parts.append("One seed: no error bars.")
+    if len(table):
+        parts.append("A mark is a network.")
+        parts.append(SEEDS if table["error"].notna().any() else "One seed: no error bars.")
     if table["below"].any():
         lowest = table.loc[table["below"], "mean"].min()
         parts.append(f"Arrows: {table['below'].sum()} far below, down to {lowest:.1%}.")
     if len(table):
-        parts.append("Colour: the dimension with over half of the growth in cost.")
+        parts.append("Colour and shape: the dimension with over half of the growth in cost.")
+        if _is_band(table):
+            parts.append("Costs are equal up to rounding: there is no Pareto front.")
+        else:
+            parts.append(
+                f"Pareto front: no network of at most {SAME_COST:.0%} more cost has a higher mean."
+            )
+    if has_answer:
+        parts.append(NETWORK_MEANS)
     return " ".join(parts)
+
+
+def _is_band(table: pd.DataFrame) -> bool:
+    """True if all scaled networks count as one cost, which has no Pareto front."""
+    scaled = table.loc[~table["base"], "cost"]
+    return bool(len(scaled) and scaled.max() < EQUAL_COST * scaled.min())
 
 
 def _panels(figure: Figure, table: pd.DataFrame) -> tuple[list[Axes], bool]:
     """Axes with their horizontal limits, two if the axis is broken; True if it is logarithmic."""
     scaled, base = table.loc[~table["base"], "cost"], table.loc[table["base"], "cost"]
-    if len(scaled) and len(base) and scaled.max() / scaled.min() < EQUAL_COST:
+    if len(base) and _is_band(table):
         first, last, at = scaled.min(), scaled.max(), base.iloc[0]
         width = max(last - first, 0.02 * last)
         if not first - width < at < last + width:
@@ -160,30 +199,41 @@ def _panels(figure: Figure, table: pd.DataFrame) -> tuple[list[Axes], bool]:
     return [axes], bool(last > 3 * first)
 
 
+def _spread(axes: Axes, table: pd.DataFrame) -> pd.DataFrame:
+    """Networks with places ``x`` and ``y``; those that coincide are moved apart horizontally."""
+    low, high = axes.get_ylim()
+    left, right = axes.get_xlim()
+    at = table["mean"].where(~table["below"], low + (high - low) / 35)
+    # In units of a mark, of which so many fit side by side.
+    unit = ((right - left) / 45, (high - low) / 36)
+    x, _ = apart(np.stack([table["cost"], at]), 1.0, unit=unit, level=True)
+    return table.assign(x=x, y=at)
+
+
 def _networks(axes: Axes, table: pd.DataFrame) -> None:
-    for kind, marker in MARKERS.items():
-        group = table[(table["kind"] == kind) & ~table["base"]]
-        if len(group):
-            label = "mixed" if kind == "mixed" else f"mostly {kind}"
-            look: Keywords = {"marker": marker, "s": 62 if marker == "^" else 44}
-            _points(axes, group, COLOURS[kind], look | {"label": label})
-    base = table[table["base"]]
-    if len(base):
-        _points(axes, base, INK, {"marker": "*", "s": 200, "label": "base network"})
-
-
-def _points(axes: Axes, table: pd.DataFrame, colour: str, look: Keywords) -> None:
-    x, y, errors = table["cost"], table["mean"], table["error"].fillna(0)
-    axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=colour, alpha=0.5, elinewidth=1)
-    axes.scatter(x, y, color=colour, edgecolor="white", linewidth=0.6, zorder=3, **look)
+    for _, row in table.iterrows():
+        gid = network_id(row["candidate"])
+        colour = COLOURS.get(row["kind"], INK)
+        look: Keywords = {"marker": MARKERS[row["kind"]], "label": KINDS[row["kind"]]}
+        look["s"] = 62 if row["kind"] == "depth" else 44
+        if row["base"]:
+            colour, look = INK, {"marker": "*", "s": 200, "label": "base network"}
+        elif row["below"]:
+            colour, look = GREY, {"marker": "v", "s": 42}
+        if not (row["below"] or pd.isna(row["error"])):
+            ends = (row["y"] - row["error"], row["y"] + row["error"])
+            axes.vlines(row["x"], *ends, color=colour, alpha=0.5, linewidth=1, gid=gid)
+        look |= {"edgecolor": PAPER, "linewidth": 0.6, "zorder": 3, "gid": gid}
+        axes.scatter(row["x"], row["y"], facecolor=colour, **look)
 
 
 def _front(axes: Axes, table: pd.DataFrame) -> None:
-    front = table.iloc[pareto_front(list(table["cost"]), list(table["mean"]))]
+    on_front = pareto_front(list(table["cost"]), list(table["mean"]), tolerance=SAME_COST)
+    front = table.iloc[on_front]
     costs = [*front["cost"], 2 * table["cost"].max()]
     means = [*front["mean"], front["mean"].iloc[-1]]
     look: Keywords = {"color": INK, "linewidth": 1.1, "linestyle": (0, (4, 2)), "zorder": 1.5}
-    axes.plot(costs, means, drawstyle="steps-post", label="Pareto front of means", **look)
+    axes.plot(costs, means, drawstyle="steps-post", label=FRONT, **look)
 
 
 def _break(left: Axes, right: Axes, *, tick: float) -> None:
@@ -198,11 +248,7 @@ def _break(left: Axes, right: Axes, *, tick: float) -> None:
 
 
 def _legend(panels: Sequence[Axes]) -> None:
-    handles = {h.get_label(): h for p in panels for h in p.get_legend_handles_labels()[0]}
-    order = ["base network", *(f"mostly {d}" for d in DIMENSIONS), "mixed", "Pareto front of means"]
+    order = ["base network", *KINDS.values(), FRONT, BASE_LEVEL]
     order += [look["label"] for look in (NETWORK, LEFT_OUT)]
-    panels[-1].legend(
-        handles=[handles[label] for label in order if label in handles],
-        loc="lower left",
-        bbox_to_anchor=(1.01, -0.02),
-    )
+    handles = legend_once(panels, order)
+    panels[-1].legend(handles=handles, loc="lower left", bbox_to_anchor=(1.01, -0.02))

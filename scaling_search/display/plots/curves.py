@@ -11,9 +11,11 @@ from scaling_search.display.plots.drawing import (
     GREY,
     INK,
     METRIC_NAMES,
+    NETWORK_MEANS,
     Keywords,
     empty,
     fence,
+    network_id,
     percent_axis,
     sheet,
     styled,
@@ -21,7 +23,13 @@ from scaling_search.display.plots.drawing import (
 
 
 @styled()
-def training_curves(curves: pd.DataFrame, answer: Answer | None = None, *, equal: str) -> Figure:
+def training_curves(
+    curves: pd.DataFrame,
+    answer: Answer | None = None,
+    *,
+    equal: str,
+    label_smoothing: float = 0.0,
+) -> Figure:
     """Validation accuracy, validation loss and training loss over epochs, a line a network.
 
     Lines are means over seeds; the base network and the network of the answer have a thin line for
@@ -31,18 +39,26 @@ def training_curves(curves: pd.DataFrame, answer: Answer | None = None, *, equal
         curves: As `results.curves_table` gives it.
         answer: Its network is drawn in colour; None for none.
         equal: `Recipe.equal` of the trainings.
+        label_smoothing: `Recipe.label_smoothing` of the trainings.
     """
+    names = dict(METRIC_NAMES)
+    training_loss = "Training loss: the mean over an epoch's steps"
+    if label_smoothing:
+        names["train_loss"] += ", labels smoothed"
+        training_loss += f", with label smoothing of {label_smoothing:g}"
     figure = sheet(
         9.2,
-        3.9,
+        4.1,
         title="Training curves",
-        caption="Lines: means over a network's seeds; thin lines: its single seeds. The first "
-        "epochs, and networks far off, may lie outside the axes.",
+        caption="A line is a network: its mean over seeds. Thin lines: single seeds of the "
+        "named networks. The first epochs, and networks far off, may lie outside the axes. "
+        f"{training_loss}, not to be compared with the validation loss. "
+        f"{'' if answer is None else NETWORK_MEANS}",
         equal=equal,
     )
-    panels = figure.subplots(1, len(METRIC_NAMES))
+    panels = figure.subplots(1, len(names))
     network = None if answer is None else answer.network
-    for axes, (metric, name) in zip(panels, METRIC_NAMES.items(), strict=True):
+    for axes, (metric, name) in zip(panels, names.items(), strict=True):
         axes.set_title(name, fontsize=10, fontweight="normal")
         axes.set_xlabel("Epoch")
         if curves.empty:
@@ -61,17 +77,19 @@ def _panel(axes: Axes, curves: pd.DataFrame, metric: str, network: int | None) -
     dots: Keywords = {"marker": "o", "markersize": 4} if len(means) < 3 else {}
     named = {0: (INK, "base network")}
     if network is not None:
-        named[network] = (COLOURS["answer"], f"the network, number {network}")
+        named[network] = (COLOURS["network"], f"the network, number {network}")
     others = means[[number for number in means if number not in named]]
     for i, number in enumerate(others):
         label = f"other networks ({others.shape[1]})" if i == 0 else None
-        axes.plot(others[number], color=GREY, alpha=0.35, linewidth=0.9, label=label, **dots)
+        look: Keywords = {"color": GREY, "alpha": 0.35, "linewidth": 0.9, "gid": network_id(number)}
+        axes.plot(others[number], label=label, **look, **dots)
     shown = [number for number in named if number in means]
     for number in shown:
         colour, label = named[number]
+        look = {"color": colour, "gid": network_id(number)}
         for _, seed in curves[curves["candidate"] == number].groupby("seed"):
-            axes.plot(seed["epoch"], seed[metric], color=colour, alpha=0.6, linewidth=0.7)
-        axes.plot(means[number], color=colour, linewidth=1.7, label=label, zorder=3, **dots)
+            axes.plot(seed["epoch"], seed[metric], alpha=0.6, linewidth=0.7, **look)
+        axes.plot(means[number], linewidth=1.7, label=label, zorder=3, **look, **dots)
     # The axes' height goes to what differs, not to the first epochs or to networks far off.
     late = means[means.index > means.index.max() / 4]
     values = pd.Series(late.to_numpy().ravel()).dropna()

@@ -1,15 +1,26 @@
-"""Style and files of all figures."""
+"""Style and files of all figures.
+
+A PNG has a white background, an SVG none. A page with a theme of its own sets INK, NOTE, GREY,
+FAINT and PAPER in an inline SVG by CSS, for each as ``fill`` and as ``stroke``::
+
+    svg [style*="fill: #222222"] { fill: var(--ink) !important; }
+
+All other colours can be seen on white and on black. Marks and lines of a network have the ``id``
+`network_id` in all figures; more than one of a figure may have it.
+"""
 
 import io
 import math
+import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -20,16 +31,18 @@ from scaling_search.runtime.files import replace_file
 Keywords = dict[str, Any]
 """Arguments that matplotlib checks itself."""
 
-INK, GREY, FAINT = "#222222", "#8c8c8c", "#e4e4e4"
+INK, NOTE, GREY, FAINT, PAPER = "#222222", "#555555", "#8c8c8c", "#e4e4e4", "#ffffff"
+"""Texts and marks; captions; axes; grids; edges of marks, and what hollow ones are filled with."""
 
 COLOURS = {
     "depth": "#0072B2",
     "width": "#D55E00",
     "resolution": "#009E73",
     "mixed": "#CC79A7",
-    "answer": "#D55E00",
+    "rule": "#F00048",
+    "network": "#8A3FFC",
 }
-"""For colour-blind readers. Source: Okabe & Ito 2008."""
+"""Differ for colour-blind readers too. Source of the first four: Okabe & Ito 2008."""
 
 MARKERS = {"depth": "^", "width": "s", "resolution": "o", "mixed": "D"}
 """Colour never stands alone."""
@@ -37,18 +50,25 @@ MARKERS = {"depth": "^", "width": "s", "resolution": "o", "mixed": "D"}
 RULE: Keywords = {
     "marker": "P",
     "s": 190,
-    "color": COLOURS["answer"],
-    "edgecolor": "white",
+    "facecolor": COLOURS["rule"],
+    "edgecolor": PAPER,
     "linewidth": 1.2,
     "label": "the rule, for other sizes",
     "zorder": 5.5,
 }
+GUESS: Keywords = {
+    "facecolor": "none",
+    "edgecolor": COLOURS["rule"],
+    "linewidth": 1.8,
+    "label": "the rule, a guess",
+}
+"""What differs where the surface may be flat."""
 NETWORK: Keywords = {
     "marker": "o",
     "s": 210,
     "facecolor": "none",
-    "edgecolor": COLOURS["answer"],
-    "linewidth": 2.2,
+    "edgecolor": COLOURS["network"],
+    "linewidth": 2.4,
     "label": "the network, for this size",
     "zorder": 5,
 }
@@ -61,6 +81,11 @@ LEFT_OUT: Keywords = {
     "zorder": 6,
 }
 """The marks of an answer, the same in every figure."""
+
+SEEDS = "Means over seeds; bars: one standard error, with two seeds or more."
+RULE_MEANS = "The rule: the best split of the fitted surface, to scale other sizes with."
+NETWORK_MEANS = "The network: the best expected of those trained, for this size."
+"""What captions say of the marks."""
 
 METRIC_NAMES = {
     "val_accuracy": "Validation accuracy",
@@ -76,6 +101,7 @@ _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "text.color": INK,
     "text.parse_math": False,  # a dollar sign in a name begins no formula
+    "axes.facecolor": "none",
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -95,13 +121,15 @@ _STYLE: dict[Any, Any] = {
     "ytick.labelcolor": INK,
     "legend.frameon": False,
     "legend.fontsize": 9,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
+    "figure.facecolor": PAPER,
     "figure.constrained_layout.h_pad": 0.06,
     "figure.constrained_layout.w_pad": 0.06,
     "svg.hashsalt": "scaling_search",
     "svg.fonttype": "path",
 }
+
+MARKER_STROKE = re.compile(rb'(<path id="m\w+" d="[^"]*" style=")stroke: #[0-9a-f]{6}(?:; )?')
+"""The colour of a marker's definition, which a page's CSS cannot reach; each use has it too."""
 
 
 @contextmanager
@@ -135,13 +163,18 @@ def sheet(
     figure = Sheet(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.012, ha="left")
     lines = textwrap.wrap(caption, width=round(width * 15))
-    figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8.5, color="#555555")
+    figure.supxlabel("\n".join(lines), x=0.012, ha="left", fontsize=8.5, color=NOTE)
     return figure
 
 
-def triple(row: "pd.Series[Any]") -> str:
-    """A network's three coefficients with two decimals."""
-    return ", ".join(f"{row[name]:.2f}" for name in ("alpha", "beta", "gamma"))
+def network_id(number: Hashable) -> str:
+    """The ``id`` of a network's marks and lines in an SVG, the same in all figures."""
+    return f"network-{number}"
+
+
+def mark_rule(axes: Axes, x: float, y: float, answer: Answer) -> None:
+    """Marks the rule of an answer at its place, hollow if it is a guess."""
+    axes.scatter(x, y, **RULE | (GUESS if answer.region.is_everything else {}))
 
 
 def marks(axes: Axes, networks: pd.DataFrame, answer: Answer | None) -> None:
@@ -152,11 +185,19 @@ def marks(axes: Axes, networks: pd.DataFrame, answer: Answer | None) -> None:
         networks: Numbers as ``candidate``, places as ``x`` and ``y``, and ``left_out`` if known.
         answer: None to mark no network.
     """
-    if answer is not None:
-        mine = networks[networks["candidate"] == answer.network]
-        axes.scatter(mine["x"], mine["y"], **NETWORK)
-    if "left_out" in networks and (has := networks["left_out"] > 0).any():
-        axes.scatter(networks.loc[has, "x"], networks.loc[has, "y"], **LEFT_OUT)
+    for _, row in networks.iterrows():
+        gid = network_id(row["candidate"])
+        if answer is not None and row["candidate"] == answer.network:
+            axes.scatter(row["x"], row["y"], gid=gid, **NETWORK)
+        if row.get("left_out", 0) > 0:
+            axes.scatter(row["x"], row["y"], gid=gid, **LEFT_OUT)
+
+
+def legend_once(axes: Sequence[Axes], order: Sequence[str] = ()) -> list[Artist]:
+    """One legend handle for each label, by an order; other labels follow."""
+    handles = {h.get_label(): h for one in axes for h in one.get_legend_handles_labels()[0]}
+    first = [handles.pop(label) for label in order if label in handles]
+    return [*first, *handles.values()]
 
 
 def empty(axes: Axes, text: str) -> None:
@@ -164,6 +205,16 @@ def empty(axes: Axes, text: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY)
+
+
+LATIN_END = 0x250
+"""The first letter behind those of Latin alphabets, which the font has."""
+
+
+def drawable(name: str, otherwise: str) -> str:
+    """A name, or other text where the font may lack its letters."""
+    is_drawable = name.isprintable() and all(ord(letter) < LATIN_END for letter in name)
+    return name if is_drawable else otherwise
 
 
 def percent_axis(axes: Axes) -> None:
@@ -201,36 +252,20 @@ def fence(values: "pd.Series[float]") -> tuple[float, float]:
     return float(low - 4 * (high - low)), float(high + 4 * (high - low))
 
 
-def rail(axes: Axes, labels: Sequence[tuple[float, float, str]], *, header: str) -> None:
-    """Writes labels of points (x, y, text) beside axes with final limits, without overlap."""
-    low, high = axes.get_ylim()
-    gap, place = 0.062, 1.0
-    axes.text(1.03, place, header, transform=axes.transAxes, va="center", fontsize=8.5, color=GREY)
-    ordered = sorted(labels, key=lambda label: -label[1])
-    for num_below, (x, y, text) in zip(reversed(range(len(labels))), ordered, strict=True):
-        place = min(place - gap, max((y - low) / (high - low), 0.4 + gap * num_below))
-        line: Keywords = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "relpos": (0, 0.5)}
-        axes.annotate(
-            text,
-            (x, y),
-            (1.03, place),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=9,
-            annotation_clip=False,
-            arrowprops=line | {"shrinkA": 0, "shrinkB": 5},
-        )
-
-
 def rendered(figure: Figure, suffixes: Sequence[str] = (".png", ".svg")) -> dict[str, bytes]:
     """A figure as PNG (160 dpi) and SVG, by suffix; equal figures give equal bytes."""
-    metadata: dict[str, Mapping[str, str | None]] = {".png": {}, ".svg": {"Date": None}}
+    options: dict[str, Keywords] = {
+        ".png": {"facecolor": PAPER},
+        ".svg": {"facecolor": "none", "metadata": {"Date": None}},
+    }
     images, layout = {}, figure.get_layout_engine()
     with styled():
         for suffix in suffixes:
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix[1:], dpi=160, metadata=metadata[suffix])
+            figure.savefig(buffer, format=suffix[1:], dpi=160, **options[suffix])
             images[suffix] = buffer.getvalue()
+            if suffix == ".svg":
+                images[suffix] = MARKER_STROKE.sub(rb"\1", images[suffix])
             figure.set_layout_engine("none")  # the next format has the same, which takes long
     figure.set_layout_engine(layout)
     return images

@@ -1,5 +1,7 @@
 """Means at half, once and twice a setting of the search."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,8 +17,8 @@ from scaling_search.display.plots.drawing import (
     METRIC_NAMES,
     Keywords,
     empty,
+    network_id,
     percent_axis,
-    rail,
     sheet,
     styled,
 )
@@ -64,38 +66,60 @@ def setting_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure
         return figure
     panels = figure.subplots(1, 2)
     kinds = dict(zip(table["name"], dominating(table), strict=True))
+    numbers = dict(zip(table["name"], table["candidate"], strict=True))
     relative = means.sub(means.mean(axis=1), axis=0)
     for axes, values, title in (
         (panels[0], means, "Means"),
         (panels[1], relative, "Less the mean of all networks"),
     ):
         axes.set_title(title, fontsize=10, fontweight="normal")
-        _lines(axes, values, errors, kinds)
+        _lines(axes, values, errors, kinds, numbers)
         axes.set_xlabel(name)
         if objective == "val_accuracy":
             percent_axis(axes)
     panels[0].set_ylabel(metric)
     panels[1].axhline(0, color=GREY, linewidth=0.8, zorder=1)
     panels[1].set_ylim(*panels[1].get_ylim())
-    places = relative.index[-1] * _sides(relative)
-    names = [str(name) for name in means]
-    rail(panels[1], list(zip(places, relative.iloc[-1], names, strict=True)), header="network")
+    _legend(panels[1], relative)
     return figure
 
 
-def _lines(axes: Axes, values: pd.DataFrame, errors: pd.DataFrame, kinds: dict[str, str]) -> None:
-    drawn: dict[str, int] = {}
+def _lines(
+    axes: Axes,
+    values: pd.DataFrame,
+    errors: pd.DataFrame,
+    kinds: Mapping[str, str],
+    numbers: Mapping[str, int],
+) -> None:
+    num_of: dict[str, int] = {}
     for side, label in zip(_sides(values), values, strict=True):
         kind = kinds[str(label)]
-        style = STYLES[drawn.get(kind, 0) % len(STYLES)]
-        drawn[kind] = drawn.get(kind, 0) + 1
+        style = STYLES[num_of.get(kind, 0) % len(STYLES)]
+        num_of[kind] = num_of.get(kind, 0) + 1
         look: Keywords = {"color": COLOURS[kind], "marker": MARKERS[kind], "markersize": 5.5}
         look |= {"linewidth": 1.4, "elinewidth": 1, "capsize": 2.5, "linestyle": style}
-        axes.errorbar(values.index * side, values[label], yerr=errors[label], **look)
+        drawn = axes.errorbar(values.index * side, values[label], yerr=errors[label], **look)
+        for artist in drawn.get_children():
+            artist.set_gid(network_id(numbers[str(label)]))
     axes.set_xscale("log", base=2)
     axes.set_xticks(list(values.index), [f"{factor:g}" for factor in values.index])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(values.index.min() / 1.15, values.index.max() * 1.15)
+
+
+def _legend(axes: Axes, relative: pd.DataFrame) -> None:
+    """Names the lines from the highest to the lowest at the right end."""
+    handles = dict(zip(relative, axes.containers, strict=True))
+    names = relative.iloc[-1].sort_values(ascending=False).index
+    axes.legend(
+        [handles[name] for name in names],
+        [str(name) for name in names],
+        title="network",
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.02),
+        handlelength=3.5,
+        alignment="left",
+    )
 
 
 def _sides(values: pd.DataFrame) -> NDArray[np.float64]:

@@ -1,39 +1,49 @@
 """The networks on the triangle of shares, coloured by their means."""
 
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.path import Path
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from scaling_search.answer.region import GRID
 from scaling_search.answer.verdicts import Answer
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
+from scaling_search.core.space_filling import PLACE
 from scaling_search.display.plots.drawing import (
     COLOURS,
-    FAINT,
     GREY,
     INK,
     METRIC_NAMES,
-    RULE,
+    NETWORK_MEANS,
+    PAPER,
+    RULE_MEANS,
     Keywords,
     fence,
+    legend_once,
+    mark_rule,
     marks,
+    network_id,
     percent_axis,
     sheet,
     styled,
 )
+from scaling_search.display.plots.labels import apart
+from scaling_search.display.plots.shares import CENTRED, fill_region, frame, outline_region, place
 
-NAMED = {"thirds": -1, "paper": 1, "pycls": 1}
-"""The reference points inside the triangle, named above (1) or below (-1); the others are its
-corners."""
+NAMED = ("thirds", "paper", "pycls")
+"""The reference points inside the triangle; the others are its corners."""
 
-CENTRED: Keywords = {"ha": "center", "va": "center"}
+SIDES = [(x * 0.08, y * 0.045) for y in (1, -1, 0) for x in (1, -1)] + [(0, 0.06), (0, -0.06)]
+"""Where the name of a reference point may stand."""
+
+GAP = 0.023
+"""Least distance of points, at which a few of each can be seen."""
+
+NO_TRAINING = "no finished training"
 
 
 @styled()
@@ -52,110 +62,84 @@ def triangle_of_shares(
         answer: The rule, its region and the network; None to draw none.
         equal: `Recipe.equal` of the trainings.
     """
-    look: Keywords
-    is_loss = objective == "val_loss"
     # Where networks coincide, the best one lies on top.
+    is_loss = objective == "val_loss"
     scaled = coefficients[coefficients["candidate"] != 0]
     scaled = scaled.sort_values(f"{objective}_mean", ascending=not is_loss, ignore_index=True)
-    means = scaled[f"{objective}_mean"].astype(float)
-    places = place(scaled[[f"{d}_share" for d in DIMENSIONS]].astype(float).to_numpy())
-    x, y = places
-    is_trained = means.notna().to_numpy()
+    exact = place(scaled[[f"{d}_share" for d in DIMENSIONS]].astype(float).to_numpy())
+    places = apart(exact, GAP)
+    scaled = scaled.assign(x=places[0], y=places[1], mean=scaled[f"{objective}_mean"].astype(float))
     figure = sheet(
         7.6,
-        6.2,
+        6.6,
         title=f"{METRIC_NAMES[objective]} on the triangle of shares",
-        caption="A point is a network: how the logarithm of its cost over the base network's is "
-        "split over depth, width and resolution, as built. Means over seeds; "
-        f"{is_trained.sum()} of {len(scaled)} networks have a finished training.",
+        caption=_caption(scaled, answer, moved=float(np.abs(places - exact).max(initial=0))),
         equal=equal,
     )
     axes = figure.subplots()
     frame(axes)
-    region = None if answer is None else GRID[answer.region.mask]
-    if region is not None and len(region):
-        look = {"marker": "h", "s": 420, "color": "#dbe7f3", "linewidth": 0, "zorder": 0.5}
-        cells = axes.scatter(*place(region), label="95 % region of the rule", **look)
-        corners = place([REFERENCES[name] for name in DIMENSIONS]).T
-        cells.set_clip_path(Path(corners, closed=False), axes.transData)
-    if not is_trained.all():
-        look = {"color": "#c9c9c9", "label": "no finished training", "zorder": 3}
-        axes.scatter(x[~is_trained], y[~is_trained], s=46, **look)
-    if is_trained.any():
-        look = {"cmap": "viridis_r" if is_loss else "viridis", "edgecolor": INK, "linewidth": 0.5}
-        low, high = _colour_range(means.dropna())
-        look |= {"c": means[is_trained], "vmin": low, "vmax": high, "s": 80, "zorder": 4}
-        points = axes.scatter(x[is_trained], y[is_trained], **look)
-        extend = {(True, False): "min", (False, True): "max", (True, True): "both"}
-        beyond = extend.get((means.min() < low, means.max() > high), "neither")
-        bar = figure.colorbar(points, ax=axes, shrink=0.7, aspect=25, pad=0.02, extend=beyond)
-        bar.outline.set_visible(False)
-        bar.set_label(METRIC_NAMES[objective])
-        if not is_loss:
-            percent_axis(bar.ax)
-    marks(axes, scaled.assign(x=x, y=y), answer)
     if answer is not None:
-        look = dict(RULE)
-        if answer.region.is_everything:
-            look |= {"label": "the rule, a guess", "alpha": 0.5}
-        axes.scatter(*place([answer.rule]), **look)
-    _references(axes, places)
-    axes.legend(loc="upper left", bbox_to_anchor=(-0.02, 1.03), labelspacing=0.9)
+        fill_region(axes, answer.region, colors=[COLOURS["rule"]], alpha=0.1, zorder=0.5)
+        if not answer.region.is_everything:
+            line: Keywords = {"colors": [COLOURS["rule"]], "linewidths": 1, "alpha": 0.6}
+            outline_region(axes, answer.region, zorder=0.6, **line)
+    _networks(axes, scaled, objective)
+    marks(axes, scaled, answer)
+    if answer is not None:
+        (x,), (y,) = place([answer.rule])
+        mark_rule(axes, x, y, answer)
+    mark_references(axes, places)
+    handles = legend_once([axes], [NO_TRAINING])
+    if answer is not None:
+        box: Keywords = {"facecolor": (COLOURS["rule"], 0.1), "edgecolor": (COLOURS["rule"], 0.6)}
+        handles.insert(0, Patch(label="95 % region of the rule", **box))
+    corner: Keywords = {"loc": "upper left", "bbox_to_anchor": (-0.02, 1.03)}
+    axes.legend(handles=handles, labelspacing=0.9, **corner)
     return figure
 
 
-def place(shares: "Iterable[Iterable[float]] | NDArray[np.float64]") -> NDArray[np.float64]:
-    """Horizontal and vertical places of shares, (2, points); the triangle's sides are 1 long.
-
-    All depth lies at the left, all width at the right, all resolution at the top.
-    """
-    _, width, resolution = np.array([tuple(s) for s in shares], dtype=float).reshape(-1, 3).T
-    return np.stack([width + resolution / 2, resolution * np.sqrt(3) / 2])
-
-
-def frame(axes: Axes) -> None:
-    """Draws the empty triangle with its lines of equal shares and the names of its corners."""
-    axes.set_axis_off()
-    axes.set_aspect("equal")
-    axes.set_xlim(-0.1, 1.1)
-    axes.set_ylim(-0.1, 0.98)
-    axes.plot(*place([(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0)]), color=GREY, linewidth=1.2)
-    # Each line's number stands at its first end, on the edge that leads to its corner.
-    offsets = {"depth": (-8, 3), "width": (0, -10), "resolution": (10, 3)}
-    for tenths in (2, 4, 6, 8):
-        share, rest = tenths / 10, 1 - tenths / 10
-        lines = {
-            "depth": [(share, 0, rest), (share, rest, 0)],
-            "width": [(rest, share, 0), (0, share, rest)],
-            "resolution": [(0, rest, share), (rest, 0, share)],
-        }
-        for dimension, line in lines.items():
-            ends = place(line)
-            axes.plot(*ends, color=FAINT, linewidth=0.8, zorder=1)
-            _beside(axes, f"{share:.1f}", ends[:, 0], offsets[dimension], dimension, fontsize=8)
-    corners = {"depth": (-4, -16), "width": (4, -16), "resolution": (0, 13)}
-    for dimension, offset in corners.items():
-        at = place([REFERENCES[dimension]])[:, 0]
-        _beside(axes, dimension, at, offset, dimension, fontsize=11, fontweight="bold")
-
-
-def _beside(
-    axes: Axes,
-    text: str,
-    at: NDArray[np.float64],
-    offset: tuple[int, int],
-    dimension: str,
-    **font: Any,  # matplotlib's own keywords
-) -> None:
-    axes.annotate(
-        text,
-        (at[0], at[1]),
-        offset,
-        textcoords="offset points",
-        color=COLOURS[dimension],
-        **CENTRED,
-        **font,
+def _caption(scaled: pd.DataFrame, answer: Answer | None, *, moved: float) -> str:
+    num_trained = int(scaled["mean"].notna().sum())
+    points = (
+        "A point is a network. Its place shows its shares: how the growth of its cost (the "
+        "logarithm) is divided among depth, width and resolution. Colour: the mean over seeds; "
+        f"{num_trained} of {len(scaled)} networks have a finished training."
     )
+    parts = [points, "Reference points: not rounded to a network."]
+    if moved > PLACE:
+        parts.append("Networks of nearly equal shares are drawn side by side.")
+    if answer is not None:
+        parts += [RULE_MEANS, NETWORK_MEANS]
+        region = "The region holds the best split with 95\N{NO-BREAK SPACE}% confidence"
+        if answer.region.is_everything:
+            region += "; here it is all that was searched"
+        parts.append(f"{region}.")
+    return " ".join(parts)
+
+
+def _networks(axes: Axes, scaled: pd.DataFrame, objective: str) -> None:
+    """Draws networks with places ``x`` and ``y`` in the colour of their ``mean``."""
+    means = scaled["mean"].dropna()
+    low, high = _colour_range(means) if len(means) else (0.0, 1.0)
+    scale = "viridis_r" if objective == "val_loss" else "viridis"
+    colours = ScalarMappable(Normalize(low, high), scale)
+    for _, row in scaled.iterrows():
+        look: Keywords = {"s": 46, "facecolor": GREY, "label": NO_TRAINING, "zorder": 3}
+        if pd.notna(row["mean"]):
+            look = {"s": 80, "facecolor": colours.to_rgba(row["mean"]), "zorder": 4}
+            look |= {"edgecolor": INK, "linewidth": 0.5}
+        axes.scatter(row["x"], row["y"], gid=network_id(row["candidate"]), **look)
+    if means.empty:
+        return
+    extend = {(True, False): "min", (False, True): "max", (True, True): "both"}
+    beyond = extend.get((means.min() < low, means.max() > high), "neither")
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(colours, ax=axes, shrink=0.7, aspect=25, pad=0.02, extend=beyond)
+    bar.outline.set_visible(False)
+    bar.set_label(METRIC_NAMES[objective])
+    if objective == "val_accuracy":
+        percent_axis(bar.ax)
 
 
 def _colour_range(means: "pd.Series[float]") -> tuple[float, float]:
@@ -167,16 +151,22 @@ def _colour_range(means: "pd.Series[float]") -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.005, high + 0.005)
 
 
-def _references(axes: Axes, networks: NDArray[np.float64]) -> None:
-    """Marks the reference points; each name stands where it hides the fewest networks."""
+def mark_references(axes: Axes, networks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Marks the reference points; each name stands where it hides the fewest networks.
+
+    Returns:
+        Places of the marks, and of the names at three points each, (2, places).
+    """
     marks = place(REFERENCES[name] for name in NAMED)
     look: Keywords = {"marker": "D", "facecolor": "none", "edgecolor": INK, "linewidth": 1.3}
     axes.scatter(marks[0], marks[1], s=100, label="reference point (nominal)", zorder=6, **look)
-    taken = np.concatenate([networks, marks], axis=1)
-    half = np.array([[0.06], [0.03]])  # of a name, as it stands on the page
-    for (name, up), mark in zip(NAMED.items(), marks.T, strict=True):
-        sides = [np.array((x, up * y)) for x, y in ((0.07, 0.04), (-0.07, 0.04), (0, 0.055))]
-        hidden = [int((np.abs(taken - (mark + s)[:, None]) < half).all(0).sum()) for s in sides]
-        x, y = mark + sides[hidden.index(min(hidden))]
-        halo = [withStroke(linewidth=3, foreground="white")]
-        axes.text(x, y, name, fontsize=9.5, zorder=7, path_effects=halo, **CENTRED)
+    taken = [*networks.T, *marks.T]
+    half = np.array([0.065, 0.035])  # of a name and a mark, as they stand on the page
+    for name, mark in zip(NAMED, marks.T, strict=True):
+        places = [mark + side for side in SIDES]
+        hidden = [sum((np.abs(one - at) < half).all() for one in taken) for at in places]
+        at = places[hidden.index(min(hidden))]
+        taken += [at + np.array([side, 0]) for side in (-0.04, 0, 0.04)]
+        halo = [withStroke(linewidth=2, foreground=PAPER)]
+        axes.text(at[0], at[1], name, fontsize=9.5, zorder=7, path_effects=halo, **CENTRED)
+    return np.stack(taken[len(networks.T) :], axis=1)

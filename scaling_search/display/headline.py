@@ -1,0 +1,197 @@
+"""The answer in three lines: the network to use, how sure that is, and what to do next."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from scaling_search.answer.conclusions import Conclusion
+from scaling_search.answer.verdicts import Answer, Estimate, Outcome
+from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.display.formatting import count, p_value, percent, rounded
+from scaling_search.display.verdicts import SPLITS, is_same
+from scaling_search.follow_ups.confirmation import Confirmation
+from scaling_search.record.record import Objective
+
+OTHER: dict[str, Objective] = {"val_loss": "val_accuracy", "val_accuracy": "val_loss"}
+
+
+VERBS = {
+    Outcome.BETTER: "is better than {}",
+    Outcome.WORSE: "is worse than {}",
+    Outcome.AS_GOOD: "is as good as {}",
+    Outcome.CANNOT_TELL: "shows no significant difference from {}",
+    None: "was not searched near {}",
+}
+"""Words of each outcome, with the splits that were compared."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer in three lines.
+
+    Attributes:
+        use: The network, its metrics and its cost.
+        how_sure: What the trainings show, and what they cannot show.
+        next: The next command and its price.
+    """
+
+    use: str
+    how_sure: str
+    next: str
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """Each line as its first word and its text."""
+        return ("Use", self.use), ("How sure", self.how_sure), ("Next", self.next)
+
+    def __str__(self) -> str:
+        """The three lines."""
+        return f"Use {self.use}\nHow sure: {self.how_sure}\nNext: {self.next}"
+
+
+def about_network(
+    conclusion: Conclusion,
+    coefficients: pd.DataFrame,
+    tested: Confirmation | None,
+    objective: Objective,
+) -> str:
+    """The network to use: its shape, its metrics, its gain over the base network, its cost.
+
+    Args:
+        conclusion: The answer, or what is missing.
+        coefficients: As `Run.coefficients` gives it.
+        tested: Its trainings with fresh seeds; None before there are any.
+        objective: The metric that decides.
+    """
+    ranked = coefficients[coefficients["order"].notna() & (coefficients["candidate"] != 0)]
+    if ranked.empty:
+        return "the base network for now: no larger one is trained yet."
+    answer = conclusion.answer
+    number = int(ranked["candidate"].iloc[0]) if answer is None else answer.network
+    row = coefficients[coefficients["candidate"] == number].iloc[0]
+    base = coefficients[coefficients["candidate"] == 0].iloc[0]
+    now = " for now, the first of the means" if answer is None else ""
+    cost = f"{row['cost_ratio']:.2f}x the base network's cost"
+    if tested is not None and tested.look.arms["found"] == number and tested.ended("found"):
+        metrics = _tested(tested, objective)
+    else:
+        metrics = _searched(row, base, answer, objective)
+        if tested is not None:
+            metrics += f"; fresh seeds have tested network {tested.look.arms['found']} instead"
+    return f"network {number}{now}: {shape(row)}: {metrics}; {cost}."
+
+
+def shape(row: "pd.Series[Any]") -> str:
+    """A network's blocks, channels, pixels and coefficients, from its row of a table."""
+    coefficients = ", ".join(f"{name} {rounded(row[name])}" for name in ("alpha", "beta", "gamma"))
+    parts = [f"{row['layers']} blocks", f"{row['channels']} channels", f"{row['resolution']} px"]
+    return f"{', '.join(parts)} ({coefficients})"
+
+
+def _searched(
+    row: "pd.Series[Any]", base: "pd.Series[Any]", answer: Answer | None, objective: Objective
+) -> str:
+    """Metrics of the search; with an answer the expected one, which luck flatters less."""
+    if answer is None:
+        value, kind = row[f"{objective}_mean"], "mean"
+    else:
+        value, kind = answer.expected, "expected"
+    other = OTHER[objective]
+    seeds = count(int(row["num_seeds"]), "seed")
+    said = f"{kind} {_value(value, objective)}, {_value(row[f'{other}_mean'], other)} ({seeds})"
+    if base["num_seeds"] == 0:
+        return said
+    return f"{said}; base network {_value(base[f'{objective}_mean'], objective)}"
+
+
+def _tested(tested: Confirmation, objective: Objective) -> str:
+    """Metrics on the test split with fresh seeds, and the gain over the base network."""
+    rows = list(tested.ended("found").values())
+    means = [
+        sum(float(str(row[metric.replace("val_", "test_")])) for row in rows) / len(rows)
+        for metric in (objective, OTHER[objective])
+    ]
+    first, second = (
+        _value(mean, metric)
+        for mean, metric in zip(means, (objective, OTHER[objective]), strict=True)
+    )
+    said = f"test {first}, {second} ({count(len(rows), 'fresh seed')})"
+    compared = next(
+        (
+            one
+            for one in tested.comparisons(objective)
+            if one.verdict.against == "base" and one.split == "test" and one.measure == objective
+        ),
+        None,
+    )
+    if compared is None:
+        return said
+    word, gain = "better", compared.verdict.difference
+    if gain.mean < 0:
+        word, gain = "worse", Estimate(-gain.mean, -gain.high, -gain.low)
+    base = _value(compared.other, objective)
+    by = _with_interval(gain, objective)
+    return f"{said}, {word} than the base network ({base}) by {by}"
+
+
+def about_certainty(conclusion: Conclusion) -> str:
+    """The sentences on what the trainings show of the split, and what they cannot show."""
+    answer, diagnosis = conclusion.answer, conclusion.diagnosis
+    if answer is None or diagnosis is None:
+        return f"Not known yet: {conclusion.missing}."
+    if answer.region.is_everything:
+        return (
+            "These results cannot show that the split matters; noise alone could explain the "
+            f"differences ({p_value(answer.flat)}). {_against(answer)}"
+        )
+    said = [_against(answer), _about_rule(answer)]
+    if diagnosis.misfits:
+        said.append("Warning: the fitted surface misfits, so that all this is doubtful.")
+    return " ".join(said)
+
+
+def _against(answer: Answer) -> str:
+    """The rule against the references, those that it is better than first."""
+    by_outcome: dict[Outcome | None, list[str]] = {}
+    for one in answer.comparisons[1:]:
+        if is_same(one, answer.rule):
+            continue
+        name, outcome = SPLITS[one.name], None if one.verdict is None else one.verdict.outcome
+        if outcome == Outcome.CANNOT_TELL and one.name == "paper" and one.verdict is not None:
+            metric = answer.surface.observations.response
+            by = _with_interval(one.verdict.difference, metric, only=True)
+            name = f"{name.removesuffix(')')}; {by})"
+        by_outcome.setdefault(outcome, []).append(name)
+    told = [
+        phrase.format(_listed(by_outcome[outcome]))
+        for outcome, phrase in VERBS.items()
+        if outcome in by_outcome
+    ]
+    return f"The rule (best split by the fit) {'; it '.join(told)}."
+
+
+def _about_rule(answer: Answer) -> str:
+    """The region of the rule in percent of the extra cost."""
+    region = answer.region
+    ends = zip(DIMENSIONS, region.low, region.high, strict=True)
+    ranges = ", ".join(f"{name} {100 * low:.0f} to {percent(high)}" for name, low, high in ends)
+    return f"With 95 % confidence it gives {ranges} of the extra cost."
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _value(value: float, metric: str) -> str:
+    return f"accuracy {100 * value:.1f} %" if metric == "val_accuracy" else f"loss {value:.3f}"
+
+
+def _with_interval(estimate: Estimate, metric: str, *, only: bool = False) -> str:
+    """A difference with its interval; in points of accuracy or in units of the loss."""
+    scale, digits, unit = (100, 1, " points") if metric == "val_accuracy" else (1, 3, "")
+    mean, low, high = (
+        f"{scale * value:.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high)
+    )
+    interval = f"{low} to {high}"
+    return f"{mean}{unit}, {interval}" if only else f"{mean}{unit} ({interval})"
