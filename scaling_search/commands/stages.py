@@ -180,7 +180,10 @@ def _search(run: Run, config: str, clock: _Clock) -> Run:
             return run
         left = duration(clock.left(SEARCH_PART))
         say(run.console, [f"{left} of the search's time are left and take num_seeds={more:g}."])
-        run, config = with_options(run, config, {"num_seeds": more})
+        settled = run.experiment.recipe.rate
+        run, config = with_options(
+            run, config, {"num_seeds": more, "recipe.learning_rate": settled}
+        )
 
 
 def _seeds_in_time_left(run: Run, clock: _Clock) -> float | None:
@@ -238,6 +241,9 @@ def _fresh_seeds(run: Run, clock: _Clock) -> int:
 def _scale(run: Run, options: Scale, clock: _Clock) -> None:
     """Trains families, with hours of as many sizes and seeds as fit."""
     _say_stage(run, "scale")
+    if run.answer is None:
+        say(run.console, ["There is no answer yet to scale by."])
+        return
     if clock.hours is not None:
         fitting = _fitting_families(run, options, clock)
         if fitting is None:

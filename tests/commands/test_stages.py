@@ -158,6 +158,7 @@ def test_more_hours_find_smaller_differences_in_twelve_places_or_more(sizing: Si
     assert sizing.fitting(sizing.least_hours(can_shrink=True) * 0.99, can_shrink=True) is None
 
 
+@pytest.mark.slow
 def test_hours_that_hold_no_answer_are_refused_with_those_that_do(tmp_path: Path) -> None:
     run = simulated_run(tmp_path / "run")
     with pytest.raises(ValueError, match=r"hours must be at least 0\.\d+ here for 12 places") as e:
@@ -166,6 +167,7 @@ def test_hours_that_hold_no_answer_are_refused_with_those_that_do(tmp_path: Path
     assert "would find" in printed(run_stages, run, hours=least, price_only=True)
 
 
+@pytest.mark.slow
 def test_a_whole_run_confirms_scales_and_reports_and_does_nothing_twice(tmp_path: Path) -> None:
     run = simulated_run(tmp_path / "run")
     sizes = {"confirm": Confirm(num_seeds=2), "scale": Scale(phis=(0, 1), num_seeds=1)}
@@ -181,6 +183,21 @@ def test_a_whole_run_confirms_scales_and_reports_and_does_nothing_twice(tmp_path
     assert last_three(second) == last_three(first)
     assert "was trained again and tested on" in second
     assert {name: len(run.results_of(name)) for name in trained} == trained
+
+
+@pytest.mark.slow
+def test_spare_hours_take_more_seeds_at_the_rate_that_was_asked(tmp_path: Path) -> None:
+    run = simulated_run(tmp_path / "run")
+    asked = replace(run.experiment.recipe, learning_rate="auto", check=True)
+    run = replace(run, experiment=replace(run.experiment, recipe=asked, num_seeds=1.25))
+    run_stages(run, Stages(("search",)))
+    num_before = len(run.results)
+    said = printed(run_stages, run, Stages(("search",)), hours=3.0)
+    assert "of the search's time are left and take num_seeds=" in said
+    loaded = ss.load(run.folder)
+    assert isinstance(loaded.experiment.recipe.learning_rate, float)
+    assert loaded.experiment.num_seeds > 1.25
+    assert len(loaded.results) > num_before
 
 
 def test_python_runs_the_same_stages(mine: Run) -> None:
