@@ -239,9 +239,26 @@ def gain_of_rule(found: Answer) -> Estimate:
     the rule.
     """
     surface, best = found.surface, as_points([found.rule])
-    gain = surface.base_loss - float(surface.loss(best)[0])
-    error = math.hypot(float(surface.standard_error(best)[0]), surface.base_error)
-    half = band_threshold(surface, over_base=True) * error
+    return _gain_over_base(surface, best, float(surface.loss(best)[0]), effect_sd=0.0)
+
+
+def gain_of_network(found: Answer) -> Estimate:
+    """The expected gain of the best network over the base network, better above 0.
+
+    The interval is at least as wide as one that holds for all splits that were searched, and counts
+    the network's own effect with its whole standard deviation, as if no seed had shown it.
+    """
+    surface = found.surface
+    place = int(np.flatnonzero(surface.observations.candidates == found.network)[0])
+    at = surface.observations.shares[[place]]
+    expected = float(surface.expected()[place])
+    return _gain_over_base(surface, at, expected, effect_sd=surface.network_sd)
+
+
+def _gain_over_base(surface: Surface, at: Values, loss: float, *, effect_sd: float) -> Estimate:
+    gain = surface.base_loss - loss
+    errors = float(surface.standard_error(at)[0]), surface.base_error, effect_sd
+    half = band_threshold(surface, over_base=True) * math.hypot(*errors)
     return Estimate(gain, gain - half, gain + half)
 
 

@@ -118,12 +118,16 @@ def _priced(
     are_new: bool = False,
 ) -> str:
     """A command with the number of its trainings and their time."""
+    slots, share = run.executor.slots, run.executor.device_share
+    if not slots:  # its devices are unknown before a training; as many at a time as last
+        share = finished[-1].device_share if finished else 1.0
+        slots = max(1, round(1 / share))
     cost = price(
         trials,
         finished,
         known=() if are_new else finished,
-        slots=max(1, run.executor.slots),
-        device_share=run.executor.device_share,
+        slots=slots,
+        device_share=share,
     )
     said = count(cost.num_trainings, "training")
     if math.isfinite(cost.seconds):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from scaling_search.answer.detectable import detectable
+from scaling_search.answer.detectable import USUAL_SCATTER, detectable
 from scaling_search.commands.data_sheet import outlined, show_data
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.run import Run
@@ -14,6 +14,7 @@ from scaling_search.display.audit import scalings_lines, scalings_sentences
 from scaling_search.display.formatting import difference
 from scaling_search.display.plan import (
     PLAN_OPTIONAL,
+    SEED_SD_MEANT,
     about_verdicts,
     plan_lines,
     plan_sentences,
@@ -105,32 +106,34 @@ def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
     """The smallest detectable differences between references."""
     experiment = run.experiment
     diagnosis = run.conclusion.diagnosis if run.studies.is_begun else None
-    network_sd, measured = 0.0, ""
-    seed_sd = experiment.decide.seed_sd
+    seed_sd, network_sd = experiment.decide.seed_sd, None
     if seed_sd is None and diagnosis is not None and diagnosis.own_seed_sd is not None:
-        seed_sd = diagnosis.own_seed_sd
-        network_sd, measured = diagnosis.network_sd, ", as this run has measured"
-    if seed_sd is None:
-        yield (
-            "The detectable difference is unknown without the noise between seeds; set "
-            "decide.seed_sd, or plan again once some networks have two seeds."
-        )
-        return
+        seed_sd, network_sd = diagnosis.own_seed_sd, diagnosis.network_sd
+    unit = 1.0 if seed_sd is None else seed_sd
     shares = [c.shares for c in planned.candidates if c.shares]
     counts = experiment.seed_counts(len(shares))
-    found = detectable(shares, counts, seed_sd=seed_sd, network_sd=network_sd)
+    scatter = USUAL_SCATTER * unit if network_sd is None else network_sd
+    found = detectable(shares, counts, seed_sd=unit, network_sd=scatter)
     if not found:
         return  # the sentences of the plan name what is missing
-    objective = experiment.objective
+
+    def text(value: float) -> str:
+        return (
+            f"{value:.1f} seed sd" if seed_sd is None else difference(value, experiment.objective)
+        )
+
     least, most = (
-        f"{difference(pair.difference, objective)} ({' and '.join(pair.names)})"
-        for pair in (found[0], found[-1])
+        f"{text(pair.difference)} ({' and '.join(pair.names)})" for pair in (found[0], found[-1])
     )
-    scatter = "none between networks and the surface"
-    if network_sd:
-        scatter = f"{difference(network_sd, objective)} between networks and the surface"
     yield (
-        f"With {seeds_text(counts)} a search detects a difference between two references with "
-        f"probability 0.8 from {least} to {most}. This assumes a standard deviation of "
-        f"{difference(seed_sd, objective)} between seeds and {scatter}{measured}."
+        f"With {seeds_text(counts)} a search shows in 80 of 100 cases a difference between two "
+        f"references of {least} to {most}."
     )
+    if seed_sd is None:
+        yield f"{SEED_SD_MEANT} Networks are assumed to scatter around the fit by {text(scatter)}."
+    else:
+        how = "as this run has measured" if network_sd is not None else "as assumed"
+        yield (
+            f"That is with standard deviations of {text(unit)} between seeds and {text(scatter)} "
+            f"between networks and the fit, {how}."
+        )

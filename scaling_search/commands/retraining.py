@@ -72,7 +72,9 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
         # This record is deleted; only the weights remain.
         record = Record(f"{aside}/again.log", "again", experiment.objective)
         loop = TrainingLoop(trials, record, provenance=provenance(), retries=executor.retries)
-        loop.run(None, executor, View(console, experiment.objective), check=hold.check)
+        names = {one.member.candidate.number: one.member.name for one in missing}
+        view = View(console, experiment.objective, names)
+        loop.run(None, executor, view, check=hold.check)
     results = [loop.finished[trial.key] for trial in trials]
     if all(result.state == "FAIL" for result in results):
         raise RuntimeError(f"{told_failures(results)}; search.log has the tracebacks")

@@ -251,21 +251,21 @@ class Run:
         """The scaling coefficient table: the base network, then the networks from best to worst.
 
         ``left_out`` counts trainings that are in no mean, because they collapsed or are outlying.
-        Where there is an answer, ``in_region`` says which networks can be the best, ``expected``
-        is each one's expected metric at exactly the target's cost.
+        Where there is an answer, ``expected`` is each one's expected metric at exactly the target's
+        cost and decides the order, and ``in_region`` says which networks can be the best.
         """
         return self.coefficients_of(self.results, self.conclusion)
 
     def coefficients_of(self, results: pd.DataFrame, conclusion: Conclusion) -> pd.DataFrame:
         """The scaling coefficient table of results and what was concluded from them."""
         kept, answer = conclusion.kept(results), conclusion.answer
-        table = coefficient_table(self.candidates, kept, self.experiment.objective)
+        expected = None if answer is None else answer.expected_of()
+        table = coefficient_table(self.candidates, kept, self.experiment.objective, expected)
         left_out = Counter(one.candidate for one in conclusion.left_out)
         table["left_out"] = table["candidate"].map(lambda number: left_out[number])
         if answer is not None:
             possible = table["candidate"].isin(answer.possible)
             table["in_region"] = possible.where(table["candidate"] != 0)
-            table["expected"] = table["candidate"].map(answer.expected_of())
         return table
 
     @property

@@ -33,7 +33,9 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
         RuntimeError: There is no search, or all trainings failed.
     """
     searched(run)
-    found = family_members(run, options)
+    compound, why = compound_shares(run, options)
+    say(run.console, [f"compound: {named_shares(compound)} ({why})"])
+    found = family_members(run, options, compound)
     show_table(run.console, family_lines(found))
     say(run.console, about_families())
     trials = member_trials(run, found, options.num_seeds or run.experiment.most_seeds)
@@ -43,19 +45,21 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
         record.keep_networks(rows)
         write_table(networks_table(rows), run.folder / "families.csv")
 
-    train_more(run, trials, "scale", price_only=price_only, begin=begin)
+    # One network may be of several families.
+    names = {one.candidate.number: f"{one.family}-{one.phi}" for one in reversed(found)}
+    train_more(run, trials, "scale", price_only=price_only, begin=begin, names=names)
 
 
-def family_members(run: Run, options: Scale) -> list[FamilyMember]:
-    """The networks of the families; the compound family's shares are printed."""
+def family_members(run: Run, options: Scale, compound: Shares) -> list[FamilyMember]:
+    """The networks of the families, given the shares of the compound one."""
     experiment = run.experiment
     # Caps hold for the networks of a search alone.
     budget = Budget(experiment.base_network, experiment.cost, state=run.record.costs)
-    families = _families(run, options)
+    shares = family_shares(compound)
     with bars(run.console):
         found = members(
             budget,
-            families,
+            {family: shares[family] for family in options.families},
             phis=options.phis,
             tolerance=options.tolerance or experiment.candidates.tolerance,
             max_resolution=experiment.ready_dataset().resolution,
@@ -76,16 +80,12 @@ def member_trials(run: Run, found: Sequence[FamilyMember], num_seeds: int) -> li
     ]
 
 
-def _families(run: Run, options: Scale) -> dict[str, Shares]:
-    """The shares of each family that is asked for; of compound those given or the rule's."""
-    given = triple(options.coefficients)
-    if given is not None:
-        compound = Shares.nominal(given.multipliers(1))
-    else:
-        try:
-            compound, why = run.rule()
-        except ValueError as error:
-            raise ValueError(f"{error}, or give scale.coefficients") from error
-        say(run.console, [f"compound: the rule, {named_shares(compound)} ({why})"])
-    shares = family_shares(compound)
-    return {family: shares[family] for family in options.families}
+def compound_shares(run: Run, options: Scale) -> tuple[Shares, str]:
+    """The shares of the compound family, those given or the rule's, and the reason."""
+    if (given := triple(options.coefficients)) is not None:
+        return Shares.nominal(given.multipliers(1)), "scale.coefficients"
+    try:
+        rule, why = run.rule()
+    except ValueError as error:
+        raise ValueError(f"{error}, or give scale.coefficients") from error
+    return rule, f"the rule, {why}"

@@ -96,6 +96,9 @@ def search(
 def _train(run: Run, record: Record, planned: Plan, hold: RunLock, since: float) -> None:
     trials = placed(run, run.experiment.trials(planned))
     loop = TrainingLoop(trials, record, provenance=provenance(), retries=run.executor.retries)
+    if loop.finished and loop.remaining:
+        done = f"{len(loop.finished)} of the search's {len(trials)} trainings are done."
+        say(run.console, [done])
     train(run, loop, run.experiment.sampler, hold, others=others_of(run), since=since)
 
 

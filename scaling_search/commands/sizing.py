@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scaling_search.answer.detectable import FEWEST_PLACES, detectable
+from scaling_search.answer.detectable import FEWEST_PLACES, USUAL_SCATTER, detectable
 from scaling_search.commands.plan import make_plan
 from scaling_search.commands.prices import asking_trials, timed_steps
 from scaling_search.commands.run import Run
@@ -14,6 +14,7 @@ from scaling_search.core.scaling import Shares
 from scaling_search.core.space_filling import places
 from scaling_search.core.trial import Trial
 from scaling_search.display.formatting import difference
+from scaling_search.display.plan import SEED_SD_MEANT
 from scaling_search.display.progress import duration
 from scaling_search.display.tables import show_table
 from scaling_search.display.terminal import say
@@ -34,14 +35,6 @@ STEP = 0.25
 
 FEWER = 0.7
 """Networks of the next smaller choice over those of the last."""
-
-NETWORK_SD = 0.4
-"""Scatter of networks around the surface over that of a seed: 0.39 in the recorded search of
-Fashion-MNIST, November 2026."""
-
-
-NUM_SEARCHES = 60
-"""Simulated searches of each size: what they find varies by about a tenth."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +138,7 @@ class Sizing:
     def _size(self, number: int, num_seeds: float) -> Size:
         shares = self._shares(number)
         counts = replace(self.run.experiment, num_seeds=num_seeds).seed_counts(len(shares))
-        found = detectable(
-            shares, counts, seed_sd=1.0, network_sd=NETWORK_SD, num_searches=NUM_SEARCHES
-        )
+        found = detectable(shares, counts, seed_sd=1.0, network_sd=USUAL_SCATTER)
         return Size(
             num_networks=number,
             num_places=self._places(number),
@@ -261,10 +252,7 @@ def _about(run: Run, size: Size) -> Iterator[str]:
         "alone for instance, that such a search shows in 80 of 100 cases."
     )
     if run.experiment.decide.seed_sd is None:
-        yield (
-            "Seed sd: the standard deviation of one network's results over seeds, which the search "
-            "will measure."
-        )
+        yield SEED_SD_MEANT
     yield (
         f"The search takes {SEARCH_PART:.0%} of the hours: {size.num_networks} networks in "
         f"{size.num_places} places of the triangle of shares. What is left confirms the answer "

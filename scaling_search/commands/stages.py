@@ -15,10 +15,11 @@ from scaling_search.commands.plan import plan
 from scaling_search.commands.recipe_check import others_of
 from scaling_search.commands.run import Run
 from scaling_search.commands.saved_options import config_of, with_options
-from scaling_search.commands.scale import family_members, member_trials
+from scaling_search.commands.scale import compound_shares, family_members, member_trials
 from scaling_search.commands.scale import scale as train_scale
 from scaling_search.commands.search import search, with_recorded_rate
 from scaling_search.commands.sizing import SEARCH_PART, Sizing, fitting_size, seconds_of
+from scaling_search.display.formatting import percent
 from scaling_search.display.progress import duration
 from scaling_search.display.terminal import say, tell
 from scaling_search.experiment.composing import saved
@@ -171,9 +172,13 @@ def _search(run: Run, config: str, clock: _Clock) -> Run:
         run = replace(run, limits=limits)
         num_done, num_planned = len(run.finished), len(run.experiment.trials(run.networks))
         if num_done < num_planned:
-            said = f"The search has {num_done} of {num_planned} trainings; the same command goes on"
-            wider = "" if clock.hours is None else ", with more hours"
-            say(run.console, [f"{said}{wider}."])
+            over, wider = "", ""
+            if clock.hours is not None:
+                wider = ", with more hours"
+                if clock.left(LATEST) <= 0:
+                    over = f"{percent(LATEST)} of hours={clock.hours:g} are over, and "
+            said = f"{over}the search has {num_done} of {num_planned} trainings"
+            say(run.console, [f"{said[0].upper()}{said[1:]}; the same command goes on{wider}."])
             return run
         more = _seeds_in_time_left(run, clock)
         if more is None:
@@ -259,7 +264,8 @@ def _fitting_families(run: Run, options: Scale, clock: _Clock) -> Scale | None:
     begun = {int(str(row["phi"])) for row in run.networks_of("scale")}
     phis = sorted(begun | set(options.phis))
     least = max(begun, default=0)
-    found = family_members(run, replace(options, phis=tuple(phis)))
+    compound, _ = compound_shares(run, options)
+    found = family_members(run, replace(options, phis=tuple(phis)), compound)
     most = options.num_seeds or run.experiment.most_seeds
     fitting = {}
     for last in [phi for phi in phis if phi >= max(1, least)]:

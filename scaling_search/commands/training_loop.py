@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from scaling_search.answer.stopping import Stopping
 from scaling_search.core.protocols import Executor, Sampler
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.display.progress import View, describe
+from scaling_search.display.progress import View
 from scaling_search.record.record import Record
 from scaling_search.runtime import interruption
 from scaling_search.runtime.files import remove_file
@@ -167,7 +167,7 @@ class TrainingLoop:
                 device_share=dispatcher.executor.device_share,
                 attempts=1 if last is None else last.attempts + 1,
             )
-            _log(result)
+            _log(result, dispatcher.view.describe(trial.candidate))
             if self._may_pass(result, last):
                 self._tried[trial.key] = result
                 self._again.append(trial)
@@ -278,8 +278,8 @@ def _order(trial: Trial) -> tuple[int, int, float, float]:
     return *trial.order, trial.recipe.epochs, trial.recipe.rate
 
 
-def _log(result: TrialResult) -> None:
-    what = f"{describe(result.trial.candidate)} seed {result.trial.seed}"
+def _log(result: TrialResult, network: str) -> None:
+    what = f"{network} seed {result.trial.seed}"
     if result.had_to_be_alone:
         log.warning("%s: did not fit beside others on its device, trained again alone", what)
     if result.micro_batches > 1:

@@ -4,7 +4,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -40,6 +40,7 @@ def train(
     *,
     others: Sequence[Row] = (),
     since: float | None = None,
+    names: Mapping[int, str] | None = None,
 ) -> None:
     """Runs the trainings of a loop within the limits, with a live view and a log.
 
@@ -50,6 +51,7 @@ def train(
         hold: The folder's lock.
         others: Rows of further trainings that count for the limits.
         since: Start of the command, by `time.monotonic`; None for now.
+        names: Names of networks by number, where they are not those of the search.
 
     Raises:
         RuntimeError: Too many trainings failed, or another command has taken the folder over.
@@ -57,7 +59,7 @@ def train(
     experiment, console = run.experiment, run.console
     target = experiment.candidates.target
     stopping = Stopping(run.limits, loop.record, target, others=others, since=since)
-    view = View(console, experiment.objective)
+    view = View(console, experiment.objective, names)
     with logged(run):
         loop.run(sampler, run.executor, view, stopping=stopping, check=hold.check)
     if stopping.gave_up:
@@ -149,6 +151,7 @@ def train_more(
     *,
     price_only: bool,
     begin: Callable[[Record], None] = lambda _: None,
+    names: Mapping[int, str] | None = None,
 ) -> list[TrialResult] | None:
     """Prints the price of a command's trainings and runs those that the search has not done.
 
@@ -158,6 +161,7 @@ def train_more(
         command: Name of the command, which has a study of its own.
         price_only: True to print the price and train nothing.
         begin: Writes to the record before the first training, once the folder is locked.
+        names: Names of networks by number, where they are not those of the search.
 
     Returns:
         The results of all trials, by candidate and seed; None if ``price_only`` or a limit was
@@ -188,7 +192,7 @@ def train_more(
             trials, record, provenance=provenance(), known=known, retries=executor.retries
         )
         if last.remaining:
-            train(run, last, None, lock)
+            train(run, last, None, lock, names=names)
         else:
             say_failures(run.console, last)
     return None if last.remaining else sorted(last.finished.values(), key=by_candidate)

@@ -24,6 +24,9 @@ from scaling_search.display.verdicts import PHRASES, PLACE_MEANT, SPLITS, WHY, i
 DIFFERENT = 0.05
 """Distance from which two rules are told apart in words."""
 
+BETTER_BY, EQUAL_COST = "the rule is better by", "equals the rule at"
+"""Headers of two columns of the table of comparisons."""
+
 SHOWN = 4
 """Trainings that a sentence names."""
 
@@ -232,8 +235,8 @@ def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
     found, other = conclusion.answer, conclusion.by_other
     assert found is not None
     response = found.surface.observations.response
-    header = ["split", "shares d / w / r", "predicted", "the rule is better by"]
-    header += ["equals the rule at", f"by {_metric(response)}"]
+    header = ["split", "shares d / w / r", "predicted", BETTER_BY]
+    header += [EQUAL_COST, f"by {_metric(response)}"]
     if other is not None:
         header.append(f"by {_metric(other.surface.observations.response)}")
     lines = [header]
@@ -244,6 +247,9 @@ def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
         if other is not None:
             line.append(_told(other.comparisons[i], other))
         lines.append(line)
+    empty = header.index(EQUAL_COST)
+    if all(line[empty] == "–" for line in lines[1:]):
+        return [[*line[:empty], *line[empty + 1 :]] for line in lines]
     return lines
 
 

@@ -86,7 +86,7 @@ def _number(value: float, digits: int) -> str:
 
 def scalings_lines(scalings: pd.DataFrame) -> list[list[str]]:
     """A header, and a line for each way of scaling that `published_scalings` gives."""
-    lines = [["scaled", "d", "w", "r", "paper's B", "ours, B", "px", "layers"]]
+    lines = [["scaled", "d", "w", "r", "paper's B", "ours, B", "px", "blocks"]]
     for row in scalings.to_dict("records"):
         line = [
             str(row["method"]),

@@ -128,7 +128,7 @@ def _named_coefficient(row: "pd.Series[Any]", name: str) -> str:
     return f"{rounded(row[name])}{same}"
 
 
-def coefficient_columns(objective: str) -> dict[str, Formatter]:
+def coefficient_columns(objective: str, *, has_answer: bool) -> dict[str, Formatter]:
     """The columns of the coefficient table on a page."""
     return {
         "network": lambda row: f"{row['candidate']}",
@@ -138,6 +138,7 @@ def coefficient_columns(objective: str) -> dict[str, Formatter]:
         **COEFFICIENTS,
         "cost": lambda row: f"{row['cost_ratio']:.3f}x",
         "parameters": lambda row: f"{row['params']:,}",
+        **_expected(objective, has_answer=has_answer),
         **{f"{header} ± sd": _mean(metric) for metric, header in HEADERS.items()},
         f"{GAINS[objective]} ± se": _gain(objective),
         **TRAININGS,
@@ -147,12 +148,13 @@ def coefficient_columns(objective: str) -> dict[str, Formatter]:
     }
 
 
-def terminal_columns(objective: str) -> dict[str, Formatter]:
+def terminal_columns(objective: str, *, has_answer: bool) -> dict[str, Formatter]:
     """The columns of the coefficient table in a terminal, which leaves out `TERMINAL_OPTIONAL`."""
     return {
         "network": lambda row: f"{row['candidate'] or 'base'}",
         **COEFFICIENTS,
         "cost": lambda row: f"{row['cost_ratio']:.3f}x",
+        **_expected(objective, has_answer=has_answer),
         **{f"{HEADERS[metric]} ± sd": _mean(metric) for metric in _first(objective)},
         f"{GAINS[objective]} ± se": _gain(objective),
         **TRAININGS,
@@ -210,6 +212,14 @@ def _same_network(row: "pd.Series[Any]") -> str:
 
 def _mean(metric: str) -> Formatter:
     return lambda row: plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
+
+
+def _expected(objective: str, *, has_answer: bool) -> dict[str, Formatter]:
+    """The column of the expected metric; none where there is no answer."""
+    name = f"expected {HEADERS[objective]}"
+    return (
+        {name: lambda row: plus_minus(row["expected"], math.nan, objective)} if has_answer else {}
+    )
 
 
 def _gain(metric: str) -> Formatter:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from scaling_search.answer.conclusions import Conclusion
-from scaling_search.answer.verdicts import Answer, Estimate, Outcome
+from scaling_search.answer.verdicts import Answer, Estimate, Outcome, gain_of_network
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.display.formatting import count, p_value, percent, rounded
 from scaling_search.display.verdicts import SPLITS, is_same
@@ -78,7 +78,8 @@ def about_network(
     else:
         metrics = _searched(row, base, answer, objective)
         if tested is not None:
-            metrics += f"; fresh seeds have tested network {tested.look.arms['found']} instead"
+            before = tested.look.arms["found"]
+            metrics += f"; the test split was used with network {before}, the best expected then"
     return f"network {number}{now}: {shape(row)}: {metrics}; {cost}."
 
 
@@ -93,13 +94,14 @@ def _searched(
     row: "pd.Series[Any]", base: "pd.Series[Any]", answer: Answer | None, objective: Objective
 ) -> str:
     """Metrics of the search; with an answer the expected one, which luck flatters less."""
-    if answer is None:
-        value, kind = row[f"{objective}_mean"], "mean"
-    else:
-        value, kind = answer.expected, "expected"
-    other = OTHER[objective]
-    seeds = count(int(row["num_seeds"]), "seed")
-    said = f"{kind} {_value(value, objective)}, {_value(row[f'{other}_mean'], other)} ({seeds})"
+    other, seeds = OTHER[objective], count(int(row["num_seeds"]), "seed")
+    second = _value(row[f"{other}_mean"], other)
+    if answer is not None:
+        data = answer.surface.observations
+        base_value = data.sign * answer.surface.base_loss
+        gain = _over_base(gain_of_network(answer), base_value, objective)
+        return f"expected {_value(answer.expected, objective)}, {gain}; {second} (mean of {seeds})"
+    said = f"mean {_value(row[f'{objective}_mean'], objective)}, {second} ({seeds})"
     if base["num_seeds"] == 0:
         return said
     return f"{said}; base network {_value(base[f'{objective}_mean'], objective)}"
@@ -127,12 +129,17 @@ def _tested(tested: Confirmation, objective: Objective) -> str:
     )
     if compared is None:
         return said
-    word, gain = "better", compared.verdict.difference
+    return f"{said}, {_over_base(compared.verdict.difference, compared.other, objective)}"
+
+
+def _over_base(gain: Estimate, base: float, metric: str) -> str:
+    """The gain over the base network and its interval."""
+    word = "better"
     if gain.mean < 0:
         word, gain = "worse", Estimate(-gain.mean, -gain.high, -gain.low)
-    base = _value(compared.other, objective)
-    by = _with_interval(gain, objective)
-    return f"{said}, {word} than the base network ({base}) by {by}"
+    return (
+        f"{word} than the base network ({_value(base, metric)}) by {_with_interval(gain, metric)}"
+    )
 
 
 def about_certainty(conclusion: Conclusion) -> str:
@@ -168,7 +175,9 @@ def _against(answer: Answer) -> str:
         for outcome, phrase in VERBS.items()
         if outcome in by_outcome
     ]
-    return f"The rule (best split by the fit) {'; it '.join(told)}."
+    shares = zip(DIMENSIONS, answer.rule, strict=True)
+    rule = ", ".join(f"{name} {percent(share)}" for name, share in shares)
+    return f"The rule (best split by the fit: {rule}) {'; it '.join(told)}."
 
 
 def _about_rule(answer: Answer) -> str:
@@ -176,7 +185,7 @@ def _about_rule(answer: Answer) -> str:
     region = answer.region
     ends = zip(DIMENSIONS, region.low, region.high, strict=True)
     ranges = ", ".join(f"{name} {100 * low:.0f} to {percent(high)}" for name, low, high in ends)
-    return f"With 95 % confidence it gives {ranges} of the extra cost."
+    return f"With 95 % confidence the best split gives {ranges} of the extra cost."
 
 
 def _listed(names: list[str]) -> str:

@@ -2,16 +2,12 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from importlib import resources
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
-from scaling_search.answer.conclusions import Conclusion
-from scaling_search.display.formatting import COEFFICIENTS, HEADERS, level, plus_minus
-from scaling_search.display.page_tables import PageTable
+from scaling_search.display.formatting import COEFFICIENTS, HEADERS
 from scaling_search.runtime.visible_text import visible
 
 CARD = (
@@ -51,48 +47,6 @@ def page(**content: object) -> bytes:
 def embedded(image: bytes) -> str:
     """An image as text for an address that holds it."""
     return base64.b64encode(image).decode()
-
-
-def key_figures(
-    conclusion: Conclusion, coefficients: pd.DataFrame, objective: str
-) -> tuple[str, list[tuple[str, str]]]:
-    """The number of the network to go on with, and what it is and gives, each with its name.
-
-    It is the answer's network, else the first of the means; empty before there is one.
-    """
-    found, name = conclusion.answer, objective.removeprefix("val_")
-    chosen = coefficients["order"].eq(1) & coefficients["candidate"].ne(0)
-    if found is not None:
-        chosen = coefficients["candidate"].eq(found.network)
-    if not chosen.any():
-        return "", []
-    row = coefficients[chosen].iloc[0]
-    mean = plus_minus(row[f"{objective}_mean"], row[f"{objective}_sd"], objective)
-    title, result = "first of the means, network", (f"{name}, mean", mean)
-    if found is not None:
-        title, result = "network", (f"{name}, expected", level(found.expected, objective))
-    said = [
-        (title, f"{row['candidate']}"),
-        ("blocks", f"{row['layers']}"),
-        ("channels", f"{row['channels']}"),
-        ("pixels", f"{row['resolution']}"),
-        *((one, text(row)) for one, text in COEFFICIENTS.items()),
-        ("cost", f"{row['cost_ratio']:.2f}x the base"),
-        result,
-    ]
-    base = coefficients[coefficients["candidate"] == 0]
-    if base["num_seeds"].sum():
-        mean, sd = (base[f"{objective}_{what}"].iloc[0] for what in ("mean", "sd"))
-        said.append((f"{name} of the base", plus_minus(mean, sd, objective)))
-    return f"{row['candidate']}", said
-
-
-def reference_table(comparisons: Sequence[Sequence[str]]) -> PageTable | None:
-    """The references of `comparison_lines` with difference and verdict; None without an answer."""
-    if not comparisons:
-        return None
-    header, _, *references = ([line[0], line[3], line[5]] for line in comparisons)
-    return PageTable.of_lines([header, *references])
 
 
 def _source(name: str) -> str:

@@ -35,7 +35,7 @@ class PageTable:
 
 def network_table(coefficients: pd.DataFrame, objective: str) -> PageTable:
     """The base network and each other with its coefficients, cost and means."""
-    columns = coefficient_columns(objective)
+    columns = coefficient_columns(objective, has_answer="expected" in coefficients)
     numbers = coefficients["candidate"].astype(str)
     table = _table(coefficients, columns, numbers)
     empty = [

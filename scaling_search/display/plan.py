@@ -23,6 +23,11 @@ UNITS = {
 """Factors and names of the units of costs, by column."""
 
 
+SEED_SD_MEANT = (
+    "Seed sd: the standard deviation of one network's results over seeds, which the search will "
+    "measure."
+)
+
 PLAN_OPTIONAL = ("activations, k", "parameters, k", "nominal cost")
 """Columns of a plan that a narrow terminal leaves out."""
 
@@ -30,7 +35,7 @@ PLAN_OPTIONAL = ("activations, k", "parameters, k", "nominal cost")
 def plan_lines(planned: Plan) -> list[list[str]]:
     """A header, and a line for each network to train."""
     titles = ("alpha", "beta", "gamma", "shares d/w/r", "nominal cost", "cost")
-    lines = [["network", *titles, *PLAN_OPTIONAL[1::-1], "px", "layers"]]
+    lines = [["network", *titles, *PLAN_OPTIONAL[1::-1], "px", "blocks"]]
     for candidate in (planned.base, *planned.candidates):
         c = candidate.coefficients
         line = [
@@ -50,7 +55,7 @@ def plan_lines(planned: Plan) -> list[list[str]]:
 
 def family_lines(found: Sequence[FamilyMember]) -> list[list[str]]:
     """A header, and a line for each member of each family."""
-    lines = [["family", "phi", "cost", "shares d/w/r", "off its ray", "px", "layers"]]
+    lines = [["family", "phi", "cost", "shares d/w/r", "off its ray", "px", "blocks"]]
     for member in found:
         candidate = member.candidate
         line = [

@@ -4,7 +4,7 @@ import itertools
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.trial import Key, Trial, TrialResult
-from scaling_search.display.formatting import rounded
+from scaling_search.display.formatting import level, rounded
 from scaling_search.record.record import Objective
 from scaling_search.runtime.progress import shown_by
 from scaling_search.runtime.visible_text import visible
@@ -46,12 +46,16 @@ class View:
     Attributes:
         console: Output.
         objective: Which metric the best is chosen by.
+        names: Names of networks by number, where they are not those of a search.
         slots: Trainings that may be in flight now.
     """
 
-    def __init__(self, console: Console, objective: Objective) -> None:
+    def __init__(
+        self, console: Console, objective: Objective, names: Mapping[int, str] | None = None
+    ) -> None:
         self.console = console
         self.objective = objective
+        self.names = names or {}
         self._live: Live | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._numbers = itertools.count()
@@ -119,6 +123,14 @@ class View:
         """Says something besides."""
         self.console.print(Text(visible(line)), soft_wrap=True)
 
+    def describe(self, candidate: Candidate) -> str:
+        """A network in a few words: its name, and alpha, beta, gamma."""
+        if candidate.number == 0:
+            return "base network"
+        c = candidate.coefficients
+        name = self.names.get(candidate.number, f"network {candidate.number}")
+        return f"{name} ({' '.join(map(rounded, (c.alpha, c.beta, c.gamma)))})"
+
     def _count(self, result: TrialResult, pace: "_Pace") -> None:
         self._num_finished += 1
         self._num_failed += result.state == "FAIL"
@@ -171,7 +183,7 @@ class View:
 
     def _named(self, trial: Trial, *, with_length: bool = True) -> str:
         """A training in a few words: of its recipe, what is not the same for all."""
-        said = [describe(trial.candidate), f"seed {trial.seed}"]
+        said = [self.describe(trial.candidate), f"seed {trial.seed}"]
         if self._has_lengths and with_length:
             said.append(f"{trial.recipe.epochs:g} epochs")
         if self._has_rates:
@@ -198,7 +210,8 @@ class View:
         if self._base:
             table.add_row("base network", self._scores(self._base))
         if self._best is not None:
-            scores = f"{describe(self._best.trial.candidate)}  {self._scores([self._best])}"
+            name = self.describe(self._best.trial.candidate)
+            scores = f"{name}  {self._scores([self._best])}"
             table.add_row("best training", scores)
         now = time.monotonic()
         for one in list(self._running.values()):
@@ -207,13 +220,13 @@ class View:
         return table
 
     def _scores(self, results: Sequence[TrialResult]) -> str:
-        """The last epoch's mean accuracy and loss."""
+        """The last epoch's mean loss and accuracy."""
         last = [result.curve[-1] for result in results]
         accuracy, loss = (
             sum(getattr(one, metric) for one in last) / len(last)
             for metric in ("val_accuracy", "val_loss")
         )
-        return f"accuracy {accuracy:.4f}  loss {loss:.4f}"
+        return f"loss {loss:.4f}  accuracy {level(accuracy, 'val_accuracy')}"
 
 
 @dataclass
@@ -273,14 +286,6 @@ class _Running:
             return ""
         total = math.ceil(self.trial.recipe.epochs)
         return f"epoch {min(total, int(self.epochs) + 1)}/{total}  "
-
-
-def describe(candidate: Candidate) -> str:
-    """A candidate in a few words."""
-    if candidate.number == 0:
-        return "base network"
-    c = candidate.coefficients
-    return f"alpha {rounded(c.alpha)} beta {rounded(c.beta)} gamma {rounded(c.gamma)}"
 
 
 def duration(seconds: float) -> str:

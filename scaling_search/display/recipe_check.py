@@ -21,8 +21,9 @@ from scaling_search.follow_ups.recipe_check import (
 def asking(num_trainings: int, settings: Iterable[Setting]) -> str:
     """The line before trainings of the check."""
     return (
-        f"Before the search, {count(num_trainings, 'training')} check its recipe: "
-        f"{', '.join(map(setting_text, settings))}."
+        f"Before the search, {count(num_trainings, 'training')} check its recipe at "
+        f"{', '.join(map(setting_text, settings))}; those at the recipe's own rate are also the "
+        "search's."
     )
 
 

@@ -22,7 +22,7 @@ from scaling_search.display.formatting import (
     with_error,
 )
 from scaling_search.display.inline_svg import inline_svg
-from scaling_search.display.page import embedded, key_figures, page, reference_table
+from scaling_search.display.page import embedded, page
 from scaling_search.display.page_tables import (
     PageTable,
     family_members,
@@ -121,14 +121,12 @@ def write_report(
         files |= {f"figures/{name}{suffix}": content for suffix, content in image.items()}
         inline[name] = _inline(name, image[".svg"], members)
     compared = [] if found is None else comparison_lines(conclusion)
-    network, keys = key_figures(conclusion, coefficients, objective)
+    first = coefficients[coefficients["order"].eq(1)]
     files["report.html"] = page(
         title=title,
         date="" if "finished" not in results else str(results["finished"].max())[:10],
         headline=headline,
-        network=network,
-        key_figures=keys,
-        references=reference_table(compared),
+        network="" if first.empty else f"{first['candidate'].iloc[0]}",
         conclusions=conclusion.sentences,
         sentences=sentences(coefficients, conclusion.kept(results), objective),
         comparisons=PageTable.of_lines(compared),
@@ -160,10 +158,14 @@ def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str)
     failed = f"{num_failed} of {count(len(results), 'training')} failed"
     if num_failed == len(results):
         return [f"{failed}, so there is nothing to compare. results.csv has the reasons."]
-    ranked = scaled.dropna(subset=["order"]).sort_values("order")
+    ranked = scaled.dropna(subset=["order"]).sort_values(
+        f"{objective}_mean", ascending=objective == "val_loss"
+    )
     said = _about_best(ranked, coefficients[coefficients["candidate"] == 0], objective)
     if len(ranked):
-        said += _about_noise(noise(results, objective), objective)
+        said += _about_noise(
+            noise(results, objective), objective, has_answer="expected" in coefficients
+        )
     if num_failed:
         are = "is" if num_failed == 1 else "are"
         said.append(f"{failed} and {are} left out of the means.")
@@ -193,7 +195,7 @@ def show_coefficients(
     num_shown = int((shown["candidate"] != 0).sum())
     best = f"the best {num_shown}" if num_shown else "none"
     title = f"Base network and {best} of {count(num_networks, 'scaled network')}"
-    columns = terminal_columns(objective)
+    columns = terminal_columns(objective, has_answer="expected" in coefficients)
     cells = [[text(row) for text in columns.values()] for _, row in shown.iterrows()]
     lines = [list(columns), *cells]
     show_table(console, lines, optional=TERMINAL_OPTIONAL, title=title)
@@ -236,7 +238,7 @@ def _first(objective: str) -> str:
     return "highest" if objective == "val_accuracy" else "lowest"
 
 
-def _about_noise(found: Noise, objective: str) -> list[str]:
+def _about_noise(found: Noise, objective: str, *, has_answer: bool) -> list[str]:
     others, close = found.num_networks - 1, found.num_within_noise
     if others == 0:
         return ["Only one scaled network has a finished training, so there is no order."]
@@ -257,12 +259,12 @@ def _about_noise(found: Noise, objective: str) -> list[str]:
         )
     elif found.degrees_of_freedom < FEW_DEGREES_OF_FREEDOM:
         said = f"{said}, but its error is rough with so few trainings; more seeds improve it"
+    sds = (
+        f"Standard deviations: {seed_sd} between seeds of one network, {residual_sd} without the "
+        f"part that all networks share, {spread} between the means of networks."
+    )
     return [
-        (
-            f"Standard deviations in the search alone: {seed_sd} between seeds of one network, "
-            f"{residual_sd} without the part that all networks share, {spread} between the means "
-            "of networks."
-        ),
+        *([] if has_answer else [sds]),  # the answer has them, from a model of all
         f"{said}.",
         (
             f"The {_first(objective)} of {found.num_networks} means is likely better than the "
@@ -276,7 +278,7 @@ def _failures(results: pd.DataFrame) -> list[list[str]]:
     if failed.empty:
         return []
     lines = failed[["candidate", "network", "seed", "reason"]].astype(str).to_numpy().tolist()
-    return [["network", "layers / channels / px", "seed", "reason"], *lines]
+    return [["network", "blocks / channels / px", "seed", "reason"], *lines]
 
 
 def _inline(name: str, svg: bytes, members: Mapping[str, str]) -> Markup:

@@ -94,24 +94,29 @@ def curves_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def coefficient_table(
-    candidates: pd.DataFrame, results: pd.DataFrame, objective: str
+    candidates: pd.DataFrame,
+    results: pd.DataFrame,
+    objective: str,
+    expected: Mapping[int, float] | None = None,
 ) -> pd.DataFrame:
     """The scaling coefficient table: a row for each network, the base first, then best to worst.
 
     Means are over the `num_seeds` trainings that ended. Gains over the base network are means of
     differences within a seed, which share the order of the images; their standard errors need two
-    common seeds. `order` 1 is the first by the mean of ``objective``.
+    common seeds. `order` 1 is the first by the expected metric, where that is known, else by the
+    mean of ``objective``.
 
     Args:
         candidates: The planned networks, the base as candidate 0.
         results: As `results_table` gives it.
         objective: ``val_loss`` or ``val_accuracy``.
+        expected: The expected metric of each network by its number; None where there is no answer.
     """
-    table = with_means(candidates, results)
+    table, by = with_means(candidates, results), f"{objective}_mean"
+    if expected is not None:
+        table["expected"], by = table["candidate"].map(expected), "expected"
     is_scaled = table["candidate"] != 0
-    ranks = table.loc[is_scaled, f"{objective}_mean"].rank(
-        ascending=objective == "val_loss", method="first"
-    )
+    ranks = table.loc[is_scaled, by].rank(ascending=objective == "val_loss", method="first")
     table["order"] = ranks.astype("Int64")
     place = ranks.reindex(table.index).where(is_scaled, 0.0)
     # NumPy puts NaN last; what pandas does with it depends on its version.

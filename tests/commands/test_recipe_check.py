@@ -106,9 +106,10 @@ def test_five_networks_are_asked_before_the_search_and_none_is_trained_twice(
     no_better = said.index("No other setting (rate 0.05, rate 0.2, rate 0.1 unaugmented) is better")
     assert said.index("5/5 ") < no_better < said.index("6/6 ")
     # Lines name what differs among the trainings at hand.
-    at_rates = re.findall(r"^\d+/15  base network seed 0 rate (\S+)  accuracy", said, re.MULTILINE)
+    at_rates = re.findall(r"^\d+/15  base network seed 0 rate (\S+)  loss", said, re.MULTILINE)
+    assert "5 of the search's 6 trainings are done." in said
     assert sorted(at_rates) == ["0.05", "0.1", "0.2"]
-    assert re.search(r"^6/6  .* seed 0  accuracy", said, re.MULTILINE)
+    assert re.search(r"^6/6  .* seed 0  loss", said, re.MULTILINE)
     log = (tmp_path / "search.log").read_text("utf-8")
     assert log.count("all trainings are done") == 3
 

@@ -52,7 +52,7 @@ def test_the_compound_family_has_the_rules_shares_and_not_the_networks(answered:
     answer = answered.answer
     assert answer is not None
     out = printed(scale, answered, COMPOUND)
-    assert f"compound: the rule, {named_shares(answer.rule)} (best split by the fit)" in out
+    assert f"compound: {named_shares(answer.rule)} (the rule, best split by the fit)" in out
     (row,) = (row for row in answered.networks_of("scale") if row["phi"] == 1)
     built = candidate_of(row, answered.trusted.packages).shares
     assert built is not None

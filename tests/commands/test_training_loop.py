@@ -182,7 +182,7 @@ def test_a_fresh_search_trains_everything_once_seed_by_seed(mine: Run) -> None:
     assert results["commit"].unique().tolist() == ["abc"]
     assert len(curves) == 8 * 2
     assert len(printed.splitlines()) == 8
-    assert printed.splitlines()[0].startswith("1/8  base network seed 0  accuracy 0.")
+    assert printed.splitlines()[0].startswith("1/8  base network seed 0  loss ")
 
 
 def test_a_search_that_is_done_trains_nothing(mine: Run) -> None:

@@ -89,5 +89,5 @@ def test_elsewhere_it_is_a_plain_line_for_each_training() -> None:
         assert view.started(trial) is None
         view.ended(train_trial(trial, "cpu"))
     (line,) = shown(view).splitlines()
-    assert line.startswith("1/1  base network seed 0  accuracy 0.")
+    assert line.startswith("1/1  base network seed 0  loss 2.")
     assert line.isprintable()
