@@ -73,9 +73,9 @@ def show_data(experiment: Experiment, about: Description, console: Console) -> N
     """Prints the data, and the resolution of the base network."""
     show(console, data_section(about))
     base = experiment.base_network.resolution
-    said = f"The base network uses {base} x {base} px"
+    said = f"The base network takes {base} x {base} px"
     if base < about.resolution:
-        said = f"{said}, so resolution can grow by a factor of {about.resolution / base:.2f}."
+        said = f"{said} of them, so resolution can grow by a factor of {about.resolution / base:.2f}."
     elif base == about.resolution:
         said = f"{said}, all that the images have, so resolution cannot grow."
     else:

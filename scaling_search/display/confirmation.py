@@ -36,7 +36,7 @@ def confirmation_section(tested: Confirmation, objective: Objective) -> ReportSe
         name="confirm",
         title="The network, tested",
         sentences=tuple(said),
-        lines=_lines(comparisons),
+        lines=_lines(comparisons, tested.look.arms["found"]),
         table=pd.DataFrame([_row(one, tested) for one in comparisons]),
     )
 
@@ -137,10 +137,11 @@ def _measure(one: PairedComparison) -> str:
     return one.measure.removeprefix("val_")
 
 
-def _lines(comparisons: Sequence[PairedComparison]) -> list[list[str]]:
+def _lines(comparisons: Sequence[PairedComparison], number: int) -> list[list[str]]:
     if not comparisons:
         return []
-    header = ["against", "by", "seeds", "found", "other", "found is better by", "found is"]
+    found = f"network {number}"
+    header = ["against", "by", "seeds", found, "other", f"{found} is better by", "verdict"]
     lines = [
         [
             one.verdict.against,

@@ -62,9 +62,10 @@ KINDS = ("largest:", "smallest:")
 def _sentences(about: Description) -> Iterator[str]:
     size = f"{about.resolution} x {about.resolution} px"
     known = "not read yet" if math.isnan(about.mean) else f"{about.mean:.1f} of 255"
+    sizes = f"of {size}" if about.shapes == size else f"of {about.shapes}, kept as {size}"
     yield (
-        f"{int(np.sum(list(about.counts.values()))):,} images, originally {about.shapes}, used "
-        f"as {size} with {count(about.channels, 'channel')}. Mean pixel of train: {known}."
+        f"{int(np.sum(list(about.counts.values()))):,} images {sizes} with "
+        f"{count(about.channels, 'channel')}. Mean pixel of train: {known}."
     )
     yield " ".join(f"{name}: {about.origins[name]}." for name in NAMES)
     yield from about.notes

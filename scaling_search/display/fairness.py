@@ -52,7 +52,7 @@ def without_sign(
     Args:
         what: The effect that was tested.
         test: The test.
-        found: The effect that it finds with probability 0.8, with `detectable` in it.
+        found: The effect that it finds in 80 of 100 cases, with `detectable` in it.
         detectable: Size of that effect.
         span: Range of the search's surface, which an effect must reach to change the answer; None
             if unknown.
@@ -66,7 +66,7 @@ def without_sign(
     verdict = "No sign that" if can_see else "These results cannot show whether"
     return [
         f"{verdict} {what} ({f_text(test)}).",
-        f"With probability 0.8 the test detects {found}. {known}",
+        f"In 80 of 100 cases the test finds {found}. {known}",
     ]
 
 

@@ -38,8 +38,8 @@ def test_a_plan_says_what_the_data_are_without_being_told_a_number(
     assert outcome.code == 0, outcome.err
     assert "0 'class 0'       32    4     4" in outcome.out
     assert "all 2 classes     64    8     8" in outcome.out
-    assert "originally 28 x 28 px, used as 28 x 28 px with 1 channel" in outcome.out
-    assert "The base network uses 20 x 20 px" in outcome.out
+    assert "80 images of 28 x 28 px with 1 channel" in outcome.out
+    assert "The base network takes 20 x 20 px" in outcome.out
     assert "Mean pixel of train: not read yet" in outcome.out
 
 
@@ -228,7 +228,7 @@ def test_a_base_network_leaves_room_below_the_largest_allowed(cli: Cli, tmp_path
     photos(tmp_path)
     outcome = cli("plan", *OWN, "candidates.max_resolution=22")
     assert outcome.code == 0, outcome.err
-    assert "The base network uses 15 x 15 px" in outcome.out
+    assert "The base network takes 15 x 15 px" in outcome.out
 
 
 def test_no_size_is_advised_that_the_base_network_cannot_see(cli: Cli, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_the_base_network_leaves_room_for_the_target(
     write_tree(tmp_path / "photos", 10, 2, suffixes=("png",), size=size)
     outcome = cli("plan", *OWN, f"candidates.target={target}")
     assert outcome.code == 0, outcome.err
-    assert f"The base network uses {base} x {base} px" in outcome.out
+    assert f"The base network takes {base} x {base} px" in outcome.out
 
 
 @pytest.mark.slow

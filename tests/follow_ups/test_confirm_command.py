@@ -83,7 +83,7 @@ def test_all_arms_are_trained_anew_and_tested_by_seeds_that_were_not_used(
     assert (table["pairs"] == 2).all()
     best = f"network {look.arms['found']} (lowest mean loss, without an answer)"
     assert f"Confirmation with seeds 1 to 2: {best} against " in out
-    assert "found is better by" in out
+    assert f"network {look.arms['found']} is better by" in out
     assert "test images" in out
 
 
