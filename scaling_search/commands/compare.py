@@ -109,11 +109,10 @@ def compare(
     given = [run.out if isinstance(run, Run) else str(run) for run in runs]
     _check(given)
     loaded = [run if isinstance(run, Run) else _loaded(str(run), allow) for run in runs]
-    for run, folder in zip(loaded, given, strict=True):
+    for run in loaded:
         if not run.studies.is_begun:
             raise ValueError(
-                f"compare.runs must be folders with the record of a search, got {folder!r} without "
-                f"one at {run.studies.url!r}; leave it out, or search there first"
+                f"compare.runs must be folders with the record of a search, {run.studies.lacking}"
             )
     names = _names(given)
     conclusions = [run.conclusion for run in loaded]

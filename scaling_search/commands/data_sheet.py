@@ -75,7 +75,9 @@ def show_data(experiment: Experiment, about: Description, console: Console) -> N
     base = experiment.base_network.resolution
     said = f"The base network takes {base} x {base} px"
     if base < about.resolution:
-        said = f"{said} of them, so resolution can grow by a factor of {about.resolution / base:.2f}."
+        said = (
+            f"{said} of them, so resolution can grow by a factor of {about.resolution / base:.2f}."
+        )
     elif base == about.resolution:
         said = f"{said}, all that the images have, so resolution cannot grow."
     else:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from scaling_search.runtime.command_line import as_override
 from scaling_search.runtime.passwords import without_password
 
 LIMITS = tuple(f"limits.{name}" for name in ("trainings", "hours", "gpu_hours", "failed_share"))
@@ -65,24 +67,42 @@ def with_folder(command: str, config: DictConfig, overrides: Sequence[str]) -> D
     A job of a sweep has a folder of its own below ``out``; ``~`` is expanded.
 
     Raises:
-        ValueError: An option is not the command's own, or no search has made the folder.
+        ValueError: An option is not the command's own, no search has made the folder, or a sweep
+            would not take the options of the folder that it names.
     """
-    settings = HydraConfig.get()
-    name = settings.job.override_dirname
-    is_below = "out" in settings.job.config.override_dirname.exclude_keys  # a sweep of others
-    if any(o.startswith("out=") for o in overrides) and command in OWN_OPTIONS:
-        is_below = False  # the folder of a search that was made before
-    if settings.mode == RunMode.MULTIRUN and is_below and name:
-        config.out = f"{config.out}/{_folder_name(name)}"
-    if command == "run" and settings.mode == RunMode.RUN:
-        _name_after_data(config, overrides)
     _expand(config)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        _take_below(command, config, overrides)
+    elif command == "run":
+        _name_after_data(config, overrides)
     is_taken = takes_folder(command, config, overrides)
     if is_taken:
         config = _from_folder(command, config, overrides)
     if command == "run" and config.hours is not None:
         _ask_rate(config, overrides, is_taken=is_taken)
     return config
+
+
+def _take_below(command: str, config: Any, overrides: Sequence[str]) -> None:
+    """Gives a job of a sweep its folder below ``out``, unless the sweep is over ``out`` itself.
+
+    Raises:
+        ValueError: The folder above holds options that a job would not take.
+    """
+    job = HydraConfig.get().job
+    is_below = "out" in job.config.override_dirname.exclude_keys
+    if any(o.startswith("out=") for o in overrides) and command in OWN_OPTIONS:
+        is_below = False  # the folder of a search that was made before
+    if not is_below or not job.override_dirname:
+        return
+    above, has_options = config.out, takes_folder(command, config, overrides)
+    config.out = f"{above}/{_folder_name(job.override_dirname)}"
+    if has_options and not takes_folder(command, config, overrides):
+        raise ValueError(
+            f"out must be a folder without a run for --multirun, got {above!r}, whose options a "
+            f"sweep does not take; write {shlex.quote(as_override('out', f'{above}_sweep'))} with "
+            "every option that is not the default"
+        )
 
 
 def _expand(config: Any) -> None:

@@ -77,6 +77,8 @@ def search(
     make_folder(run.folder)
     with RunLock(run.folder) as hold:
         run.check_choices(dataset.fingerprint())
+        if not run.studies.is_begun:  # a command that is killed leaves no record without it
+            _write_config(run, config)
         record = run.studies.begun()
         record.hold(hold)
         run.check_choices(dataset.fingerprint())  # of another that began just now
@@ -130,6 +132,10 @@ def _settled(
 def _keep_options(run: Run, record: Record, config: str, digests: Mapping[str, str]) -> None:
     """Writes ``config.yaml``, and what of it decides into the record."""
     record.keep_files(options=decisive(OmegaConf.create(config)), digests=digests)
+    _write_config(run, config)
+
+
+def _write_config(run: Run, config: str) -> None:
     replace_file(run.folder / "config.yaml", config.encode())
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from omegaconf import OmegaConf
 from rich.text import Text
 
 from scaling_search.commands.confirm import confirm as train_confirm
@@ -152,7 +153,7 @@ def _with_size(run: Run, config: str, clock: _Clock) -> tuple[Run, str, list[Tim
     if not run.studies.is_begun:
         options, timings = fitting_size(run, clock.hours)
         return *with_options(run, config, options), timings
-    held = saved(run.folder)
+    held = OmegaConf.create(run.record.options[-1]) if run.record.options else saved(run.folder)
     kept = {"num_seeds": held.num_seeds}
     if hasattr(run.experiment.candidates, "max_networks"):
         kept["candidates.max_networks"] = held.candidates.max_networks

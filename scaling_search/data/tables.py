@@ -1,6 +1,7 @@
 """Tables of images in Parquet and Arrow files, and the pictures that these only name."""
 
 import functools
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -154,6 +155,8 @@ def library() -> Any:
     Raises:
         RuntimeError: It is not installed.
     """
+    # The hub's client would print each of its tries; what fails in the end is told in one line.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     try:
         import datasets  # noqa: PLC0415 - an extra, and seconds to load
     except ImportError as error:

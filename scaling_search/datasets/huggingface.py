@@ -204,13 +204,19 @@ def _opened(dataset: HuggingFace) -> Opened:
     return Opened(made, Found(str(dataset.path), by_name, others, extra))
 
 
+@functools.cache
+def _builder(path: str, config: str | None, revision: str | None) -> Any:
+    """The builder of a name on the hub, asked once: a hub out of reach takes half a minute."""
+    return tables.library().load_dataset_builder(path, name=config, revision=revision)
+
+
 def _of_hub(dataset: HuggingFace) -> Any:
     """The splits of a name on the hub; where this cannot be asked, those that were read last."""
+    assert dataset.path is not None
     with _explained(dataset):
         from datasets.packaged_modules.cache.cache import Cache  # noqa: PLC0415 - an extra
 
-        options = {"name": dataset.config, "revision": dataset.revision}
-        builder = tables.library().load_dataset_builder(dataset.path, **options)
+        builder = _builder(dataset.path, dataset.config, dataset.revision)
     if isinstance(builder, Cache) and dataset.revision not in {None, builder.hash}:
         raise RuntimeError(
             f"dataset.revision must be read from the hub, got {builder.hash!r} of this machine's "

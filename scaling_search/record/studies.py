@@ -10,6 +10,8 @@ from optuna.storages import BaseStorage
 from scaling_search.record.record import Objective, Record
 from scaling_search.record.storage import default_storage, file_of, open_storage, unusable
 from scaling_search.record.storage_urls import has_studies
+from scaling_search.runtime.command_line import as_override, shell_command
+from scaling_search.runtime.passwords import without_password
 
 FOLLOW_UPS = ("scale", "confirm", "fairness", "transfer", "recipe", "recipe-plain")
 """Names of studies beyond the search: those of commands, and two of the check of its recipe.
@@ -82,11 +84,27 @@ class Studies:
     def search(self) -> Record:
         """The record of the search; RuntimeError if there is none yet."""
         if not self.is_begun:
-            raise RuntimeError(
-                f"out must hold the record of {self.name!r}, got {sorted(self.names)} in "
-                f"{str(self.out)!r}; the same search again begins it, under the name in config.yaml"
-            )
+            raise RuntimeError(f"out must hold the record of {self.name!r}, {self.lacking}")
         return self._record(self.name)
+
+    @property
+    def lacking(self) -> str:
+        """What is there instead of a record of the search, and how to make one, for a message."""
+        folder = repr(str(self.out))
+        if self.names:
+            return (
+                f"got {sorted(self.names)} in {folder}; the same search again begins it, under the "
+                "name in config.yaml"
+            )
+        if self.storage is not None:
+            return f"got none at {without_password(self.url)!r}; the same search again begins it"
+        again = shell_command("search", as_override("out", str(self.out)))
+        if (self.out / "results.csv").is_file():
+            return (
+                f"got {folder} with tables and no study.db; read results.csv as it is, or train "
+                f"again by its config.yaml: {again}"
+            )
+        return f"got {folder} without study.db; {again} begins it"
 
     def begun(self, command: str | None = None) -> Record:
         """The record of the search or of a command beyond it, created if it is not there.

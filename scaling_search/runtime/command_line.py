@@ -4,6 +4,9 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
+HELP_ALL = "--help-all"
+"""The flag for every option of a command."""
+
 _PLAIN = re.compile(r"[./]*[A-Za-z_][A-Za-z0-9_./-]*")
 _VALUES = {"null", "true", "false", "inf", "nan"}
 

@@ -4,7 +4,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,6 +39,15 @@ def shown_by(show: Show) -> Iterator[None]:
         yield
     finally:
         _show.reset(token)
+
+
+def waiting(description: str) -> AbstractContextManager[object]:
+    """A sign on a terminal while something takes seconds that are not counted."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return nullcontext()
+    from rich.console import Console  # noqa: PLC0415  # only for a terminal
+
+    return Console(stderr=True).status(description)
 
 
 def slow_progress(

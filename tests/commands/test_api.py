@@ -1,5 +1,6 @@
 """Searches from Python: they share folders with the command line, and refuse what is wrong."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from optuna.storages import RDBStorage
 from rich.console import Console
 
 import scaling_search as ss
-from tests.cli import TINY, ran
+from tests.cli import TINY, Cli, ran
 from tests.datasets.pictures_of import write_tree
 from tests.in_process import Executing
 
@@ -74,6 +75,22 @@ def test_a_run_stays_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             run.out,
             console=QUIET,
         )
+
+
+def test_a_folder_of_tables_says_what_can_be_read_and_what_makes_its_record(cli: Cli) -> None:
+    tables = Path(__file__).parents[2] / "experiments" / "table_3_resnet_small"
+    shutil.copytree(tables, "mine")
+    told = (
+        "out must hold the record of 'table_3_resnet_small', got 'mine' with tables and no "
+        "study.db; read results.csv as it is, or train again by its config.yaml: "
+        "scaling-search search out=mine"
+    )
+    for command in ("report", "scale"):
+        assert cli(command, "out=mine").err == f"scaling-search: {told}\n"
+    with pytest.raises(RuntimeError, match=r"with tables and no study\.db; .* search out=.*mine$"):
+        ss.load("mine").results  # noqa: B018  # it is read here
+    priced = cli("search", "out=mine", "price_only=true", "timed=false")
+    assert priced.code == 0, priced.err
 
 
 def test_a_folder_whose_choices_were_changed_is_not_reported() -> None:

@@ -480,6 +480,38 @@ def test_multirun_makes_them_below_a_folder_that_is_given(cli: Cli, tmp_path: Pa
     assert cli("report", "--multirun", "out=one", "report.most=1").code == 0
 
 
+@pytest.mark.parametrize("command", ["plan", "search", "run"])
+def test_a_sweep_below_a_run_whose_options_it_would_not_take_is_refused(
+    cli: Cli, begun: Path, command: str
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in begun.rglob("*")}
+    refused = cli(command, "--multirun", "out=mine", "recipe.epochs=1,2")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        "scaling-search: out must be a folder without a run for --multirun, got 'mine', whose "
+        "options a sweep does not take; write out=mine_sweep with every option that is not the "
+        "default\n"
+    )
+    assert {path: path.stat().st_mtime_ns for path in begun.rglob("*")} == before
+
+
+def test_a_sweep_takes_the_options_that_each_of_its_folders_has(cli: Cli, begun: Path) -> None:
+    for number in (1, 2):
+        shutil.copytree(begun, begun / f"num_seeds={number}")
+    planned = cli("plan", "--multirun", "out=mine", "num_seeds=1,2")
+    assert planned.code == 0, planned.err
+    for number, left in ((1, 2), (2, 5)):
+        assert f"are those of mine/num_seeds={number}/config.yaml" in planned.out
+        assert f"{left} trainings (1 more are done)" in planned.out
+
+
+def test_a_sweep_of_another_experiment_composes_it_anew(cli: Cli, begun: Path) -> None:
+    planned = cli("plan", "--multirun", "out=mine", "experiment=default", "num_seeds=1,2", *TINY)
+    assert planned.code == 0, planned.err
+    assert (begun / "config.yaml").is_file()
+    assert "are those of" not in planned.out
+
+
 def test_a_folder_of_ones_own_adds_experiments(cli: Cli, tmp_path: Path) -> None:
     mine = tmp_path / "conf" / "experiment" / "mine.yaml"
     mine.parent.mkdir(parents=True)

@@ -158,7 +158,8 @@ def test_runs_without_an_answer_say_so(cli: Cli, tmp_path: Path, tiny: Path) -> 
         (("one", "link"), "must be different folders, got 'one' and 'link'"),
         (("one", "nothing"), "got 'nothing' without a config.yaml"),
         (("one", "report.most=3"), "got 'report.most=3' without a config.yaml"),
-        (("one", "begun"), "must be folders with the record of a search, got 'begun' without"),
+        (("one", "begun"), "begun' without study.db; scaling-search search out="),
+        (("one", "table_3"), "with tables and no study.db; read results.csv as it is, or train"),
         (("one", "foreign"), "if you trust its code; that is of the run 'foreign'"),
         (("one", "other", "compare.runs=[a,b]"), "compare must be given folders once"),
         (("--multirun", "one", "other"), "compare must be given folders once and no sweep"),
@@ -175,6 +176,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     config.write_text(text.replace("scaling_search.samplers", "theirs"), encoding="utf-8")
     (tmp_path / "begun").mkdir()
     shutil.copy(tmp_path / "one" / "config.yaml", tmp_path / "begun")
+    shutil.copytree(RECORDED.parent / "table_3_resnet_small", tmp_path / "table_3")
     before = contents(tmp_path)
     refused = cli("compare", *arguments)
     assert (refused.code, refused.out) == (2, "")

@@ -1,6 +1,11 @@
-"""A search from its plan to its follow-ups: seeds of a part of the networks, and odd sizes."""
+"""A search from its plan to its follow-ups: seeds of some networks, odd sizes, a killed start."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
+
+import pytest
 
 import scaling_search as ss
 from scaling_search.candidates import Buildable
@@ -11,6 +16,7 @@ from scaling_search.commands.scale import scale
 from scaling_search.commands.search import search
 from scaling_search.experiment.experiment import Decide
 from scaling_search.experiment.options import Confirm, Export, Scale
+from tests.cli import TINY, Cli
 from tests.in_process import printed
 from tests.tiny import changed, tiny_network, tiny_run
 
@@ -65,3 +71,56 @@ def test_networks_of_odd_sizes_are_counted_trained_and_exported(tmp_path: Path) 
     assert any(size % 2 for size in sizes)
     printed(export, run)  # what would differ from the trained network is an error
     assert (tmp_path / "export" / "family.json").is_file()
+
+
+def test_a_search_that_ends_before_its_contact_sheet_has_its_options_and_goes_on(cli: Cli) -> None:
+    command = ("search", "out=mine", *TINY)
+    Path("mine").mkdir()
+    Path("mine", "figures").touch()  # where a folder should be
+    assert cli(*command).code == 2
+    text = Path("mine", "config.yaml").read_text(encoding="utf-8")
+    for other in ((*command, "recipe.epochs=2"), ("search", "out=mine", "recipe.epochs=2")):
+        refused = cli(*other)
+        assert refused.code == 2
+        assert "recipe.epochs must be 1.0 as in this folder's record" in refused.err
+    assert Path("mine", "config.yaml").read_text(encoding="utf-8") == text
+    Path("mine", "figures").unlink()
+    whole = cli("search", "out=mine")
+    assert whole.code == 0, whole.err
+    assert "all trainings are done" in whole.out
+    Path("mine", "config.yaml").unlink()
+    assert cli(*command).code == 0
+    assert Path("mine", "config.yaml").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.slow
+def test_a_run_with_hours_that_ends_before_its_contact_sheet_keeps_its_size(cli: Cli) -> None:
+    data = ("dataset.num_train=100", "dataset.num_val=50", "recipe.epochs=1", "executor=inline")
+    command = ("run", "out=mine", "hours=0.5", "run.stages=[search]", "limits.trainings=1", *data)
+    Path("mine").mkdir()
+    Path("mine", "figures").touch()
+    assert cli(*command).code == 2
+    chosen = ss.load("mine").experiment
+    Path("mine", "figures").unlink()
+    again = cli(*command)
+    assert again.code == 0, again.err
+    kept = ss.load("mine").experiment
+    assert (kept.num_seeds, kept.candidates) == (chosen.num_seeds, chosen.candidates)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_a_search_that_is_killed_once_its_record_is_there_goes_on(tmp_path: Path, cli: Cli) -> None:
+    program = Path(sys.executable).with_name("scaling-search")
+    begun = subprocess.Popen(
+        [program, "search", "out=mine", *TINY], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    record = tmp_path / "mine" / "study.db"
+    while not (record.is_file() and record.stat().st_size) and begun.poll() is None:
+        time.sleep(0.001)
+    begun.kill()
+    assert begun.wait() < 0
+    assert (tmp_path / "mine" / "config.yaml").is_file()
+    again = cli("search", "out=mine")
+    assert again.code == 0, again.err
+    assert "all trainings are done" in again.out

@@ -106,7 +106,9 @@ def test_hours_choose_sizes_and_ask_the_rate_and_the_same_command_keeps_both(cli
     data = ("dataset.num_train=100", "dataset.num_val=50")
     tiny = (*data, "recipe.epochs=1", "recipe.batch_size=20", "executor=inline")
     command = ("run", "out=mine", "hours=0.5", "run.stages=[search]", "limits.trainings=1", *tiny)
-    for _ in range(2):
+    for is_lost in (False, False, True):
+        if is_lost:
+            Path("mine/config.yaml").unlink()
         outcome = cli(*command)
         assert outcome.code == 0, outcome.err
         kept = OmegaConf.load("mine/config.yaml")

@@ -623,6 +623,24 @@ def test_without_the_package_its_extra_is_named(
         hugging_face(tmp_path / "a.parquet").check()
 
 
+def test_a_command_asks_the_hub_once_and_says_what_it_takes_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_before(to_parquet(tmp_path / "a.parquet"), tmp_path / "hf" / "datasets", monkeypatch)
+    planned = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("scaling-search"), "plan", "dataset=huggingface"),
+            *("dataset.path=someone/clothes", "timed=false"),
+        ],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert planned.returncode == 0, planned.stderr
+    assert planned.stderr.count("Using the latest cached version of the dataset since") == 1
+
+
 @pytest.mark.slow
 def test_a_hub_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
     searched = subprocess.run(
@@ -638,7 +656,7 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> Non
         timeout=240,
     )
     assert searched.returncode == 2
-    *_, line = searched.stderr.splitlines()
+    (line,) = searched.stderr.splitlines()
     assert line.startswith("scaling-search: dataset.path must be a data set that can be read, got ")
     assert (
         "for 'someone/clothes'; look at the name, dataset.config and the connection, or give a name"

@@ -526,7 +526,8 @@ def test_commands_that_read_create_nothing_where_a_file_says_a_record_lies(stora
     Path("empty.db").touch()
     before = {path: path.read_bytes() for path in Path().iterdir()}
     run_with_storage(storage)
-    assert "out must hold the record of 'old', got []" in refused("report", "out=old")
+    said = f"out must hold the record of 'old', got none at {storage!r}; the same search again"
+    assert said in refused("report", "out=old")
     with pytest.raises(RuntimeError, match="out must hold the record"):
         _ = ss.load("old").results
     written("conf/experiment/mine.yaml", f"# @package _global_\nstorage: {storage}\n")
