@@ -137,10 +137,14 @@ class Answer:
         return self.region.best
 
     def expected_of(self) -> dict[int, float]:
-        """The expected metric of each trained network at the target's cost, by its number."""
+        """The expected metric of each trained network at the target's cost, by its number.
+
+        Of the base network, number 0, it is its mean at its own cost.
+        """
         data = self.surface.observations
         expected = data.sign * self.surface.expected()
-        return dict(zip(data.candidates.tolist(), expected.tolist(), strict=True))
+        by_number = dict(zip(data.candidates.tolist(), expected.tolist(), strict=True))
+        return {0: data.sign * self.surface.base_loss} | by_number
 
 
 def answer(surface: Surface, *, delta: float | None = None) -> Answer:

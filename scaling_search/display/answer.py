@@ -19,7 +19,15 @@ from scaling_search.display.formatting import (
     percent,
     with_interval,
 )
-from scaling_search.display.verdicts import PHRASES, PLACE_MEANT, SPLITS, WHY, is_same
+from scaling_search.display.verdicts import (
+    PHRASES,
+    PLACE_MEANT,
+    SAME,
+    SHARE_MEANT,
+    SPLITS,
+    WHY,
+    is_same,
+)
 
 DIFFERENT = 0.05
 """Distance from which two rules are told apart in words."""
@@ -63,7 +71,8 @@ def _about_split(found: Answer, misfit: str) -> list[str]:
     response = found.surface.observations.response
     place = ""
     if region.is_at_edge:
-        place = " It lies on an edge of the triangle."
+        side = "in a corner" if max(region.best) > 1 - SAME else "on an edge"
+        place = f" It lies {side} of the triangle."
     elif region.is_at_limit:
         place = " It lies at the limit of the searched splits; the best may lie beyond."
     rule = f"The rule (the best split by the fit, for other sizes) {{}} {named_shares(region.best)}"
@@ -93,8 +102,7 @@ def _about_split(found: Answer, misfit: str) -> list[str]:
 
 def _about_fit(response: str) -> str:
     return (
-        f"The fit is a quadratic surface of the {_metric(response)} over the shares. A share is "
-        "the part of the extra cost that a dimension gets."
+        f"The fit is a quadratic surface of the {_metric(response)} over the shares. {SHARE_MEANT}"
     )
 
 
@@ -245,7 +253,10 @@ def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
         line = [one.name, shares, level(one.prediction.mean, response, in_table=True)]
         line += [_better_by(one, found, response), _equal_cost(one, found), _told(one, found)]
         if other is not None:
-            line.append(_told(other.comparisons[i], other))
+            told = _told(other.comparisons[i], other)
+            line.append(
+                f"its rule: {' / '.join(f'{s:.2f}' for s in other.rule)}" if not i else told
+            )
         lines.append(line)
     empty = header.index(EQUAL_COST)
     if all(line[empty] == "–" for line in lines[1:]):

@@ -61,7 +61,7 @@ def _sentences(
             yield (f"Warning: {found} is better than {against} in {better}, but worse in {worse}.")
     yield from _about_optimism(tested, objective)
     yield (
-        f"{found.capitalize()} ({look.why}) was trained again with "
+        f"{found.capitalize()}, chosen before these trainings ({look.why}), was trained again with "
         f"{count(len(look.seeds), 'fresh seed')}, {look.seeds[0]} to {look.seeds[-1]}, which the "
         "search did not use."
     )
@@ -129,7 +129,7 @@ def _about_optimism(tested: Confirmation, objective: Objective) -> Iterator[str]
     yield (
         f"In the search, {_name(tested, 'found')} had a validation "
         f"{objective.removeprefix('val_')} of {level(one.searched, objective)}. That is {by} "
-        f"(standard error) {better} than with fresh seeds: {within}."
+        f"(standard error between seeds) {better} than with fresh seeds: {within}."
     )
 
 

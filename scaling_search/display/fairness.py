@@ -52,7 +52,7 @@ def without_sign(
     Args:
         what: The effect that was tested.
         test: The test.
-        found: The effect that it finds in 80 of 100 cases, with `detectable` in it.
+        found: The effect that it finds in 80 of 100 cases, after "if", with `detectable` in it.
         detectable: Size of that effect.
         span: Range of the search's surface, which an effect must reach to change the answer; None
             if unknown.
@@ -66,7 +66,7 @@ def without_sign(
     verdict = "No sign that" if can_see else "These results cannot show whether"
     return [
         f"{verdict} {what} ({f_text(test)}).",
-        f"In 80 of 100 cases the test finds {found}. {known}",
+        f"The test finds an effect in 80 of 100 cases if {found}. {known}",
     ]
 
 
@@ -88,7 +88,7 @@ def about_rates(
     of_all = f"The mean of all {len(names)} networks is best at {best}."
     if not cells.test.is_significant:
         found = (
-            f"one of the {len(names)} networks that gains "
+            f"one of the {len(names)} networks gains "
             f"{difference(cells.detectable, objective)} more than the others from half to twice "
             "the rate"
         )
@@ -153,8 +153,8 @@ def about_trend(
         return [f"{unknown}; the test needs {needed}, got {len(names)}."]
     if not trend.test.is_significant:
         found = (
-            f"a gain with each doubling that is {difference(trend.detectable, objective)} higher "
-            f"for one dimension alone than without it, by {len(names)} networks"
+            f"the gain with each doubling is {difference(trend.detectable, objective)} higher "
+            f"for one dimension alone than without it, with these {len(names)} networks"
         )
         what, least = "the length of training favours some splits", trend.detectable
         return without_sign(what, trend.test, found, least, span=span, objective=objective)

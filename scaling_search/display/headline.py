@@ -79,7 +79,9 @@ def about_network(
         metrics = _searched(row, base, answer, objective)
         if tested is not None:
             before = tested.look.arms["found"]
-            metrics += f"; the test split was used with network {before}, the best expected then"
+            metrics += (
+                f"; not tested: fresh seeds are of network {before}, the best expected before"
+            )
     return f"network {number}{now}: {shape(row)}: {metrics}; {cost}."
 
 
@@ -137,9 +139,11 @@ def _over_base(gain: Estimate, base: float, metric: str) -> str:
     word = "better"
     if gain.mean < 0:
         word, gain = "worse", Estimate(-gain.mean, -gain.high, -gain.low)
-    return (
-        f"{word} than the base network ({_value(base, metric)}) by {_with_interval(gain, metric)}"
-    )
+    mean, interval = _with_interval(gain, metric)
+    against = f"the base network ({_value(base, metric)})"
+    if gain.low <= 0:
+        return f"no significant difference from {against}: {mean} {word}, 95 % interval {interval}"
+    return f"{word} than {against} by {mean} (95 % interval {interval})"
 
 
 def about_certainty(conclusion: Conclusion) -> str:
@@ -167,7 +171,7 @@ def _against(answer: Answer) -> str:
         name, outcome = SPLITS[one.name], None if one.verdict is None else one.verdict.outcome
         if outcome == Outcome.CANNOT_TELL and one.name == "paper" and one.verdict is not None:
             metric = answer.surface.observations.response
-            by = _with_interval(one.verdict.difference, metric, only=True)
+            by = ", ".join(_with_interval(one.verdict.difference, metric))
             name = f"{name.removesuffix(')')}; {by})"
         by_outcome.setdefault(outcome, []).append(name)
     told = [
@@ -177,15 +181,16 @@ def _against(answer: Answer) -> str:
     ]
     shares = zip(DIMENSIONS, answer.rule, strict=True)
     rule = ", ".join(f"{name} {percent(share)}" for name, share in shares)
-    return f"The rule (best split by the fit: {rule}) {'; it '.join(told)}."
+    guess = "; a guess" if answer.region.is_everything else ""
+    return f"The rule (best split by the fit, for other sizes: {rule}{guess}) {'; it '.join(told)}."
 
 
 def _about_rule(answer: Answer) -> str:
-    """The region of the rule in percent of the extra cost."""
+    """The region of the rule in percent of the growth in cost."""
     region = answer.region
     ends = zip(DIMENSIONS, region.low, region.high, strict=True)
     ranges = ", ".join(f"{name} {100 * low:.0f} to {percent(high)}" for name, low, high in ends)
-    return f"With 95 % confidence the best split gives {ranges} of the extra cost."
+    return f"With 95 % confidence the best split gives {ranges} of the growth in cost."
 
 
 def _listed(names: list[str]) -> str:
@@ -196,11 +201,10 @@ def _value(value: float, metric: str) -> str:
     return f"accuracy {100 * value:.1f} %" if metric == "val_accuracy" else f"loss {value:.3f}"
 
 
-def _with_interval(estimate: Estimate, metric: str, *, only: bool = False) -> str:
-    """A difference with its interval; in points of accuracy or in units of the loss."""
+def _with_interval(estimate: Estimate, metric: str) -> tuple[str, str]:
+    """A difference and its interval; in points of accuracy or in units of the loss."""
     scale, digits, unit = (100, 1, " points") if metric == "val_accuracy" else (1, 3, "")
     mean, low, high = (
         f"{scale * value:.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high)
     )
-    interval = f"{low} to {high}"
-    return f"{mean}{unit}, {interval}" if only else f"{mean}{unit} ({interval})"
+    return f"{mean}{unit}", f"{low} to {high}"

@@ -8,7 +8,7 @@ from scaling_search.answer.detectable import FEWEST_PLACES
 from scaling_search.core.space_filling import LARGEST_HOLE
 from scaling_search.display.formatting import count, named_shares, percent, rounded
 from scaling_search.display.terminal import shares_text
-from scaling_search.display.verdicts import PLACE_MEANT, SPLITS
+from scaling_search.display.verdicts import PLACE_MEANT, SHARE_MEANT, SPLITS
 from scaling_search.planning.candidates import SCALED, Plan
 from scaling_search.planning.families import ON_RAY, FamilyMember
 from scaling_search.planning.scaler import LARGEST_GAP
@@ -76,7 +76,7 @@ def about_families() -> Iterator[str]:
     yield "phi: the cost is 2^phi times the base network's."
     yield (
         "off its ray: difference between the shares of the network and of its family; * if over "
-        f"{ON_RAY}. A share is the part of the extra cost that a dimension gets."
+        f"{ON_RAY}. {SHARE_MEANT}"
     )
 
 
@@ -98,7 +98,7 @@ def plan_sentences(plan: Plan) -> Iterator[str]:
     yield (
         f"{len(ratios)} networks are selected, with {ratios[0]:.3f} to {ratios[-1]:.3f} times the "
         f"cost, median {np.median(ratios):.3f}. They lie in {count(plan.num_places, 'place')}; "
-        f"{PLACE_MEANT}. A share is the part of the extra cost that a dimension gets."
+        f"{PLACE_MEANT}. {SHARE_MEANT}"
     )
     hole, point = plan.hole
     yield (

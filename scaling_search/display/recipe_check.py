@@ -22,8 +22,8 @@ def asking(num_trainings: int, settings: Iterable[Setting]) -> str:
     """The line before trainings of the check."""
     return (
         f"Before the search, {count(num_trainings, 'training')} check its recipe at "
-        f"{', '.join(map(setting_text, settings))}; those at the recipe's own rate are also the "
-        "search's."
+        f"{', '.join(map(setting_text, settings))}; those at the rate that the search "
+        "takes count as its own."
     )
 
 
@@ -153,7 +153,7 @@ def _about_same(order: Order, objective: str, span: float | None) -> list[str]:
         same = "The order of the networks does not change much, as far as single trainings show"
         return [f"{same}. {_about_firsts(order)}"]
     found = (
-        f"one of the {len(order.names)} networks that gains "
+        f"one of the {len(order.names)} networks gains "
         f"{difference(cells.detectable, objective)} more than the others from one setting to "
         "another, with the noise between seeds of the search"
     )

@@ -26,6 +26,9 @@ SPLITS = {
 }
 """Each of `REFERENCES` with its meaning."""
 
+SHARE_MEANT = "A share is the part of the growth in cost (of its logarithm) that a dimension gets."
+"""Meaning of a share."""
+
 PLACE_MEANT = f"a place is a group of networks whose shares differ by at most {PLACE}"
 """Meaning of a place."""
 

@@ -27,8 +27,9 @@ PLACES = ("path", "root", "url")
 HEAD = """\
 # The result of a search for scaling coefficients. rule: the best split by the fit, for other
 # sizes. found: the network, best expected at the size of the search. A share is the part of
-# the extra cost that a dimension gets. The multipliers of depth, width and resolution are the
-# coefficients to the power phi; any value from lowest to highest builds the same network.
+# the growth in cost (of its logarithm) that a dimension gets. The multipliers of depth, width
+# and resolution are the coefficients to the power phi; any value from lowest to highest builds
+# the same network.
 # Gains above 0 are better; low and high are 95 % intervals.
 """
 

@@ -10,6 +10,7 @@ from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.core.scaling import REFERENCES, Shares
 from scaling_search.display.answer import answer_sentences, comparison_lines
 from scaling_search.display.formatting import named_shares
+from scaling_search.display.verdicts import SHARE_MEANT
 from tests.surfaces import Luck, around, flat, search_results
 
 NO_CURVES = pd.DataFrame(columns=["candidate", "seed", "epoch", "val_loss", "val_accuracy"])
@@ -100,7 +101,7 @@ def test_terms_are_explained_where_they_first_appear() -> None:
     for truth in (SHARP, flat):
         text = said(concluded(search_results(truth, USUAL)))
         for term, meaning in {
-            "shares": "A share is the part of the extra cost that a dimension gets.",
+            "shares": SHARE_MEANT,
             "the fit": "The fit is a quadratic surface of the loss over the shares.",
             "place": "a place is a group of networks whose shares differ by at most 0.02",
             "nats": "loss (cross-entropy in nats)",
@@ -111,10 +112,11 @@ def test_terms_are_explained_where_they_first_appear() -> None:
             assert meaning in text
 
 
-def test_an_optimum_in_a_corner_is_said_to_lie_on_an_edge() -> None:
-    text = said(concluded(search_results(around(1.0, 0.0), QUIET)))
-    assert "It lies on an edge of the triangle." in text
-    assert "on an edge" not in said(concluded(search_results(SHARP, QUIET)))
+def test_an_optimum_in_a_corner_or_on_an_edge_is_said_to_lie_there() -> None:
+    for truth, where in ((around(1.0, 0.0), "in a corner"), (around(0.6, 0.6), "on an edge")):
+        text = said(concluded(search_results(truth, QUIET)))
+        assert f"It lies {where} of the triangle." in text
+    assert "of the triangle." not in said(concluded(search_results(SHARP, QUIET)))
 
 
 def test_a_network_that_is_good_by_itself_is_told_from_its_split() -> None:
@@ -234,7 +236,8 @@ def test_the_table_has_both_metrics_side_by_side() -> None:
     assert all(len(line) == len(header) for line in lines)
     by_name = {line[0]: dict(zip(header, line, strict=True)) for line in lines}
     assert (by_name["depth"]["by loss"], by_name["depth"]["by accuracy"]) == ("better", "the same")
-    assert by_name["rule"]["by loss"] == by_name["rule"]["by accuracy"] == "–"
+    assert by_name["rule"]["by loss"] == "–"
+    assert by_name["rule"]["by accuracy"] == "its rule: 1.00 / 0.00 / 0.00"
     alone, *_ = comparison_lines(concluded(table.assign(val_accuracy=np.nan)))
     assert alone[-1] == "by loss"
 

@@ -134,7 +134,9 @@ def accuracy_over_flops(
         names = coefficients.loc[best.index].apply(_name, axis=1)
         labelled = list(zip(best["x"], best["y"], names, strict=True))
         others = shown[["x", "y"]].to_numpy().T
-        key(panels[-1], labelled, others, header="highest means: alpha, beta, gamma")
+        header = "highest means: network, alpha, beta, gamma"
+        numbers = coefficients.loc[best.index, "candidate"].tolist()
+        key(panels[-1], labelled, others, header=header, numbers=numbers)
     return figure
 
 

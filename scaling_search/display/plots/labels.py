@@ -66,22 +66,26 @@ def key(
     others: Places,
     *,
     header: str,
+    numbers: Sequence[int] = (),
     names: Places = NOWHERE,
 ) -> None:
     """Numbers some points and writes their labels beside the axes, which need final limits.
 
     Args:
         axes: Axes with all else that takes room beside them.
-        labelled: Points (x, y, label) in the order of their numbers.
+        labelled: Points (x, y, label).
         others: All points, which numbers do not hide, (2, points).
         header: Stands above the labels.
+        numbers: Their numbers; empty for 1, 2, 3, ...
         names: Places of other texts, (2, places).
     """
     beside: Keywords = {"transform": axes.transAxes, "va": "center"}
     axes.text(1.03, 1, header, fontsize=8.5, color=GREY, **beside)
-    for number, (_, _, label) in enumerate(labelled, start=1):
-        axes.text(1.03, 1 - LINE * number, f"{number}   {label}", fontsize=9, **beside)
-    numbered = [(x, y, str(number)) for number, (x, y, _) in enumerate(labelled, start=1)]
+    numbers = numbers or range(1, len(labelled) + 1)
+    for line, (number, (_, _, label)) in enumerate(zip(numbers, labelled, strict=True), start=1):
+        axes.text(1.03, 1 - LINE * line, f"{number}", fontsize=9, **beside)
+        axes.text(1.09, 1 - LINE * line, label, fontsize=9, **beside)
+    numbered = [(x, y, f"{n}") for n, (x, y, _) in zip(numbers, labelled, strict=True)]
     name_points(axes, numbered, others, names=names)
 
 
