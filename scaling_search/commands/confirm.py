@@ -113,9 +113,9 @@ def _num_seeds(run: Run, conclusion: Conclusion) -> int:
         )
     num_seeds = num_seeds_needed(seed_sd, delta)
     smallest, noise_sd = (difference(one, run.experiment.objective) for one in (delta, seed_sd))
-    needed = f"{count(num_seeds, 'seed')} a network detect a difference of {smallest}"
+    needed = f"{count(num_seeds, 'seed')} a network show a difference of {smallest}"
     noise = f"at a standard deviation of {noise_sd} between seeds"
-    say(run.console, [f"{needed} with probability 0.8, {noise}."])
+    say(run.console, [f"{needed} in 80 of 100 cases, {noise}."])
     return num_seeds
 
 

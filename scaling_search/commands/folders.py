@@ -98,10 +98,10 @@ def _take_below(command: str, config: Any, overrides: Sequence[str]) -> None:
     above, has_options = config.out, takes_folder(command, config, overrides)
     config.out = f"{above}/{_folder_name(job.override_dirname)}"
     if has_options and not takes_folder(command, config, overrides):
+        other = shlex.quote(as_override("out", f"{above.rstrip('/')}_sweep"))
         raise ValueError(
             f"out must be a folder without a run for --multirun, got {above!r}, whose options a "
-            f"sweep does not take; write {shlex.quote(as_override('out', f'{above}_sweep'))} with "
-            "every option that is not the default"
+            f"sweep does not take; write {other} with every option that is not the default"
         )
 
 

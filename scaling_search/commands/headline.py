@@ -119,8 +119,9 @@ def _priced(
 ) -> str:
     """A command with the number of its trainings and their time."""
     slots, share = run.executor.slots, run.executor.device_share
-    if not slots:  # its devices are unknown before a training; as many at a time as last
-        share = finished[-1].device_share if finished else 1.0
+    where = ""
+    if not slots:  # the devices are unknown before they are needed
+        where, share = " on one device", finished[-1].device_share if finished else 1.0
         slots = max(1, round(1 / share))
     cost = price(
         trials,
@@ -131,5 +132,5 @@ def _priced(
     )
     said = count(cost.num_trainings, "training")
     if math.isfinite(cost.seconds):
-        said = f"{said}, about {duration(cost.seconds)}"
+        said = f"{said}, about {duration(cost.seconds)}{where}"
     return f"{command}  ({said})"

@@ -72,7 +72,7 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
         # This record is deleted; only the weights remain.
         record = Record(f"{aside}/again.log", "again", experiment.objective)
         loop = TrainingLoop(trials, record, provenance=provenance(), retries=executor.retries)
-        names = {one.member.candidate.number: one.member.name for one in missing}
+        names = {one.member.candidate.network: one.member.name for one in missing}
         view = View(console, experiment.objective, names)
         loop.run(None, executor, view, check=hold.check)
     results = [loop.finished[trial.key] for trial in trials]

@@ -46,7 +46,7 @@ def scale(run: Run, options: Scale = Scale(), *, price_only: bool = False) -> No
         write_table(networks_table(rows), run.folder / "families.csv")
 
     # One network may be of several families.
-    names = {one.candidate.number: f"{one.family}-{one.phi}" for one in reversed(found)}
+    names = {one.candidate.network: f"{one.family}-{one.phi}" for one in reversed(found)}
     train_more(run, trials, "scale", price_only=price_only, begin=begin, names=names)
 
 

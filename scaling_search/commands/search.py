@@ -77,7 +77,8 @@ def search(
     make_folder(run.folder)
     with RunLock(run.folder) as hold:
         run.check_choices(dataset.fingerprint())
-        if not run.studies.is_begun:  # a command that is killed leaves no record without it
+        # A command that is killed leaves no record without it; another search's is not replaced.
+        if not run.studies.is_begun and not (run.folder / "config.yaml").exists():
             _write_config(run, config)
         record = run.studies.begun()
         record.hold(hold)

@@ -40,7 +40,7 @@ def train(
     *,
     others: Sequence[Row] = (),
     since: float | None = None,
-    names: Mapping[int, str] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> None:
     """Runs the trainings of a loop within the limits, with a live view and a log.
 
@@ -51,7 +51,7 @@ def train(
         hold: The folder's lock.
         others: Rows of further trainings that count for the limits.
         since: Start of the command, by `time.monotonic`; None for now.
-        names: Names of networks by number, where they are not those of the search.
+        names: Names of networks by `Candidate.network`; None for their numbers.
 
     Raises:
         RuntimeError: Too many trainings failed, or another command has taken the folder over.
@@ -151,7 +151,7 @@ def train_more(
     *,
     price_only: bool,
     begin: Callable[[Record], None] = lambda _: None,
-    names: Mapping[int, str] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> list[TrialResult] | None:
     """Prints the price of a command's trainings and runs those that the search has not done.
 
@@ -161,7 +161,7 @@ def train_more(
         command: Name of the command, which has a study of its own.
         price_only: True to print the price and train nothing.
         begin: Writes to the record before the first training, once the folder is locked.
-        names: Names of networks by number, where they are not those of the search.
+        names: Names of networks by `Candidate.network`; None for their numbers.
 
     Returns:
         The results of all trials, by candidate and seed; None if ``price_only`` or a limit was

@@ -68,7 +68,8 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
         record.keep_networks(rows)
         write_table(table, run.folder / "transfer.csv")
 
-    if train_more(run, trials, "transfer", price_only=price_only, begin=begin) is None:
+    names = {one.candidate.network: f"{one.point} at {one.size:g}x" for one in reversed(chosen)}
+    if train_more(run, trials, "transfer", price_only=price_only, begin=begin, names=names) is None:
         return
     told = run.transferred(conclusion)
     assert told is not None

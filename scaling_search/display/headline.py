@@ -79,9 +79,7 @@ def about_network(
         metrics = _searched(row, base, answer, objective)
         if tested is not None:
             before = tested.look.arms["found"]
-            metrics += (
-                f"; not tested: fresh seeds are of network {before}, the best expected before"
-            )
+            metrics += f"; not tested: fresh seeds are of network {before}, the first choice before"
     return f"network {number}{now}: {shape(row)}: {metrics}; {cost}."
 
 

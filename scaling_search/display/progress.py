@@ -51,7 +51,7 @@ class View:
     """
 
     def __init__(
-        self, console: Console, objective: Objective, names: Mapping[int, str] | None = None
+        self, console: Console, objective: Objective, names: Mapping[str, str] | None = None
     ) -> None:
         self.console = console
         self.objective = objective
@@ -128,7 +128,7 @@ class View:
         if candidate.number == 0:
             return "base network"
         c = candidate.coefficients
-        name = self.names.get(candidate.number, f"network {candidate.number}")
+        name = self.names.get(candidate.network, f"network {candidate.number}")
         return f"{name} ({' '.join(map(rounded, (c.alpha, c.beta, c.gamma)))})"
 
     def _count(self, result: TrialResult, pace: "_Pace") -> None:

@@ -158,9 +158,8 @@ def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str)
     failed = f"{num_failed} of {count(len(results), 'training')} failed"
     if num_failed == len(results):
         return [f"{failed}, so there is nothing to compare. results.csv has the reasons."]
-    ranked = scaled.dropna(subset=["order"]).sort_values(
-        f"{objective}_mean", ascending=objective == "val_loss"
-    )
+    mean = f"{objective}_mean"
+    ranked = scaled.dropna(subset=[mean]).sort_values(mean, ascending=objective == "val_loss")
     said = _about_best(ranked, coefficients[coefficients["candidate"] == 0], objective)
     if len(ranked):
         said += _about_noise(

@@ -130,7 +130,7 @@ def about_power(power: Power) -> str:
         for change in dict.fromkeys((changes[0], changes[-1]))
     )
     return (
-        f"With probability 0.8 these trainings detect a change from {first:g}x to {last:g}x the "
+        f"In 80 of 100 cases these trainings show a change from {first:g}x to {last:g}x the "
         f"base network's cost of {found}."
     )
 

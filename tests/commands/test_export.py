@@ -26,7 +26,7 @@ from scaling_search.commands.export import export
 from scaling_search.commands.run import Run
 from scaling_search.commands.scale import scale
 from scaling_search.commands.search import search
-from scaling_search.display.formatting import plus_minus
+from scaling_search.display.formatting import plus_minus, rounded
 from scaling_search.experiment.options import Confirm, Export, Scale
 from scaling_search.exports import programs
 from scaling_search.exports.programs import ONNX, PROGRAM, Format, checked
@@ -325,6 +325,12 @@ def test_missing_weights_are_trained_again_and_the_record_stays(run: Run) -> Non
     out = printed(export, again, train)
     assert "To train again for weights: " in out
     assert "gave another loss" not in out
+    # Numbers of a family's networks are not those of the search.
+    for name, one in run.members().items():
+        if one.number and any(t.candidate.network == one.network for t in executor.submitted):
+            alike = {other for other, its in run.members().items() if its.network == one.network}
+            alpha = rounded(one.coefficients.alpha)
+            assert re.search(rf"  ({'|'.join(alike)}) \({alpha} ", out), name
     names = {f"weights/{file_name(t.candidate.network, t.seed)}" for t in executor.submitted}
     assert names
     assert not names & before

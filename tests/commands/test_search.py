@@ -93,6 +93,15 @@ def test_a_search_that_ends_before_its_contact_sheet_has_its_options_and_goes_on
     assert Path("mine", "config.yaml").read_text(encoding="utf-8") == text
 
 
+def test_a_search_that_is_refused_for_its_storage_leaves_the_options_of_another(cli: Cli) -> None:
+    assert cli("search", "out=mine", *TINY, "limits.trainings=1").code == 0
+    text = Path("mine", "config.yaml").read_text(encoding="utf-8")
+    other = cli("search", "out=mine", "recipe.epochs=2", "storage=sqlite:////proc/none/x.db")
+    assert other.code == 2
+    assert Path("mine", "config.yaml").read_text(encoding="utf-8") == text
+    assert cli("report", "out=mine").code == 0
+
+
 @pytest.mark.slow
 def test_a_run_with_hours_that_ends_before_its_contact_sheet_keeps_its_size(cli: Cli) -> None:
     data = ("dataset.num_train=100", "dataset.num_val=50", "recipe.epochs=1", "executor=inline")

@@ -431,3 +431,15 @@ def test_the_terminal_table_is_empty_before_the_first_training() -> None:
     text = printed(tables(9, 0), "val_loss", most=10, width=110)
     assert text.count("x ") == 1  # the base network, whose numbers are dashes
     assert printed(tables(9, 1), "val_loss", most=3, width=110).count("x ") == 4
+
+
+def test_a_network_that_is_in_no_fit_has_finished_trainings_and_no_place() -> None:
+    search = tables(9, 2)
+    numbers = [one for one in search.candidates["candidate"] if one not in {0, 3}]
+    expected = {number: 0.8 + 0.001 * number for number in numbers}
+    table = coefficient_table(search.candidates, search.results, "val_accuracy", expected)
+    ranked = table[table["order"].notna()]
+    assert ranked["candidate"].tolist() == sorted(numbers, reverse=True)
+    assert table["order"].isna().sum() == 2
+    said = " ".join(sentences(table, search.results, "val_accuracy"))
+    assert "no finished training" not in said

@@ -285,7 +285,7 @@ def test_the_number_of_seeds_follows_from_the_difference_that_matters(
 ) -> None:
     asking = changed(run, decide=Decide(delta=0.01, seed_sd=0.0065))
     out = printed(confirm, asking, price_only=True)
-    assert "8 seeds a network detect a difference of 0.010 with probability 0.8" in out
+    assert "8 seeds a network show a difference of 0.010 in 80 of 100 cases" in out
     assert "seeds 1 to 8: " in out
 
 
@@ -293,7 +293,7 @@ def test_the_noise_of_seeds_is_what_the_search_has_measured(run: Run) -> None:
     two = changed(run, num_seeds=2)
     printed(search, two)
     out = printed(confirm, changed(two, decide=Decide(delta=1.0)), price_only=True)
-    assert "2 seeds a network detect a difference of 1.000 with" in out
+    assert "2 seeds a network show a difference of 1.000 in 80 of 100" in out
 
 
 def test_without_a_trained_network_there_is_no_winner(tmp_path: Path) -> None:

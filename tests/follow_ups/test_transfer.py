@@ -124,7 +124,7 @@ def test_a_drift_is_told_with_where_the_best_lies_at_each_size() -> None:
     assert "a guess" not in said[4]
     assert "hold together with at least 95 %" in said[4]
     assert said[5].startswith("Only splits that all sizes reach are compared, ")
-    assert "these trainings detect a change from 2x to 8x the base network's cost of 0.0" in said[6]
+    assert "these trainings show a change from 2x to 8x the base network's cost of 0.0" in said[6]
     assert "between" in said[6]
     for size, share in ((4, "0.50"), (8, "0.33")):
         at = f"at {size}x the base network's cost: the nearest network has a share of {share}."
@@ -254,7 +254,7 @@ def test_before_it_starts_it_says_what_it_would_find() -> None:
         "share of 0.50."
     )
     said = power(networks(), 1)
-    assert said.startswith("With probability 0.8 these trainings detect a change from 2x to 8x")
+    assert said.startswith("In 80 of 100 cases these trainings show a change from 2x to 8x")
     assert "and resolution 0.33 (0." in said
     few = networks()[networks()["point"].isin(["depth", "width"])]
     assert next(about_networks(few)) == (

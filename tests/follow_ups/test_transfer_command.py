@@ -39,7 +39,7 @@ def test_ten_networks_are_trained_and_the_answer_printed_and_written(
     out = printed(transfer, run, FOUR)
     lines = out.splitlines()
     before = next(i for i, line in enumerate(lines) if line.startswith("1/10"))
-    assert any("With probability 0.8 these trainings detect" in line for line in lines[:before])
+    assert any("In 80 of 100 cases these trainings show" in line for line in lines[:before])
     assert any(line.startswith("10 trainings: about") for line in lines[:before])
     assert "From 2x to 4x the shares of the rule change by" in out
     folder = run.folder
@@ -81,7 +81,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(run: Run) -> No
 
 def test_a_price_trains_and_writes_nothing(run: Run) -> None:
     out = printed(transfer, run, Transfer(num_seeds=2), price_only=True)
-    assert "With probability 0.8 these trainings detect a change from 2x to 8x the" in out
+    assert "In 80 of 100 cases these trainings show a change from 2x to 8x the" in out
     assert "40 trainings: about" in out
     assert trained(run).empty
     assert not (run.folder / "transfer.csv").exists()
