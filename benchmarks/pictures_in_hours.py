@@ -1,6 +1,6 @@
 """From a folder of pictures to an answer: the time of `scaling-search run` over the hours given.
 
-    python benchmarks/pictures_in_hours.py [--pictures 3000] [--hours 0.2] [--out DIR]
+    python benchmarks/pictures_in_hours.py [--pictures 3000] [--hours 0.2] [--out D] [KEY=VALUE ...]
 
 Writes training images of Fashion-MNIST as PNG files, a folder for each class, and runs the whole
 way on them. Fails where the command fails, or takes over 1.2 times its hours.
@@ -34,11 +34,13 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=3000)
     parser.add_argument("--hours", type=float, default=0.2)
     parser.add_argument("--out", help="keep pictures and run here, instead of a temporary folder")
+    parser.add_argument("overrides", nargs="*", help="options of the run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.out or temporary)
         write_pictures(folder / "photos", options.pictures)
         command = ["run", "dataset=imagefolder", "dataset.path=photos", f"hours={options.hours:g}"]
+        command += options.overrides
         since = time.monotonic()
         subprocess.run([sys.executable, "-m", "scaling_search", *command], cwd=folder, check=True)
         taken = (time.monotonic() - since) / 3600

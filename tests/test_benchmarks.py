@@ -17,6 +17,7 @@ from scaling_search.datasets.fashion_mnist_small import FOLDER
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_SECONDS = 300
 IMAGES = "dataset.num_train=100 dataset.num_val=50"
+ONE = "limits.trainings=1 recipe.check=false recipe.batch_size=30"
 FEW = f"{IMAGES} recipe.epochs=0.1 candidates.max_networks=2"
 VARIANTS = "'efficientnet-pytorch,optimiser not fused,images one by one,two threads'"
 WITH_TABLE = {
@@ -35,6 +36,7 @@ WITH_TABLE = {
 """Arguments of those that write a table where ``--out`` says."""
 PRINTED = {
     "many": "--slots 4 --trainings 500 --choosing --samplers grid --finished 100",
+    "pictures_in_hours": f"--pictures 300 --hours 0.1 run.stages=[search] {ONE} recipe.epochs=0.1",
     "report": "--networks 12 --seeds 2",
 }
 """Arguments of those that only print."""
