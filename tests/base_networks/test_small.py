@@ -51,7 +51,7 @@ def test_a_whole_search_on_real_images(name: str, cli: Cli) -> None:
     ]
     said = cli("search", *options)
     assert said.code == 0, said.err
-    losses = [float(loss) for loss in re.findall(r"accuracy \S+  loss (\S+)", said.out)]
+    losses = [float(loss) for loss in re.findall(r"loss (\S+)  accuracy", said.out)]
     assert len(losses) == 3
     assert all(map(math.isfinite, losses))
     assert "all trainings are done" in said.out
