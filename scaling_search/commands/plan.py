@@ -11,11 +11,11 @@ from scaling_search.commands.prices import search_prices
 from scaling_search.commands.run import Run
 from scaling_search.data.gathering import Described
 from scaling_search.display.audit import scalings_lines, scalings_sentences
-from scaling_search.display.formatting import difference
 from scaling_search.display.plan import (
     PLAN_OPTIONAL,
     SEED_SD_MEANT,
     about_verdicts,
+    in_seed_sds,
     plan_lines,
     plan_sentences,
     seeds_text,
@@ -118,9 +118,7 @@ def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
         return  # the sentences of the plan name what is missing
 
     def text(value: float) -> str:
-        return (
-            f"{value:.1f} seed sd" if seed_sd is None else difference(value, experiment.objective)
-        )
+        return in_seed_sds(value / unit, seed_sd, experiment.objective)
 
     least, most = (
         f"{text(pair.difference)} ({' and '.join(pair.names)})" for pair in (found[0], found[-1])

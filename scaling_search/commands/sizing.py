@@ -13,8 +13,7 @@ from scaling_search.core.candidate import Candidate
 from scaling_search.core.scaling import Shares
 from scaling_search.core.space_filling import places
 from scaling_search.core.trial import Trial
-from scaling_search.display.formatting import difference
-from scaling_search.display.plan import SEED_SD_MEANT
+from scaling_search.display.plan import SEED_SD_MEANT, in_seed_sds
 from scaling_search.display.progress import duration
 from scaling_search.display.tables import show_table
 from scaling_search.display.terminal import say
@@ -233,17 +232,10 @@ def _lines(run: Run, sizes: Mapping[float, Size | None], *, taken: float) -> lis
             lines.append([f"{hours:g}", *["–"] * 5, "too little for an answer"])
             continue
         line = [f"{hours:g}", str(size.num_networks), f"{size.num_seeds:g}"]
-        line += [str(size.num_trainings), duration(size.seconds), _found(run, size)]
+        found = in_seed_sds(size.smallest, run.experiment.decide.seed_sd, run.experiment.objective)
+        line += [str(size.num_trainings), duration(size.seconds), found]
         lines.append([*line, "taken" if hours == taken else ""])
     return lines
-
-
-def _found(run: Run, size: Size) -> str:
-    """The smallest difference that is found, in seed sds while these are not known."""
-    seed_sd = run.experiment.decide.seed_sd
-    if seed_sd is None:
-        return f"{size.smallest:.1f} seed sd"
-    return difference(size.smallest * seed_sd, run.experiment.objective)
 
 
 def _about(run: Run, size: Size) -> Iterator[str]:

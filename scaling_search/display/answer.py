@@ -32,8 +32,8 @@ from scaling_search.display.verdicts import (
 DIFFERENT = 0.05
 """Distance from which two rules are told apart in words."""
 
-BETTER_BY, EQUAL_COST = "the rule is better by", "equals the rule at"
-"""Headers of two columns of the table of comparisons."""
+EQUAL_COST = "equals the rule at"
+"""Header of the column that is left out where it is empty."""
 
 SHOWN = 4
 """Trainings that a sentence names."""
@@ -243,7 +243,7 @@ def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
     found, other = conclusion.answer, conclusion.by_other
     assert found is not None
     response = found.surface.observations.response
-    header = ["split", "shares d / w / r", "predicted", BETTER_BY]
+    header = ["split", "shares d / w / r", "predicted", "the rule is better by"]
     header += [EQUAL_COST, f"by {_metric(response)}"]
     if other is not None:
         header.append(f"by {_metric(other.surface.observations.response)}")
@@ -253,10 +253,8 @@ def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
         line = [one.name, shares, level(one.prediction.mean, response, in_table=True)]
         line += [_better_by(one, found, response), _equal_cost(one, found), _told(one, found)]
         if other is not None:
-            told = _told(other.comparisons[i], other)
-            line.append(
-                f"its rule: {' / '.join(f'{s:.2f}' for s in other.rule)}" if not i else told
-            )
+            its_rule = " / ".join(f"{share:.2f}" for share in other.rule)
+            line.append(_told(other.comparisons[i], other) if i else f"its rule: {its_rule}")
         lines.append(line)
     empty = header.index(EQUAL_COST)
     if all(line[empty] == "–" for line in lines[1:]):

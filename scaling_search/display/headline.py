@@ -97,9 +97,7 @@ def _searched(
     other, seeds = OTHER[objective], count(int(row["num_seeds"]), "seed")
     second = _value(row[f"{other}_mean"], other)
     if answer is not None:
-        data = answer.surface.observations
-        base_value = data.sign * answer.surface.base_loss
-        gain = _over_base(gain_of_network(answer), base_value, objective)
+        gain = _over_base(gain_of_network(answer), answer.expected_of()[0], objective)
         return f"expected {_value(answer.expected, objective)}, {gain}; {second} (mean of {seeds})"
     said = f"mean {_value(row[f'{objective}_mean'], objective)}, {second} ({seeds})"
     if base["num_seeds"] == 0:

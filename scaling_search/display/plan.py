@@ -6,7 +6,7 @@ import numpy as np
 
 from scaling_search.answer.detectable import FEWEST_PLACES
 from scaling_search.core.space_filling import LARGEST_HOLE
-from scaling_search.display.formatting import count, named_shares, percent, rounded
+from scaling_search.display.formatting import count, difference, named_shares, percent, rounded
 from scaling_search.display.terminal import shares_text
 from scaling_search.display.verdicts import PLACE_MEANT, SHARE_MEANT, SPLITS
 from scaling_search.planning.candidates import SCALED, Plan
@@ -30,6 +30,13 @@ SEED_SD_MEANT = (
 
 PLAN_OPTIONAL = ("activations, k", "parameters, k", "nominal cost")
 """Columns of a plan that a narrow terminal leaves out."""
+
+
+def in_seed_sds(multiple: float, seed_sd: float | None, objective: str) -> str:
+    """A multiple of a seed's standard deviation; as a difference where that is known."""
+    if seed_sd is None:
+        return f"{multiple:.1f} seed sd"
+    return difference(multiple * seed_sd, objective)
 
 
 def plan_lines(planned: Plan) -> list[list[str]]:

@@ -89,7 +89,7 @@ class Studies:
 
     @property
     def lacking(self) -> str:
-        """What is there instead of a record of the search, and how to make one, for a message."""
+        """Text of a message: what the folder holds, no record, and the command that makes one."""
         folder = repr(str(self.out))
         if self.names:
             return (
