@@ -14,7 +14,6 @@ from pydantic import Field
 from scaling_search.core.part import part
 from scaling_search.core.protocols import Argument, Value
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.executors.lost_workers import Watch
 from scaling_search.executors.pools import Pool
 from scaling_search.runtime import interruption
 from scaling_search.runtime.cores import usable_cores
@@ -97,13 +96,7 @@ class Processes:
         self, function: Callable[[Argument, str], Value], argument: Argument, seconds: float
     ) -> Future[Value]:
         device = min(self._devices, key=lambda name: sum(not f.done() for f in self._handed[name]))
-        try:
-            call = self._pool_of(device).schedule(function, args=(argument, device))
-        except RuntimeError:
-            # Pebble gives a pool up if its workers are lost before their first call.
-            self._pools.pop(device).end()
-            call = self._pool_of(device).schedule(function, args=(argument, device))
-        future = self._watch.watched(call, self._pools[device], seconds)
+        future = self._pool_of(device).schedule(function, (argument, device), seconds)
         self._handed[device] = [f for f in self._handed[device] if not f.done()] + [future]
         return future
 
@@ -114,14 +107,11 @@ class Processes:
 
     def __exit__(self, *exc: object) -> None:
         """Kills all workers and cancels their calls."""
-        if "_watch" in self.__dict__:
-            # First, else it would report the pools that end here as lost.
-            self.__dict__.pop("_watch").end()
         for pool in self.__dict__.pop("_pools", {}).values():
             pool.end()
         for future in itertools.chain(*self.__dict__.pop("_handed", {}).values()):
-            if future.cancel():
-                future.set_running_or_notify_cancel()
+            if future.cancelled():
+                future.set_running_or_notify_cancel()  # else whoever waits would go on waiting
 
     @functools.cached_property
     def _devices(self) -> list[str]:
@@ -140,10 +130,6 @@ class Processes:
     @functools.cached_property
     def _pools(self) -> dict[str, Pool]:
         return {}
-
-    @functools.cached_property
-    def _watch(self) -> Watch:
-        return Watch()
 
     def _pool_of(self, device: str) -> Pool:
         if device not in self._pools:
@@ -201,7 +187,7 @@ def rates(
         for is_warm, number in enumerate((numbers[-1], *numbers)):
             interruption.check()
             asked = [
-                pool.schedule(_timed_beside, args=(trial, device, number))
+                pool.schedule(_timed_beside, (trial, device, number))
                 for trial in middle(trials, number)
             ]
             failed = [future for future in asked if future.exception() is not None]

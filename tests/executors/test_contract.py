@@ -5,12 +5,13 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import pytest
@@ -57,6 +58,13 @@ def faulty(fault: str, pipe: Path | str = "") -> Trial:
 
 def divided(number: int, device: str) -> tuple[float, str]:
     return 1 / number, device
+
+
+def unsendable(number: int, _device: str) -> None:
+    class LocalError(Exception):
+        """Of a class that no other process finds."""
+
+    raise LocalError(number)
 
 
 @pytest.fixture(
@@ -378,6 +386,45 @@ def test_a_training_that_takes_too_long_ends_alone(pipe: Pipe) -> None:
         assert pipe.read() != b""  # it had begun
         assert pipe.read() == b""  # and its process is gone
         assert executor.submit(tiny_trial()).result(PATIENCE_SECONDS).state == "COMPLETE"
+
+
+def stop_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class StopsItsReader:
+    """What stops a process as it reads it."""
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return stop_this_process, ()
+
+
+@pytest.mark.alone
+@needs_processes
+def test_a_worker_that_is_stopped_as_it_takes_its_training_ends_alone() -> None:
+    stopping = replace(tiny_trial(), dataset=StopsItsReader())  # type: ignore[arg-type]  # no data
+    with processes(workers_per_device=2, timeout_minutes=0.2) as executor:
+        stopped, fine = executor.submit(stopping), executor.submit(tiny_trial())
+        assert fine.result(PATIENCE_SECONDS).state == "COMPLETE"
+        with pytest.raises(TimeoutError):
+            stopped.result(PATIENCE_SECONDS)
+        both = [executor.submit(tiny_trial(seed=seed)) for seed in range(2)]
+        assert {future.result(PATIENCE_SECONDS).state for future in both} == {"COMPLETE"}
+
+
+@needs_processes
+def test_an_error_that_cannot_be_sent_is_told_by_its_text() -> None:
+    with processes() as executor:
+        failed = executor.call(unsendable, 7).exception(PATIENCE_SECONDS)
+        assert repr(failed) == "RuntimeError('LocalError: 7')"
+        assert executor.call(divided, 2).result(PATIENCE_SECONDS) == (0.5, "cpu")
+
+
+@needs_processes
+def test_an_argument_that_cannot_be_sent_is_the_futures_error() -> None:
+    with processes() as executor:
+        failed = executor.call(divided, lambda: 1)  # type: ignore[arg-type]  # on purpose
+        assert isinstance(failed.exception(PATIENCE_SECONDS), (AttributeError, PicklingError))
 
 
 @needs_processes
