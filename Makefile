@@ -2,7 +2,8 @@
 # Both need only Python 3.11 or newer and make; everything else goes into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --constraint constraints.txt --editable
+PIP := $(BIN)/python -m pip install --constraint constraints.txt
+INSTALL := $(PIP) --editable
 
 .PHONY: search test test-slow clean
 
@@ -30,8 +31,10 @@ test-slow: .venv/test
 	$(INSTALL) .
 	touch $@
 
+# timm wants torchvision, whose build for this torch may not be there; its networks do not use it.
 .venv/test: .venv/search
 	$(INSTALL) '.[test]'
+	$(PIP) --no-deps timm
 	touch $@
 
 clean:

@@ -52,6 +52,7 @@ DIFFERENT: dict[str, set[str]] = {
     },
     "efficientnet_b0": {"in_channels", "num_classes"},  # ImageNet's in code
     "resnet": {"in_channels", "num_classes"},
+    "vit": {"in_channels", "num_classes"},
 }
 """Options whose default in code is not what the YAML says: required ones, or another variant's."""
 

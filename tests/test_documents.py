@@ -60,6 +60,7 @@ ONLY_COMPOSED = {
     "postgresql": "tests/storages/test_storages.py has a server",
     "/data/imagenet": "ImageNet",
     "my_package": "tests/test_custom_example.py runs it",
+    "timm_networks": "tests/examples/test_timm_networks.py runs it",
 }
 """Options of command lines that are composed and go no further, with what they would need."""
 
@@ -104,6 +105,7 @@ def own_parts(folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    shutil.copytree(ROOT / "examples", folder / "examples")
 
 
 @pytest.fixture

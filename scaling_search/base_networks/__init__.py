@@ -11,16 +11,19 @@ if TYPE_CHECKING:
     from scaling_search.base_networks.mobilenet_v1 import MobileNetV1
     from scaling_search.base_networks.mobilenet_v2 import MobileNetV2
     from scaling_search.base_networks.resnets import ResNet, resnet
+    from scaling_search.base_networks.vision_transformers import VisionTransformer, vit
 
 __all__ = [
     "ConvNeXt",
     "MobileNetV1",
     "MobileNetV2",
     "ResNet",
+    "VisionTransformer",
     "custom",
     "efficientnet",
     "resnet",
     "small_efficientnet",
+    "vit",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, __file__)

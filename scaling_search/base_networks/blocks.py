@@ -74,11 +74,12 @@ class StochasticDepth(nn.Module):
         self.probability = probability
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (N, C, H, W), each image kept and scaled up, or zero."""
+        """Features (N, ...), each image kept and scaled up, or zero."""
         if not self.training or self.probability == 0:
             return features
         kept = 1 - self.probability
-        noise = torch.empty(features.shape[0], 1, 1, 1, device=features.device)
+        shape = (features.shape[0], *(1,) * (features.ndim - 1))
+        noise = torch.empty(shape, device=features.device)
         return features * noise.bernoulli_(kept).div_(kept).to(features.dtype)
 
 

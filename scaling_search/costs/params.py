@@ -10,7 +10,8 @@ from scaling_search.costs.building import Counted
 class Params(Counted):
     """Trainable parameters: weights, biases and affine terms of norms.
 
-    No resolution changes them, so that they can be a cap and cannot be what is held equal.
+    Resolution changes at most a table of positions, so that they can be a cap and cannot be what is
+    held equal.
     """
 
     @property

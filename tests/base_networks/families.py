@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from fvcore.nn import FlopCountAnalysis
-from torch import nn
+from torch import Tensor, nn
 
 from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Multipliers
@@ -56,11 +56,18 @@ def fvcore_flops(architecture: Architecture) -> int:
     return int(counts["conv"] + counts["linear"])
 
 
+def written_out(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention as two products of matrices, which fvcore sees."""
+    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+    gathered: Tensor = scores.softmax(-1) @ value
+    return gathered
+
+
 def num_params(architecture: Architecture) -> int:
     return sum(layer.params for layer in architecture.layers())
 
 
-def drawn_state(network: nn.Module) -> dict[str, torch.Tensor]:
+def drawn_state(network: nn.Module) -> dict[str, Tensor]:
     """Every tensor of the network drawn anew, norms well away from 0 and 1."""
     torch.manual_seed(0)
     state = {}

@@ -3,8 +3,7 @@
 import math
 import pickle
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from scaling_search.core.network import Architecture
 from scaling_search.core.scaling import DIMENSIONS, Multipliers
@@ -35,18 +36,24 @@ rounding = st.fixed_dictionaries(
 ranges = st.sampled_from([(1.0, 2.0), (0.6, 1.0), (0.5, 2.0), (1.1, 3.0)])
 
 
-@contextmanager
-def outputs(network: nn.Module) -> Iterator[list[Tensor]]:
-    """What the convolutions and linear layers give out while this is open."""
-    seen: list[Tensor] = []
-    hooks = [
-        module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    ]
-    yield seen
-    for hook in hooks:
-        hook.remove()
+class Outputs(TorchFunctionMode):
+    """The elements that each convolution, linear layer and attention gives out while it is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        output = function(*args, **(kwargs or {}))
+        if function in {torch.conv2d, functional.linear}:
+            self.seen.append(output.numel())
+        if function is functional.scaled_dot_product_attention:
+            query, key, _value = args
+            scores = query.shape[:-1].numel() * key.shape[-2]
+            self.seen.append(scores + output.numel())
+        return output
 
 
 def assert_paper_is_built(architecture: Architecture) -> None:
@@ -55,11 +62,11 @@ def assert_paper_is_built(architecture: Architecture) -> None:
     network, size = architecture.build().eval(), architecture.resolution
     assert sum(p.numel() for p in network.parameters()) == num_params(architecture)
     layers = architecture.layers()
-    with outputs(network) as seen, torch.inference_mode():
+    with Outputs() as outputs, torch.inference_mode():
         logits = network(torch.zeros(1, architecture.in_channels, size, size))
     assert logits.shape == (1, architecture.num_classes)
-    assert len(seen) == len(layers)
-    assert sum(output.numel() for output in seen) == sum(layer.activations for layer in layers)
+    assert len(outputs.seen) == len(layers)
+    assert sum(outputs.seen) == sum(layer.activations for layer in layers)
 
 
 @pytest.mark.parametrize("name", [*SMALL, "custom"])

@@ -29,8 +29,8 @@ def test_the_table_of_small_networks_is_what_their_plans_have() -> None:
             f"{plan.hole[0]:.2f}",
         ]
         assert plan.num_places == len(plan.candidates) >= 32
-        assert plan.hole[0] < 0.19
-        assert plan.num_inside >= 10
+        assert plan.hole[0] < 0.21
+        assert plan.num_inside >= 9
         text = (CONF / "base_network" / f"{name}.yaml").read_text(encoding="utf-8")
         told = " ".join(text.replace("#", "").split())
         assert f"{len(plan.pool)} networks of twice its cost" in told

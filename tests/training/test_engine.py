@@ -563,7 +563,7 @@ NETWORKS = ("efficientnet_small", "mobilenet_v1_small", "mobilenet_v2_small", "r
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", [*NETWORKS, "convnext_small"])
+@pytest.mark.parametrize("name", [*NETWORKS, "convnext_small", "vit_small"])
 def test_deterministic_trainings_on_a_gpu_give_the_same_bits(name: str) -> None:
     trial = tiny_trial(deterministic=True, averaging=0.5)
     trial = replace(
