@@ -53,4 +53,4 @@ def options(*overrides: str) -> Options:
 
 def part(group: str, name: str) -> Any:
     """A part with the values of its YAML."""
-    return part_of(group, composed(f"{group}={name}")[group])
+    return part_of(group, composed("~experiment", f"{group}={name}")[group])

@@ -36,7 +36,13 @@ PUBLISHED = {
     *("num_layers", "strides", "widths", "stem_stride", "resolution", "dropout"),
     *("width_divisor", "resolution_divisor", "depth_rounding"),
 }
+LONGER = {"epochs", "batch_size", "learning_rate", "warmup_epochs", "weight_decay", "flip"}
 DIFFERENT: dict[str, set[str]] = {
+    "sgd": LONGER | {"crop"},
+    "adamw": LONGER | {"optimizer", "clip_norm", "label_smoothing", "crop"},
+    "imagenet": LONGER
+    | {"optimizer", "label_smoothing", "resized_crop", "rand_augment", "erasing", "mixup", "cutmix"}
+    | {"checkpoint_minutes"},
     "arrays": {"path"},
     "huggingface": {"path"},
     "imagefolder": {"path"},

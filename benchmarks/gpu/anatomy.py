@@ -115,7 +115,7 @@ def loaded(experiment: Experiment, setup: Setup) -> Loaded:
     """The data at the base network's size."""
     assert experiment.dataset is not None
     size = experiment.base_network.resolution
-    return load(experiment.dataset, size, setup.device, crops=experiment.recipe.crop > 0)
+    return load(experiment.dataset, size, setup.device, crops=experiment.recipe.is_cropped)
 
 
 def steps_of(experiment: Experiment, recipe: Recipe, setup: Setup, seed: int = 0) -> Steps:

@@ -111,8 +111,9 @@ def _with_experiment(command: str, arguments: list[str]) -> list[str]:
     given = {argument.partition("=")[0].lstrip("+") for argument in arguments}
     if "experiment" in given:
         return arguments
-    if command == "run" and "hours" in given:
-        return ["~experiment", *arguments]  # the default is a first look of few networks
+    is_serious = command in {"plan", "search", "run"} and "recipe" in given
+    if is_serious or (command == "run" and "hours" in given):
+        return ["~experiment", *arguments]  # the default is a first look of one epoch
     return ["experiment=paper_grid", *arguments] if command == "audit" else arguments
 
 

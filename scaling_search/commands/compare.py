@@ -24,6 +24,7 @@ from scaling_search.display.tables import show_table
 from scaling_search.display.terminal import say
 from scaling_search.experiment.composing import choices
 from scaling_search.record.results import coefficient_table
+from scaling_search.record.schema import START_KEY
 from scaling_search.record.tables import write_table
 from scaling_search.runtime.output import surviving
 
@@ -121,7 +122,12 @@ def compare(
     )
     answers = {name: one.answer for name, one in zip(names, conclusions, strict=True) if one.answer}
     found = agreement([one.surface for one in answers.values()]) if answers else None
-    chosen = [choices(run.experiment, run.record.fingerprint) for run in loaded]
+    chosen = [
+        choices(
+            run.experiment, run.record.fingerprint, start=str(run.record.choices.get(START_KEY))
+        )
+        for run in loaded
+    ]
     equal = {run.experiment.recipe.equal for run in loaded}
     return Compared(
         out=str(out),

@@ -156,20 +156,15 @@ def _sheet(experiment: Experiment, about: Description) -> bytes:
     assert experiment.dataset is not None
     resolution = experiment.base_network.resolution
     data = load(experiment.dataset, resolution, "cpu")
-    recipe = experiment.recipe
-    batches = augmented_batches(
-        data,
-        seed=0,
-        epoch=0,
-        batch_size=min(ROWS * COLUMNS, len(data.splits.train.labels)),
-        crop=recipe.crop,
-        flip=recipe.flip,
-    )
+    number = min(ROWS * COLUMNS, len(data.splits.train.labels))
+    batches = augmented_batches(data, 0, 0, replace(experiment.recipe, batch_size=number))
     images, labels = next(iter(batches))
+    # Of mixed images the class of the larger part.
+    classes = (labels.argmax(1) if labels.ndim == 2 else labels).tolist()
     pixels = (images * data.std + data.mean).round().clamp(0, 255).permute(0, 2, 3, 1)
     figure = contact_sheet(
         pixels.numpy().astype(np.uint8),
-        [drawable(about.classes[label], str(label)) for label in labels.tolist()],
+        [drawable(about.classes[label], str(label)) for label in classes],
         title=f"Images of train as they enter the base network, {resolution} x {resolution} px",
     )
     return rendered(figure, suffixes=(".png",))[".png"]

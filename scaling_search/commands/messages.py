@@ -77,7 +77,11 @@ def refused(text: str, error: ValidationError, options: Any) -> str:
     if kind == "too_long":
         most = first["ctx"]["max_length"]
         return f"{key} must have at most {most} values, got {list(given)}; leave some out"
-    rule = re.sub(r"^\w+ should (be|have|match)", r"\1", message)
+    rule = " or ".join(
+        re.sub(r"^\w+ should (be|have|match)", r"\1", one["msg"]).replace("valid tuple", "list")
+        for one in error.errors()
+        if one["loc"][:1] == first["loc"][:1] and one["input"] == given
+    )
     is_percent = isinstance(given, str) and re.fullmatch(r"[\d.]+ ?%", given)
     remedy = "write 5 % as 0.05" if is_percent else "--help-all says what it is"
     return f"{key} must {rule}, got {given!r}; {remedy}"

@@ -28,6 +28,7 @@ from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.measuring import measure
 from scaling_search.planning.published import published_scalings
+from scaling_search.training.starts import num_started, read_start
 from scaling_search.training.timing import Timing
 
 
@@ -57,6 +58,7 @@ def plan(
         run.check_executor()
     if about is not None:
         show_data(experiment, about, console)
+    say(console, about_start(experiment.recipe.start, planned))
     show_table(console, plan_lines(planned), optional=PLAN_OPTIONAL)
     say(console, plan_sentences(planned))
     say(console, about_verdicts(planned, experiment.most_seeds))
@@ -91,6 +93,33 @@ def make_plan(run: Run, costs: Mapping[str, Any]) -> tuple[Budget, Plan]:
             planned = replace(planned, base=base, candidates=tuple(candidates))
         measure(planned, experiment.cost)
     return budget, planned
+
+
+def about_start(start: str | None, planned: Plan) -> list[str]:
+    """The number of tensors that networks of a plan take from ``recipe.start``.
+
+    Raises:
+        RuntimeError: The file cannot be read.
+        ValueError: The base network takes none.
+    """
+    if start is None:
+        return []
+    tensors = read_start(start)
+    (found, number), *others = (num_started(n.architecture, tensors) for n in planned)
+    if not found:
+        name = next(iter(planned.base.architecture.build().state_dict()))
+        raise ValueError(
+            "recipe.start must have tensors of the base network, by name and shape, got none such "
+            f"in {start!r}: its first is {next(iter(tensors), 'nothing')}, the network's {name}"
+        )
+    least, most = (pick((one for one, _ in others), default=found) for pick in (min, max))
+    said = f"Of the base network's {number} tensors {found} start from {start}"
+    others_said = f"and {least} to {most} of each other network's"
+    limit = (
+        "Those of other shapes start at random, so splits that keep shapes, as resolution alone, "
+        "have an advantage"
+    )
+    return [f"{said}, {others_said}. {limit}."]
 
 
 def _is_begun_so(run: Run) -> bool:

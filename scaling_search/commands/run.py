@@ -44,7 +44,7 @@ from scaling_search.record.results import (
     results_table,
     with_means,
 )
-from scaling_search.record.schema import CROP_KEY, check_choices, current
+from scaling_search.record.schema import CROP_KEY, START_KEY, check_choices, current
 from scaling_search.record.serialization import completed
 from scaling_search.record.studies import Studies
 from scaling_search.runtime.command_line import as_override, shell_command
@@ -158,7 +158,8 @@ class Run:
             held = earlier_choices(held, self.trusted)
         else:
             held = {key: completed(current(value)) for key, value in held.items()}
-        mine = choices(self.experiment, fingerprint or str(held["dataset"]))
+        start = None if fingerprint else str(held.get(START_KEY, "none"))
+        mine = choices(self.experiment, fingerprint or str(held["dataset"]), start=start)
         if fingerprint is None:  # nothing is trained, so crops do not matter
             mine.pop(CROP_KEY, None)
             held.pop(CROP_KEY, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from scaling_search.commands.data_sheet import described, keep, show_data
-from scaling_search.commands.plan import make_plan
+from scaling_search.commands.plan import about_start, make_plan
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.recipe_check import check_recipe, others_of
 from scaling_search.commands.run import Run
@@ -67,6 +67,7 @@ def search(
     run.studies.check_place()
     if run.keep_weights:
         check_keepable(experiment.base_network)
+    say(run.console, about_start(experiment.recipe.start, planned))
     if shows_data:
         show_data(experiment, about, run.console)
     if price_only:

@@ -1,7 +1,7 @@
 """The most memory that a training step takes of a GPU."""
 
 import gc
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -20,20 +20,22 @@ from scaling_search.training.optimizer import make_optimizer
 
 @part
 class Memory:
-    """Bytes of a GPU at the peak of a training step: weights, momentum, activations, gradients.
+    """Bytes of a GPU at the peak of a training step: weights, optimizer, activations, gradients.
 
-    In float32 with the optimizer of a training and its default momentum. Bytes are those that
-    tensors ask for, without what torch's allocator rounds up or keeps, over those that were taken
-    before; the network has taken its steps once already then, so that workspaces of libraries,
-    which a process keeps, do not count.
+    In float32; SGD keeps one number for each weight, its momentum, and AdamW two. Bytes are those
+    that tensors ask for, without what torch's allocator rounds up or keeps, over those that were
+    taken before; the network has taken its steps once already then, so that workspaces of
+    libraries, which a process keeps, do not count.
 
     Attributes:
         device: ``auto`` or ``cuda:0``; only CUDA tells its peak.
         batch_size: Images of the step.
+        optimizer: ``sgd`` or ``adamw``.
     """
 
     device: str = "auto"
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
 
     @property
     def column(self) -> str:
@@ -62,36 +64,35 @@ class Memory:
             architecture.check()  # tells why a step fails
         Flops().measure(architecture)
         try:
-            mine, base = (_peak(a, self.batch_size, device) for a in (architecture, base_network))
+            mine, base = (self._peak(a, device) for a in (architecture, base_network))
         except torch.OutOfMemoryError as error:
             raise RuntimeError(
                 f"cost.batch_size must fit {device}, got {self.batch_size}; use a smaller one"
             ) from error
         return Sample(float(mine), mine / base, 0.0, device_name(device))
 
+    def _peak(self, architecture: Architecture, device: str) -> int:
+        """The most bytes over what there was before, in the second step of the second turn."""
+        with capturable_stream(torch.device(device)):
+            for _ in range(2):
+                gc.collect()
+                before = _requested(device, "current")
+                self._take_two_steps(architecture, device)
+                peak = _requested(device, "peak") - before
+        return peak
 
-def _peak(architecture: Architecture, batch_size: int, device: str) -> int:
-    """The most bytes over what there was before, in the second step of a network's second turn."""
-    with capturable_stream(torch.device(device)):
-        for _ in range(2):
-            gc.collect()
-            before = _requested(device, "current")
-            _take_two_steps(architecture, batch_size, device)
-            peak = _requested(device, "peak") - before
-    return peak
-
-
-def _take_two_steps(architecture: Architecture, batch_size: int, device: str) -> None:
-    network = built(architecture).to(device).train()
-    images = image_of(architecture, batch_size).to(device)
-    labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
-    optimizer = make_optimizer(network, Recipe(), torch.zeros((), device=device))
-    for _ in range(2):  # the first makes the optimizer's state
-        torch.cuda.reset_peak_memory_stats(device)
-        functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    torch.cuda.synchronize(device)
+    def _take_two_steps(self, architecture: Architecture, device: str) -> None:
+        network = built(architecture).to(device).train()
+        images = image_of(architecture, self.batch_size).to(device)
+        labels = torch.zeros(self.batch_size, dtype=torch.int64, device=device)
+        recipe = Recipe(optimizer=self.optimizer)
+        optimizer = make_optimizer(network, recipe, torch.zeros((), device=device))
+        for _ in range(2):  # the first makes the optimizer's state
+            torch.cuda.reset_peak_memory_stats(device)
+            functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        torch.cuda.synchronize(device)
 
 
 def _requested(device: str, which: str) -> int:

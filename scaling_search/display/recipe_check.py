@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from scaling_search.answer.observations import sign_of
-from scaling_search.core.recipe import Recipe
+from scaling_search.core.recipe import Recipe, text_of
 from scaling_search.display.fairness import f_text, without_sign
 from scaling_search.display.formatting import count, difference, level, with_interval
 from scaling_search.display.report_section import ReportSection
@@ -91,7 +91,8 @@ def recipe_section(check: RecipeCheck, span: float | None) -> ReportSection:
 def _overrides(setting: Setting, recipe: Recipe) -> list[str]:
     """Options that change a recipe into a setting."""
     rate = [f"recipe.learning_rate={setting.learning_rate}"]
-    plain = ["recipe.crop=0", "recipe.flip=false"]
+    off = recipe.without_augmentation()
+    plain = [f"recipe.{name}={text_of(getattr(off, name))}" for name in recipe.augmentation]
     changes = rate if setting.learning_rate != recipe.rate else []
     return changes + ([] if setting.is_augmented else plain)
 

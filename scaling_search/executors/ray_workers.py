@@ -301,4 +301,4 @@ def sizes(trial: Trial) -> list[int]:
     """Image sizes that a training reads: its network's, and with crops the dataset's own too."""
     read = {trial.candidate.architecture.resolution}
     own = data_cache.native_size(trial.dataset)
-    return sorted(read | {own} if trial.recipe.crop else read)
+    return sorted(read | {own} if trial.recipe.is_cropped else read)

@@ -27,12 +27,13 @@ from scaling_search.experiment.trust import (
 )
 from scaling_search.experiment.yaml_files import checked_text, without_header
 from scaling_search.planning.room import fitted_resolution
-from scaling_search.record.schema import CROP_KEY, current, nested
+from scaling_search.record.schema import CROP_KEY, START_KEY, current, nested
 from scaling_search.record.serialization import from_json, to_json
 from scaling_search.runtime.command_line import as_override, shell_command
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.passwords import is_hidden, without_password
 from scaling_search.training import batches
+from scaling_search.training.starts import start_digest
 
 
 def compose(
@@ -257,12 +258,25 @@ def decisive(config: DictConfig | ListConfig) -> dict[str, Any]:
     return chosen
 
 
-def choices(experiment: Experiment, fingerprint: str) -> dict[str, object]:
-    """The choices that decide outcomes as plain values; of the dataset its fingerprint."""
+def choices(
+    experiment: Experiment, fingerprint: str, *, start: str | None = None
+) -> dict[str, object]:
+    """The choices that decide outcomes as plain values.
+
+    Args:
+        experiment: Its parts and options.
+        fingerprint: The dataset's.
+        start: Digest of the file ``recipe.start``; None to read it.
+
+    Raises:
+        RuntimeError: That file cannot be read.
+    """
     decide = [key for key in CHOICES if key not in (*FREE, "dataset")]
     chosen = {key: _plain(getattr(experiment, key)) for key in decide} | {"dataset": fingerprint}
     if experiment.recipe.crop:
         chosen[CROP_KEY] = batches.CROPS_ARE_OF
+    if experiment.recipe.start is not None:
+        chosen[START_KEY] = start_digest(experiment.recipe.start) if start is None else start
     return chosen
 
 

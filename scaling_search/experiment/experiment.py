@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import Field
@@ -96,7 +97,14 @@ class Experiment:
     decide: Decide = Decide()
 
     def __post_init__(self) -> None:
-        """Checks that the sampler's `choose` has the right parameters."""
+        """Checks the recipe's class weights, and the parameters of the sampler's `choose`."""
+        weights, dataset = self.recipe.class_weights, self.dataset
+        number = None if dataset is None else dataset.num_classes
+        if isinstance(weights, tuple) and number is not None and len(weights) != number:
+            raise ValueError(
+                f"recipe.class_weights must be {number} numbers, one for each class, "
+                f"got {len(weights)}; add recipe.class_weights=balanced or null"
+            )
         try:
             inspect.signature(self.sampler.choose).bind([], [], [], self.objective)
         except TypeError as error:
@@ -198,6 +206,8 @@ class Experiment:
         """
         assert self.dataset is not None
         recipe = replace(self.recipe, learning_rate=self.recipe.rate)
+        if recipe.start is not None:  # a worker may have another working folder
+            recipe = replace(recipe, start=str(Path(recipe.start).absolute()))
         if recipe.equal == "training_flops" and candidate.number:
             target = self.candidates.target if target is None else target
             recipe = recipe.stretched(target / candidate.flops_ratio)

@@ -42,8 +42,8 @@ class Setting:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """A recipe with this setting."""
-        plain = {} if self.is_augmented else {"crop": 0.0, "flip": False}
-        return replace(recipe, learning_rate=self.learning_rate, **plain)  # type: ignore[arg-type]  # each has its own type
+        changed = recipe if self.is_augmented else recipe.without_augmentation()
+        return replace(changed, learning_rate=self.learning_rate)
 
 
 def asked_networks(networks: Iterable[Candidate]) -> list[Candidate]:
@@ -238,10 +238,10 @@ class RecipeCheck:
         """A row for each setting of each network."""
         lines = []
         for place, setting in enumerate(self.settings):
-            recipe = setting.recipe(self.recipe)
+            is_augmented = setting.is_augmented and self.recipe.is_augmented
             for i, name in enumerate(self.names):
                 line = self.networks.iloc[i][["candidate", "network"]].to_dict() | {"name": name}
-                line |= {key: getattr(recipe, key) for key in ("learning_rate", "crop", "flip")}
+                line |= {"learning_rate": setting.learning_rate, "augmented": is_augmented}
                 value = sign_of(self.objective) * self.losses[i, place]
                 lines.append(line | {"is_own": setting == self.own, self.objective: value})
         return pd.DataFrame(lines)
@@ -294,7 +294,7 @@ def recipe_check(
 
     Args:
         at_rates: The search's rows and those at other rates.
-        without_augmentation: Rows of trainings without crops and mirrors.
+        without_augmentation: Rows of trainings without augmentation.
         experiment: Its recipe and objective.
         networks: Networks of the search, the base network first.
         noise: That of the search.

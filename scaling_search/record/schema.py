@@ -4,6 +4,7 @@ A record says its version. One of a newer version is refused. Options that an ol
 name have the value of `ADDED`, else the default that the code has today.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -94,11 +95,17 @@ MOVED = {
 CROP_KEY = "what recipe.crop is a fraction of"
 """A choice of this package, not an option; recorded if crops are taken."""
 
-NO_CHOICES = {"recipe.checkpoint_minutes", "recipe.check"}
-"""Options that change no result."""
+START_KEY = "the SHA-256 of recipe.start"
+"""Another one, recorded if there is such a file."""
+
+NO_CHOICES = {"recipe.checkpoint_minutes", "recipe.check", "recipe.start"}
+"""Options that change no result, and the place of a file whose content does."""
 
 BEFORE = {CROP_KEY: "the size that a network sees"}
 """Choices that older records do not name, with the values of their trainings."""
+
+_MEMORY = re.compile(r"\bMemory\(device='[^']*', batch_size=\d+(?=\))")
+"""The memory cost of older runs, whose optimizer was SGD."""
 
 NAMES = ("_target_", "class")
 """Keys under which a part's name stands, in configurations and in records."""
@@ -131,7 +138,8 @@ def current(options: Any) -> Any:
 def current_costs(costs: Mapping[str, Any]) -> dict[str, Any]:
     """Measured costs of an older run by the names that their measures have today."""
     # Other values of these dropped options are refused.
-    return {key.replace(", warm_up=5, threads=1)", ")"): value for key, value in costs.items()}
+    named = {key.replace(", warm_up=5, threads=1)", ")"): value for key, value in costs.items()}
+    return {_MEMORY.sub(r"\g<0>, optimizer='sgd'", key): value for key, value in named.items()}
 
 
 def check_version(version: int, where: str) -> None:

@@ -5,7 +5,6 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import torch
@@ -13,9 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from scaling_search.core.dataset import Dataset, Split, Splits
+from scaling_search.core.recipe import Recipe
 from scaling_search.data import cache as data_cache
 from scaling_search.training import device_sharing
-from scaling_search.training.seeds import epoch_stream
+from scaling_search.training.augmentation import erased, mixed, recoloured, resized_parts
+from scaling_search.training.draws import Draws, drawn
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,14 @@ class Loaded:
         std: Standard deviation of the train split at this size.
         native: The train split in its native size, for crops; None if that is the size that
             networks see, or without crops.
+        num_classes: Number of classes, for labels of mixed images.
     """
 
     splits: Splits
     mean: Tensor
     std: Tensor
     native: Split | None = None
+    num_classes: int = 0
 
     @property
     def train(self) -> Split:
@@ -94,6 +97,7 @@ def load(
     variance = (square / count - mean**2) * count / (count - 1)
     std = variance.clamp(min=0).sqrt().float().clamp(min=1e-6)
     mean, std = mean.float().to(device), std.to(device)
+    num_classes = dataset.num_classes or int(at_size.train.labels.max()) + 1
     if native is None:
         [train] = placed([at_size.train], device)
     elif is_native:
@@ -102,7 +106,7 @@ def load(
         # No step reads the train split at this size; its images can stay where they are.
         train = Split(at_size.train.images, at_size.train.labels.to(device))
     val, test = placed([at_size.val, at_size.test], device)
-    return Loaded(Splits(train, val, test), mean, std, native)
+    return Loaded(Splits(train, val, test), mean, std, native, num_classes)
 
 
 def _native_train(dataset: Dataset, device: str, fingerprint: str) -> Split:
@@ -142,70 +146,68 @@ def room_bytes(device: str) -> float:
     return min(own_share - torch.cuda.memory_allocated(device), DEVICE_SHARE * free)
 
 
-class Draws(NamedTuple):
-    """Random numbers of an epoch.
-
-    Attributes:
-        order: Indices (N,) of the images in the split.
-        mirrored: True (N,) for images in this order that are mirrored.
-        corners: Row and column (N, 2) of their crops in padded images of `Loaded.train`.
-    """
-
-    order: Tensor
-    mirrored: Tensor
-    corners: Tensor
-
-
-def drawn(num_images: int, seed: int, epoch: int, *, padding: int, flip: bool) -> Draws:
-    """An epoch's draws, in the host's memory.
-
-    They depend on seed and epoch alone, and crops on the native size, so that all networks of a
-    seed see the same images in the same way.
-    """
-    stream = epoch_stream(seed, epoch)
-    order = torch.from_numpy(stream.permutation(num_images))
-    mirrored = torch.from_numpy(stream.random(num_images) < (0.5 if flip else 0.0))
-    fractions = torch.from_numpy(stream.random((num_images, 2)))
-    return Draws(order, mirrored, (fractions * (2 * padding + 1)).long())
-
-
 def padded_by(data: Loaded, crop: float) -> int:
     """Whole pixels of zero padding on each side of `Loaded.train`, a fraction of its size."""
     return round(crop * data.train.images.shape[-1])
+
+
+def draws_of(data: Loaded, recipe: Recipe, seed: int, epoch: int) -> Draws:
+    """An epoch's draws for the images that batches are taken from, in the host's memory."""
+    padding = padded_by(data, recipe.crop)
+    return drawn(len(data.train.labels), seed, epoch, recipe, padding=padding)
 
 
 def augmented(
     data: Loaded,
     draws: Draws,
     places: slice | Tensor,
+    recipe: Recipe,
     *,
-    padding: int,
     fetched: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A batch: float images (B, C, H, W), normalised, channels last, and labels.
 
-    Crops are taken of native images, then resized as whole images are, so that networks of every
-    resolution see the same part of the scene.
+    Labels are classes (B,), or probabilities (B, C) of classes if images are mixed. Crops are taken
+    of native images, then resized as whole images are, so that networks of every resolution see the
+    same part of the scene.
 
     Args:
         data: The splits on their device.
         draws: Draws of the epoch, on the same device.
         places: Places of the batch in the epoch's order.
-        padding: Pixels, as for `drawn`.
+        recipe: The augmentation.
         fetched: The batch's images (B, C, H, W) of `Loaded.train`, if these are not on the device.
     """
     chosen = draws.order[places]
+    labels = data.train.labels[chosen]
     whole = data.train.images[chosen] if fetched is None else fetched
-    images = _cropped(whole, draws.corners[places], padding)
+    images = recoloured(_seen(data, whole, draws, places, recipe), draws, places, recipe)
+    images = data.normalised(images)
+    if recipe.erasing:
+        images = erased(images, draws.erased[places])
+    if recipe.is_mixed:
+        kept, pasted = draws.kept[places], draws.pasted[places]
+        images, labels = mixed(images, labels, kept, pasted, data.num_classes)
+    return images, labels
+
+
+def _seen(
+    data: Loaded, whole: Tensor, draws: Draws, places: slice | Tensor, recipe: Recipe
+) -> Tensor:
+    """Images cropped, resized and mirrored: floats of 0-255, channels last."""
+    images = _cropped(whole, draws.corners[places], padded_by(data, recipe.crop))
     images = images.to(torch.float32, memory_format=torch.channels_last)
     size = data.splits.train.images.shape[-1]
-    if images.shape[-1] != size:
+    if recipe.resized_crop is not None:
+        images = resized_parts(images, draws.parts[places], size).round_()
+        images = images.contiguous(memory_format=torch.channels_last)
+    elif images.shape[-1] != size:
         # To the bit what `data.images.resize` makes of whole images.
         images = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
         images = images.round_()
-    mirrored = draws.mirrored[places][:, None, None, None]
-    images = torch.where(mirrored, images.flip(3), images)
-    return data.normalised(images), data.train.labels[chosen]
+    if not recipe.flip:
+        return images
+    return torch.where(draws.mirrored[places][:, None, None, None], images.flip(3), images)
 
 
 def _cropped(images: Tensor, corners: Tensor, padding: int) -> Tensor:
@@ -220,15 +222,11 @@ def _cropped(images: Tensor, corners: Tensor, padding: int) -> Tensor:
 
 
 def augmented_batches(
-    data: Loaded, seed: int, epoch: int, *, batch_size: int, crop: float, flip: bool
+    data: Loaded, seed: int, epoch: int, recipe: Recipe
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The whole batches of an epoch, as from `augmented`.
-
-    Epochs count from 0; ``crop`` is zero padding, a fraction of the native size.
-    """
-    labels = data.train.labels
-    padding = padded_by(data, crop)
-    on_host = drawn(len(labels), seed, epoch, padding=padding, flip=flip)
+    """The whole batches of an epoch, counted from 0, as from `augmented`."""
+    labels, size = data.train.labels, recipe.batch_size
+    on_host = draws_of(data, recipe, seed, epoch)
     draws = Draws(*(values.to(labels.device) for values in on_host))
-    for start in range(0, len(labels) - batch_size + 1, batch_size):
-        yield augmented(data, draws, slice(start, start + batch_size), padding=padding)
+    for start in range(0, len(labels) - size + 1, size):
+        yield augmented(data, draws, slice(start, start + size), recipe)

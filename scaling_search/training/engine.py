@@ -123,7 +123,7 @@ def _keep_freed_memory() -> None:
 def _trained_in_memory(trial: Trial, device: str, lock: DeviceLock) -> TrialResult:
     """The result of a training with its batches in as few parts as memory allows."""
     resolution = trial.candidate.architecture.resolution
-    crops = trial.recipe.crop > 0
+    crops = trial.recipe.is_cropped
     data = load(trial.dataset, resolution, device, trial.fingerprint, crops=crops)
     batch_size = min(trial.recipe.batch_size, len(data.splits.train.labels))
     was_alone, micro_batches = lock.is_exclusive, 1

@@ -1,6 +1,7 @@
 """The optimizer of a training, and its state by name."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,27 +11,62 @@ from scaling_search.core.recipe import Recipe
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe, rate: Tensor) -> Optimizer:
-    """Nesterov SGD over a network's weights, with weight decay for those of more than one axis.
+    """The recipe's optimizer of a network's weights.
 
     Args:
         network: A network on its device.
-        recipe: Momentum and weight decay.
+        recipe: Names the optimizer and its options.
         rate: The learning rate, a tensor on the device that each step reads.
     """
-    parameters = list(network.parameters())
-    optimizer = torch.optim.SGD(
-        [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        fused=rate.device.type != "mps",
-    )
+    undecayed = _without_decay(network)
+    named = list(network.named_parameters())
+    groups: list[dict[str, Any]] = [
+        {
+            "params": [p for name, p in named if name not in undecayed],
+            "weight_decay": recipe.weight_decay,
+        },
+        {"params": [p for name, p in named if name in undecayed], "weight_decay": 0.0},
+    ]
+    is_fused = rate.device.type != "mps"
+    optimizer: Optimizer
+    if recipe.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(
+            groups,
+            lr=rate,
+            betas=recipe.betas,
+            eps=recipe.eps,
+            fused=is_fused,
+            capturable=rate.is_cuda,
+        )
+    else:
+        optimizer = torch.optim.SGD(
+            groups,
+            lr=rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov and recipe.momentum > 0,
+            fused=is_fused,
+        )
     for group in optimizer.param_groups:
         group["lr"] = rate  # the optimizer may have copied it
     return optimizer
+
+
+def _without_decay(network: nn.Module) -> set[str]:
+    """Names of parameters whose weight does not decay.
+
+    They are norms and biases, with one axis at most; class and position tokens, which are
+    (1, tokens, width); and what a module names by ``no_weight_decay()``, as timm's networks do.
+    """
+    found = {
+        name
+        for name, one in network.named_parameters()
+        if one.ndim <= 1 or (one.ndim == 3 and len(one) == 1)
+    }
+    for path, module in network.named_modules():
+        named = getattr(module, "no_weight_decay", None)
+        if callable(named):
+            found |= {f"{path}.{name}".lstrip(".") for name in named()}
+    return found
 
 
 def kind(optimizer: Optimizer) -> str:

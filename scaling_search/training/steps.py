@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scaling_search.core.recipe import Recipe, learning_rate
-from scaling_search.training.batches import Draws, Loaded, augmented, drawn, padded_by
+from scaling_search.training.augmentation import probabilities
+from scaling_search.training.batches import Loaded, augmented, draws_of
 from scaling_search.training.cuda_graphs import CapturedWork
+from scaling_search.training.draws import Draws
 from scaling_search.training.feed import Feed
 from scaling_search.training.optimizer import make_optimizer, make_state, named_state
 
@@ -61,8 +63,8 @@ class Steps:
         self._data, self._recipe, self._seed = data, recipe, seed
         self._micro_batches = micro_batches
         self._device = labels.device
-        self._padding = padded_by(data, recipe.crop)
-        self._draws = Draws(*(values.to(self._device) for values in self._drawn(0)))
+        self._draws = Draws(*(v.to(self._device) for v in draws_of(data, recipe, seed, 0)))
+        self._class_weights = class_weights(recipe, data)
         self._feed: Feed | None = None
         self._fed: Tensor | None = None
         if not data.holds(data.train):
@@ -173,25 +175,21 @@ class Steps:
     def _draw(self) -> None:
         """Draws the random numbers of the next step's epoch, and starts the feed of its images."""
         epoch, place = divmod(self.taken, self.per_epoch)
-        drawn_now = self._drawn(epoch)
+        drawn_now = draws_of(self._data, self._recipe, self._seed, epoch)
         for held, new in zip(self._draws, drawn_now, strict=True):
             held.copy_(new, non_blocking=True)
         if self._feed is not None:
             self._feed.begin(drawn_now.order, place)
-
-    def _drawn(self, epoch: int) -> Draws:
-        number = len(self._data.splits.train.labels)
-        recipe = self._recipe
-        return drawn(number, self._seed, epoch, padding=self._padding, flip=recipe.flip)
 
     def _take(self) -> None:
         """Does the work of one step, all on the device, the same each time but for the first."""
         recipe = self._recipe
         self._rate.copy_(self._rates[self._step].squeeze(0))
         places = self._step % self.per_epoch * self.batch_size + self._within
-        images, labels = augmented(
-            self._data, self._draws, places, padding=self._padding, fetched=self._fed
-        )
+        images, labels = augmented(self._data, self._draws, places, recipe, fetched=self._fed)
+        if self._class_weights is not None and labels.ndim == 1:
+            # Of classes, torch would divide by the sum of a batch's weights.
+            labels = probabilities(labels, len(self._class_weights))
         if not recipe.channels_last:
             images = images.contiguous()
         parts = zip(
@@ -202,11 +200,16 @@ class Steps:
         for some_images, some_labels in parts:
             with autocast(recipe, self._device.type):
                 loss = functional.cross_entropy(
-                    self._forward(some_images), some_labels, label_smoothing=recipe.label_smoothing
+                    self._forward(some_images),
+                    some_labels,
+                    weight=self._class_weights,
+                    label_smoothing=recipe.label_smoothing,
                 )
             share = loss * (len(some_labels) / self.batch_size)
             share.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             self._losses += share.detach()
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged is not None:
@@ -231,6 +234,18 @@ class Steps:
         if copied:
             own, new = map(list, zip(*copied, strict=True))
             torch._foreach_copy_(own, new)
+
+
+def class_weights(recipe: Recipe, data: Loaded) -> Tensor | None:
+    """The weight (C,) of each class in the loss, on the data's device; None for none."""
+    if recipe.class_weights is None:
+        return None
+    labels = data.train.labels
+    if recipe.class_weights != "balanced":
+        return torch.tensor(recipe.class_weights, device=labels.device)
+    counts = labels.bincount(minlength=data.num_classes)
+    # A class without images has none to weigh.
+    return len(labels) / (data.num_classes * counts.clamp(min=1)).float()
 
 
 def autocast(recipe: Recipe, kind: str) -> torch.autocast:

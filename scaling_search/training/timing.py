@@ -117,11 +117,12 @@ def time_training(trial: Trial, device: str) -> Timing:
 def _timed(trial: Trial, device: str) -> Timing:
     begun = time.perf_counter()
     resolution = trial.candidate.architecture.resolution
-    data = load(trial.dataset, resolution, device, crops=trial.recipe.crop > 0)
+    data = load(trial.dataset, resolution, device, crops=trial.recipe.is_cropped)
     network = seeded_network(trial, device)
     num_images = len(data.splits.train.labels)
     per_epoch = num_images // min(trial.recipe.batch_size, num_images)
-    recipe = replace(trial.recipe, epochs=(FIRST_STEPS + MOST_STEPS) / per_epoch)
+    num_epochs = (FIRST_STEPS + MOST_STEPS) / per_epoch
+    recipe = replace(trial.recipe, epochs=num_epochs, warmup_epochs=0.0)
     steps = Steps(network, data, recipe, seed=trial.seed)
     with contextlib.closing(steps):
         steps.network.train()

@@ -171,7 +171,7 @@ def test_a_setting_that_is_better_is_said_before_the_search_and_first_in_its_rep
     own = table[table["is_own"]]
     assert set(own["learning_rate"]) == {0.1}
     assert table.groupby("learning_rate")[objective].size().to_dict() == {0.05: 5, 0.1: 5, 0.2: 10}
-    assert set(table.loc[table["crop"] == 0, "learning_rate"]) == {0.2}
+    assert set(table.loc[~table["augmented"], "learning_rate"]) == {0.2}
     shown = printed(Run.report, run)
     assert "Does the answer depend on the recipe?" in shown
     assert re.search(

@@ -14,6 +14,7 @@ import scaling_search as ss
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.commands.plan import make_plan
 from scaling_search.commands.search import search
+from scaling_search.costs import Memory
 from scaling_search.costs.latency import Latency
 from scaling_search.record.record import Record
 from scaling_search.record.schema import (
@@ -25,6 +26,7 @@ from scaling_search.record.schema import (
     VERSION,
     check_choices,
     current,
+    current_costs,
 )
 from scaling_search.record.serialization import completed, from_json, to_json
 from tests.cli import ran
@@ -208,3 +210,10 @@ def test_other_choices_are_refused_by_the_name_of_the_option(
     check_choices(CHOICES, dict(reversed(CHOICES.items())))
     with pytest.raises(ValueError, match=message):
         check_choices(CHOICES | changes, CHOICES)
+
+
+def test_measured_memory_of_an_earlier_run_was_that_of_sgd() -> None:
+    today, earlier = repr(Memory()), "Memory(device='auto', batch_size=64)"
+    assert earlier != today == "Memory(device='auto', batch_size=64, optimizer='sgd')"
+    for key in (f"1 {earlier} a", f"1 {today} a"):
+        assert current_costs({key: 5}) == {f"1 {today} a": 5}

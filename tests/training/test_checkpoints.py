@@ -14,6 +14,7 @@ from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.training import tensor_files
 from scaling_search.training.engine import train_trial
 from scaling_search.training.steps import Steps
+from tests.composed import part
 from tests.faults import Hungry
 from tests.flips import flipped
 from tests.tiny import tiny_trial
@@ -79,6 +80,21 @@ def test_it_goes_on_to_the_same_bits(
     left = interrupted(trial, 1000, monkeypatch)
     assert left == total - steps  # nothing is done twice
     # From the last checkpoint again: what it left is the same.
+    assert bits(train_trial(trial, "cpu")) == bits(expected)
+
+
+@pytest.mark.parametrize("name", ["short", "sgd", "adamw", "imagenet"])
+def test_every_recipe_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    small: dict[str, Any] = {"epochs": 2.0, "batch_size": 20, "warmup_epochs": 0.5}
+    recipe = dataclasses.replace(
+        part("recipe", name), checkpoint_minutes=ALWAYS, averaging=0.9, **small
+    )
+    trial = dataclasses.replace(kept(tmp_path), recipe=recipe)
+    expected = train_trial(dataclasses.replace(trial, checkpoints=None), "cpu")
+    interrupted(trial, 7, monkeypatch)
+    assert interrupted(trial, 1000, monkeypatch) == 3
     assert bits(train_trial(trial, "cpu")) == bits(expected)
 
 

@@ -117,9 +117,7 @@ def test_the_images_seen_are_the_augmented_batches_of_seed_and_epoch() -> None:
     expected = [
         images
         for epoch in range(2)
-        for images, _ in augmented_batches(
-            load(trial.dataset, 8, "cpu"), 7, epoch, batch_size=20, crop=0.1, flip=True
-        )
+        for images, _ in augmented_batches(load(trial.dataset, 8, "cpu"), 7, epoch, trial.recipe)
     ]
     assert torch.equal(torch.stack(seen.images), torch.stack(expected))
 
@@ -180,14 +178,7 @@ def reference(trial: Trial, *, decayed: tuple[type[nn.Module], ...]) -> list[tup
     for epoch in range(int(recipe.epochs)):
         network.train()
         losses = []
-        batches = augmented_batches(
-            data,
-            trial.seed,
-            epoch,
-            batch_size=recipe.batch_size,
-            crop=recipe.crop,
-            flip=recipe.flip,
-        )
+        batches = augmented_batches(data, trial.seed, epoch, recipe)
         for step, (images, labels) in enumerate(batches, start=epoch * 5):
             logs = network(images).log_softmax(1)
             hits = logs[torch.arange(len(labels)), labels]

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from scaling_search.core.dataset import Split
-from scaling_search.training.batches import Loaded, load
+from scaling_search.core.dataset import Split, Splits
+from scaling_search.training.augmentation import probabilities
+from scaling_search.training.batches import Loaded, augmented_batches, load
 from scaling_search.training.cuda_graphs import NUM_WARM_UP
 from scaling_search.training.engine import kernels, train_trial
-from scaling_search.training.steps import Steps
+from scaling_search.training.steps import Steps, class_weights
 from tests.faults import Hungry
 from tests.tiny import tiny_dataset, tiny_network, tiny_recipe, tiny_trial, with_network
 
@@ -51,14 +52,43 @@ def with_norm(**changes: Any) -> nn.Module:
     return tiny_network(**options | changes).build()
 
 
+STRONG: dict[str, Any] = {
+    "optimizer": "adamw",
+    "clip_norm": 0.5,
+    "class_weights": "balanced",
+    "crop": 0.0,
+    "resized_crop": (0.3, 1.0),
+    "color_jitter": 0.4,
+    "rand_augment": (2, 9),
+    "erasing": 0.25,
+    "mixup": 0.8,
+    "cutmix": 1.0,
+    "label_smoothing": 0.1,
+}
+"""A recipe with all that there is."""
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {},
+        {"clip_norm": 0.1},
+        {"class_weights": tuple(0.5 * number for number in range(10)), "label_smoothing": 0.1},
+        {"mixup": 0.8, "cutmix": 1.0, "class_weights": "balanced"},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("micro_batches", [2, 3, 7, 20])
-def test_the_gradient_of_parts_is_that_of_the_whole_batch(micro_batches: int) -> None:
+def test_the_gradient_of_parts_is_that_of_the_whole_batch(
+    micro_batches: int, recipe: dict[str, Any]
+) -> None:
     # One step of plain descent at rate 1: the weights move by the gradient.
     options: dict[str, Any] = {
         "learning_rate": 1.0,
         "momentum": 0.0,
         "weight_decay": 0.0,
         "warmup_epochs": 0.0,
+        **recipe,
     }
     moved = []
     for number in (1, micro_batches):
@@ -69,6 +99,35 @@ def test_the_gradient_of_parts_is_that_of_the_whole_batch(micro_batches: int) ->
     assert moved[0].abs().max() > 0.01
     # Sums of 20 images in another order: seven digits of the largest, less one.
     assert torch.allclose(moved[0], moved[1], rtol=0, atol=1e-6 * moved[0].abs().max().item())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_weigh_each_image_s_loss(smoothing: float) -> None:
+    wanted = [0.0, 1.0, 2.0, 3.0, 4.0, 1.0, 1.0, 1.0, 1.0, 0.5]
+    network = without_norm()
+    options: dict[str, Any] = {"crop": 0.0, "flip": False, "label_smoothing": smoothing}
+    data = load(tiny_dataset(), 8, "cpu")
+    images, labels = next(augmented_batches(data, 0, 0, tiny_recipe(**options)))
+    # By hand: with smoothing each class has its own weight, as torch has it.
+    logs = network(images).log_softmax(1)
+    targets = (1 - smoothing) * probabilities(labels, 10) + smoothing / 10
+    expected = -(targets * logs * torch.tensor(wanted)).sum(1).mean().item()
+    steps = steps_of(network, class_weights=tuple(wanted), **options)
+    steps.advance()
+    assert steps.state()["losses"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_balanced_weights_are_those_of_numbers_of_images() -> None:
+    data = load(tiny_dataset(), 8, "cpu")
+    labels = torch.tensor([0] * 70 + [1] * 20 + [2] * 10)
+    split = Split(data.train.images, labels)
+    few = Loaded(Splits(split, split, split), data.mean, data.std, num_classes=4)
+    found = class_weights(tiny_recipe(class_weights="balanced"), few)
+    assert found is not None
+    # 100 images, four classes of which one has none: 100 / (4 · number).
+    assert found.tolist() == pytest.approx([100 / 280, 100 / 80, 100 / 40, 25])
+    assert (found[labels].mean() * 4).item() == pytest.approx(3)  # 1 if every class has images
+    assert class_weights(tiny_recipe(), few) is None
 
 
 @pytest.mark.parametrize("micro_batches", [1, 4])
@@ -131,13 +190,15 @@ HOST = {
 """Operations whose outcome the host waits for, or that it does itself."""
 
 
-@pytest.mark.parametrize("averaging", [0.0, 0.7])
+@pytest.mark.parametrize(
+    "recipe", [{}, {"averaging": 0.7}, STRONG], ids=["plain", "mean", "strong"]
+)
 @pytest.mark.parametrize("micro_batches", [1, 3])
 def test_each_step_asks_for_the_same_operations_and_for_none_of_the_host(
-    averaging: float, micro_batches: int
+    recipe: dict[str, Any], micro_batches: int
 ) -> None:
     # What is recorded once is every step to come; the first makes momentum and average.
-    changes: dict[str, Any] = {"averaging": averaging, "epochs": 3, "crop": 0.25}
+    changes: dict[str, Any] = {"epochs": 3, "crop": 0.25} | recipe
     network = with_norm(dropout=0.2, stochastic_depth=0.2)
     steps = steps_of(network, micro_batches=micro_batches, **changes)
     steps.advance()
@@ -163,10 +224,11 @@ def test_nothing_that_a_step_changes_is_apart_from_its_device() -> None:
 
 
 @pytest.mark.parametrize("steps_before", [0, 3, 5, 6])
+@pytest.mark.parametrize("recipe", [{"crop": 0.25}, STRONG], ids=["plain", "strong"])
 def test_fetched_images_are_trained_on_to_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch, steps_before: int
+    monkeypatch: pytest.MonkeyPatch, recipe: dict[str, Any], steps_before: int
 ) -> None:
-    options: dict[str, Any] = {"epochs": 3, "crop": 0.25, "averaging": 0.5}
+    options: dict[str, Any] = {"epochs": 3, "averaging": 0.5} | recipe
     held = steps_of(with_norm(dropout=0.2), **options)
     for _ in range(steps_before):
         held.advance()
