@@ -32,6 +32,7 @@ from scaling_search.answer.outliers import usable
 from scaling_search.answer.region import Hull, best_point, find_region
 from scaling_search.answer.stopping import is_due
 from scaling_search.answer.verdicts import answer
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Epoch, Trial, TrialResult
@@ -92,7 +93,7 @@ def progress(
 
 def fitted(finished: Sequence[TrialResult]) -> Surface:
     """The surface of some trainings."""
-    return fit_surface(usable(of_results(finished, response="val_loss", target=TARGET)))
+    return fit_surface(usable(of_results(finished, response=VAL_LOSS, target=TARGET)))
 
 
 def measured(case: Case, name: str, draw: int) -> dict[str, float]:

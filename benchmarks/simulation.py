@@ -32,6 +32,7 @@ from scaling_search.answer.observations import Indices, Observations, Values
 from scaling_search.answer.outliers import usable, without
 from scaling_search.answer.region import Hull, Region, find_region, in_region
 from scaling_search.answer.verdicts import Answer, answer
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.scaling import REFERENCES
 from scaling_search.core.space_filling import (
     Points,
@@ -220,7 +221,7 @@ def search(case: Case, draw: int, *, num_seeds: int = 0) -> tuple[Observations, 
         loss[hit] = CHANCE if luck.outlier == CHANCE else loss[hit] + luck.outlier
     base = case.loss(FINE).mean() + SLOPE * math.log(TARGET)
     data = Observations(
-        response="val_loss",
+        response=VAL_LOSS,
         target=TARGET,
         candidates=np.arange(1, len(shares) + 1),
         shares=shares,

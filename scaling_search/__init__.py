@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from scaling_search.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from scaling_search import base_networks, candidates, costs, datasets, executors, samplers
+    from scaling_search import (
+        base_networks,
+        candidates,
+        costs,
+        datasets,
+        executors,
+        samplers,
+        training,
+    )
     from scaling_search.answer.stopping import Limits
     from scaling_search.commands.api import load, run, search
     from scaling_search.commands.audit import audit
@@ -62,6 +70,7 @@ __all__ = [
     "samplers",
     "scale",
     "search",
+    "training",
     "transfer",
 ]
 

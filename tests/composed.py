@@ -19,8 +19,11 @@ PARTS = sorted(
     if path.parent.name != "experiment"
 )
 """Every part as (group, name)."""
-OWN = "base_network.network._target_=tests.base_networks.own.build"
-"""What the base network ``custom`` needs to be told."""
+OWN = {
+    "base_network=custom": "base_network.network._target_=tests.base_networks.own.build",
+    "training=custom": "training.function._target_=tests.training.own.train",
+}
+"""What parts of the user's own need to be told."""
 TRUSTED = Trusted(("tests",))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -28,15 +31,14 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 def composed(*overrides: str) -> dict[str, Any]:
     """What Hydra composes, interpolations resolved and null options settled.
 
-    ``custom`` makes the network of tests. What needs data of one's own stays null.
+    ``custom`` makes the network or does the training of tests. What needs own data stays null.
     """
     return copy.deepcopy(_composed(overrides))
 
 
 @functools.cache
 def _composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    if "base_network=custom" in overrides:
-        overrides = (*overrides, OWN)
+    overrides = (*overrides, *(OWN[one] for one in overrides if one in OWN))
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         container = OmegaConf.to_container(compose("config", overrides=list(overrides)))
     config: Any = OmegaConf.create(container)

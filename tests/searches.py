@@ -2,13 +2,13 @@
 
 import functools
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.candidates import Buildable
 from scaling_search.core.candidate import Candidate
+from scaling_search.core.metric import VAL_LOSS, Metric
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.scaling import Shares
 from scaling_search.core.trial import Trial, TrialResult
@@ -47,7 +47,7 @@ def searched(
     sampler: Sampler,
     best: Shares,
     num_trainings: int,
-    objective: Literal["val_loss", "val_accuracy"] = "val_loss",
+    objective: Metric = VAL_LOSS,
 ) -> list[Candidate]:
     """The candidates in the order in which a sampler chooses them, one at a time."""
     remaining = [trial_of(candidate) for candidate in plan().candidates]

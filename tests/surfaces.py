@@ -12,6 +12,7 @@ from scaling_search.answer.observations import Indices, Observations, Values
 from scaling_search.answer.outliers import without
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.candidates import Buildable
+from scaling_search.core.metric import VAL_LOSS, Metric
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
 from scaling_search.core.space_filling import Points, as_points, places, space_filling_subset
 from scaling_search.costs.flops import Flops
@@ -70,7 +71,7 @@ def trainings(
     num_seeds: int | Sequence[int] | Indices = 3,
     seed: int = 0,
     slope: float = 0.03,
-    response: str = "val_loss",
+    response: Metric = VAL_LOSS,
 ) -> Observations:
     """Trainings of networks with these shares and of the base network.
 
@@ -128,14 +129,20 @@ def subset(data: Observations, kept: Indices) -> Observations:
 
 def results_of(data: Observations) -> pd.DataFrame:
     """The results table that these trainings would leave."""
+    name = data.response.name
     rows: list[dict[str, object]] = [
-        {"candidate": 0, "seed": int(s), "cost_ratio": 1.0, data.response: data.sign * float(v)}
+        {
+            "candidate": 0,
+            "seed": int(s),
+            "cost_ratio": 1.0,
+            name: data.sign * float(v),
+        }
         for s, v in zip(data.base_seed, data.base_loss, strict=True)
     ]
     for i, s, v in zip(data.network, data.seed, data.loss, strict=True):
         row: dict[str, object] = {"candidate": int(data.candidates[i]), "seed": int(s)}
         row |= {f"{d}_share": float(x) for d, x in zip(DIMENSIONS, data.shares[i], strict=True)}
-        rows.append(row | {"cost_ratio": float(data.cost_ratio[i]), data.response: data.sign * v})
+        rows.append(row | {"cost_ratio": float(data.cost_ratio[i]), name: data.sign * v})
     return pd.DataFrame(rows).assign(state="COMPLETE")
 
 

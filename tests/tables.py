@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from scaling_search.answer.conclusions import Conclusion, conclude
+from scaling_search.core.metric import VAL_ACCURACY, Metric
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Multipliers, Shares
 from scaling_search.record.results import coefficient_table, curves_table, results_table
 
@@ -68,7 +69,7 @@ def tables(
     untrained: Collection[int] = (),
     lead: float = 0.0,
     num_epochs: int = 3,
-    objective: str = "val_accuracy",
+    objective: Metric = VAL_ACCURACY,
     reason: str = REASON,
     bend: float = 0.0,
     left_out: Collection[int] = (),
@@ -124,7 +125,7 @@ def tables(
     )
 
 
-def conclusion_of(search: Tables, objective: str = "val_accuracy") -> Conclusion:
+def conclusion_of(search: Tables, objective: Metric = VAL_ACCURACY) -> Conclusion:
     """The conclusion of a search, without sentences."""
     return conclude(
         search.results,

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from scaling_search.core.dataset import Dataset
 from scaling_search.core.network import Architecture
+from scaling_search.core.own_training import OwnTraining
 from scaling_search.core.protocols import Cost, Executor, SampledCost, Sampler
 from scaling_search.core.recipe import Recipe
 from scaling_search.executors import Processes
@@ -30,6 +31,7 @@ KINDS: dict[str, Any] = {
     "executor": Executor,
     "recipe": Recipe,
     "sampler": Sampler,
+    "training": (OwnTraining, type(None)),
 }
 
 PUBLISHED = {
@@ -46,7 +48,8 @@ DIFFERENT: dict[str, set[str]] = {
     "arrays": {"path"},
     "huggingface": {"path"},
     "imagefolder": {"path"},
-    "custom": {"network"},
+    "base_network=custom": {"network"},
+    "training=custom": {"function"},
     "caps": {"latency", "memory"},  # None in code
     "convnext_tiny": PUBLISHED - {"strides", "stem_stride", "dropout"}
     | {"patch_size", "layer_scale", "stochastic_depth"},
@@ -108,7 +111,7 @@ def test_defaults_in_code_are_those_of_every_part_s_yaml(group: str, name: str) 
     parameters = inspect.signature(target(given["_target_"])).parameters
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
     different = {key for key, p in parameters.items() if p.default != values[key]}
-    assert different == DIFFERENT.get(name or group, set())
+    assert different == DIFFERENT.get(f"{group}={name}", DIFFERENT.get(name or group, set()))
 
 
 @pytest.mark.parametrize(("group", "name"), [part for part in PARTS if part[0] != "recipe"])
@@ -120,7 +123,7 @@ def test_every_part_is_offered_by_its_package(group: str, name: str) -> None:
 
 
 def test_packages_of_parts_are_imported_without_their_libraries() -> None:
-    packages = "base_networks, candidates, costs, datasets, executors, samplers"
+    packages = "base_networks, candidates, costs, datasets, executors, samplers, training"
     said = (
         f"from scaling_search import {packages}; import sys; "
         "assert not {'torch', 'ray', 'datasets', 'optuna', 'pydantic'} & set(sys.modules)"

@@ -21,6 +21,7 @@ from PIL import Image
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
 from scaling_search.commands.trainings import logged
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.exports.members import named as named_networks
 from scaling_search.record.record import Record
 from scaling_search.record.tables import read_table, write_table
@@ -180,7 +181,7 @@ def test_two_experiments_in_one_storage_are_not_taken_for_each_others_follow_ups
     priced = ran("confirm", "out=mine", "confirm.num_seeds=2", "price_only=true")
     assert "with seeds 1 to 2: " in priced.out  # and not beyond those of a-b
     # As a version that did not look at names could have recorded it.
-    Record("shared.log", "a-confirm", "val_loss").claim({"name": "a-confirm"})
+    Record("shared.log", "a-confirm", VAL_LOSS).claim({"name": "a-confirm"})
     assert ran("report", "out=mine").code == 0
     confirmed = ran("confirm", "out=mine", "confirm.num_seeds=2")
     assert confirmed.code == 2

@@ -11,6 +11,7 @@ from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import observations, of_results
 from scaling_search.answer.region import Hull, best_point
 from scaling_search.core.candidate import Candidate
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Epoch, Trial, TrialResult
 from scaling_search.record.tables import read_table
@@ -65,7 +66,7 @@ def focused(results: dict[tuple[int, int], TrialResult], seconds: float) -> list
     while sum(result.total_seconds for result in finished) < seconds:
         done = {result.trial.order for result in finished}
         remaining = [r.trial for order, r in sorted(results.items()) if order not in done]
-        finished.append(results[sampler.choose(remaining, [], finished, "val_loss").order])
+        finished.append(results[sampler.choose(remaining, [], finished, VAL_LOSS).order])
         finished.sort(key=lambda result: result.trial.order)
     return finished
 
@@ -73,12 +74,12 @@ def focused(results: dict[tuple[int, int], TrialResult], seconds: float) -> list
 @pytest.mark.slow
 def test_focus_on_half_the_seconds_finds_a_split_nearly_as_good_as_the_full_record_does() -> None:
     plan = networks()
-    full = fit_surface(observations(recorded(), response="val_loss", target=2.0))
+    full = fit_surface(observations(recorded(), response=VAL_LOSS, target=2.0))
     loss = full.loss(Hull.of(full.searched).rivals)
     half = recorded()["total_seconds"].sum() / 2
     regrets = []
     for run in range(20):
         finished = focused(results_with_permuted_seeds(plan, run), half)
-        surface = fit_surface(of_results(finished, response="val_loss", target=2.0))
+        surface = fit_surface(of_results(finished, response=VAL_LOSS, target=2.0))
         regrets.append(full.loss(as_points([best_point(surface)]))[0] - loss.min())
     assert np.quantile(regrets, 0.9) < np.ptp(loss) / 3

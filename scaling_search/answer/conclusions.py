@@ -17,10 +17,9 @@ from scaling_search.answer.outliers import (
     without_trainings,
 )
 from scaling_search.answer.verdicts import Answer, answer
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.core.space_filling import PLACE
-
-OTHER = {"val_loss": "val_accuracy", "val_accuracy": "val_loss"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +74,7 @@ def conclude(
     results: pd.DataFrame,
     curves: pd.DataFrame,
     *,
-    objective: str,
+    objective: Metric,
     target: float,
     delta: float | None,
     num_classes: int,
@@ -85,7 +84,7 @@ def conclude(
     Args:
         results: As `results.results_table` gives it.
         curves: As `results.curves_table` gives it.
-        objective: ``val_loss`` or ``val_accuracy``.
+        objective: The metric that decides.
         target: Cost over the base network's.
         delta: The difference that matters, in units of the objective; None for what 20 % more
             compute is worth.
@@ -110,9 +109,10 @@ def conclude(
         surface = fit_surface(used)
     except ValueError as error:
         return Conclusion(None, missing=str(error), left_out=bad)
-    by_other = _answer(
-        observations(without_trainings(results, bad), response=OTHER[objective], target=target)
-    )
+    whole, other = without_trainings(results, bad), objective.other
+    by_other = None
+    if other is not None and other.name in whole:
+        by_other = _answer(observations(whole, response=other, target=target))
     every = observations(results, response=objective, target=target)
     return Conclusion(
         answer(surface, delta=delta),

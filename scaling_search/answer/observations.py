@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.core.space_filling import Points, places
 from scaling_search.core.trial import TrialResult
-from scaling_search.record.record import Objective
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -22,20 +22,20 @@ class Observations:
     """Trainings of networks of one cost, and those of the base network.
 
     Attributes:
-        response: Name of the metric.
+        response: The metric.
         target: Cost that the networks should have, over the base network's.
         candidates: Number of each network in the plan, (networks,).
         shares: As built, (networks, 3).
         cost_ratio: Measured cost over the base network's, (networks,).
         network: Network of each training, an index into `candidates`, (trainings,).
         seed: Seed of each training, (trainings,).
-        loss: Loss of each training, (trainings,); an accuracy comes with a minus sign.
+        loss: Loss of each training, (trainings,); a metric to maximise comes with a minus sign.
         base_seed: Seed of each training of the base network.
         base_loss: Loss of each training of the base network.
         num_failed: Failed trainings, which are in none of these.
     """
 
-    response: str
+    response: Metric
     target: float
     candidates: Indices
     shares: Points
@@ -50,7 +50,7 @@ class Observations:
     @property
     def sign(self) -> float:
         """Factor that makes a loss the response again."""
-        return sign_of(self.response)
+        return self.response.sign
 
     @cached_property
     def place(self) -> Indices:
@@ -77,36 +77,29 @@ class Observations:
         return corrected
 
 
-def sign_of(metric: str) -> float:
-    """Factor between a metric and a loss: -1 for an accuracy."""
-    return -1.0 if metric.endswith("accuracy") else 1.0
-
-
-def of_results(
-    finished: Iterable[TrialResult], *, response: Objective, target: float
-) -> Observations:
+def of_results(finished: Iterable[TrialResult], *, response: Metric, target: float) -> Observations:
     """Returns the observations of a search that goes on."""
     rows = [
         result.trial.candidate.row()
         | {"seed": result.trial.seed, "state": result.state}
-        | {response: getattr(result.curve[-1], response) if result.curve else None}
+        | {response.name: result.scores.get(response.name)}
         for result in finished
     ]
     return observations(pd.DataFrame(rows), response=response, target=target)
 
 
-def observations(results: pd.DataFrame, *, response: str, target: float) -> Observations:
+def observations(results: pd.DataFrame, *, response: Metric, target: float) -> Observations:
     """Returns the finished trainings of a results table."""
     if results.empty:
-        ended = results.reindex(columns=["candidate", "seed", response, "cost_ratio"])
+        ended = results.reindex(columns=["candidate", "seed", response.name, "cost_ratio"])
     else:
-        ended = results[(results["state"] == "COMPLETE") & results[response].notna()]
+        ended = results[(results["state"] == "COMPLETE") & results[response.name].notna()]
     is_base = (ended["candidate"] == 0).to_numpy()
     scaled, base = ended[~is_base], ended[is_base]
     networks = scaled.drop_duplicates("candidate").sort_values("candidate")
     candidates = networks["candidate"].to_numpy(dtype=np.int64)
     shares = networks.reindex(columns=[f"{d}_share" for d in DIMENSIONS])
-    sign = sign_of(response)
+    sign = response.sign
     return Observations(
         response=response,
         target=target,
@@ -115,8 +108,8 @@ def observations(results: pd.DataFrame, *, response: str, target: float) -> Obse
         cost_ratio=networks["cost_ratio"].to_numpy(dtype=np.float64),
         network=np.searchsorted(candidates, scaled["candidate"].to_numpy(dtype=np.int64)),
         seed=scaled["seed"].to_numpy(dtype=np.int64),
-        loss=sign * scaled[response].to_numpy(dtype=np.float64),
+        loss=sign * scaled[response.name].to_numpy(dtype=np.float64),
         base_seed=base["seed"].to_numpy(dtype=np.int64),
-        base_loss=sign * base[response].to_numpy(dtype=np.float64),
+        base_loss=sign * base[response.name].to_numpy(dtype=np.float64),
         num_failed=len(results) - len(ended),
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from scaling_search.answer.observations import Indices, Observations, Values
+from scaling_search.core.metric import KNOWN, Metric
 from scaling_search.core.space_filling import scheffe
 
 Mask = NDArray[np.bool_]
@@ -45,7 +46,7 @@ class LeftOut:
 
 
 def collapsed(
-    results: pd.DataFrame, curves: pd.DataFrame, num_classes: int, response: str
+    results: pd.DataFrame, curves: pd.DataFrame, num_classes: int, response: Metric
 ) -> Iterator[LeftOut]:
     """Finds trainings that ended no better than chance, or than after their first epoch.
 
@@ -53,14 +54,17 @@ def collapsed(
         results: As `results.results_table` gives it.
         curves: As `results.curves_table` gives it.
         num_classes: Number of labels.
-        response: Name of the metric.
+        response: The metric.
     """
+    # Another training's metrics have no value that is chance's.
+    if not all({*KNOWN} <= {*table} for table in (results, curves) if len(table)):
+        return
     ended = results[results["state"] == "COMPLETE"] if len(results) else results
     epochs = dict(iter(curves.groupby(["candidate", "seed"])))
     for _, row in ended.iterrows():
         key = int(row["candidate"]), int(row["seed"])
         if row["val_loss"] >= AT_CHANCE * math.log(num_classes):
-            yield LeftOut(*key, "chance", float(row[response]))
+            yield LeftOut(*key, "chance", float(row[response.name]))
             continue
         curve = epochs.get(key)
         if curve is None or len(curve) < 2:
@@ -68,7 +72,7 @@ def collapsed(
         first = curve.sort_values("epoch").iloc[0]
         # The loss alone also rises where a network learns its images by heart.
         if row["val_loss"] >= first["val_loss"] and row["val_accuracy"] <= first["val_accuracy"]:
-            yield LeftOut(*key, "first epoch", float(row[response]))
+            yield LeftOut(*key, "first epoch", float(row[response.name]))
 
 
 def without_trainings(results: pd.DataFrame, bad: Iterable[LeftOut]) -> pd.DataFrame:

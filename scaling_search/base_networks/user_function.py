@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from scaling_search.core.part import IMPORTED
 from scaling_search.core.scaling import DIMENSIONS
-from scaling_search.record.serialization import IMPORTED
 
 KEY = "base_network.network"
 """The option that holds the function."""

@@ -10,6 +10,7 @@ from scaling_search.answer.stopping import Limits
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search as train
 from scaling_search.commands.stages import run_stages
+from scaling_search.core.own_training import OwnCommand
 from scaling_search.core.protocols import Executor
 from scaling_search.executors import Processes
 from scaling_search.experiment.composing import (
@@ -21,7 +22,7 @@ from scaling_search.experiment.composing import (
 )
 from scaling_search.experiment.experiment import CHOICES, Decide, Experiment
 from scaling_search.experiment.options import Confirm, Scale, Stage, Stages
-from scaling_search.experiment.trust import Trusted
+from scaling_search.experiment.trust import COMMAND, Trusted
 from scaling_search.record.serialization import packages_of
 from scaling_search.record.storage_urls import storage_flag
 from scaling_search.runtime.output import surviving
@@ -129,7 +130,9 @@ def _begun(
     place = str(Path(out or Path("runs") / experiment.name).absolute())
     parts = [getattr(experiment, key) for key in CHOICES]
     named = set().union(*(packages_of(part) for part in parts if is_dataclass(part)))
-    trusted = Trusted(tuple(sorted(named)))  # the caller has imported them
+    if isinstance(experiment.training, OwnCommand):
+        named.add(COMMAND)
+    trusted = Trusted(tuple(sorted(named)))  # the caller has imported or written them
     return Run(
         experiment=experiment,
         out=place,

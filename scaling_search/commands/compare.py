@@ -128,7 +128,7 @@ def compare(
         )
         for run in loaded
     ]
-    equal = {run.experiment.recipe.equal for run in loaded}
+    equal = {run.experiment.equal for run in loaded}
     return Compared(
         out=str(out),
         table=table,
@@ -196,7 +196,7 @@ def _row(name: str, folder: str, run: Run, conclusion: Conclusion) -> dict[str, 
     networks = run.candidates
     base = networks[networks["candidate"] == 0].iloc[0]
     fitted = without_trainings(results, conclusion.left_out)
-    table = coefficient_table(networks, fitted, experiment.objective)
+    table = coefficient_table(networks, fitted, experiment.metric, metrics=(experiment.metric,))
     trained = table[(table["candidate"] != 0) & (table["num_seeds"] > 0)]
     shares = trained[[f"{d}_share" for d in DIMENSIONS]].to_numpy(dtype=float)
     seconds = results["total_seconds"].sum() if len(results) else 0.0

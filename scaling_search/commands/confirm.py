@@ -13,7 +13,6 @@ from scaling_search.display.terminal import say, show
 from scaling_search.experiment.options import Confirm
 from scaling_search.follow_ups.confirmation import Confirmation, num_seeds_needed
 from scaling_search.record.record import FinalTest, Record
-from scaling_search.record.results import METRICS
 from scaling_search.record.studies import FOLLOW_UPS
 from scaling_search.record.tables import write_table
 
@@ -67,7 +66,7 @@ def confirm(run: Run, options: Confirm = Confirm(), *, price_only: bool = False)
     record.end_final_test(look, _now())
     tested = Confirmation.last(record)
     assert tested is not None
-    section = confirmation_section(tested, run.experiment.objective)
+    section = confirmation_section(tested, run.experiment.metric)
     write_table(section.table, run.folder / f"{section.name}.csv")
     console.print()
     show(console, section)
@@ -89,7 +88,7 @@ def _new_look(run: Run, options: Confirm) -> FinalTest:
         objective=experiment.objective,
         delta=delta_of(run, conclusion),
         why=why,
-        searched={metric: ended[metric].tolist() for metric in METRICS},
+        searched={metric.name: ended[metric.name].tolist() for metric in run.metrics},
         began=_now(),
     )
 
@@ -112,7 +111,7 @@ def _num_seeds(run: Run, conclusion: Conclusion) -> int:
             "confirm.num_seeds=8, or decide.seed_sd to calculate it"
         )
     num_seeds = num_seeds_needed(seed_sd, delta)
-    smallest, noise_sd = (difference(one, run.experiment.objective) for one in (delta, seed_sd))
+    smallest, noise_sd = (difference(one, run.experiment.metric) for one in (delta, seed_sd))
     needed = f"{count(num_seeds, 'seed')} a network show a difference of {smallest}"
     noise = f"at a standard deviation of {noise_sd} between seeds"
     say(run.console, [f"{needed} in 80 of 100 cases, {noise}."])

@@ -26,6 +26,16 @@ SHEET = "figures/contact_sheet.png"
 
 FILES = (FILE, SHEET)
 
+NO_DATA = "none"
+"""The fingerprint of a search whose training brings its own data."""
+
+NO_DATA_SHOWN = "The training brings its own data, which are neither read nor compared here."
+
+
+def fingerprint_of(dataset: Dataset | None) -> str:
+    """The fingerprint that a record has of a ready dataset."""
+    return NO_DATA if dataset is None else dataset.fingerprint()
+
 
 def outlined(experiment: Experiment, *, timed: bool) -> Description | None:
     """The data of a plan, all read where steps are timed on them; None where nothing is known.
@@ -45,13 +55,15 @@ def outlined(experiment: Experiment, *, timed: bool) -> Description | None:
     return replace(about, warnings=(*about.warnings, f"{few}.")) if few else about
 
 
-def described(experiment: Experiment, dataset: Dataset) -> Description:
-    """The data of a search, all read.
+def described(experiment: Experiment, dataset: Dataset | None) -> Description | None:
+    """The data of a search, all read; None where its training brings them.
 
     Raises:
         ValueError: They are fewer than a batch.
         RuntimeError: They are missing or damaged.
     """
+    if dataset is None:
+        return None
     about = describe(dataset)
     if few := _too_few(experiment, about):
         raise ValueError(few)
@@ -61,7 +73,7 @@ def described(experiment: Experiment, dataset: Dataset) -> Description:
 def _too_few(experiment: Experiment, about: Description) -> str:
     """The sentence on a batch that is never full, empty if it is."""
     num_train, size = sum(about.counts["train"]), experiment.recipe.batch_size
-    if num_train >= size:
+    if num_train >= size or experiment.training is not None:
         return ""
     return (
         f"recipe.batch_size must be at most the {num_train} images of train, got {size}: no batch "
@@ -69,8 +81,11 @@ def _too_few(experiment: Experiment, about: Description) -> str:
     )
 
 
-def show_data(experiment: Experiment, about: Description, console: Console) -> None:
+def show_data(experiment: Experiment, about: Description | None, console: Console) -> None:
     """Prints the data, and the resolution of the base network."""
+    if about is None:
+        say(console, [NO_DATA_SHOWN])
+        return
     show(console, data_section(about))
     base = experiment.base_network.resolution
     said = f"The base network takes {base} x {base} px"
@@ -87,13 +102,16 @@ def show_data(experiment: Experiment, about: Description, console: Console) -> N
 
 
 def keep(
-    experiment: Experiment, about: Description, folder: Path, digests: Mapping[str, Sequence[str]]
+    experiment: Experiment,
+    about: Description | None,
+    folder: Path,
+    digests: Mapping[str, Sequence[str]],
 ) -> dict[str, str]:
     """Writes the description and the contact sheet into a run's folder, unless they are there.
 
     Args:
         experiment: Its data are shown.
-        about: Description of the data.
+        about: Description of the data; None where the training brings them.
         folder: The run's.
         digests: Digests of the files that are there, as the record has them.
 
@@ -103,6 +121,8 @@ def keep(
     Raises:
         RuntimeError: They cannot be written.
     """
+    if about is None:
+        return {}
     text = json.dumps(about.row(), indent=1).encode()
     now = _digests(folder)
     is_kept = all(name in now and now[name] in digests.get(name, ()) for name in FILES)

@@ -35,6 +35,7 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
         RuntimeError: There is no search, or a file would differ from the trained network.
     """
     console = run.console
+    _check_training(run)
     if price_only and not options.train:
         raise ValueError(
             "export.train must be true with price_only=true, got false; without it an export "
@@ -79,6 +80,19 @@ def export(run: Run, options: Export = Export(), *, price_only: bool = False) ->
             tell(console, line)
 
 
+def _check_training(run: Run) -> None:
+    """Checks that this package has trained the networks.
+
+    Raises:
+        ValueError: A function of the user's own has.
+    """
+    if (training := run.experiment.training) is not None:
+        raise ValueError(
+            f"export must be of this package's training, got training={training}; take the "
+            "weights from its own folder, and a network by load(out).network('found').build()"
+        )
+
+
 def card_data(run: Run, options: Export) -> CardData:
     """The networks of the record and the contents of the card, without weights."""
     experiment, search, scale = run.experiment, run.results, run.results_of("scale")
@@ -94,7 +108,7 @@ def card_data(run: Run, options: Export) -> CardData:
         tested = None
     members = named(run.members(), experiment.candidates.target)
     networks = pd.DataFrame([one.candidate.row() for one in members]).drop_duplicates("network")
-    means = with_means(networks, pd.concat([kept, scale], ignore_index=True))
+    means = with_means(networks, pd.concat([kept, scale], ignore_index=True), run.metrics)
     return CardData(
         experiment=experiment,
         options=options,

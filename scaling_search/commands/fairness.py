@@ -26,6 +26,11 @@ def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = Fal
         RuntimeError: There is no search, or all trainings failed.
     """
     experiment, console = run.experiment, run.console
+    if experiment.training is not None:
+        raise ValueError(
+            f"fairness must be of this package's training, got training={experiment.training}"
+            "; search again with other options of it and another out="
+        )
     if not (options.learning_rate or options.length):
         raise ValueError(
             "fairness.learning_rate or fairness.length must be true, got false for both; add "
@@ -46,7 +51,7 @@ def fairness(run: Run, options: Fairness = Fairness(), *, price_only: bool = Fal
         console.print()
         show(console, section)
         write_table(section.table, run.folder / f"{section.name}.csv")
-        figure = setting_curves(section.table, experiment.objective, equal=experiment.recipe.equal)
+        figure = setting_curves(section.table, experiment.metric, equal=experiment.equal)
         drawn = save(figure, run.folder / "figures", section.name)
         say(console, [f"  {path}" for path in (run.folder / f"{section.name}.csv", *drawn)])
 

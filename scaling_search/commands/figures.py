@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scaling_search.answer.verdicts import Answer
+from scaling_search.core.metric import Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,15 +32,17 @@ class Figures:
     epochs: pd.DataFrame
     families_table: pd.DataFrame | None
     answer: Answer | None
-    objective: str
+    objective: Metric
     equal: str
     label_smoothing: float
 
     def accuracy(self) -> "Figure":
-        """Accuracy over FLOPs of the search's networks."""
+        """Accuracy, or the metric that decides, over FLOPs of the search's networks."""
         from scaling_search.display.plots.accuracy import accuracy_over_flops  # noqa: PLC0415  # late: slow
 
-        return accuracy_over_flops(self.coefficients, self.answer, equal=self.equal)
+        return accuracy_over_flops(
+            self.coefficients, self.answer, objective=self.objective, equal=self.equal
+        )
 
     def triangle(self) -> "Figure":
         """The search's networks in the triangle of shares, with the rule and its region."""
@@ -48,11 +51,15 @@ class Figures:
         return triangle_of_shares(self.coefficients, self.objective, self.answer, equal=self.equal)
 
     def curves(self) -> "Figure":
-        """Loss and accuracy over epochs."""
+        """Metrics over epochs."""
         from scaling_search.display.plots.curves import training_curves  # noqa: PLC0415  # late: slow
 
         return training_curves(
-            self.epochs, self.answer, equal=self.equal, label_smoothing=self.label_smoothing
+            self.epochs,
+            self.answer,
+            objective=self.objective,
+            equal=self.equal,
+            label_smoothing=self.label_smoothing,
         )
 
     def comparisons(self) -> "Figure":
@@ -83,4 +90,6 @@ class Figures:
                 f"out must hold families, got none in {self.out!r}; train them with "
                 "`scaling-search scale` or `scaling_search.scale`"
             )
-        return family_curves(self.families_table, self.coefficients, equal=self.equal)
+        return family_curves(
+            self.families_table, self.coefficients, objective=self.objective, equal=self.equal
+        )

@@ -162,11 +162,18 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
     kept = OmegaConf.merge(fallback, kept, {key: config[key] for key in own})
     kept.report.to = config.report.to  # no folder says where else to write
     kept.confirm.force = config.confirm.force  # nor that the test split is used again
+    _change(kept, command, config, overrides)
+    return kept
+
+
+def _change(kept: Any, command: str, config: Any, overrides: Sequence[str]) -> None:
+    """Changes a folder's options to those of the command line."""
+    own_keys = OWN_OPTIONS.get(command)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.get_key_element().rpartition("@")[2]
-        if override.is_delete():
-            if key.lstrip("~") == "experiment":  # whose options are in the folder
-                continue
+        key = override.get_key_element().rpartition("@")[2].lstrip("~")
+        if override.is_delete() and key == "experiment":  # whose options are in the folder
+            continue
+        if override.is_delete() and key != "dataset":  # which alone may be without a part
             raise ValueError(
                 f"an option of {Path(config.out) / 'config.yaml'} must be changed by key=value, "
                 f"got {override.input_line!r}; write {key}=null if it may be null"
@@ -182,7 +189,6 @@ def _from_folder(command: str, config: Any, overrides: Sequence[str]) -> Any:
             kept[key] = config[key]
         else:
             OmegaConf.update(kept, key, OmegaConf.select(config, key))
-    return kept
 
 
 def _is_one_of(key: str, own_keys: Sequence[str]) -> bool:

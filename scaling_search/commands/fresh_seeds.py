@@ -39,5 +39,5 @@ def seed_sd_of(run: "Run", conclusion: Conclusion) -> float | None:
     diagnosis = conclusion.diagnosis
     if diagnosis is not None and diagnosis.own_seed_sd is not None:
         return diagnosis.own_seed_sd
-    measured = noise(run.results, experiment.objective)
+    measured = noise(run.results, experiment.metric)
     return measured.seed_sd if measured.residual_sd is None else measured.residual_sd

@@ -40,7 +40,7 @@ def headline(run: "Run", conclusion: Conclusion, coefficients: pd.DataFrame) -> 
             conclusion,
             coefficients,
             None if fresh is None else Confirmation.last(fresh),
-            run.experiment.objective,
+            run.experiment.metric,
         ),
         how_sure=about_certainty(conclusion),
         next=next_step(run, conclusion),
@@ -77,6 +77,13 @@ def next_step(run: "Run", conclusion: Conclusion) -> str:
         return _more_seeds(run, math.floor(run.experiment.num_seeds) + 1)
     if run.studies.beyond("transfer") is None:
         return f"{run.next('transfer')}  (does the rule hold for larger networks?)"
+    return _last(run)
+
+
+def _last(run: "Run") -> str:
+    """The networks as files, which are those of this package's training alone; else more seeds."""
+    if run.experiment.training is not None:
+        return _more_seeds(run, math.floor(run.experiment.num_seeds) + 1)
     return f"{run.next('export')}  (the networks as files, to take away)"
 
 
@@ -85,6 +92,11 @@ def _longer(run: "Run") -> str:
     shares = [one.shares for one in run.networks if one.shares]
     if len(set(places(shares))) >= FEWEST_PLACES and run.experiment.most_seeds < 2:
         return _more_seeds(run, 1.25)
+    if run.experiment.training is not None:  # whose steps cannot be timed, as hours need
+        return (
+            "scaling-search search with the options of this search, candidates.max_networks=32 "
+            "num_seeds=1.25 and another out="
+        )
     return (
         "scaling-search run with the options of this search, hours=1 or more and another out= "
         "(it takes as many networks and seeds as an answer needs)"

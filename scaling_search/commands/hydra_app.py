@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from scaling_search.commands.help import Help
 from scaling_search.experiment.references import check_references
 from scaling_search.experiment.texts import as_text
-from scaling_search.experiment.trust import Trusted, allowed, check_folder, check_overrides
+from scaling_search.experiment.trust import COMMAND, Trusted, allowed, check_folder, check_overrides
 from scaling_search.runtime.command_line import HELP_ALL, as_override, with_runs
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.output import surviving
@@ -116,9 +116,11 @@ def _help(command: str, does: str, config: Any, *, trusted: Trusted, is_whole: b
 
 def _read(override: str, *, is_multirun: bool) -> str:
     """An option as Hydra will take it; says where it would not have by itself."""
+    if override == "dataset=null":  # of a group Hydra knows only the parts
+        return "~dataset"
     read = as_text(override, is_multirun=is_multirun)
-    if read != override:
-        key, _, text = without_password(override).partition("=")
+    key, _, text = without_password(override).partition("=")
+    if read != override and key != COMMAND:  # whose braces are meant as they are
         with surviving():
             print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
     return read
@@ -142,8 +144,9 @@ def _trusted(packages: tuple[str, ...], parsed: Any) -> Trusted:
     for folder in own:
         check_folder(folder)
     keys = {override.partition("=")[0].strip(" +") for override in parsed.overrides}
+    typed = () if COMMAND not in keys or COMMAND in packages else (COMMAND,)
     return Trusted(
-        packages,
+        (*packages, *typed),  # further commands, which read it from a file, allow it
         own[0] if own else None,
         has_storage="storage" in keys,
         has_address="executor.address" in keys,

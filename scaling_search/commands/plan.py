@@ -147,7 +147,7 @@ def _about_differences(run: Run, planned: Plan) -> Iterator[str]:
         return  # the sentences of the plan name what is missing
 
     def text(value: float) -> str:
-        return in_seed_sds(value / unit, seed_sd, experiment.objective)
+        return in_seed_sds(value / unit, seed_sd, experiment.metric)
 
     least, most = (
         f"{text(pair.difference)} ({' and '.join(pair.names)})" for pair in (found[0], found[-1])

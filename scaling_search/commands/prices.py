@@ -39,7 +39,7 @@ def search_prices(
     experiment = run.experiment
     trials = experiment.trials(planned)
     finished = run.known(trials) if run.studies.is_begun else []
-    if timed and not timings:
+    if timed and not timings and experiment.training is None:
         is_known = any(result.state == "COMPLETE" for result in finished)
         try:
             timings = timed_steps(run, trials, are_needed=not is_known)

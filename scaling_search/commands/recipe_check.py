@@ -140,7 +140,7 @@ def _trained(
     limits = replace(run.limits, failed_share=1.0, region=None)
     target = experiment.candidates.target
     stopping = Stopping(limits, record, target, others=before, since=since)
-    view = View(console, experiment.objective)
+    view = View(console, experiment.metric)
     with logged(run):
         loop.run(None, run.executor, view, stopping=stopping, check=hold.check)
     if failed := told_failures(loop.recorded):

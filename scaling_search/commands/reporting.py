@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def make_report(run: "Run", options: Report) -> Path:
     """Prints the answer of a run and writes its report, as `Run.report` says."""
-    experiment, console, objective = run.experiment, run.console, run.experiment.objective
+    experiment, console, objective = run.experiment, run.console, run.experiment.metric
     run.check_choices()
     results, conclusion = run.results, run.conclusion
     coefficients = run.coefficients_of(results, conclusion)
@@ -48,7 +48,7 @@ def make_report(run: "Run", options: Report) -> Path:
         headline=told.lines,
         conclusion=conclusion,
         objective=objective,
-        equal=experiment.recipe.equal,
+        equal=experiment.equal,
         label_smoothing=experiment.recipe.label_smoothing,
         facts=report.facts(experiment, run.record, results) | _commands(run),
         answers=sections,
@@ -92,7 +92,7 @@ def sections_of(
     run: "Run", conclusion: Conclusion
 ) -> Iterator[tuple[ReportSection, Figure | None]]:
     """Answers of trainings beyond the search, each with its figure if it has one."""
-    objective, equal = run.experiment.objective, run.experiment.recipe.equal
+    objective, equal = run.experiment.metric, run.experiment.equal
     if (check := run.recipe_check) is not None:
         yield recipe_section(check, span_of(conclusion.answer)), None
     fresh = run.studies.beyond("confirm")

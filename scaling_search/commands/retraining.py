@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scaling_search.answer.stopping import told_failures
+from scaling_search.commands.data_sheet import fingerprint_of
 from scaling_search.commands.run import Run
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import logged, provenance
@@ -40,7 +41,7 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
     if not missing:
         say(console, ["All members have weights."])
         return not price_only
-    if (found := experiment.ready_dataset().fingerprint()) != fingerprint:
+    if (found := fingerprint_of(experiment.ready_dataset())) != fingerprint:
         raise ValueError(
             f"dataset must have the fingerprint of the search, {fingerprint[:16]}..., got "
             f"{found[:16]}...; put back the run's data"
@@ -70,10 +71,10 @@ def train_again(run: Run, trained: Sequence[Training], *, price_only: bool) -> b
         return False
     with tempfile.TemporaryDirectory() as aside, RunLock(run.folder) as hold, logged(run):
         # This record is deleted; only the weights remain.
-        record = Record(f"{aside}/again.log", "again", experiment.objective)
+        record = Record(f"{aside}/again.log", "again", experiment.metric)
         loop = TrainingLoop(trials, record, provenance=provenance(), retries=executor.retries)
         names = {one.member.candidate.network: one.member.name for one in missing}
-        view = View(console, experiment.objective, names)
+        view = View(console, experiment.metric, names)
         loop.run(None, executor, view, check=hold.check)
     results = [loop.finished[trial.key] for trial in trials]
     if all(result.state == "FAIL" for result in results):

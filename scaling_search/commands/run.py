@@ -15,6 +15,7 @@ from scaling_search.answer.stopping import Limits
 from scaling_search.answer.verdicts import Answer
 from scaling_search.commands.figures import Figures
 from scaling_search.core.candidate import Candidate
+from scaling_search.core.metric import KNOWN, Metric
 from scaling_search.core.network import Architecture
 from scaling_search.core.part import part
 from scaling_search.core.protocols import Executor
@@ -40,6 +41,7 @@ from scaling_search.record.results import (
     Row,
     coefficient_table,
     curves_table,
+    metrics_of,
     noise,
     results_table,
     with_means,
@@ -96,15 +98,21 @@ class Run:
     def studies(self) -> Studies:
         """The records of the search and of what was trained beyond it."""
         experiment = self.experiment
-        return Studies(self.folder, self.storage, experiment.name, experiment.objective)
+        return Studies(self.folder, self.storage, experiment.name, experiment.metric)
 
     def check_executor(self) -> None:
-        """Checks that trainings can run, and that no file chooses a cluster.
+        """Checks that trainings can run and give the objective, and that no file chooses a cluster.
 
         Raises:
             ValueError: They cannot, or a file gives the address of a cluster.
             RuntimeError: A cluster cannot be reached.
         """
+        experiment = self.experiment
+        if experiment.training is None and not experiment.metric.is_known:
+            raise ValueError(
+                f"objective must be {' or '.join(map(repr, KNOWN))} for this package's training, "
+                f"got {experiment.objective!r}; add training=custom for a training that returns it"
+            )
         address = getattr(self.executor, "address", None)
         if not self.trusted.has_address and address not in {None, "auto"}:
             raise ValueError(
@@ -195,6 +203,8 @@ class Run:
     @property
     def asks_recipe(self) -> bool:
         """True if the search checks its recipe; false if it began without the check."""
+        if self.experiment.training is not None:
+            return False
         if not self.experiment.recipe.check or not self.studies.is_begun:
             return self.experiment.recipe.check
         return self.studies.beyond("recipe") is not None or not self.record.rows()
@@ -210,7 +220,7 @@ class Run:
             [] if plain is None else plain.rows(),
             experiment=self.experiment,
             networks=self.networks,
-            noise=noise(self.results, self.experiment.objective),
+            noise=noise(self.results, self.experiment.metric),
         )
 
     def rows_at_rates(self) -> list[Row]:
@@ -237,6 +247,11 @@ class Run:
         """A row for each training of the search, by candidate and seed; failed ones too."""
         return results_table(self.record.rows())
 
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the search's trainings, in the order of tables."""
+        return metrics_of(self.record.rows(), self.experiment.metric)
+
     def results_of(self, command: str) -> pd.DataFrame:
         """A row for each training of a command beyond the search; empty before there is one."""
         beyond = self.studies.beyond(command)
@@ -261,7 +276,9 @@ class Run:
         """The scaling coefficient table of results and what was concluded from them."""
         kept, answer = conclusion.kept(results), conclusion.answer
         expected = None if answer is None else answer.expected_of()
-        table = coefficient_table(self.candidates, kept, self.experiment.objective, expected)
+        table = coefficient_table(
+            self.candidates, kept, self.experiment.metric, expected, self.metrics
+        )
         left_out = Counter(one.candidate for one in conclusion.left_out)
         table["left_out"] = table["candidate"].map(lambda number: left_out[number])
         if answer is not None:
@@ -275,7 +292,9 @@ class Run:
         members = networks_table(self.networks_of("scale"))
         if members.empty:
             return None
-        return with_means(members, pd.concat([self.results, self.results_of("scale")]))
+        return with_means(
+            members, pd.concat([self.results, self.results_of("scale")]), self.metrics
+        )
 
     # Answers.
 
@@ -291,14 +310,14 @@ class Run:
         found = conclude(
             results,
             curves_table(rows),
-            objective=self.experiment.objective,
+            objective=self.experiment.metric,
             target=self.experiment.candidates.target,
             delta=self.experiment.decide.delta,
             num_classes=self.experiment.base_network.num_classes,
         )
         check = self.recipe_check
         first = [] if check is None else recipe_warnings(check)
-        last = recipe_note(check) if len(results) else []
+        last = recipe_note(check) if len(results) and self.experiment.training is None else []
         said = (*first, *answer_sentences(found, results), *last)
         return replace(found, sentences=said)
 
@@ -338,9 +357,8 @@ class Run:
                     "out must hold a finished training of a scaled network, got none in "
                     f"{self.out!r}; search first: {self.next('search')}"
                 )
-            first_mean = "lowest mean loss"
-            if self.experiment.objective == "val_accuracy":
-                first_mean = "highest mean accuracy"
+            metric = self.experiment.metric
+            first_mean = f"{metric.best} mean {metric.noun}"
             number, why = int(first["candidate"].iloc[0]), f"{first_mean}, without an answer"
         return next(one for one in self.networks if one.number == number), why
 
@@ -370,6 +388,7 @@ class Run:
             results_table(rows),
             curves_table(rows),
             self.experiment.base_network.num_classes,
+            self.metrics,
         )
 
     # Text and figures.
@@ -384,8 +403,8 @@ class Run:
             epochs=self.curves,
             families_table=self.families,
             answer=conclusion.answer,
-            objective=self.experiment.objective,
-            equal=self.experiment.recipe.equal,
+            objective=self.experiment.metric,
+            equal=self.experiment.equal,
             label_smoothing=self.experiment.recipe.label_smoothing,
         )
 

@@ -62,7 +62,7 @@ def family_members(run: Run, options: Scale, compound: Shares) -> list[FamilyMem
             {family: shares[family] for family in options.families},
             phis=options.phis,
             tolerance=options.tolerance or experiment.candidates.tolerance,
-            max_resolution=experiment.ready_dataset().resolution,
+            max_resolution=getattr(experiment.ready_dataset(), "resolution", None),
         )
         run.record.keep_costs(budget.state)
         measure({one.candidate.number: one.candidate for one in found}.values(), experiment.cost)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from scaling_search.commands.data_sheet import described, keep, show_data
+from scaling_search.commands.data_sheet import described, fingerprint_of, keep, show_data
 from scaling_search.commands.plan import about_start, make_plan
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.recipe_check import check_recipe, others_of
 from scaling_search.commands.run import Run
 from scaling_search.commands.saved_options import config_of, with_options
 from scaling_search.commands.training_loop import TrainingLoop
-from scaling_search.commands.trainings import placed, provenance, train
+from scaling_search.commands.trainings import check_weights, placed, provenance, train
 from scaling_search.display.terminal import say
 from scaling_search.experiment.composing import choices, decisive
 from scaling_search.experiment.options import Fairness
@@ -26,7 +26,12 @@ from scaling_search.record.record import Record
 from scaling_search.record.tables import write_table
 from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.lock import RunLock
-from scaling_search.training.weights import check_keepable
+from scaling_search.training.own_results import checked_name
+
+OWN_TRAINING = (
+    "Trainings are by {}. Options of recipe do not apply, the recipe is not checked, and no steps "
+    "are timed: the time follows from the first trainings."
+)
 
 
 def search(
@@ -65,27 +70,28 @@ def search(
     budget, planned = make_plan(run, known)
     run.check_executor()
     run.studies.check_place()
-    if run.keep_weights:
-        check_keepable(experiment.base_network)
+    check_weights(run)
+    if experiment.training is not None:
+        _begin_own(run, planned)
     say(run.console, about_start(experiment.recipe.start, planned))
     if shows_data:
         show_data(experiment, about, run.console)
     if price_only:
-        run.check_choices(dataset.fingerprint())
+        run.check_choices(fingerprint_of(dataset))
         prices = search_prices(run, planned, fairness=fairness, timed=timed)
         say(run.console, prices)
         return run
     make_folder(run.folder)
     with RunLock(run.folder) as hold:
-        run.check_choices(dataset.fingerprint())
+        run.check_choices(fingerprint_of(dataset))
         # A command that is killed leaves no record without it; another search's is not replaced.
         if not run.studies.is_begun and not (run.folder / "config.yaml").exists():
             _write_config(run, config)
         record = run.studies.begun()
         record.hold(hold)
-        run.check_choices(dataset.fingerprint())  # of another that began just now
+        run.check_choices(fingerprint_of(dataset))  # of another that began just now
         if not record.choices or record.schema == 1:
-            record.claim(choices(experiment, dataset.fingerprint()))
+            record.claim(choices(experiment, fingerprint_of(dataset)))
         with run.console.status("drawing the contact sheet"):
             digests = keep(experiment, about, run.folder, record.digests)
         _keep_options(run, record, config, digests)
@@ -95,6 +101,14 @@ def search(
         if is_checked:
             _train(run, record, planned, hold, since)
     return run
+
+
+def _begin_own(run: Run, planned: Plan) -> None:
+    """Says that the user's function trains, whose metric must have a column of its own."""
+    experiment = run.experiment
+    if not experiment.metric.is_known:
+        checked_name(experiment.objective, experiment.trials(planned)[0], "objective")
+    say(run.console, [OWN_TRAINING.format(experiment.training)])
 
 
 def _train(run: Run, record: Record, planned: Plan, hold: RunLock, since: float) -> None:

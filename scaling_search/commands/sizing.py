@@ -232,7 +232,7 @@ def _lines(run: Run, sizes: Mapping[float, Size | None], *, taken: float) -> lis
             lines.append([f"{hours:g}", *["–"] * 5, "too little for an answer"])
             continue
         line = [f"{hours:g}", str(size.num_networks), f"{size.num_seeds:g}"]
-        found = in_seed_sds(size.smallest, run.experiment.decide.seed_sd, run.experiment.objective)
+        found = in_seed_sds(size.smallest, run.experiment.decide.seed_sd, run.experiment.metric)
         line += [str(size.num_trainings), duration(size.seconds), found]
         lines.append([*line, "taken" if hours == taken else ""])
     return lines

@@ -74,6 +74,7 @@ def run_stages(
         ValueError: A choice does not fit, or an answer does not fit into the hours.
         RuntimeError: The data or the folder cannot be used, or all trainings failed.
     """
+    _check_hours(run, hours)
     clock = _Clock.of(run, hours)
     run, config = with_recorded_rate(run, config or config_of(run))
     dataset = run.experiment.ready_dataset()
@@ -123,6 +124,19 @@ class _Clock:
         if self.hours is None:
             return math.inf
         return 3600 * self.hours * part - (time.monotonic() - self.since)
+
+
+def _check_hours(run: Run, hours: float | None) -> None:
+    """Checks that hours are given only where steps can be timed.
+
+    Raises:
+        ValueError: The training is the user's own.
+    """
+    if hours is not None and run.experiment.training is not None:
+        raise ValueError(
+            f"hours must be null with training={run.experiment.training}, whose steps cannot "
+            f"be timed, got {hours:g}; give candidates.max_networks, num_seeds and limits.hours"
+        )
 
 
 def _spent_before(run: Run) -> float:

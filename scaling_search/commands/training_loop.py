@@ -4,16 +4,18 @@ import bisect
 import logging
 import math
 import re
-import signal
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from scaling_search.answer.stopping import Stopping
+from scaling_search.core.metric import KNOWN
 from scaling_search.core.protocols import Executor, Sampler
-from scaling_search.core.trial import Trial, TrialResult
+from scaling_search.core.trial import BY_SIGNAL, Trial, TrialResult, lost
 from scaling_search.display.progress import View
 from scaling_search.record.record import Record
 from scaling_search.runtime import interruption
@@ -98,7 +100,8 @@ class TrainingLoop:
         running: Running = {}
         with Interruption(), executor:
             if self._left:
-                executor.prepare(self._left)
+                # What it measures are steps of this package's training.
+                executor.prepare([one for one in self._left if one.training is None])
             with view:
                 view.begin(self.trials, self.finished.values(), executor.slots)
                 dispatcher = _Dispatcher(executor, view, check)
@@ -181,6 +184,7 @@ class TrainingLoop:
             bisect.insort(self._ended, result, key=lambda ended: _order(ended.trial))
             if trial.checkpoint is not None:
                 remove_file(trial.checkpoint)
+            _remove_folder(result)
             dispatcher.view.ended(result)
 
     def _may_pass(self, result: TrialResult, last: TrialResult | None = None) -> bool:
@@ -226,6 +230,16 @@ class _Dispatcher:
         interruption.sleep(seconds)
 
 
+def _remove_folder(result: TrialResult) -> None:
+    """Removes the folder of a user's training that succeeded, unless it is to be kept."""
+    training, folder = result.trial.training, result.trial.folder
+    if training is None or folder is None or training.keep or result.state == "FAIL":
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # others are in it
+        folder.parent.rmdir()
+
+
 def _result_of(future: Future[TrialResult], trial: Trial) -> TrialResult:
     """The result of a training, also if its worker was lost."""
     error = future.exception()
@@ -234,13 +248,13 @@ def _result_of(future: Future[TrialResult], trial: Trial) -> TrialResult:
     if isinstance(error, TimeoutError):
         return TrialResult(trial, "FAIL", reason="overdue: longer than executor.timeout_minutes")
     said = next(iter(str(error).splitlines()), "") or type(error).__name__
-    if code := getattr(error, "exitcode", None):
-        said += f" (exit code {code}{_BY_SIGNAL.get(-code, '')})"
-    return TrialResult(trial, "FAIL", reason=f"worker lost: {said}")
+    return TrialResult(trial, "FAIL", reason=lost(said, getattr(error, "exitcode", None)))
 
 
 def _checked(result: TrialResult, trial: Trial) -> TrialResult:
     """The result, or a failure if it cannot be that of the training."""
+    if result.own is not None:
+        return _checked_own(result, trial)
     test = [] if result.test is None else [result.test.loss, result.test.accuracy]
     scores = [*test, *(score for epoch in result.curve for score in vars(epoch).values())]
     accuracies = [*test[1:], *(epoch.val_accuracy for epoch in result.curve)]
@@ -254,18 +268,25 @@ def _checked(result: TrialResult, trial: Trial) -> TrialResult:
         sent = "a negative duration"
     else:
         return replace(result, trial=trial)
+    return _wrong(result, trial, sent)
+
+
+def _checked_own(result: TrialResult, trial: Trial) -> TrialResult:
+    """The same for a training of the user's own."""
+    scores = result.scores
+    has_all = trial.objective.name in scores and all(map(math.isfinite, scores.values()))
+    if (result.trial.key, result.trial.on_test) != (trial.key, trial.on_test):
+        return _wrong(result, trial, "the result of another training")
+    if result.state == "COMPLETE" and not has_all:
+        return _wrong(result, trial, "metrics that are missing or cannot be")
+    return replace(result, trial=trial)
+
+
+def _wrong(result: TrialResult, trial: Trial, sent: str) -> TrialResult:
     return TrialResult(trial, "FAIL", reason=f"WrongResultError: {result.host} sent {sent}")
 
 
-_SIGNALS = {
-    "SIGKILL": ", SIGKILL: by a user, or by the system for want of memory",
-    "SIGBUS": ", SIGBUS: a file of the data became shorter while it was read",
-    "SIGTERM": "",
-}
-"""Signals that end a process from outside, by their names: Windows lacks two of them."""
-
-_BY_SIGNAL = {int(one): _SIGNALS[one.name] for one in signal.Signals if one.name in _SIGNALS}
-_OUTSIDE = "|".join(map(str, _BY_SIGNAL))
+_OUTSIDE = "|".join(map(str, BY_SIGNAL))
 _FROM_OUTSIDE = re.compile(rf"overdue|worker lost(?!.*\(exit code (?!-({_OUTSIDE})\b))")
 """Failures from outside a training, after which the same training can succeed."""
 
@@ -286,8 +307,9 @@ def _log(result: TrialResult, network: str) -> None:
         told = "%s: a batch did not fit and was taken in %d parts, which changes batch norm"
         log.warning(told, what, result.micro_batches)
     if result.state == "COMPLETE":
-        last = result.curve[-1]
-        told = f"accuracy {last.val_accuracy:.4f}, loss {last.val_loss:.4f}"
+        known = [(one.noun, one.name) for one in KNOWN.values() if one.name in result.scores]
+        names = known if result.own is None else [(name, name) for name in result.scores]
+        told = ", ".join(f"{noun} {result.scores[name]:.4f}" for noun, name in names)
         log.info("%s: %s, %.1f s on %s", what, told, result.total_seconds, result.device)
     else:
         log.error("%s: failed: %s\n%s", what, result.reason, result.traceback)

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from scaling_search.answer.stopping import Stopping, told_failures
+from scaling_search.commands.data_sheet import fingerprint_of
 from scaling_search.commands.run import Run, by_candidate
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.core.candidate import Candidate
@@ -59,7 +60,7 @@ def train(
     experiment, console = run.experiment, run.console
     target = experiment.candidates.target
     stopping = Stopping(run.limits, loop.record, target, others=others, since=since)
-    view = View(console, experiment.objective, names)
+    view = View(console, experiment.metric, names)
     with logged(run):
         loop.run(sampler, run.executor, view, stopping=stopping, check=hold.check)
     if stopping.gave_up:
@@ -121,22 +122,38 @@ def searched(run: Run) -> list[Candidate]:
         )
     dataset = run.experiment.ready_dataset()
     run.check_executor()
+    check_weights(run)
+    networks = run.networks
+    run.check_choices(fingerprint_of(dataset))
+    return networks
+
+
+def check_weights(run: Run) -> None:
+    """Checks that weights can be kept, where they are asked for.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    if run.keep_weights and run.experiment.training is not None:
+        raise ValueError(
+            f"keep_weights must be false with training={run.experiment.training}, got true; "
+            "let it write them into its folder, with training.keep=true"
+        )
     if run.keep_weights:
         check_keepable(run.experiment.base_network)
-    networks = run.networks
-    run.check_choices(dataset.fingerprint())
-    return networks
 
 
 def placed(run: Run, trials: Iterable[Trial]) -> list[Trial]:
     """Trainings with the folders of their checkpoints and weights, and the data's fingerprint."""
     folder = run.folder.resolve()
-    has_checkpoints = run.experiment.recipe.checkpoint_minutes is not None
+    is_own = run.experiment.training is not None
+    kept = "trainings" if is_own else "checkpoints"
+    has_folder = is_own or run.experiment.recipe.checkpoint_minutes is not None
     fingerprint = run.record.fingerprint if run.studies.is_begun else ""
     return [
         replace(
             trial,
-            checkpoints=folder / "checkpoints" if has_checkpoints else None,
+            checkpoints=folder / kept if has_folder else None,
             weights=folder / "weights" if run.keep_weights else None,
             fingerprint=fingerprint,
         )

@@ -46,7 +46,7 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
             ten_points(found.shares),
             phis=options.phis,
             tolerance=experiment.candidates.tolerance,
-            max_resolution=experiment.ready_dataset().resolution,
+            max_resolution=getattr(experiment.ready_dataset(), "resolution", None),
         )
         run.record.keep_costs(budget.state)
         measure((one.candidate for one in chosen), experiment.cost)
@@ -77,7 +77,7 @@ def transfer(run: Run, options: Transfer = Transfer(), *, price_only: bool = Fal
     paths = [run.folder / f"{section.name}.csv"]
     write_table(section.table, paths[0])
     if told.drift is not None:
-        figure = best_by_size(told.drift.regions, table, equal=experiment.recipe.equal)
+        figure = best_by_size(told.drift.regions, table, equal=experiment.equal)
         paths += save(figure, run.folder / "figures", section.name)
     console.print()
     show(console, section)

@@ -10,6 +10,9 @@ CHECKED = pydantic.ConfigDict(
 )
 """Configuration of the checks: no conversions, no unknown keys, no NaN or infinity."""
 
+IMPORTED = "imported"
+"""Mark, in a field's metadata, of the name of a function that is imported and called."""
+
 Part = TypeVar("Part")
 
 

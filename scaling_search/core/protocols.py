@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, runtime_checkable
 
+from scaling_search.core.metric import Metric
 from scaling_search.core.network import Architecture
 from scaling_search.core.trial import Trial, TrialResult
 
@@ -100,7 +101,7 @@ class Sampler(Protocol):
         remaining: "Sequence[Trial]",
         running: "Sequence[Trial]",
         finished: "Sequence[TrialResult]",
-        objective: Literal["val_loss", "val_accuracy"],
+        objective: Metric,
     ) -> "Trial | None":
         """One of ``remaining``, or None to end; all three sorted by seed, then by candidate.
 

@@ -195,6 +195,18 @@ class Recipe:
         """True if training images are changed."""
         return bool(self.augmentation)
 
+    @property
+    def said(self) -> str:
+        """Its options as text, without those that it does not take or that change nothing."""
+        others = (one for name, one in OWN_OPTIONS.items() if name != self.optimizer)
+        unused = {*sum(others, ())} | {*AUGMENTATION} - {*self.augmentation}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return ", ".join(
+            f"{name} {text_of(value)}"
+            for name, value in values.items()
+            if name not in unused and value is not None
+        )
+
     def without_augmentation(self) -> "Recipe":
         """The same recipe with training images as they are."""
         defaults = self._defaults()

@@ -2,7 +2,9 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,10 +13,32 @@ from numpy.typing import NDArray
 
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.dataset import Dataset
+from scaling_search.core.metric import VAL_LOSS, Metric
+from scaling_search.core.own_training import OwnCommand, OwnTraining
 from scaling_search.core.recipe import Recipe
 
-Key = tuple[str, int, float, float]
-"""Identity of a training in an experiment: network, seed, epochs, learning rate."""
+Key = tuple[str, int, float | None, float | None]
+"""Identity of a training in an experiment: network, seed, epochs, learning rate.
+
+The last two are None where they are the business of a user's own training.
+"""
+
+
+_SIGNALS = {
+    "SIGKILL": ", SIGKILL: by a user, or by the system for want of memory",
+    "SIGBUS": ", SIGBUS: a file of the data became shorter while it was read",
+    "SIGTERM": "",
+}
+"""Signals that end a process from outside, by their names: Windows lacks two of them."""
+
+BY_SIGNAL = {int(one): _SIGNALS[one.name] for one in signal.Signals if one.name in _SIGNALS}
+"""What is said of those signals, by number."""
+
+
+def lost(what: str, exitcode: int | None) -> str:
+    """The reason of a training whose process ended before it did."""
+    code = f" (exit code {exitcode}{BY_SIGNAL.get(-exitcode, '')})" if exitcode else ""
+    return f"worker lost: {what}{code}"
 
 
 @dataclass(frozen=True)
@@ -27,30 +51,47 @@ class Trial:
         weights: Folder of trained weights; None to keep none.
         fingerprint: Fingerprint that the data must have; empty for any.
         told: File that the training writes its number of epochs to, for a view; None for none.
+        training: Function or command of the user that trains; None for this package's training.
+        objective: The metric that decides.
     """
 
     candidate: Candidate
     seed: int
     recipe: Recipe
-    dataset: Dataset
+    dataset: Dataset | None
     on_test: bool = False
     checkpoints: Path | None = None
     weights: Path | None = None
     fingerprint: str = ""
     told: Path | None = None
+    training: OwnTraining | OwnCommand | None = None
+    objective: Metric = VAL_LOSS
 
     @property
     def key(self) -> Key:
         """Identity of the training."""
+        if self.training is not None:
+            return self.candidate.network, self.seed, None, None
         return self.candidate.network, self.seed, self.recipe.epochs, self.recipe.rate
 
     @property
     def checkpoint(self) -> Path | None:
         """The file of its checkpoint; None if the recipe has none."""
-        if self.checkpoints is None or self.recipe.checkpoint_minutes is None:
+        has_none = self.recipe.checkpoint_minutes is None or self.training is not None
+        if self.checkpoints is None or has_none:
             return None
-        name = hashlib.sha256(repr((self.key, self.on_test)).encode()).hexdigest()[:32]
-        return self.checkpoints / f"{name}.safetensors"
+        return self.checkpoints / f"{self._file_name}.safetensors"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the user's own training; None for another one."""
+        if self.checkpoints is None or self.training is None:
+            return None
+        return self.checkpoints / self._file_name
+
+    @property
+    def _file_name(self) -> str:
+        return hashlib.sha256(repr((self.key, self.on_test)).encode()).hexdigest()[:32]
 
     @property
     def order(self) -> tuple[int, int]:
@@ -71,6 +112,19 @@ class Epoch:
     train_loss: float
     val_loss: float
     val_accuracy: float
+
+
+@dataclass(frozen=True)
+class OwnScores:
+    """What a training of the user's own has given.
+
+    Attributes:
+        metrics: The trained network's metrics by name; empty if it failed.
+        curve: Metrics that it reported on the way, each with its ``epoch``.
+    """
+
+    metrics: Mapping[str, float]
+    curve: tuple[Mapping[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +178,7 @@ class TrialResult:
             depend too.
         traceback: Traceback of a failure.
         test: Scores of the last epoch's network on the test split, if the trial asked for them.
+        own: Scores of a training of the user's own, whose `curve` is empty.
         had_to_be_alone: True if it did not fit beside others on its device and was trained again
             alone.
         needs_new_process: True if its process can no longer use the device.
@@ -145,8 +200,23 @@ class TrialResult:
     versions: str = ""
     traceback: str = ""
     test: TestScores | None = None
+    own: OwnScores | None = None
     had_to_be_alone: bool = False
     needs_new_process: bool = False
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """The trained network's scores by the names of their columns; empty if it failed."""
+        if self.own is not None:
+            return self.own.metrics
+        return asdict(self.curve[-1]) if self.state == "COMPLETE" else {}
+
+    @property
+    def points(self) -> list[dict[str, float]]:
+        """The points of its curve."""
+        if self.own is not None:
+            return [dict(point) for point in self.own.curve]
+        return [asdict(epoch) for epoch in self.curve]
 
     @property
     def kind(self) -> str:

@@ -8,6 +8,7 @@ from scaling_search.answer.conclusions import Conclusion
 from scaling_search.answer.diagnosis import Diagnosis
 from scaling_search.answer.outliers import LeftOut
 from scaling_search.answer.verdicts import Answer, Comparison, Outcome
+from scaling_search.core.metric import VAL_LOSS, Metric
 from scaling_search.display.formatting import (
     coefficients_text,
     count,
@@ -90,20 +91,18 @@ def _about_split(found: Answer, misfit: str) -> list[str]:
     value, low, high = (level(one, response) for one in (best.mean, best.low, best.high))
     return [
         (
-            f"The split matters: the fitted {_metric(response)} differs between splits by more "
+            f"The split matters: the fitted {response.noun} differs between splits by more "
             f"than noise explains ({p_value(found.flat)})."
         ),
         (
-            f"{rule.format('is')}; its {_metric(response)} is {value} ({low} to {high})"
+            f"{rule.format('is')}; its {response.noun} is {value} ({low} to {high})"
             f"{misfit}.{place} {_about_fit(response)}"
         ),
     ]
 
 
-def _about_fit(response: str) -> str:
-    return (
-        f"The fit is a quadratic surface of the {_metric(response)} over the shares. {SHARE_MEANT}"
-    )
+def _about_fit(response: Metric) -> str:
+    return f"The fit is a quadratic surface of the {response.noun} over the shares. {SHARE_MEANT}"
 
 
 def _about_network(found: Answer, results: pd.DataFrame) -> str:
@@ -111,7 +110,7 @@ def _about_network(found: Answer, results: pd.DataFrame) -> str:
     response = found.surface.observations.response
     said = (
         f"The network (best expected at this size) is number {found.network}: "
-        f"{coefficients_text(row)}. Its expected {_metric(response)} is "
+        f"{coefficients_text(row)}. Its expected {response.noun} is "
         f"{level(found.expected, response)}: the fit plus the network's own deviation, shrunk "
         "because of noise."
     )
@@ -157,10 +156,6 @@ def _about_all(found: Answer, whole: Answer | None) -> str:
     return "With them the rule and the network are the same."
 
 
-def _metric(response: str) -> str:
-    return response.removeprefix("val_")
-
-
 def _about_references(found: Answer, misfit: str) -> str:
     by_outcome: dict[Outcome | None, list[str]] = {}
     for one in found.comparisons[1:]:
@@ -185,7 +180,7 @@ def _about_noise(diagnosis: Diagnosis, found: Answer) -> str:
             said.append(f"{common} of that variance is common to all networks")
         scatter = difference(diagnosis.network_sd, response)
         said.append(f"{scatter} between networks and the surface")
-    unit = "accuracy" if response == "val_accuracy" else "loss (cross-entropy in nats)"
+    unit = "loss (cross-entropy in nats)" if response == VAL_LOSS else response.noun
     noise = f"Noise, as standard deviation of the {unit}: {'; '.join(said)}."
     if diagnosis.left_out_error is None:
         return noise
@@ -217,7 +212,7 @@ def _about_other(found: Answer, other: Answer | None) -> list[str]:
     """The rule by the metric that is not the objective, and a contradiction."""
     if other is None:
         return []
-    metric, own = (_metric(one.surface.observations.response) for one in (other, found))
+    metric, own = (one.surface.observations.response.noun for one in (other, found))
     if other.region.is_everything:
         if found.region.is_everything:
             return []
@@ -244,9 +239,9 @@ def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
     assert found is not None
     response = found.surface.observations.response
     header = ["split", "shares d / w / r", "predicted", "the rule is better by"]
-    header += [EQUAL_COST, f"by {_metric(response)}"]
+    header += [EQUAL_COST, f"by {response.noun}"]
     if other is not None:
-        header.append(f"by {_metric(other.surface.observations.response)}")
+        header.append(f"by {other.surface.observations.response.noun}")
     lines = [header]
     for i, one in enumerate(found.comparisons):
         shares = " / ".join(f"{share:.2f}" for share in one.shares)
@@ -262,7 +257,7 @@ def comparison_lines(conclusion: Conclusion) -> list[list[str]]:
     return lines
 
 
-def _better_by(one: Comparison, found: Answer, response: str) -> str:
+def _better_by(one: Comparison, found: Answer, response: Metric) -> str:
     if one.verdict is None or is_same(one, found.rule):
         return "–"
     return with_interval(one.verdict.difference, response, in_table=True)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from scaling_search.answer.agreement import Agreement
 from scaling_search.answer.verdicts import Answer
+from scaling_search.core.metric import metric_in
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.display.differences import choice_sentences
 from scaling_search.display.formatting import (
@@ -19,8 +20,6 @@ from scaling_search.display.formatting import (
     plus_minus,
     shares_of,
 )
-
-UNITS = {"val_loss": "nats", "val_accuracy": "points"}
 
 
 def compared_lines(compared: pd.DataFrame) -> list[list[list[str]]]:
@@ -46,8 +45,9 @@ def compared_lines(compared: pd.DataFrame) -> list[list[list[str]]]:
         shares = shares_of(row.rename({f"rule_{d}_share": f"{d}_share" for d in DIMENSIONS}))
         area = "all" if row["is_everything"] else _part(row["region_area"])
         p_value = "<0.001" if row["p_value"] < 0.001 else f"{row['p_value']:.3f}"
-        gain = plus_minus(row["gain"], row["gain"] - row["gain_low"], row["metric"])
-        rules.append([run, shares, area, p_value, f"{gain} {UNITS[row['metric']]}"])
+        metric = metric_in(row["metric"])
+        gain = plus_minus(row["gain"], row["gain"] - row["gain_low"], metric)
+        rules.append([run, shares, area, p_value, f"{gain} {metric.difference_unit or metric}"])
         line = [run, f"{row['network']:.0f}", f"{row['layers']}", f"{row['channels']}"]
         line += [f"{row['resolution']:.0f}", *(cell(row) for cell in COEFFICIENTS.values())]
         networks.append([*line, f"{row['cost_ratio']:.2f}x"])

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from scaling_search.answer.verdicts import Outcome
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES, Shares
 from scaling_search.display.formatting import (
     count,
@@ -16,11 +17,10 @@ from scaling_search.display.formatting import (
 from scaling_search.display.report_section import ReportSection
 from scaling_search.display.verdicts import PHRASES
 from scaling_search.follow_ups.confirmation import Confirmation, PairedComparison
-from scaling_search.record.record import Objective
 from scaling_search.record.results import scores_on_test
 
 
-def confirmation_section(tested: Confirmation, objective: Objective) -> ReportSection:
+def confirmation_section(tested: Confirmation, objective: Metric) -> ReportSection:
     """Returns the section on an evaluation of the test split.
 
     Args:
@@ -42,7 +42,7 @@ def confirmation_section(tested: Confirmation, objective: Objective) -> ReportSe
 
 
 def _sentences(
-    tested: Confirmation, comparisons: Sequence[PairedComparison], objective: Objective
+    tested: Confirmation, comparisons: Sequence[PairedComparison], objective: Metric
 ) -> Iterator[str]:
     look, found = tested.look, _name(tested, "found")
     for other in tested.others:
@@ -68,15 +68,30 @@ def _sentences(
     if look.arms["paper"] == look.arms["found"]:
         nearest = _name(tested, "paper").partition(", ")[2]
         yield f"{found.capitalize()} is also {nearest}, so these two are not compared."
-    if comparisons:
-        yield (
-            f"A difference above 0 means that {found} is better. Each 95 % interval holds by "
-            "itself. It includes the noise of seeds, and on the test split that of the images."
-        )
+    yield from _about_intervals(tested, comparisons, objective)
     if tested.num_failed:
         yield (
             f"{tested.num_failed} of {len(tested.rows)} trainings failed. A comparison leaves out "
             "a seed with which either network failed."
+        )
+
+
+def _about_intervals(
+    tested: Confirmation, comparisons: Sequence[PairedComparison], objective: Metric
+) -> Iterator[str]:
+    """What an interval means, and that the test split was left out if it was."""
+    if comparisons:
+        noise = ", and on the test split that of the images"
+        if not any(scores_on_test(row) is not None for row in tested.rows.values()):
+            noise = " alone: the training gives no value for each image"
+        yield (
+            f"A difference above 0 means that {_name(tested, 'found')} is better. Each 95 % "
+            f"interval holds by itself. It includes the noise of seeds{noise}."
+        )
+    if not tested.has_test(objective):
+        yield (
+            f"The training returned no {objective.on_test}, so all this is of the validation "
+            "split, and the test split was left out."
         )
 
 
@@ -103,12 +118,10 @@ def _about(tested: Confirmation, other: str, one: PairedComparison | None) -> st
             f"finished by both networks, and {pairs} of {wanted} are."
         )
     images = scores_on_test(tested.pairs(other)[0][0])
-    assert images is not None
+    where = f"the {one.split} split" if images is None else f"{len(images.losses):,} test images"
     outcome = one.verdict.outcome
     verb = "shows" if outcome == Outcome.CANNOT_TELL else "is"
-    said = (
-        f"On {len(images.losses):,} test images, {found} {verb} {PHRASES[outcome].format(against)}"
-    )
+    said = f"On {where}, {found} {verb} {PHRASES[outcome].format(against)}"
     said = f"{said}: {with_interval(one.verdict.difference, one.measure)} in {_measure(one)}"
     if outcome == Outcome.AS_GOOD:
         assert tested.look.delta is not None
@@ -117,7 +130,7 @@ def _about(tested: Confirmation, other: str, one: PairedComparison | None) -> st
     return f"{said}."
 
 
-def _about_optimism(tested: Confirmation, objective: Objective) -> Iterator[str]:
+def _about_optimism(tested: Confirmation, objective: Metric) -> Iterator[str]:
     one = tested.optimism(objective)
     if one is None:
         return
@@ -128,13 +141,13 @@ def _about_optimism(tested: Confirmation, objective: Objective) -> Iterator[str]
         within = f"the search was {'optimistic' if one.size > 0 else 'pessimistic'}"
     yield (
         f"In the search, {_name(tested, 'found')} had a validation "
-        f"{objective.removeprefix('val_')} of {level(one.searched, objective)}. That is {by} "
+        f"{objective.noun} of {level(one.searched, objective)}. That is {by} "
         f"(standard error between seeds) {better} than with fresh seeds: {within}."
     )
 
 
 def _measure(one: PairedComparison) -> str:
-    return one.measure.removeprefix("val_")
+    return one.measure.noun
 
 
 def _lines(comparisons: Sequence[PairedComparison], number: int) -> list[list[str]]:
@@ -174,7 +187,7 @@ def _row(one: PairedComparison, tested: Confirmation) -> dict[str, object]:
         "low": gain.low,
         "high": gain.high,
         "verdict": one.verdict.outcome,
-        "delta": look.delta if one.measure == look.objective else None,
+        "delta": look.delta if one.measure.name == look.objective else None,
         "searched_mean": optimism and optimism.searched,
         "optimism": optimism and optimism.size,
         "optimism_error": optimism and optimism.error,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from scaling_search.answer.fit import FTest, Surface, flatness
 from scaling_search.answer.region import find_region
+from scaling_search.core.metric import Metric
 from scaling_search.display.formatting import (
     count,
     difference,
@@ -45,7 +46,7 @@ def fairness_sections(checks: FairnessChecks) -> list[ReportSection]:
 
 
 def without_sign(
-    what: str, test: FTest, found: str, detectable: float, *, span: float | None, objective: str
+    what: str, test: FTest, found: str, detectable: float, *, span: float | None, objective: Metric
 ) -> list[str]:
     """A test that is not significant in words: no sign, or too little power to tell.
 
@@ -71,7 +72,7 @@ def without_sign(
 
 
 def about_rates(
-    cells: CellMeans | None, names: Sequence[str], objective: str, span: float | None
+    cells: CellMeans | None, names: Sequence[str], objective: Metric, span: float | None
 ) -> list[str]:
     """The F-test of network times rate in words.
 
@@ -137,7 +138,7 @@ def _length_section(check: LengthCheck, span: float | None) -> ReportSection:
 
 
 def about_trend(
-    trend: Trend | None, names: Sequence[str], objective: str, span: float | None
+    trend: Trend | None, names: Sequence[str], objective: Metric, span: float | None
 ) -> list[str]:
     """The F-test of shares times log length in words.
 

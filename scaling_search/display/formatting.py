@@ -1,7 +1,7 @@
 """Numbers as text: with unit and error, as verdicts, and as columns of tables."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -9,13 +9,11 @@ import pandas as pd
 
 from scaling_search.answer.fit import FTest
 from scaling_search.answer.verdicts import Estimate
+from scaling_search.core.metric import MEAN, SPREAD, VAL_ACCURACY, Metric, metric_in
 from scaling_search.core.scaling import DIMENSIONS
 
 Formatter = Callable[["pd.Series[Any]"], str]
 """Returns the text of one column for a row."""
-
-HEADERS = {"val_accuracy": "accuracy, %", "val_loss": "loss, nats"}
-GAINS = {"val_accuracy": "gain, points", "val_loss": "gain, nats"}
 
 
 def count(number: int, noun: str) -> str:
@@ -34,63 +32,51 @@ def rounded(coefficient: float) -> str:
     return str(exact.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
 
 
-def level(value: float, metric: str, *, in_table: bool = False) -> str:
+def level(value: float, metric: Metric, *, in_table: bool = False) -> str:
     """A value of a metric, with one decimal more in tables than in sentences."""
-    if metric == "val_accuracy":
-        return f"{100 * value:.{2 if in_table else 1}f} %"
-    return f"{value:.{4 if in_table else 3}f}"
+    decimals = metric.level_decimals(value, in_table=in_table)
+    return f"{metric.scale * value:.{decimals}f}{' %' if metric.is_percent else ''}"
 
 
-def difference(value: float, metric: str) -> str:
+def difference(value: float, metric: Metric) -> str:
     """A difference of two values of a metric, or a standard deviation, in a sentence."""
-    return _shifted(value, metric, _decimals(value, metric))
+    return _shifted(value, metric, metric.difference_decimals(value))
 
 
-def with_error(value: float, error: float, metric: str) -> str:
+def with_error(value: float, error: float, metric: Metric) -> str:
     """A difference with its standard error, as in 0.007 ± 0.011."""
-    decimals = _decimals(error, metric)
+    decimals = metric.difference_decimals(error)
     mean = _shifted(value, metric, decimals).removesuffix(" points")
     return f"{mean} ± {_shifted(error, metric, decimals)}"
 
 
-def with_interval(estimate: Estimate, metric: str, *, in_table: bool = False) -> str:
+def with_interval(estimate: Estimate, metric: Metric, *, in_table: bool = False) -> str:
     """A difference with its interval, as in 0.002 (-0.007 to 0.012); without unit in tables."""
-    decimals = _MOST[metric] if in_table else _decimals(estimate.high - estimate.mean, metric)
+    decimals = metric.difference_decimals(estimate.high - estimate.mean)
+    if in_table:
+        decimals = decimals + 1 if metric.decimals is None else metric.decimals
     mean, low, high = (
         _shifted(value, metric, decimals).removesuffix(" points")
         for value in (estimate.mean, estimate.low, estimate.high)
     )
-    unit = " points" if metric == "val_accuracy" and not in_table else ""
+    unit = " points" if metric.is_percent and not in_table else ""
     return f"{mean}{unit} ({low} to {high})"
 
 
-def _shifted(value: float, metric: str, decimals: int) -> str:
+def _shifted(value: float, metric: Metric, decimals: int) -> str:
     """A difference with its unit; never a negative zero."""
-    return (
-        f"{100 * value:z.{decimals}f} points"
-        if metric == "val_accuracy"
-        else f"{value:z.{decimals}f}"
-    )
+    return f"{metric.scale * value:z.{decimals}f}{' points' if metric.is_percent else ''}"
 
 
-_MOST = {"val_accuracy": 2, "val_loss": 4}
-"""Most decimals of a difference; in sentences two digits of its error or of itself are enough."""
-
-
-def _decimals(size: float, metric: str) -> int:
-    most, scaled = _MOST[metric], abs(size) * (100 if metric == "val_accuracy" else 1)
-    if not math.isfinite(scaled) or not round(scaled, most):
-        return most - 1
-    return min(most, max(most - 1, 1 - math.floor(math.log10(scaled))))
-
-
-def plus_minus(value: float, error: float, metric: str) -> str:
+def plus_minus(value: float, error: float, metric: Metric) -> str:
     """A number in the unit of a table (percent or nats), with its error where that is known."""
     if math.isnan(value):
         return "–"
-    scale, digits = (100, 2) if metric == "val_accuracy" else (1, 4)
-    text = f"{scale * value:.{digits}f}"
-    return text if math.isnan(error) else f"{text} ± {scale * error:.{digits}f}"
+    digits = metric.level_decimals(value, in_table=True)
+    if metric.decimals is None and error > 0:
+        digits = metric.difference_decimals(error)
+    text = f"{metric.scale * value:.{digits}f}"
+    return text if math.isnan(error) else f"{text} ± {metric.scale * error:.{digits}f}"
 
 
 def p_value(test: FTest) -> str:
@@ -128,7 +114,24 @@ def _named_coefficient(row: "pd.Series[Any]", name: str) -> str:
     return f"{rounded(row[name])}{same}"
 
 
-def coefficient_columns(objective: str, *, has_answer: bool) -> dict[str, Formatter]:
+def metrics_in(columns: Iterable[Hashable], objective: Metric | None = None) -> list[Metric]:
+    """The metrics of which a table of networks has means, in its order.
+
+    Args:
+        columns: Those of a table of `results.with_means`, or the table.
+        objective: The metric that decides; None if only values are written.
+    """
+    names = [str(column) for column in columns]
+    spreads = [name.removesuffix(SPREAD) for name in names if name.endswith(SPREAD)]
+    return [metric_in(name, objective) for name in spreads if f"{name}{MEAN}" in names]
+
+
+def drawn_metric(columns: Iterable[Hashable], objective: Metric) -> Metric:
+    """The metric that figures over cost show: accuracy where there are means of it."""
+    return VAL_ACCURACY if VAL_ACCURACY in metrics_in(columns) else objective
+
+
+def coefficient_columns(table: pd.DataFrame, objective: Metric) -> dict[str, Formatter]:
     """The columns of the coefficient table on a page."""
     return {
         "network": lambda row: f"{row['candidate']}",
@@ -138,9 +141,9 @@ def coefficient_columns(objective: str, *, has_answer: bool) -> dict[str, Format
         **COEFFICIENTS,
         "cost": lambda row: f"{row['cost_ratio']:.3f}x",
         "parameters": lambda row: f"{row['params']:,}",
-        **_expected(objective, has_answer=has_answer),
-        **{f"{header} ± sd": _mean(metric) for metric, header in HEADERS.items()},
-        f"{GAINS[objective]} ± se": _gain(objective),
+        **_expected(table, objective),
+        **_means(metrics_in(table, objective)),
+        f"{objective.gain_header} ± se": _gain(objective),
         **TRAININGS,
         "left out": lambda row: f"{row['left_out']}",
         "order": _order,
@@ -148,21 +151,21 @@ def coefficient_columns(objective: str, *, has_answer: bool) -> dict[str, Format
     }
 
 
-def terminal_columns(objective: str, *, has_answer: bool) -> dict[str, Formatter]:
+def terminal_columns(table: pd.DataFrame, objective: Metric) -> dict[str, Formatter]:
     """The columns of the coefficient table in a terminal, which leaves out `TERMINAL_OPTIONAL`."""
     return {
         "network": lambda row: f"{row['candidate'] or 'base'}",
         **COEFFICIENTS,
         "cost": lambda row: f"{row['cost_ratio']:.3f}x",
-        **_expected(objective, has_answer=has_answer),
-        **{f"{HEADERS[metric]} ± sd": _mean(metric) for metric in _first(objective)},
-        f"{GAINS[objective]} ± se": _gain(objective),
+        **_expected(table, objective),
+        **_means(sorted(metrics_in(table, objective), key=lambda one: one != objective)),
+        f"{objective.gain_header} ± se": _gain(objective),
         **TRAININGS,
         SAME_NETWORK: _same_network,
     }
 
 
-def family_columns() -> dict[str, Formatter]:
+def family_columns(table: pd.DataFrame) -> dict[str, Formatter]:
     """Columns of the table of families' members."""
     return {
         "family": lambda row: f"{row['family']}",
@@ -171,7 +174,7 @@ def family_columns() -> dict[str, Formatter]:
         "shares d / w / r": shares_of,
         "off its ray": lambda row: f"{row['distance']:.2f}{'' if row['is_on_ray'] else ' *'}",
         "measured cost": lambda row: f"{row['cost_ratio']:.3f}x",
-        **{f"{header} ± sd": _mean(metric) for metric, header in HEADERS.items()},
+        **_means(metrics_in(table)),
         **TRAININGS,
         "": lambda row: (
             "ends here: the data have no more pixels" if row["ends_at_native_resolution"] else ""
@@ -196,11 +199,6 @@ TRAININGS: dict[str, Formatter] = {
 }
 
 
-def _first(objective: str) -> list[str]:
-    """Both metrics, the objective first."""
-    return sorted(HEADERS, key=lambda metric: metric != objective)
-
-
 def _same_network(row: "pd.Series[Any]") -> str:
     """The ranges of coefficients that round to the row's network, where they are ranges."""
     ends = {
@@ -210,19 +208,28 @@ def _same_network(row: "pd.Series[Any]") -> str:
     return ", ".join(ranges) or "–"
 
 
-def _mean(metric: str) -> Formatter:
+def mean_header(metric: Metric) -> str:
+    """Head of the column of a metric's means."""
+    return f"{metric.header} ± sd"
+
+
+def _means(metrics: Iterable[Metric]) -> dict[str, Formatter]:
+    return {mean_header(metric): _mean(metric) for metric in metrics}
+
+
+def _mean(metric: Metric) -> Formatter:
     return lambda row: plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
 
 
-def _expected(objective: str, *, has_answer: bool) -> dict[str, Formatter]:
+def _expected(table: pd.DataFrame, objective: Metric) -> dict[str, Formatter]:
     """The column of the expected metric; none where there is no answer."""
-    name = f"expected {HEADERS[objective]}"
-    return (
-        {name: lambda row: plus_minus(row["expected"], math.nan, objective)} if has_answer else {}
-    )
+    if "expected" not in table:
+        return {}
+    name = f"expected {objective.header}"
+    return {name: lambda row: plus_minus(row["expected"], math.nan, objective)}
 
 
-def _gain(metric: str) -> Formatter:
+def _gain(metric: Metric) -> Formatter:
     return lambda row: plus_minus(row[f"{metric}_gain"], row[f"{metric}_gain_se"], metric)
 
 

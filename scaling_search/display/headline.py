@@ -7,14 +7,11 @@ import pandas as pd
 
 from scaling_search.answer.conclusions import Conclusion
 from scaling_search.answer.verdicts import Answer, Estimate, Outcome, gain_of_network
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS
-from scaling_search.display.formatting import count, p_value, percent, rounded
+from scaling_search.display.formatting import count, level, p_value, percent, rounded
 from scaling_search.display.verdicts import SPLITS, is_same
 from scaling_search.follow_ups.confirmation import Confirmation
-from scaling_search.record.record import Objective
-
-OTHER: dict[str, Objective] = {"val_loss": "val_accuracy", "val_accuracy": "val_loss"}
-
 
 VERBS = {
     Outcome.BETTER: "is better than {}",
@@ -54,7 +51,7 @@ def about_network(
     conclusion: Conclusion,
     coefficients: pd.DataFrame,
     tested: Confirmation | None,
-    objective: Objective,
+    objective: Metric,
 ) -> str:
     """The network to use: its shape, its metrics, its gain over the base network, its cost.
 
@@ -91,37 +88,36 @@ def shape(row: "pd.Series[Any]") -> str:
 
 
 def _searched(
-    row: "pd.Series[Any]", base: "pd.Series[Any]", answer: Answer | None, objective: Objective
+    row: "pd.Series[Any]", base: "pd.Series[Any]", answer: Answer | None, objective: Metric
 ) -> str:
     """Metrics of the search; with an answer the expected one, which luck flatters less."""
-    other, seeds = OTHER[objective], count(int(row["num_seeds"]), "seed")
-    second = _value(row[f"{other}_mean"], other)
+    other, seeds = objective.other, count(int(row["num_seeds"]), "seed")
+    second = "" if other is None else _value(row[f"{other}_mean"], other)
     if answer is not None:
         gain = _over_base(gain_of_network(answer), answer.expected_of()[0], objective)
-        return f"expected {_value(answer.expected, objective)}, {gain}; {second} (mean of {seeds})"
-    said = f"mean {_value(row[f'{objective}_mean'], objective)}, {second} ({seeds})"
+        second = f"{second} (mean of {seeds})" if second else seeds
+        return f"expected {_value(answer.expected, objective)}, {gain}; {second}"
+    means = [_value(row[f"{objective}_mean"], objective), *([second] if second else [])]
+    said = f"mean {', '.join(means)} ({seeds})"
     if base["num_seeds"] == 0:
         return said
     return f"{said}; base network {_value(base[f'{objective}_mean'], objective)}"
 
 
-def _tested(tested: Confirmation, objective: Objective) -> str:
-    """Metrics on the test split with fresh seeds, and the gain over the base network."""
+def _tested(tested: Confirmation, objective: Metric) -> str:
+    """Metrics with fresh seeds, on the test split if it was used; the gain over the base."""
     rows = list(tested.ended("found").values())
-    means = [
-        sum(float(str(row[metric.replace("val_", "test_")])) for row in rows) / len(rows)
-        for metric in (objective, OTHER[objective])
-    ]
-    first, second = (
-        _value(mean, metric)
-        for mean, metric in zip(means, (objective, OTHER[objective]), strict=True)
-    )
-    said = f"test {first}, {second} ({count(len(rows), 'fresh seed')})"
+    split = "test" if tested.has_test(objective) else "validation"
+    means = []
+    for metric in tested.measures(objective):
+        column = metric.on_test if split == "test" else metric.name
+        means.append(_value(sum(float(str(row[column])) for row in rows) / len(rows), metric))
+    said = f"{split} {', '.join(means)} ({count(len(rows), 'fresh seed')})"
     compared = next(
         (
             one
             for one in tested.comparisons(objective)
-            if one.verdict.against == "base" and one.split == "test" and one.measure == objective
+            if one.verdict.against == "base" and one.split == split and one.measure == objective
         ),
         None,
     )
@@ -130,7 +126,7 @@ def _tested(tested: Confirmation, objective: Objective) -> str:
     return f"{said}, {_over_base(compared.verdict.difference, compared.other, objective)}"
 
 
-def _over_base(gain: Estimate, base: float, metric: str) -> str:
+def _over_base(gain: Estimate, base: float, metric: Metric) -> str:
     """The gain over the base network and its interval."""
     word = "better"
     if gain.mean < 0:
@@ -193,14 +189,18 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def _value(value: float, metric: str) -> str:
-    return f"accuracy {100 * value:.1f} %" if metric == "val_accuracy" else f"loss {value:.3f}"
+def _value(value: float, metric: Metric) -> str:
+    return f"{metric.noun} {level(value, metric)}"
 
 
-def _with_interval(estimate: Estimate, metric: str) -> tuple[str, str]:
-    """A difference and its interval; in points of accuracy or in units of the loss."""
-    scale, digits, unit = (100, 1, " points") if metric == "val_accuracy" else (1, 3, "")
+def _with_interval(estimate: Estimate, metric: Metric) -> tuple[str, str]:
+    """A difference and its interval; in points of accuracy or in units of the metric."""
+    half = estimate.high - estimate.mean
+    digits = metric.level_decimals(half, in_table=False)
+    if metric.decimals is None:
+        digits = metric.difference_decimals(half)
     mean, low, high = (
-        f"{scale * value:.{digits}f}" for value in (estimate.mean, estimate.low, estimate.high)
+        f"{metric.scale * value:.{digits}f}"
+        for value in (estimate.mean, estimate.low, estimate.high)
     )
-    return f"{mean}{unit}", f"{low} to {high}"
+    return f"{mean}{' points' if metric.is_percent else ''}", f"{low} to {high}"

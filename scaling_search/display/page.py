@@ -7,15 +7,14 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from scaling_search.display.formatting import COEFFICIENTS, HEADERS
+from scaling_search.display.formatting import COEFFICIENTS
 from scaling_search.runtime.visible_text import visible
 
 CARD = (
     *("phi", "pixels", "blocks", "channels", *COEFFICIENTS, "cost", "measured cost"),
-    *(f"{header} ± sd" for header in HEADERS.values()),
     "seeds",
 )
-"""Columns that the card of a network shows."""
+"""Columns that the card of a network shows, besides its means."""
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{}'; "

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from scaling_search.core.metric import Metric
 from scaling_search.display.formatting import Formatter, coefficient_columns, family_columns
 
 ONLY_IF_ANY = ("failed", "left out")
@@ -33,9 +34,9 @@ class PageTable:
         return cls(header, tuple(rows)) if header else None
 
 
-def network_table(coefficients: pd.DataFrame, objective: str) -> PageTable:
+def network_table(coefficients: pd.DataFrame, objective: Metric) -> PageTable:
     """The base network and each other with its coefficients, cost and means."""
-    columns = coefficient_columns(objective, has_answer="expected" in coefficients)
+    columns = coefficient_columns(coefficients, objective)
     numbers = coefficients["candidate"].astype(str)
     table = _table(coefficients, columns, numbers)
     empty = [
@@ -53,7 +54,7 @@ def network_table(coefficients: pd.DataFrame, objective: str) -> PageTable:
 def family_table(families: pd.DataFrame, members: Mapping[str, str]) -> PageTable:
     """The members of each family; ``members`` are their networks, of `family_members`."""
     networks = [members[member_name(row)] for _, row in families.iterrows()]
-    return _table(families, family_columns(), networks)
+    return _table(families, family_columns(families), networks)
 
 
 def family_members(families: pd.DataFrame, candidates: pd.DataFrame) -> dict[str, str]:

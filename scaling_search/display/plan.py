@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from scaling_search.answer.detectable import FEWEST_PLACES
+from scaling_search.core.metric import Metric
 from scaling_search.core.space_filling import LARGEST_HOLE
 from scaling_search.display.formatting import count, difference, named_shares, percent, rounded
 from scaling_search.display.terminal import shares_text
@@ -32,7 +33,7 @@ PLAN_OPTIONAL = ("activations, k", "parameters, k", "nominal cost")
 """Columns of a plan that a narrow terminal leaves out."""
 
 
-def in_seed_sds(multiple: float, seed_sd: float | None, objective: str) -> str:
+def in_seed_sds(multiple: float, seed_sd: float | None, objective: Metric) -> str:
     """A multiple of a seed's standard deviation; as a difference where that is known."""
     if seed_sd is None:
         return f"{multiple:.1f} seed sd"

@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from scaling_search.core.candidate import Candidate
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric, shown
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.display.formatting import level, rounded
-from scaling_search.record.record import Objective
 from scaling_search.runtime.progress import shown_by
 from scaling_search.runtime.visible_text import visible
 from scaling_search.training.price import work
@@ -51,7 +51,7 @@ class View:
     """
 
     def __init__(
-        self, console: Console, objective: Objective, names: Mapping[str, str] | None = None
+        self, console: Console, objective: Metric, names: Mapping[str, str] | None = None
     ) -> None:
         self.console = console
         self.objective = objective
@@ -147,8 +147,7 @@ class View:
 
     def _value(self, result: TrialResult) -> float:
         """The last epoch's objective, smaller is better."""
-        value = float(getattr(result.curve[-1], self.objective))
-        return value if self.objective == "val_loss" else -value
+        return self.objective.sign * result.scores[self.objective.name]
 
     def left(self) -> float:
         """Seconds until all is done, from the speed of this command's trainings; NaN unknown."""
@@ -220,13 +219,16 @@ class View:
         return table
 
     def _scores(self, results: Sequence[TrialResult]) -> str:
-        """The last epoch's mean loss and accuracy."""
-        last = [result.curve[-1] for result in results]
-        accuracy, loss = (
-            sum(getattr(one, metric) for one in last) / len(last)
-            for metric in ("val_accuracy", "val_loss")
+        """The mean of each metric: loss before accuracy, else the objective first."""
+        scores = [result.scores for result in results]
+        known: tuple[Metric, ...] = (VAL_LOSS, VAL_ACCURACY)
+        if not all(metric.name in scores[0] for metric in known):
+            known = shown(self.objective, scores[0])
+        means = {one: sum(each[one.name] for each in scores) / len(scores) for one in known}
+        return "  ".join(
+            f"{one.noun} {level(mean, one, in_table=not one.is_percent)}"
+            for one, mean in means.items()
         )
-        return f"loss {loss:.4f}  accuracy {level(accuracy, 'val_accuracy')}"
 
 
 @dataclass
@@ -266,7 +268,7 @@ class _Running:
     @property
     def pace(self) -> _Pace:
         """Work since the first look and its seconds: a start, which is slow, does not count."""
-        if self.epochs is None or self.first is None:
+        if self.epochs is None or self.first is None or self.trial.training is not None:
             return _Pace()
         since, before = self.first
         part = (self.epochs - before) / self.trial.recipe.epochs
@@ -276,7 +278,7 @@ class _Running:
     def done(self, rate: float) -> float:
         """Work that is done, by its epochs, else by its time at ``rate`` seconds for a unit."""
         whole = work(self.trial)
-        if self.epochs is not None:
+        if self.epochs is not None and self.trial.training is None:
             return whole * min(1.0, self.epochs / self.trial.recipe.epochs)
         return min(whole, (time.monotonic() - self.since) / rate) if rate > 0 else 0.0
 
@@ -284,6 +286,8 @@ class _Running:
         """The epoch that it is in, as far as that is known."""
         if self.epochs is None:
             return ""
+        if self.trial.training is not None:
+            return f"epoch {self.epochs:g}  "
         total = math.ceil(self.trial.recipe.epochs)
         return f"epoch {min(total, int(self.epochs) + 1)}/{total}  "
 

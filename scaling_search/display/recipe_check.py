@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from scaling_search.answer.observations import sign_of
+from scaling_search.core.metric import Metric
 from scaling_search.core.recipe import Recipe, text_of
 from scaling_search.display.fairness import f_text, without_sign
 from scaling_search.display.formatting import count, difference, level, with_interval
@@ -148,7 +148,7 @@ def _about_firsts(order: Order) -> str:
     )
 
 
-def _about_same(order: Order, objective: str, span: float | None) -> list[str]:
+def _about_same(order: Order, objective: Metric, span: float | None) -> list[str]:
     cells = order.cells
     if cells.test is None or cells.detectable is None:
         same = "The order of the networks does not change much, as far as single trainings show"
@@ -164,7 +164,7 @@ def _about_same(order: Order, objective: str, span: float | None) -> list[str]:
 
 def _lines(check: RecipeCheck) -> list[list[str]]:
     """A header and a line for each network, then their mean."""
-    sign = sign_of(check.objective)
+    sign = check.objective.sign
     header = ["network", *map(setting_text, check.settings)]
     lines = dict(zip(check.names, check.losses, strict=True))
     lines["mean"] = check.losses.mean(axis=0)  # none where one is missing

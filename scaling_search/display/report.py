@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from scaling_search.answer.conclusions import Conclusion
+from scaling_search.core.metric import Metric
 from scaling_search.display.answer import comparison_lines
 from scaling_search.display.formatting import (
     TERMINAL_OPTIONAL,
     count,
     difference,
+    drawn_metric,
     level,
     percent,
     rounded,
@@ -59,7 +61,7 @@ def write_report(
     title: str,
     headline: Sequence[tuple[str, str]],
     conclusion: Conclusion,
-    objective: str,
+    objective: Metric,
     equal: str,
     facts: Mapping[str, str],
     label_smoothing: float = 0.0,
@@ -78,7 +80,7 @@ def write_report(
         title: Title of the page: the name of the experiment.
         headline: The answer in a few lines, each with its label.
         conclusion: The answer.
-        objective: ``val_accuracy`` or ``val_loss``.
+        objective: The metric that decides.
         equal: `Recipe.equal` of the trainings.
         facts: Conditions of the measurement, by name.
         label_smoothing: `Recipe.label_smoothing` of the trainings.
@@ -92,10 +94,16 @@ def write_report(
     found, coefficients, results = conclusion.answer, tables["coefficients"], tables["results"]
     families = tables.get("families")
     figures = {
-        "accuracy_over_flops": accuracy_over_flops(coefficients, found, equal=equal),
+        "accuracy_over_flops": accuracy_over_flops(
+            coefficients, found, objective=objective, equal=equal
+        ),
         "triangle_of_shares": triangle_of_shares(coefficients, objective, found, equal=equal),
         "training_curves": training_curves(
-            tables["curves"], found, equal=equal, label_smoothing=label_smoothing
+            tables["curves"],
+            found,
+            objective=objective,
+            equal=equal,
+            label_smoothing=label_smoothing,
         ),
     }
     written = dict(tables)
@@ -103,7 +111,9 @@ def write_report(
         written["comparisons"] = conclusion.comparisons()
         figures["comparisons"] = comparison_chart(found, equal=equal)
     if families is not None:
-        figures["families"] = family_curves(families, coefficients, equal=equal)
+        figures["families"] = family_curves(
+            families, coefficients, objective=objective, equal=equal
+        )
     sections = [section for section, _ in answers] + ([] if data is None else [data[0]])
     written |= {section.name: section.table for section in sections}
     files = {f"{name}.csv": csv(table) for name, table in written.items()}
@@ -126,6 +136,9 @@ def write_report(
         title=title,
         date="" if "finished" not in results else str(results["finished"].max())[:10],
         headline=headline,
+        metric=drawn_metric(coefficients, objective).heading,
+        by_other=conclusion.by_other is not None,
+        level="loss" if objective.is_known else objective.noun,
         network="" if first.empty else f"{first['candidate'].iloc[0]}",
         conclusions=conclusion.sentences,
         sentences=sentences(coefficients, conclusion.kept(results), objective),
@@ -143,13 +156,13 @@ def write_report(
     return [folder / name for name in files]
 
 
-def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str) -> list[str]:
+def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: Metric) -> list[str]:
     """The first of the means, its gain, and the noise of the order, in sentences.
 
     Args:
         coefficients: As `results.coefficient_table` gives it.
         results: As `results.results_table` gives it.
-        objective: ``val_accuracy`` or ``val_loss``.
+        objective: The metric that decides.
     """
     scaled = coefficients[coefficients["candidate"] != 0]
     if results.empty:
@@ -159,7 +172,7 @@ def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str)
     if num_failed == len(results):
         return [f"{failed}, so there is nothing to compare. results.csv has the reasons."]
     mean = f"{objective}_mean"
-    ranked = scaled.dropna(subset=[mean]).sort_values(mean, ascending=objective == "val_loss")
+    ranked = scaled.dropna(subset=[mean]).sort_values(mean, ascending=objective.direction == "min")
     said = _about_best(ranked, coefficients[coefficients["candidate"] == 0], objective)
     if len(ranked):
         said += _about_noise(
@@ -185,7 +198,7 @@ def sentences(coefficients: pd.DataFrame, results: pd.DataFrame, objective: str)
 
 
 def show_coefficients(
-    console: Console, coefficients: pd.DataFrame, objective: str, *, most: int
+    console: Console, coefficients: pd.DataFrame, objective: Metric, *, most: int
 ) -> None:
     """Prints the base network and the best ``most`` others."""
     num_networks = int((coefficients["candidate"] != 0).sum())
@@ -194,20 +207,20 @@ def show_coefficients(
     num_shown = int((shown["candidate"] != 0).sum())
     best = f"the best {num_shown}" if num_shown else "none"
     title = f"Base network and {best} of {count(num_networks, 'scaled network')}"
-    columns = terminal_columns(objective, has_answer="expected" in coefficients)
+    columns = terminal_columns(coefficients, objective)
     cells = [[text(row) for text in columns.values()] for _, row in shown.iterrows()]
     lines = [list(columns), *cells]
     show_table(console, lines, optional=TERMINAL_OPTIONAL, title=title)
 
 
-def _about_best(ranked: pd.DataFrame, base: pd.DataFrame, objective: str) -> list[str]:
-    name = objective.replace("val_", "validation ")
+def _about_best(ranked: pd.DataFrame, base: pd.DataFrame, objective: Metric) -> list[str]:
+    name = objective.name.replace("val_", "validation ")
     if ranked.empty:
         value = level(base[f"{objective}_mean"].iloc[0], objective)
         return [f"Only the base network has a finished training: {name} {value}."]
     best = ranked.iloc[0]
     found = (
-        f"The {_first(objective)} mean {name} is "
+        f"The {objective.best} mean {name} is "
         f"{level(best[f'{objective}_mean'], objective)}: network {best['candidate']} "
         f"({', '.join(f'{one} {rounded(best[one])}' for one in ('alpha', 'beta', 'gamma'))}), "
         f"{count(int(best['num_seeds']), 'seed')}, {best['cost_ratio']:.2f} times the base "
@@ -233,11 +246,7 @@ def _about_best(ranked: pd.DataFrame, base: pd.DataFrame, objective: str) -> lis
     ]
 
 
-def _first(objective: str) -> str:
-    return "highest" if objective == "val_accuracy" else "lowest"
-
-
-def _about_noise(found: Noise, objective: str, *, has_answer: bool) -> list[str]:
+def _about_noise(found: Noise, objective: Metric, *, has_answer: bool) -> list[str]:
     others, close = found.num_networks - 1, found.num_within_noise
     if others == 0:
         return ["Only one scaled network has a finished training, so there is no order."]
@@ -249,12 +258,12 @@ def _about_noise(found: Noise, objective: str, *, has_answer: bool) -> list[str]
     seed_sd, residual_sd, spread = (
         difference(value, objective) for value in (found.seed_sd, found.residual_sd, found.spread)
     )
-    said = f"No other network lies within two standard errors of the {_first(objective)}"
+    said = f"No other network lies within two standard errors of the {objective.best}"
     if close:
         lie = "lies" if close == 1 else "lie"
         said = (
             f"{close} of the {count(others, 'other network')} {lie} within two standard errors of "
-            f"the {_first(objective)}, so these means do not show which network is the best"
+            f"the {objective.best}, so these means do not show which network is the best"
         )
     elif found.degrees_of_freedom < FEW_DEGREES_OF_FREEDOM:
         said = f"{said}, but its error is rough with so few trainings; more seeds improve it"
@@ -266,7 +275,7 @@ def _about_noise(found: Noise, objective: str, *, has_answer: bool) -> list[str]
         *([] if has_answer else [sds]),  # the answer has them, from a model of all
         f"{said}.",
         (
-            f"The {_first(objective)} of {found.num_networks} means is likely better than the "
+            f"The {objective.best} of {found.num_networks} means is likely better than the "
             "expected value of its network, because noise takes part in the choice."
         ),
     ]
@@ -298,16 +307,20 @@ def facts(experiment: Experiment, record: Record, results: pd.DataFrame) -> dict
     samples = record.costs.get(cost, {}).get("samples", {}).values()
     if devices := ", ".join(sorted({sample["device"] for sample in samples})):
         cost = f"{cost}, measured on {devices}"
-    options = vars(experiment.recipe).items()
-    recipe = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in options)
+    data = without_password(f"{experiment.dataset} (fingerprint {record.fingerprint[:16]})")
+    if experiment.dataset is None:
+        data = "brought by the training, neither read nor compared here"
+    by = {"recipe": experiment.recipe.said}
+    if experiment.training is not None:
+        by = {"training": str(experiment.training)}
     known = {
         "experiment": experiment.name,
         "base network": str(experiment.base_network),
         "target": f"{experiment.candidates.target:g} times the base network's "
         f"{experiment.cost.column}, ± {experiment.candidates.tolerance:.0%}",
         "cost": cost,
-        "data": without_password(f"{experiment.dataset} (fingerprint {record.fingerprint[:16]})"),
-        "recipe": recipe,
+        "data": data,
+        **by,
         "sampler": str(experiment.sampler),
     }
     for column, title in (

@@ -7,10 +7,12 @@ import pandas as pd
 
 from scaling_search.answer.fit import FTest
 from scaling_search.answer.region import Region
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.display.formatting import (
     count,
     difference,
+    metrics_in,
     named_ranges,
     named_shares,
     p_value,
@@ -177,9 +179,10 @@ def _about_collapsed(told: Transferred) -> Iterator[str]:
 
 def _lines(table: pd.DataFrame) -> list[list[str]]:
     """A header and a line for each network."""
-    lines = [["size", "point", "shares d / w / r", "off", "cost", "loss", "accuracy, %", "seeds"]]
+    metrics = sorted(metrics_in(table), key=lambda one: one == VAL_ACCURACY)
+    heads = ["loss" if one == VAL_LOSS else one.header for one in metrics]
+    lines = [["size", "point", "shares d / w / r", "off", "cost", *heads, "seeds"]]
     for _, row in table.iterrows():
-        metrics = ("val_loss", "val_accuracy")
         lines.append(
             [
                 f"{row['size']:g}x",

@@ -163,8 +163,8 @@ class _Worker:
         except (EOFError, OSError):
             process.kill()
             process.join()
-            error = TimeoutError() if clock.is_over else WorkerLostError(process.exitcode)
-            raise error from None
+            lost = WorkerLostError(process.exitcode)
+            raise (TimeoutError() if clock.is_over else lost) from None
         return pickle.loads(answer)  # what our own process sent
 
 

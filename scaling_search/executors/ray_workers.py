@@ -299,6 +299,8 @@ class Worker:
 
 def sizes(trial: Trial) -> list[int]:
     """Image sizes that a training reads: its network's, and with crops the dataset's own too."""
+    if trial.dataset is None:  # a training of the user's own brings its data
+        return []
     read = {trial.candidate.architecture.resolution}
     own = data_cache.native_size(trial.dataset)
     return sorted(read | {own} if trial.recipe.is_cropped else read)

@@ -210,6 +210,8 @@ def built(options: Mapping[str, Any], trusted: Trusted) -> Options:
     if isinstance(base := values["base_network"], dict):
         # The architecture's fields, as a search from Python keeps it.
         values["base_network"] = from_json(base, allowed=trusted.packages)
+    if isinstance(training := values.get("training"), dict):
+        values["training"] = from_json(training, allowed=trusted.packages)
     experiment = Experiment(**{key: values.pop(key) for key in CHOICES if key in values})
     return Options(experiment=experiment, **values)
 
@@ -273,7 +275,9 @@ def choices(
     """
     decide = [key for key in CHOICES if key not in (*FREE, "dataset")]
     chosen = {key: _plain(getattr(experiment, key)) for key in decide} | {"dataset": fingerprint}
-    if experiment.recipe.crop:
+    if experiment.training is not None:
+        del chosen["recipe"]  # the function has its own
+    elif experiment.recipe.crop:
         chosen[CROP_KEY] = batches.CROPS_ARE_OF
     if experiment.recipe.start is not None:
         chosen[START_KEY] = start_digest(experiment.recipe.start) if start is None else start
@@ -308,6 +312,8 @@ def as_config(experiment: Experiment, executor: Executor, **others: object) -> s
             raise ValueError(f"{key} must be plain text, got {value!r}; write it without ${{")
     # Its class may take no lists for tuples, as options are.
     kept["base_network"] = to_json(experiment.base_network)
+    if experiment.training is not None:
+        kept["training"] = to_json(experiment.training)
     return OmegaConf.to_yaml(OmegaConf.create(without_passwords(kept)))
 
 

@@ -13,7 +13,9 @@ from pydantic import Field
 
 from scaling_search.core.candidate import Candidate
 from scaling_search.core.dataset import Dataset
+from scaling_search.core.metric import Direction, Metric, metric_of
 from scaling_search.core.network import Architecture
+from scaling_search.core.own_training import OwnCommand, OwnTraining
 from scaling_search.core.part import part
 from scaling_search.core.protocols import Cost, SampledCost, Sampler
 from scaling_search.core.recipe import Recipe
@@ -22,7 +24,6 @@ from scaling_search.core.trial import Trial
 from scaling_search.planning.budget import Budget, Caps
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.room import check_sizes
-from scaling_search.record.record import Objective
 
 
 @runtime_checkable
@@ -71,7 +72,9 @@ class Experiment:
 
     Attributes:
         name: Name of the experiment and of its study.
-        objective: The metric that decides: mean validation cross-entropy or accuracy.
+        objective: The metric that decides: ``val_loss`` (mean cross-entropy), ``val_accuracy``, or
+            one that a training of your own returns.
+        objective_direction: ``min`` or ``max`` for a metric of your own; None for the other two.
         num_seeds: Trainings of each network, with seeds 0, 1, 2, ...; 1.25 adds a second seed for
             the first quarter of the plan's networks, which are spread over the triangle of shares.
         base_network: The network whose multipliers are 1.
@@ -79,13 +82,15 @@ class Experiment:
         cost: The quantity that is held equal.
         caps: Limits that no network of the search may exceed.
         dataset: Training data; None for plans alone.
-        recipe: Training hyperparameters.
+        recipe: Hyperparameters of this package's training.
+        training: Function or command of your own that trains; None for this package's training.
         sampler: Chooses the next training.
         decide: The difference that matters.
     """
 
     name: Annotated[str, Field(min_length=1)] = "default"
-    objective: Objective = "val_loss"
+    objective: str = "val_loss"
+    objective_direction: Direction | None = None
     num_seeds: Annotated[float | int, Field(ge=1)] = 1.25
     base_network: Architecture = _default("base_networks", "small_efficientnet")
     candidates: Candidates = _default("candidates", "Buildable")
@@ -93,11 +98,13 @@ class Experiment:
     caps: Caps = Field(default_factory=Caps)
     dataset: Dataset | None = _default("datasets", "FashionMnistSmall")
     recipe: Recipe = Field(default_factory=Recipe)
+    training: OwnTraining | OwnCommand | None = None
     sampler: Sampler = _default("samplers", "Grid")
     decide: Decide = Decide()
 
     def __post_init__(self) -> None:
-        """Checks the recipe's class weights, and the parameters of the sampler's `choose`."""
+        """Checks metric and class weights, and the parameters of the sampler's `choose`."""
+        metric = self.metric
         weights, dataset = self.recipe.class_weights, self.dataset
         number = None if dataset is None else dataset.num_classes
         if isinstance(weights, tuple) and number is not None and len(weights) != number:
@@ -106,12 +113,26 @@ class Experiment:
                 f"got {len(weights)}; add recipe.class_weights=balanced or null"
             )
         try:
-            inspect.signature(self.sampler.choose).bind([], [], [], self.objective)
+            inspect.signature(self.sampler.choose).bind([], [], [], metric)
         except TypeError as error:
             raise ValueError(
                 "sampler.choose must take remaining, running, finished and objective, got "
                 f"{inspect.signature(self.sampler.choose)}"
             ) from error
+
+    @property
+    def equal(self) -> str:
+        """The quantity that is equal for all trainings: `Recipe.equal`, or ``own``."""
+        return self.recipe.equal if self.training is None else "own"
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that decides.
+
+        Raises:
+            ValueError: Its name or direction is not possible.
+        """
+        return metric_of(self.objective, self.objective_direction)
 
     def budget(self, state: Mapping[str, Any] | None = None) -> Budget:
         """The base network, its cost and caps; ``state`` has the costs of an earlier budget."""
@@ -152,13 +173,18 @@ class Experiment:
             divisor=getattr(self.base_network, "resolution_divisor", 1),
         )
 
-    def ready_dataset(self) -> Dataset:
+    def ready_dataset(self) -> Dataset | None:
         """The dataset, after a check that it is there and fits the base network.
 
+        None where a training of the user's own brings its data.
+
         Raises:
-            ValueError: The experiment has none, or it does not fit.
+            ValueError: The experiment has none, it does not fit, or nothing can train.
             RuntimeError: Its files are missing or damaged.
         """
+        self._check_training()
+        if self.dataset is None and self.training is not None:
+            return None
         if self.dataset is None:
             raise ValueError(
                 "dataset must be given for training, got null; add for instance "
@@ -173,6 +199,31 @@ class Experiment:
                 )
         self.dataset.check()
         return self.dataset
+
+    def _check_training(self) -> None:
+        """Checks a training of the user's own.
+
+        Raises:
+            ValueError: It cannot be called, or the recipe asks what only this package's can do.
+        """
+        if self.training is None:
+            return
+        self.training.check()
+        for option in ("learning_rate", "equal", "start"):
+            got = getattr(self.recipe, option)
+            if got in {"auto", "training_flops"} or (option == "start" and got is not None):
+                raise ValueError(
+                    f"recipe.{option} must be left out with a training of your own, which has a "
+                    f"recipe of its own, got {got!r}; give options of training.function or in "
+                    "training.command"
+                )
+        if isinstance(self.training, OwnCommand) and self.dataset is not None:
+            raise ValueError(
+                f"dataset must be null with training=command, which reads its own data, got "
+                f"{type(self.dataset).__name__}; add dataset=null "
+                f"base_network.num_classes={self.base_network.num_classes} "
+                f"base_network.in_channels={self.base_network.in_channels}"
+            )
 
     @property
     def most_seeds(self) -> int:
@@ -204,14 +255,22 @@ class Experiment:
         is off the target, the search's own if no other is given. A learning rate that is still
         open is the one from which the check starts.
         """
-        assert self.dataset is not None
+        if self.training is not None:
+            return Trial(
+                candidate,
+                seed,
+                Recipe(),
+                self.dataset,
+                training=self.training,
+                objective=self.metric,
+            )
         recipe = replace(self.recipe, learning_rate=self.recipe.rate)
         if recipe.start is not None:  # a worker may have another working folder
             recipe = replace(recipe, start=str(Path(recipe.start).absolute()))
         if recipe.equal == "training_flops" and candidate.number:
             target = self.candidates.target if target is None else target
             recipe = recipe.stretched(target / candidate.flops_ratio)
-        return Trial(candidate, seed, recipe, self.dataset)
+        return Trial(candidate, seed, recipe, self.dataset, objective=self.metric)
 
 
 CHOICES = tuple(field.name for field in fields(Experiment))

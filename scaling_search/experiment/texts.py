@@ -14,6 +14,7 @@ PATHS = ("out", "report.to", "audit.table", "dataset.path", "dataset.root")
 TEXTS = (
     *("name", "storage", *PATHS, "dataset.config", "dataset.revision"),
     *("dataset.image", "dataset.label", "cost.device", "executor.address", "executor.device"),
+    *("training.command", "training.prefix"),
 )
 """Options whose value is text, which needs no quotes of Hydra's: `as_text`."""
 

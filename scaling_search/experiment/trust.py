@@ -30,9 +30,12 @@ HYDRA_OWN = ("hydra.sweep.dir", "hydra.sweep.subdir", "hydra.run.dir", "hydra.mo
 CALLING = ("_args_", "_partial_", "_recursive_", "_convert_")
 """Keys that change how Hydra builds a part; no part needs them."""
 
-OWN_NETWORK = "base_network.network"
-"""The one place whose ``_target_`` is handed on and not called, by ``_partial_: true``: a function
-of an allowed package that makes networks."""
+OWN_FUNCTIONS = {"base_network.network": "returns the network", "training.function": "trains it"}
+"""The places whose ``_target_`` is handed on and not called, by ``_partial_: true``, and what such
+a function of an allowed package does."""
+
+COMMAND = "training.command"
+"""The option that holds a command; ``allow=`` trusts that of a file by the option's name."""
 
 _NAME = r"\w[\w.-]*(?:/\w[\w.-]*)*"
 _DEFAULT_GROUP = re.compile(rf"(?:(?:optional|override) +)*/?{_NAME}(?:@[\w.:]+)?")
@@ -75,10 +78,15 @@ class Trusted:
         if self.packages and self.config_dir and str(self.config_dir.parent) not in sys.path:
             # Behind all else: it takes the place of no module.
             sys.path.append(str(self.config_dir.parent))
+        self._check_command(options.get("training"))
         for key, value, holder in _values(options):
             last = key.rpartition(".")[2]
-            if key == f"{OWN_NETWORK}._partial_" and value is True:
-                self._check_function(holder.get("_target_"))
+            if (
+                last == "_partial_"
+                and value is True
+                and key.removesuffix("._partial_") in OWN_FUNCTIONS
+            ):
+                self._check_function(key.removesuffix("._partial_"), holder.get("_target_"))
             elif last in CALLING:
                 raise ValueError(
                     f"{key} is not an option, got {value!r}; a part is built from its options alone"
@@ -90,14 +98,23 @@ class Trusted:
                     f"{key} must be plain text once composed, got {value!r}; write it without ${{"
                 )
 
-    def _check_function(self, target: object) -> None:
-        """Checks that the target of `OWN_NETWORK` is a function of an allowed package."""
-        key = f"{OWN_NETWORK}._target_"
+    def _check_command(self, training: Any) -> None:
+        """Checks that a command, which could do anything, was typed or is allowed."""
+        command = training.get("command") if isinstance(training, dict) else None
+        if command is not None and COMMAND not in self.packages:
+            raise ValueError(
+                f"{COMMAND} must be typed or allowed, got {command!r} from a file; add "
+                f"allow={COMMAND} if you trust it"
+            )
+
+    def _check_function(self, place: str, target: object) -> None:
+        """Checks that the target of one of `OWN_FUNCTIONS` is a function of an allowed package."""
+        key = f"{place}._target_"
         found = self._check_target(key, target)
         if not inspect.isfunction(found) or _lies_in(found.__module__, PACKAGE):
             raise ValueError(
                 f"{key} must be a function of a package of your own, got {target!r}; write one "
-                "that returns the network"
+                f"that {OWN_FUNCTIONS[place]}"
             )
 
     def _check_target(self, key: str, target: object) -> object:

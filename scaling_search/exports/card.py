@@ -12,13 +12,14 @@ import pandas as pd
 import yaml
 
 from scaling_search.answer.verdicts import Estimate
+from scaling_search.core.metric import VAL_ACCURACY, Metric
 from scaling_search.core.scaling import Shares
 from scaling_search.display.confirmation import confirmation_section
 from scaling_search.display.formatting import (
-    HEADERS,
     coefficients_text,
     count,
     difference,
+    mean_header,
     named_shares,
     plus_minus,
     with_interval,
@@ -46,8 +47,8 @@ def member_lines(data: CardData) -> list[list[str]]:
             "multiply-adds": f"{row['flops']:,}",
             "parameters": f"{row['params']:,}",
             **{
-                f"{header} ± sd": plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
-                for metric, header in HEADERS.items()
+                mean_header(metric): plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
+                for metric in data.metrics
             },
             "seeds": f"{row['num_seeds']}",
             "failed": f"{row['num_failed']}",
@@ -57,12 +58,12 @@ def member_lines(data: CardData) -> list[list[str]]:
     return [list(lines[0]), *(list(line.values()) for line in lines)]
 
 
-def gain_sentence(gains: Iterable[Mapping[str, Any]]) -> str:
+def gain_sentence(gains: Iterable[Mapping[str, Any]], metrics: Iterable[Metric]) -> str:
     """The first gain of the network over the base network."""
     one = next((one for one in gains if one["over"] == "base"), None)
     if one is None:
         return "It shares no seed with the base network, so its gain is unknown."
-    metric = f"val_{one['measure']}"
+    metric = next(metric for metric in metrics if metric.noun == one["measure"])
     gain, meaning = difference(one["mean"], metric), ""
     if one["low"] is not None:
         gain = with_interval(Estimate(one["mean"], one["low"], one["high"]), metric)
@@ -98,13 +99,13 @@ def card(
     trained = [member for member in data.members if data.kept_of(member)]
     return environment.from_string(source).render(
         data=data,
-        tested=data.tested and confirmation_section(data.tested, data.experiment.objective),
+        tested=data.tested and confirmation_section(data.tested, data.experiment.metric),
         values=values,
         loading=loading,
         front=yaml.safe_dump(_front(data, values), sort_keys=False, allow_unicode=True),
         rule=named_shares(data.rule),
         triple=coefficients_text(pd.Series(row)),
-        gain=gain_sentence(values["gains"]),
+        gain=gain_sentence(values["gains"], data.metrics),
         members=member_lines(data),
         example=example(data),
         aside=_aside(data),
@@ -140,15 +141,15 @@ def _front(data: CardData, values: Mapping[str, Any]) -> dict[str, object]:
         "metrics": ["accuracy"],
     }
     row = data.means[data.members[1].network]
-    if math.isnan(row["val_accuracy_mean"]):
+    if math.isnan(row.get("val_accuracy_mean", math.nan)):
         return front
     means = {
         f"validation accuracy, mean of {count(row['num_seeds'], 'seed')}": row["val_accuracy_mean"]
     }
     means |= {
         f"test accuracy, mean of {count(one.pairs, 'fresh seed')}": one.found
-        for one in (data.tested.comparisons("val_accuracy") if data.tested else ())
-        if (one.split, one.measure, one.verdict.against) == ("test", "val_accuracy", "base")
+        for one in (data.tested.comparisons(VAL_ACCURACY) if data.tested else ())
+        if (one.split, one.measure, one.verdict.against) == ("test", VAL_ACCURACY, "base")
     }
     module, _, name = values["data"]["class"].rpartition(".")
     result = {

@@ -11,13 +11,14 @@ import pandas as pd
 import yaml
 
 from scaling_search.answer.conclusions import Conclusion
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS, Shares
+from scaling_search.display.formatting import metrics_in
 from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.options import Export
 from scaling_search.exports.members import NamedNetwork, Training
 from scaling_search.follow_ups.confirmation import Confirmation, over_seeds
 from scaling_search.record.networks import COEFFICIENTS
-from scaling_search.record.results import METRICS
 from scaling_search.runtime.passwords import without_password
 from scaling_search.training.weights import Facts
 
@@ -82,6 +83,11 @@ class CardData:
         """True if any split may be the best."""
         answer = self.conclusion.answer
         return answer is None or answer.region.is_everything
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics of which the members have means."""
+        return metrics_in(self.means[self.members[0].network], self.experiment.metric)
 
     @property
     def trained(self) -> pd.DataFrame:
@@ -169,11 +175,11 @@ def as_yaml(values: Mapping[str, Any]) -> str:
 
 
 def _fresh_gains(data: CardData) -> Iterator[dict[str, object]]:
-    for one in data.tested.comparisons(data.experiment.objective) if data.tested else ():
+    for one in data.tested.comparisons(data.experiment.metric) if data.tested else ():
         yield {
             "over": one.verdict.against,
             "split": one.split,
-            "measure": one.measure.removeprefix("val_"),
+            "measure": one.measure.noun,
             "by": "fresh seeds",
             "seeds": one.pairs,
             **dataclasses.asdict(one.verdict.difference),
@@ -185,19 +191,20 @@ def _gains_of_the_search(data: CardData) -> Iterator[dict[str, object]]:
     """Gains within each seed that the base network shares, the metric that decides first."""
     kept = data.conclusion.kept(data.search)
     complete = kept[kept["state"] == "COMPLETE"]
-    for metric in sorted(METRICS, key=lambda one: one != data.experiment.objective):
-        by_seed = complete.pivot_table(index="seed", columns="candidate", values=metric)
+    for metric in sorted(data.metrics, key=lambda one: one != data.experiment.metric):
+        if metric.direction is None:
+            continue
+        by_seed = complete.pivot_table(index="seed", columns="candidate", values=metric.name)
         if data.found not in by_seed or 0 not in by_seed:
             return
-        sign = 1 if metric == "val_accuracy" else -1
-        gains = (sign * (by_seed[data.found] - by_seed[0])).dropna().to_numpy(dtype=float)
+        gains = (-metric.sign * (by_seed[data.found] - by_seed[0])).dropna().to_numpy(dtype=float)
         if len(gains) == 0:
             return
         estimate = over_seeds(gains) if len(gains) > 1 else None
         yield {
             "over": "base",
             "split": "validation",
-            "measure": metric.removeprefix("val_"),
+            "measure": metric.noun,
             "by": "seeds of the search, which also chose the network",
             "seeds": len(gains),
             "mean": float(gains.mean()),

@@ -9,12 +9,12 @@ from scipy import stats
 
 from scaling_search.answer.detectable import POWER, smallest_difference
 from scaling_search.answer.fit import LEVEL
-from scaling_search.answer.observations import Values, sign_of
+from scaling_search.answer.observations import Values
 from scaling_search.answer.verdicts import Estimate, Verdict, outcome
-from scaling_search.record.record import FinalTest, Objective, Record
+from scaling_search.core.metric import VAL_LOSS, Metric
+from scaling_search.record.record import FinalTest, Record
 from scaling_search.record.results import Row, scores_on_test
 
-MEASURES: tuple[Objective, ...] = ("val_loss", "val_accuracy")
 SPLITS = ("test", "validation")
 
 
@@ -78,7 +78,7 @@ class PairedComparison:
 
     Attributes:
         split: ``test`` or ``validation``.
-        measure: ``val_loss`` or ``val_accuracy``, of either split.
+        measure: The metric, of either split.
         pairs: Number of seeds that ended in both.
         found: Mean of the found network.
         other: Mean of the other.
@@ -86,7 +86,7 @@ class PairedComparison:
     """
 
     split: str
-    measure: Objective
+    measure: Metric
     pairs: int
     found: float
     other: float
@@ -157,32 +157,43 @@ class Confirmation:
         found, against = self.ended("found"), self.ended(other)
         return [(found[seed], against[seed]) for seed in found if seed in against]
 
-    def comparisons(self, objective: Objective) -> list[PairedComparison]:
+    def comparisons(self, objective: Metric) -> list[PairedComparison]:
         """All comparisons with an interval: test before validation, the objective first."""
-        measures = sorted(MEASURES, key=lambda measure: measure != objective)
         return [
             self._comparison(other, split, measure)
             for other in self.others
             if len(self.pairs(other)) > 1
-            for split in SPLITS
-            for measure in measures
+            for split in (SPLITS if self.has_test(objective) else SPLITS[1:])
+            for measure in self.measures(objective)
         ]
 
-    def _comparison(self, other: str, split: str, measure: Objective) -> PairedComparison:
+    def measures(self, objective: Metric) -> list[Metric]:
+        """The objective, and this package's other metric where trainings have it."""
+        other = objective.other
+        if other is None or not any(other.name in row for row in self.rows.values()):
+            return [objective]
+        return [objective, other]
+
+    def has_test(self, objective: Metric) -> bool:
+        """True if all finished trainings have the objective on the test split."""
+        ended = [row for row in self.rows.values() if row["state"] == "COMPLETE"]
+        return all(row.get(objective.on_test) is not None for row in ended)
+
+    def _comparison(self, other: str, split: str, measure: Metric) -> PairedComparison:
         found, against = (
             np.array([_values(row, split, measure) for row in rows])
             for rows in zip(*self.pairs(other), strict=True)
         )
-        gains = sign_of(measure) * (against - found)
+        gains = measure.sign * (against - found)
         difference = over_seeds(gains) if gains.ndim == 1 else over_seeds_and_images(gains)
-        delta = self.look.delta if measure == self.look.objective else None
+        delta = self.look.delta if measure.name == self.look.objective else None
         verdict = Verdict(other, difference, outcome(difference, delta))
         means = float(found.mean()), float(against.mean())
         return PairedComparison(split, measure, len(gains), *means, verdict)
 
-    def optimism(self, measure: Objective) -> Optimism | None:
+    def optimism(self, measure: Metric) -> Optimism | None:
         """The optimism of the search about the found network; None without a standard error."""
-        searched = np.array(self.look.searched[measure])
+        searched = np.array(self.look.searched[measure.name])
         fresh = np.array(
             [_values(row, "validation", measure) for row in self.ended("found").values()]
         )
@@ -191,15 +202,16 @@ class Confirmation:
             return None
         squares = sum(float(((x - x.mean()) ** 2).sum()) for x in (searched, fresh))
         error = math.sqrt(squares / freedom * (1 / len(searched) + 1 / len(fresh)))
-        size = sign_of(measure) * float(fresh.mean() - searched.mean())
+        size = measure.sign * float(fresh.mean() - searched.mean())
         half = float(stats.t.ppf(1 - LEVEL / 2, freedom)) * error
         return Optimism(float(searched.mean()), size, error, half)
 
 
-def _values(row: Row, split: str, measure: Objective) -> Values:
-    """One value of a training on the validation split, one for each image on the test split."""
+def _values(row: Row, split: str, measure: Metric) -> Values:
+    """One value of a training; on the test split one for each image where they are recorded."""
     if split == "validation":
-        return np.array(row[measure], dtype=float)
+        return np.array(row[measure.name], dtype=float)
     scores = scores_on_test(row)
-    assert scores is not None
-    return scores.losses if measure == "val_loss" else scores.hits
+    if scores is None:  # a training of the user's own has one value
+        return np.array(row[measure.on_test], dtype=float)
+    return scores.losses if measure == VAL_LOSS else scores.hits

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scaling_search.answer.observations import sign_of
 from scaling_search.answer.verdicts import FARTHEST
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
 from scaling_search.core.space_filling import Points, as_points, distances
 from scaling_search.follow_ups.interactions import CellMeans, fit_cells
@@ -33,7 +33,7 @@ class FactorialDesign:
     """
 
     setting: str
-    objective: str
+    objective: Metric
     rows: pd.DataFrame
     networks: pd.DataFrame
     names: list[str]
@@ -66,7 +66,7 @@ class FactorialDesign:
                 line |= {key: at[key].mean() for key in ("epochs", "learning_rate")}
                 line |= {"num_seeds": int(at["loss"].notna().sum())}
                 line |= {"num_failed": int(at["loss"].isna().sum())}
-                line |= {f"{self.objective}_mean": sign_of(self.objective) * means[i, j]}
+                line |= {f"{self.objective}_mean": self.objective.sign * means[i, j]}
                 lines.append(line | {f"{self.objective}_se": errors[i, j]})
         table = pd.DataFrame(lines)
         ranks = table.assign(loss=means.ravel()).groupby(self.setting)["loss"]
@@ -76,7 +76,7 @@ class FactorialDesign:
 def factorial_design(
     rows: pd.DataFrame,
     setting: str,
-    objective: str,
+    objective: Metric,
     *,
     references: Iterable[str],
     found: int | None,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from scaling_search.answer.fit import Surface, fit_surface
-from scaling_search.answer.observations import Values, observations, sign_of
+from scaling_search.answer.observations import Values, observations
 from scaling_search.answer.region import Hull
 from scaling_search.answer.verdicts import Answer
 from scaling_search.core.candidate import Candidate
@@ -180,7 +180,7 @@ def fairness_checks(
     rows = results_table([*searched, *trained])
     rows = _with_factors(rows.drop_duplicates(list(KEY), ignore_index=True), experiment)
     rows = rows[rows["rate"].isin(FACTORS) & rows["length"].isin(FACTORS)]  # a check asks farther
-    objective, learning_rate, length = experiment.objective, None, None
+    objective, learning_rate, length = experiment.metric, None, None
     at_rates = rows[rows["length"] == 1]
     if (at_rates["rate"] != 1).any():
         learning_rate = factorial_design(
@@ -203,12 +203,12 @@ def _with_factors(rows: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
     if recipe.equal == "training_flops":
         stretched = recipe.epochs * experiment.candidates.target / rows["flops_ratio"]
         epochs = epochs.where(rows["candidate"] == 0, stretched)
-    scores = rows[experiment.objective].astype(float)
+    scores = rows[experiment.metric.name].astype(float)
     return rows.assign(
         # What rounding does to a stretched schedule makes no other length.
         rate=(rows["learning_rate"] / recipe.rate).round(6),
         length=(rows["epochs"] / epochs).round(6),
-        loss=sign_of(experiment.objective) * scores.where(rows["state"] == "COMPLETE"),
+        loss=experiment.metric.sign * scores.where(rows["state"] == "COMPLETE"),
     )
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from scaling_search.answer.fit import LEVEL
-from scaling_search.answer.observations import Values, sign_of
+from scaling_search.answer.observations import Values
 from scaling_search.answer.verdicts import Estimate
 from scaling_search.core.candidate import Candidate
+from scaling_search.core.metric import Metric
 from scaling_search.core.recipe import Recipe
 from scaling_search.core.trial import Trial
 from scaling_search.experiment.experiment import Experiment
@@ -122,7 +123,7 @@ class RecipeCheck:
         noise: Variance of a training and its degrees of freedom from the search; None if unknown.
     """
 
-    objective: str
+    objective: Metric
     settings: tuple[Setting, ...]
     recipe: Recipe
     networks: pd.DataFrame
@@ -242,8 +243,8 @@ class RecipeCheck:
             for i, name in enumerate(self.names):
                 line = self.networks.iloc[i][["candidate", "network"]].to_dict() | {"name": name}
                 line |= {"learning_rate": setting.learning_rate, "augmented": is_augmented}
-                value = sign_of(self.objective) * self.losses[i, place]
-                lines.append(line | {"is_own": setting == self.own, self.objective: value})
+                value = self.objective.sign * self.losses[i, place]
+                lines.append(line | {"is_own": setting == self.own, self.objective.name: value})
         return pd.DataFrame(lines)
 
 
@@ -299,14 +300,14 @@ def recipe_check(
         networks: Networks of the search, the base network first.
         noise: That of the search.
     """
-    asked, objective = asked_networks(networks), experiment.objective
+    asked, objective = asked_networks(networks), experiment.metric
     found: dict[tuple[str, Setting], float] = {}
     for rows, is_augmented in ((at_rates, True), (without_augmentation, False)):
         for row in rows:
             if row["seed"] == 0 and row["state"] in {"COMPLETE", "FAIL"}:
                 setting = Setting(float(str(row["learning_rate"])), is_augmented)
-                score = row[objective] if row["state"] == "COMPLETE" else np.nan
-                found[str(row["network"]), setting] = sign_of(objective) * float(str(score))
+                score = row[objective.name] if row["state"] == "COMPLETE" else np.nan
+                found[str(row["network"]), setting] = objective.sign * float(str(score))
     numbers = {one.network for one in asked}
     begun = {setting for network, setting in found if network in numbers}
     settings = sorted(begun, key=lambda one: (not one.is_augmented, one.learning_rate))

@@ -1,5 +1,6 @@
 """The rule at larger sizes, by trainings there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,6 +10,7 @@ from scaling_search.answer.fit import Surface
 from scaling_search.answer.observations import Observations, observations
 from scaling_search.answer.outliers import LeftOut, collapsed, without_trainings
 from scaling_search.answer.region import Hull
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS, Shares
 from scaling_search.core.space_filling import as_points
 from scaling_search.follow_ups.sizes import (
@@ -20,7 +22,7 @@ from scaling_search.follow_ups.sizes import (
     smallest_changes,
 )
 from scaling_search.planning.families import ON_RAY
-from scaling_search.record.results import with_means
+from scaling_search.record.results import METRICS, with_means
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,7 @@ class Power:
         changes: Changes of each two corners, ascending; empty for fewer than two.
     """
 
-    metric: str
+    metric: Metric
     first: float
     last: float
     changes: list[DetectableChange]
@@ -80,7 +82,7 @@ def power_before(conclusion: Conclusion, networks: pd.DataFrame, num_seeds: int)
     surface = conclusion.answer.surface
     response = surface.observations.response
     rows = networks.merge(pd.DataFrame({"seed": range(num_seeds)}), how="cross")
-    rows["state"], rows[response] = "COMPLETE", 0.0
+    rows["state"], rows[response.name] = "COMPLETE", 0.0
     return _power(surface, _by_size(networks, rows, response), networks)
 
 
@@ -90,6 +92,7 @@ def transferred(
     trained: pd.DataFrame,
     curves: pd.DataFrame,
     num_classes: int,
+    metrics: Sequence[Metric] = METRICS,
 ) -> Transferred | None:
     """Compares sizes; None before any training and without a surface of the search.
 
@@ -100,6 +103,7 @@ def transferred(
         trained: Their trainings, as `results.results_table` gives them.
         curves: Their epochs, as `results.curves_table` gives them.
         num_classes: Number of labels.
+        metrics: Those of the table.
     """
     if len(trained):
         trained, curves = (_numbered(table, networks) for table in (trained, curves))
@@ -110,7 +114,7 @@ def transferred(
     left_out = tuple(collapsed(trained, curves, num_classes, response))
     trained = without_trainings(trained, left_out)
     larger = _by_size(networks, trained, response)
-    table = with_means(networks, trained)
+    table = with_means(networks, trained, metrics)
     table = table[[column for column in table if "_gain" not in str(column)]]
     try:
         fit = fit_sizes(found.surface, larger)
@@ -133,7 +137,7 @@ def _numbered(table: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="candidate").merge(networks[["network", "candidate"]], on="network")
 
 
-def _by_size(networks: pd.DataFrame, trained: pd.DataFrame, response: str) -> list[Observations]:
+def _by_size(networks: pd.DataFrame, trained: pd.DataFrame, response: Metric) -> list[Observations]:
     """Observations of each size, ascending, those without a finished training left out."""
     parts = []
     for size, mine in networks.groupby("size"):

@@ -31,7 +31,7 @@ def checked_row(trial: FrozenTrial, number: int, objective: str) -> dict[str, An
     Args:
         trial: As Optuna has read it.
         number: Its place in the study.
-        objective: The metric that Optuna has.
+        objective: The metric that Optuna has, unless the row names another.
 
     Raises:
         DamagedError: It is not as it was recorded.
@@ -42,7 +42,9 @@ def checked_row(trial: FrozenTrial, number: int, objective: str) -> dict[str, An
     place = f"training {number}, of network {row['candidate']} with seed {row['seed']}"
     if trial.user_attrs.get(DIGEST, whole := digest(row)) != whole:
         raise DamagedError(place)
-    values: dict[Any, Any] = {epoch: one[objective] for epoch, one in enumerate(row["curve"], 1)}
+    objective = row.get("objective", objective)  # that of a training of the user's own
+    points = enumerate(row["curve"], 1)
+    values: dict[Any, Any] = {place: one[objective] for place, one in points if objective in one}
     values |= {"end": row[objective]}
     known: dict[Any, Any] = trial.intermediate_values | {"end": trial.value}
     if trial.state.name != row["state"] or values.keys() != known.keys():

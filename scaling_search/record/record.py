@@ -10,6 +10,7 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from scaling_search.core.metric import KNOWN, Metric
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.record.digests import DIGEST, DamagedError, checked_row, digest
 from scaling_search.record.holding import Hold, TakenOverError
@@ -20,20 +21,21 @@ from scaling_search.runtime.lock import RunLock
 from scaling_search.runtime.passwords import without_password
 from scaling_search.runtime.progress import progress
 
-Objective = Literal["val_loss", "val_accuracy"]
-
 Read = TypeVar("Read")
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # what ends a command is told in one line
 
 
-OBJECTIVES = {"MINIMIZE": "val_loss", "MAXIMIZE": "val_accuracy"}
-"""Metrics that Optuna has, by its name of the direction in which they are better."""
+DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
 
 
-def direction(objective: Objective) -> Literal["minimize", "maximize"]:
+def direction(objective: Metric) -> Literal["minimize", "maximize"]:
     """The direction in which an objective is better, in Optuna's words."""
-    return "minimize" if objective == "val_loss" else "maximize"
+    return DIRECTIONS[str(objective.direction)]
+
+
+OBJECTIVES = {direction(metric).upper(): metric.name for metric in KNOWN.values()}
+"""Metrics of this package's training that Optuna has, by its name of their direction."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class FinalTest:
     Attributes:
         arms: Numbers of the candidates: ``found``, ``paper`` and ``base``.
         seeds: Seeds with which each of them is trained.
-        objective: The metric that decides.
+        objective: Name of the metric that decides.
         delta: The smallest difference of it that matters; None if unknown.
         why: The reason why the winner was chosen.
         searched: The winner's results in the search, by metric.
@@ -66,7 +68,7 @@ class FinalTest:
 
     arms: dict[str, int]
     seeds: list[int]
-    objective: Objective
+    objective: str
     delta: float | None
     why: str
     searched: dict[str, list[float]]
@@ -83,7 +85,7 @@ class Record:
     """
 
     def __init__(
-        self, storage: str, name: str, objective: Objective, *, opened: BaseStorage | None = None
+        self, storage: str, name: str, objective: Metric, *, opened: BaseStorage | None = None
     ) -> None:
         """Opens a study, or creates it; ``opened`` is its storage, if that is open already.
 
@@ -304,12 +306,13 @@ class Record:
             RuntimeError: The storage cannot be written.
         """
         coefficients = asdict(result.trial.candidate.coefficients)
-        values = {epoch: getattr(e, self.objective) for epoch, e in enumerate(result.curve, 1)}
-        is_complete = result.state == "COMPLETE"
+        name, is_complete = self.objective.name, result.state == "COMPLETE"
+        points = enumerate(result.points, 1)
+        values = {place: point[name] for place, point in points if name in point}
         row = row_of(result) | extra
         trial = optuna.trial.create_trial(
             state=TrialState.COMPLETE if is_complete else TrialState.FAIL,
-            value=values[len(values)] if is_complete else None,
+            value=result.scores[name] if is_complete else None,
             params=coefficients,
             distributions={k: FloatDistribution(1.0, max(4.0, v)) for k, v in coefficients.items()},
             user_attrs={"row": row, DIGEST: digest(row)},

@@ -2,14 +2,15 @@
 
 import base64
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from scaling_search.core.trial import Epoch, TestScores, Trial, TrialResult
+from scaling_search.core.metric import KNOWN, Metric, shown
+from scaling_search.core.trial import Epoch, OwnScores, TestScores, Trial, TrialResult
 from scaling_search.runtime.passwords import without_password
 
 Row = dict[str, object]
@@ -23,23 +24,29 @@ COUNTS = ("attempts", "device_share", "peak_memory_bytes", "micro_batches")
 PLACES = ("device", "host", "versions")
 """Columns of a training's results, by the names of `Epoch` and `TrialResult`."""
 
-METRICS = ("val_accuracy", "val_loss")
+METRICS = tuple(KNOWN.values())
+"""Metrics of this package's own training, in the order of tables."""
 
-LONG = ("curve", "test_losses", "test_hits")
-"""Values of a training for each epoch or image, which tables of trainings leave out."""
+CURVE_KEY = ("candidate", "network", "seed", "epoch")
+"""Columns that identify a point of a curve."""
+
+LONG = ("curve", "test_losses", "test_hits", "metrics", "objective")
+"""Values of a training for each epoch or image, and names, which tables leave out."""
 
 
 def row_of(result: TrialResult) -> Row:
     """A training as a row of the record."""
-    last = result.curve[-1] if result.state == "COMPLETE" else None
+    scores = result.scores
     row: Row = result.trial.candidate.row()
     row |= dict(zip(KEY, result.trial.key, strict=True))
     row |= {"state": result.state, "reason": without_password(result.reason)}
-    row |= {name: None if last is None else getattr(last, name) for name in SCORES}
+    row |= {name: scores.get(name) for name in _score_names(result)}
     seconds = {name: getattr(result, name) for name in SECONDS}
     row |= {name: value if math.isfinite(value) else None for name, value in seconds.items()}
     row |= {name: getattr(result, name) for name in (*COUNTS, *PLACES)}
-    row["curve"] = [asdict(epoch) for epoch in result.curve]
+    row["curve"] = result.points
+    if _is_own(result):
+        row |= {"objective": result.trial.objective.name, "metrics": [*scores]}
     if result.test is not None:
         row |= {"test_loss": result.test.loss, "test_accuracy": result.test.accuracy}
         row["test_losses"] = base64.b64encode(result.test.packed_losses).decode()
@@ -47,9 +54,28 @@ def row_of(result: TrialResult) -> Row:
     return row
 
 
+def _is_own(result: TrialResult) -> bool:
+    """True for a training of the user's own, also if it failed."""
+    return result.own is not None or result.trial.training is not None
+
+
+def _score_names(result: TrialResult) -> Iterable[str]:
+    own = (result.trial.objective.name, *result.scores)
+    return dict.fromkeys(own) if _is_own(result) else SCORES
+
+
+def metrics_of(rows: Iterable[Mapping[str, Any]], objective: Metric) -> tuple[Metric, ...]:
+    """The metrics of trainings, in the order of tables; those on the test split are left out."""
+    own = [row["metrics"] for row in rows if "metrics" in row]
+    if not own:
+        return METRICS if objective.is_known else (objective,)
+    names = dict.fromkeys(name for each in own for name in each if not name.startswith("test_"))
+    return shown(objective, names)
+
+
 def scores_on_test(row: Mapping[str, Any]) -> TestScores | None:
     """The scores of a row's network on the test split; None if it was not evaluated there."""
-    if row.get("test_loss") is None:
+    if row.get("test_losses") is None:
         return None
     return TestScores(
         loss=row["test_loss"],
@@ -63,11 +89,15 @@ def result_of(trial: Trial, row: Mapping[str, Any]) -> TrialResult:
     """The result that a row of the record holds."""
     values: dict[str, Any] = {name: row[name] for name in (*SECONDS, *COUNTS, *PLACES)}
     values |= {name: math.nan for name in SECONDS if row[name] is None}
+    own = None
+    if "metrics" in row:
+        own = OwnScores({name: row[name] for name in row["metrics"]}, tuple(row["curve"]))
     return TrialResult(
         trial,
         row["state"],
         reason=row["reason"],
-        curve=tuple(Epoch(**epoch) for epoch in row["curve"]),
+        curve=() if own else tuple(Epoch(**epoch) for epoch in row["curve"]),
+        own=own,
         test=scores_on_test(row),
         **values,
     )
@@ -88,16 +118,18 @@ def curves_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         for row in rows
         for epoch, point in enumerate(row["curve"], start=1)
     ]
-    columns = ["candidate", "network", "seed", "epoch", "train_loss", "val_loss", "val_accuracy"]
-    table = pd.DataFrame(points, columns=columns)
+    table = pd.DataFrame(points)
+    if not points:
+        table = pd.DataFrame(columns=[*CURVE_KEY, "train_loss", "val_loss", "val_accuracy"])
     return table.sort_values(["candidate", "seed", "epoch"], kind="stable", ignore_index=True)
 
 
 def coefficient_table(
     candidates: pd.DataFrame,
     results: pd.DataFrame,
-    objective: str,
+    objective: Metric,
     expected: Mapping[int, float] | None = None,
+    metrics: Sequence[Metric] = METRICS,
 ) -> pd.DataFrame:
     """The scaling coefficient table: a row for each network, the base first, then best to worst.
 
@@ -109,21 +141,24 @@ def coefficient_table(
     Args:
         candidates: The planned networks, the base as candidate 0.
         results: As `results_table` gives it.
-        objective: ``val_loss`` or ``val_accuracy``.
+        objective: The metric that decides.
         expected: The expected metric of each network by its number; None where there is no answer.
+        metrics: Those of the table, in its order.
     """
-    table, by = with_means(candidates, results), f"{objective}_mean"
+    table, by = with_means(candidates, results, metrics), f"{objective}_mean"
     if expected is not None:
         table["expected"], by = table["candidate"].map(expected), "expected"
     is_scaled = table["candidate"] != 0
-    ranks = table.loc[is_scaled, by].rank(ascending=objective == "val_loss", method="first")
+    ranks = table.loc[is_scaled, by].rank(ascending=objective.direction == "min", method="first")
     table["order"] = ranks.astype("Int64")
     place = ranks.reindex(table.index).where(is_scaled, 0.0)
     # NumPy puts NaN last; what pandas does with it depends on its version.
     return table.iloc[place.to_numpy(dtype=float).argsort(kind="stable")].reset_index(drop=True)
 
 
-def with_means(networks: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+def with_means(
+    networks: pd.DataFrame, results: pd.DataFrame, metrics: Sequence[Metric] = METRICS
+) -> pd.DataFrame:
     """A table of networks with the means of their trainings, by name of the network.
 
     Gains are over candidate 0, the base network; they are empty if it is not in the table or was
@@ -131,11 +166,16 @@ def with_means(networks: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """
     base = networks.loc[networks["candidate"] == 0, "network"]
     base_network = base.iloc[0] if len(base) else ""
-    none = pd.DataFrame(columns=["seed", "state", *METRICS, "train_seconds"])
+    values = [*(metric.name for metric in metrics), "train_seconds"]
+    none = pd.DataFrame(columns=["seed", "state", *values])
     trained = {} if results.empty else dict(iter(results.groupby("network", sort=False)))
-    of_base = _ended(trained.get(base_network, none))
+    of_base = _ended(trained.get(base_network, none), values)
     means = [
-        _aggregate(trained.get(network, none), _ended(none) if network == base_network else of_base)
+        _aggregate(
+            trained.get(network, none),
+            _ended(none, values) if network == base_network else of_base,
+            metrics,
+        )
         for network in networks["network"]
     ]
     return pd.concat([networks, pd.DataFrame(means, index=networks.index)], axis=1)
@@ -165,12 +205,12 @@ class Noise:
     degrees_of_freedom: int
 
 
-def noise(results: pd.DataFrame, metric: str) -> Noise:
+def noise(results: pd.DataFrame, metric: Metric) -> Noise:
     """The random variation between trainings of the scaled networks."""
     if results.empty:
         return Noise(None, None, math.nan, 0, 0, None, 0)
     ended = results[(results["state"] == "COMPLETE") & (results["candidate"] != 0)]
-    grid = ended.pivot_table(index="candidate", columns="seed", values=metric)
+    grid = ended.pivot_table(index="candidate", columns="seed", values=metric.name)
     means = grid.mean(axis=1)
     counts = grid.count(axis=1)
     spread = float(means.std()) if len(means) > 1 else math.nan
@@ -185,28 +225,32 @@ def noise(results: pd.DataFrame, metric: str) -> Noise:
     if left <= 0:
         return Noise(seed_sd, None, spread, len(means), fewest, None, 0)
     residual_sd = math.sqrt(float(np.nansum(residuals**2)) / left)
-    best = int(means.argmin() if metric == "val_loss" else means.argmax())
+    best = int(means.argmin() if metric.direction == "min" else means.argmax())
     errors = residual_sd * np.sqrt(1 / counts + 1 / counts.iloc[best])
     close = (means - means.iloc[best]).abs() <= 2 * errors
     return Noise(seed_sd, residual_sd, spread, len(means), fewest, int(close.sum()) - 1, left)
 
 
-def _aggregate(trained: pd.DataFrame, base: pd.DataFrame) -> dict[str, object]:
+def _aggregate(
+    trained: pd.DataFrame, base: pd.DataFrame, metrics: Sequence[Metric]
+) -> dict[str, object]:
     """Means of a network's trainings, and of their gains over finished ones of the base network."""
-    mine = _ended(trained)
+    mine = _ended(trained, base.columns)
     row: dict[str, object] = {"num_seeds": len(mine), "num_failed": len(trained) - len(mine)}
-    for metric in METRICS:
-        row[f"{metric}_mean"] = mine[metric].mean()
-        row[f"{metric}_sd"] = mine[metric].std()
-    for metric, sign in (("val_accuracy", 1), ("val_loss", -1)):
-        gains = sign * (mine[metric] - base[metric]).dropna()
+    for metric in metrics:
+        row[f"{metric}_mean"] = mine[metric.name].mean()
+        row[f"{metric}_sd"] = mine[metric.name].std()
+    for metric in metrics:
+        if metric.direction is None:
+            continue
+        gains = -metric.sign * (mine[metric.name] - base[metric.name]).dropna()
         row[f"{metric}_gain"] = gains.mean()
         row[f"{metric}_gain_se"] = gains.sem()
     row["train_seconds_mean"] = mine["train_seconds"].mean()
     return row
 
 
-def _ended(trained: pd.DataFrame) -> pd.DataFrame:
-    """The metrics of finished trainings, by seed."""
+def _ended(trained: pd.DataFrame, values: Iterable[str]) -> pd.DataFrame:
+    """The metrics and times of finished trainings, by seed."""
     is_ended = trained["state"] == "COMPLETE"
-    return trained[is_ended].set_index("seed")[[*METRICS, "train_seconds"]].astype(float)
+    return trained[is_ended].set_index("seed").reindex(columns=[*values]).astype(float)

@@ -98,10 +98,10 @@ CROP_KEY = "what recipe.crop is a fraction of"
 START_KEY = "the SHA-256 of recipe.start"
 """Another one, recorded if there is such a file."""
 
-NO_CHOICES = {"recipe.checkpoint_minutes", "recipe.check", "recipe.start"}
+NO_CHOICES = {"recipe.checkpoint_minutes", "recipe.check", "recipe.start", "training.keep"}
 """Options that change no result, and the place of a file whose content does."""
 
-BEFORE = {CROP_KEY: "the size that a network sees"}
+BEFORE = {CROP_KEY: "the size that a network sees", "objective_direction": None, "training": None}
 """Choices that older records do not name, with the values of their trainings."""
 
 _MEMORY = re.compile(r"\bMemory\(device='[^']*', batch_size=\d+(?=\))")

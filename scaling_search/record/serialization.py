@@ -8,11 +8,9 @@ from functools import cache
 from typing import cast
 
 from scaling_search.core.network import Architecture
+from scaling_search.core.part import IMPORTED
 
 OWN = __name__.partition(".")[0]
-
-IMPORTED = "imported"
-"""Mark, in a field's metadata, of the name of a function that is imported and called."""
 
 
 def to_json(part: object) -> dict[str, object]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage
 
-from scaling_search.record.record import Objective, Record
+from scaling_search.core.metric import Metric
+from scaling_search.record.record import Record
 from scaling_search.record.storage import default_storage, file_of, open_storage, unusable
 from scaling_search.record.storage_urls import has_studies
 from scaling_search.runtime.command_line import as_override, shell_command
@@ -35,7 +36,7 @@ class Studies:
     out: Path
     storage: str | None
     name: str
-    objective: Objective
+    objective: Metric
 
     @property
     def url(self) -> str:

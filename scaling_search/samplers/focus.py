@@ -9,10 +9,10 @@ from scaling_search.answer.fit import Surface, fit_surface
 from scaling_search.answer.observations import Values, of_results
 from scaling_search.answer.outliers import usable
 from scaling_search.answer.region import find_region
+from scaling_search.core.metric import Metric
 from scaling_search.core.part import part
 from scaling_search.core.space_filling import as_points
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.record.record import Objective
 from scaling_search.training.price import predicted_seconds
 
 
@@ -32,7 +32,7 @@ class Focus:
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
-        objective: Objective,
+        objective: Metric,
     ) -> Trial:
         """The next seed of the network whose training tells the most per second."""
         first = remaining[0]
@@ -48,7 +48,7 @@ class Focus:
         return next((t for t in remaining if t.order == (chosen.seed, 0)), chosen)
 
 
-def _surface(finished: Sequence[TrialResult], objective: Objective) -> Surface | None:
+def _surface(finished: Sequence[TrialResult], objective: Metric) -> Surface | None:
     candidates = [result.trial.candidate for result in finished]
     # At any cost the surface is the same but for a constant, which no difference has.
     target = float(np.median([c.cost_ratio for c in candidates if c.number > 0] or [1.0]))

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from scaling_search.core.metric import Metric
 from scaling_search.core.part import part
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.record.record import Objective
 from scaling_search.training.price import longest_of_round
 
 
@@ -21,7 +21,7 @@ class Grid:
         remaining: Sequence[Trial],
         running: Sequence[Trial],  # noqa: ARG002 - the protocol's; a grid does not look at it
         finished: Sequence[TrialResult],  # noqa: ARG002 - as above
-        objective: Objective,  # noqa: ARG002 - as above
+        objective: Metric,  # noqa: ARG002 - as above
     ) -> Trial:
         """One of the longest trainings of the lowest seed in ``remaining``."""
         return longest_of_round(remaining)

@@ -14,10 +14,11 @@ from optuna.trial import TrialState, create_trial
 from pydantic import Field
 from scipy.stats import qmc
 
+from scaling_search.core.metric import Metric
 from scaling_search.core.part import part
 from scaling_search.core.scaling import Shares
 from scaling_search.core.trial import Trial, TrialResult
-from scaling_search.record.record import Objective, direction
+from scaling_search.record.record import direction
 
 # Without greenlet it fits its starts one after the other, and says so into the live view.
 logging.getLogger("optuna._gp.batched_lbfgsb").setLevel(logging.ERROR)
@@ -91,7 +92,7 @@ class Model(ABC):
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
-        objective: Objective,
+        objective: Metric,
     ) -> Trial:
         """The lowest untrained seed of the network nearest to the model's suggestion."""
         sampler = self.sampler(self.seed + len(finished) + len(running))
@@ -139,7 +140,7 @@ class Qmc:
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
-        objective: Objective,  # noqa: ARG002 - the protocol's; a sequence does not look at it
+        objective: Metric,  # noqa: ARG002 - the protocol's; a sequence does not look at it
     ) -> Trial:
         """The lowest untrained seed of the network nearest to the sequence's point."""
         lowest = of_lowest_seed(remaining)[0].seed
@@ -154,7 +155,7 @@ class Qmc:
 
 def suggestion(
     sampler: BaseSampler,
-    objective: Objective,
+    objective: Metric,
     running: Sequence[Trial],
     finished: Sequence[TrialResult],
     coordinates: Coordinates,
@@ -165,7 +166,7 @@ def suggestion(
     commands; trainings in flight are under way in it, and those that failed are left out.
     """
     study = optuna.create_study(direction=direction(objective), sampler=sampler)
-    ended = [(r.trial, getattr(r.curve[-1], objective)) for r in finished if r.state == "COMPLETE"]
+    ended = [(r.trial, r.scores[objective.name]) for r in finished if r.state == "COMPLETE"]
     for trial, value in [*ended, *((trial, None) for trial in running)]:
         if (shares := trial.candidate.shares) is None:
             continue

@@ -107,6 +107,7 @@ class Progress:
     def _identity(self) -> str:
         trial = self._trial
         recipe = replace(trial.recipe, checkpoint_minutes=None)
+        assert trial.dataset is not None
         data = trial.fingerprint or trial.dataset.fingerprint()
         how = f"{kind(self._steps.optimizer)} {recipe}"
         return f"{LAYOUT} {trial.key} {how} {data} {self._where}"

@@ -26,6 +26,7 @@ from scaling_search.training.cuda_graphs import capturable_stream
 from scaling_search.training.device_errors import is_out_of_memory, needs_new_process
 from scaling_search.training.device_sharing import DeviceLock, release_memory
 from scaling_search.training.evaluation import EVALUATED_AT_ONCE, Evaluation
+from scaling_search.training.own import train_own
 from scaling_search.training.seeds import seeded_network
 from scaling_search.training.steps import Steps
 from scaling_search.training.weights import keep_weights
@@ -49,8 +50,7 @@ def train_trial(trial: Trial, device: str) -> TrialResult:
     with DeviceLock() as lock:
         try:
             name = device_name(device)
-            with settings(trial.recipe, device):
-                result = _trained_in_memory(trial, device, lock)
+            result = _trained_by(trial, device, lock)
         except Exception as error:  # noqa: BLE001 - a failed training is a row, never the end
             result = TrialResult(
                 trial,
@@ -120,8 +120,17 @@ def _keep_freed_memory() -> None:
         libc.mallopt(m_trim_threshold, KEPT_BYTES)
 
 
+def _trained_by(trial: Trial, device: str, lock: DeviceLock) -> TrialResult:
+    """The result of this package's training, or of the user's own."""
+    if trial.training is not None:
+        return replace(train_own(trial, device), peak_memory_bytes=_peak_memory_bytes(device))
+    with settings(trial.recipe, device):
+        return _trained_in_memory(trial, device, lock)
+
+
 def _trained_in_memory(trial: Trial, device: str, lock: DeviceLock) -> TrialResult:
     """The result of a training with its batches in as few parts as memory allows."""
+    assert trial.dataset is not None
     resolution = trial.candidate.architecture.resolution
     crops = trial.recipe.is_cropped
     data = load(trial.dataset, resolution, device, trial.fingerprint, crops=crops)

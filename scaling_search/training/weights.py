@@ -70,6 +70,7 @@ def keep_weights(trial: Trial, network: nn.Module, data: Loaded, last: Epoch) ->
     """Writes the weights of an evaluated network if the trial has a folder; errors are logged."""
     if trial.weights is None:
         return
+    assert trial.dataset is not None
     splits = data.splits
     tensors, left_out = distinct(network)
     facts = Facts(

@@ -6,6 +6,7 @@ import pytest
 
 from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.answer.verdicts import Answer, Outcome
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric
 from scaling_search.core.scaling import REFERENCES
 from scaling_search.core.space_filling import as_points
 from tests.surfaces import Luck, around, search_results
@@ -15,7 +16,7 @@ NO_CURVES = pd.DataFrame(columns=["candidate", "seed", "epoch", "val_loss", "val
 
 
 def concluded(
-    results: pd.DataFrame, curves: pd.DataFrame = NO_CURVES, objective: str = "val_loss"
+    results: pd.DataFrame, curves: pd.DataFrame = NO_CURVES, objective: Metric = VAL_LOSS
 ) -> Conclusion:
     return conclude(results, curves, objective=objective, target=2.0, delta=None, num_classes=10)
 
@@ -41,10 +42,10 @@ def changed(results: pd.DataFrame, candidate: int, seed: int, **values: float) -
     return table
 
 
-@pytest.mark.parametrize("objective", ["val_loss", "val_accuracy"])
+@pytest.mark.parametrize("objective", [VAL_LOSS, VAL_ACCURACY])
 @pytest.mark.parametrize("candidate", [1, 9])
 def test_one_training_at_chance_leaves_the_answer_as_without_it(
-    candidate: int, objective: str
+    candidate: int, objective: Metric
 ) -> None:
     clear = search_results(SHARP, Luck(0.001), num_seeds=2)
     bad = concluded(changed(clear, candidate, 1, **CHANCE), objective=objective)
@@ -52,7 +53,7 @@ def test_one_training_at_chance_leaves_the_answer_as_without_it(
     assert [(one.candidate, one.seed, one.why) for one in bad.left_out] == [
         (candidate, 1, "chance")
     ]
-    assert bad.left_out[0].value == CHANCE[objective]
+    assert bad.left_out[0].value == CHANCE[objective.name]
     assert bad.answer is not None
     assert without.answer is not None
     assert bad.answer.comparisons == without.answer.comparisons
@@ -98,7 +99,7 @@ def test_means_are_without_what_was_left_out_unless_nothing_is_left() -> None:
 
 def test_an_accuracy_and_a_loss_have_an_answer_each() -> None:
     table = search_results(SHARP, Luck(0.001), accuracy_truth=around(0.6, 0.1))
-    by_loss, by_accuracy = concluded(table), concluded(table, objective="val_accuracy")
+    by_loss, by_accuracy = concluded(table), concluded(table, objective=VAL_ACCURACY)
     assert by_loss.answer is not None
     assert by_loss.by_other is not None
     assert by_accuracy.answer is not None

@@ -10,6 +10,7 @@ from statsmodels.regression.linear_model import OLS
 from scaling_search.answer.diagnosis import diagnose
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.observations import Observations, Values
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.space_filling import Points, scheffe
 from scaling_search.record.results import noise
 from tests.surfaces import (
@@ -56,7 +57,7 @@ def test_what_networks_share_of_a_seed_is_measured() -> None:
 
 def test_seed_sd_is_that_of_the_results_table() -> None:
     data = trainings(spread_points(12), TRUTH, Luck(seed_sd=0.006))
-    found, other = diagnose(fit_surface(data)), noise(results_of(data), "val_loss")
+    found, other = diagnose(fit_surface(data)), noise(results_of(data), VAL_LOSS)
     assert other.seed_sd is not None
     assert found.seed_sd == pytest.approx(other.seed_sd, rel=1e-9)
 

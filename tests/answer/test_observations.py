@@ -7,28 +7,29 @@ import pandas as pd
 import pytest
 
 from scaling_search.answer.observations import observations
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric
 from tests.surfaces import Luck, around, results_of, spread_points, trainings
 
 
-def table(response: str = "val_loss") -> pd.DataFrame:
+def table(response: Metric = VAL_LOSS) -> pd.DataFrame:
     luck = Luck(seed_sd=0.01)
     data = trainings(spread_points(8), around(0.3, 0.4), luck, num_seeds=2, response=response)
     return results_of(data)
 
 
-@pytest.mark.parametrize(("response", "sign"), [("val_loss", 1.0), ("val_accuracy", -1.0)])
-def test_what_should_be_small_is_the_loss_or_minus_the_accuracy(response: str, sign: float) -> None:
+@pytest.mark.parametrize(("response", "sign"), [(VAL_LOSS, 1.0), (VAL_ACCURACY, -1.0)])
+def test_losses_are_small_and_accuracies_negative(response: Metric, sign: float) -> None:
     results = table(response)
     data = observations(results, response=response, target=2.0)
     assert data.sign == sign
-    expected = results.loc[results["candidate"] != 0, response].to_numpy()
+    expected = results.loc[results["candidate"] != 0, response.name].to_numpy()
     assert data.loss.tolist() == (sign * expected).tolist()
-    assert data.base_loss.tolist() == (sign * results[response][:2].to_numpy()).tolist()
+    assert data.base_loss.tolist() == (sign * results[response.name][:2].to_numpy()).tolist()
 
 
 def test_every_training_keeps_its_network_and_seed() -> None:
     results = table().sample(frac=1, random_state=0)
-    data = observations(results, response="val_loss", target=2.0)
+    data = observations(results, response=VAL_LOSS, target=2.0)
     scaled = results[results["candidate"] != 0]
     assert data.candidates[data.network].tolist() == scaled["candidate"].tolist()
     assert data.seed.tolist() == scaled["seed"].tolist()
@@ -41,7 +42,7 @@ def test_failed_trainings_are_left_out_and_counted() -> None:
     results = table()
     results.loc[[0, 2, 3, 4], "state"] = "FAIL"
     results.loc[[0, 2, 3, 4], "val_loss"] = np.nan
-    data = observations(results, response="val_loss", target=2.0)
+    data = observations(results, response=VAL_LOSS, target=2.0)
     assert data.num_failed == 4
     assert len(data.base_loss) == 1
     assert data.candidates.tolist() == [2, 3, 4, 5, 6, 7, 8]
@@ -58,7 +59,7 @@ def test_networks_within_0_02_are_one_place() -> None:
 
 
 def test_an_empty_record_has_no_observations() -> None:
-    data = observations(pd.DataFrame(), response="val_loss", target=2.0)
+    data = observations(pd.DataFrame(), response=VAL_LOSS, target=2.0)
     assert len(data.candidates) == len(data.loss) == len(data.base_loss) == data.num_failed == 0
     assert data.shares.shape == (0, 3)
     assert data.num_places == 0

@@ -9,6 +9,7 @@ from statsmodels.regression.linear_model import OLS
 
 from scaling_search.answer.observations import Observations, Values
 from scaling_search.answer.outliers import collapsed, outlying, studentized, without
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric
 from scaling_search.core.space_filling import scheffe
 from tests.surfaces import Luck, around, spread_points, subset, trainings
 
@@ -32,8 +33,8 @@ def curve(number: int, name: str) -> pd.DataFrame:
     return table.assign(candidate=number, seed=0)[::-1]
 
 
-@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
-def test_a_training_at_chance_or_no_better_than_its_first_epoch_collapsed(metric: str) -> None:
+@pytest.mark.parametrize("metric", [VAL_LOSS, VAL_ACCURACY])
+def test_a_training_at_chance_or_no_better_than_its_first_epoch_collapsed(metric: Metric) -> None:
     curves = pd.concat([curve(i, name) for i, name in enumerate(EPOCHS)])
     ends = curves.sort_values("epoch").groupby("candidate").last().reset_index()
     results = ends.assign(state="COMPLETE")
@@ -41,7 +42,7 @@ def test_a_training_at_chance_or_no_better_than_its_first_epoch_collapsed(metric
     names = list(EPOCHS)
     whys = {names[number]: one.why for number, one in found.items()}
     assert whys == {"never": "chance", "diverging": "first epoch"}
-    assert found[1].value == ends[metric][1]
+    assert found[1].value == ends[metric.name][1]
     # Of a thousand classes a loss of 2.3 is far from chance.
     assert [one.why for one in collapsed(results, curves, 1000, metric)] == ["first epoch"] * 2
     assert not list(collapsed(results.assign(state="FAIL"), curves, 10, metric))

@@ -13,6 +13,7 @@ from rich.console import Console
 from scaling_search.answer.stopping import FIRST_ANALYSIS, GROWTH, Limits, Stopping
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.core.candidate import Candidate
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.scaling import Shares
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.display.progress import View
@@ -66,10 +67,10 @@ def run(
     """A search over three seeds, block by block."""
     candidates = (plan().base, *plan().candidates[:num_networks])
     trials = [trial_of(candidate, seed) for candidate in candidates for seed in range(3)]
-    record = Record(str(folder / "study.log"), "search", "val_loss")
+    record = Record(str(folder / "study.log"), "search", VAL_LOSS)
     search = TrainingLoop(trials, record, provenance={})
     limits = replace(LIMITS, trainings=trainings)
-    view = View(Console(file=io.StringIO()), "val_loss")
+    view = View(Console(file=io.StringIO()), VAL_LOSS)
     search.run(Grid(), executor, view, stopping=Stopping(limits, record, 2.0))
     return search
 
@@ -149,9 +150,9 @@ def test_fewer_networks_than_a_first_look_needs_are_never_looked_at(tmp_path: Pa
 
 def test_looks_survive_in_the_record(tmp_path: Path) -> None:
     path = str(tmp_path / "study.log")
-    Record(path, "search", "val_loss").add_interim_analysis(InterimAnalysis(20, 0.5))
-    Record(path, "search", "val_loss").add_interim_analysis(InterimAnalysis(25, 0.25))
-    assert Record(path, "search", "val_loss").interim_analyses == [
+    Record(path, "search", VAL_LOSS).add_interim_analysis(InterimAnalysis(20, 0.5))
+    Record(path, "search", VAL_LOSS).add_interim_analysis(InterimAnalysis(25, 0.25))
+    assert Record(path, "search", VAL_LOSS).interim_analyses == [
         InterimAnalysis(20, 0.5),
         InterimAnalysis(25, 0.25),
     ]

@@ -10,6 +10,7 @@ import pytest
 from scaling_search.answer.stopping import Limits, Stopping
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.candidates import Buildable
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.trial import TrialResult
 from scaling_search.costs.flops import Flops
@@ -50,14 +51,14 @@ def outcomes(draw: int) -> list[TrialResult]:
 
 def interim_analyses(folder: Path, sampler: Sampler, draw: int) -> tuple[list[int], bool]:
     """Trainings at each interim analysis of a search, and True if the last one ended it."""
-    record = Record(str(folder / f"{draw}.log"), "search", "val_loss")
+    record = Record(str(folder / f"{draw}.log"), "search", VAL_LOSS)
     limits = Limits(trainings=None, hours=None, gpu_hours=None, region=0.15, failed_share=1.0)
     stopping = Stopping(limits, record, 2.0)
     by_key = {result.trial.key: result for result in outcomes(draw)}
     remaining = [result.trial for result in by_key.values()]
     finished: list[TrialResult] = []
     while remaining and not stopping.reached(finished, 0, Counter()):
-        trial = sampler.choose(remaining, [], finished, "val_loss")
+        trial = sampler.choose(remaining, [], finished, VAL_LOSS)
         assert trial is not None
         remaining.remove(trial)
         finished = sorted([*finished, by_key[trial.key]], key=lambda r: r.trial.order)

@@ -22,6 +22,7 @@ from scaling_search.answer.verdicts import (
     outcome,
     worth_of,
 )
+from scaling_search.core.metric import VAL_ACCURACY
 from scaling_search.core.scaling import REFERENCES, Shares
 from scaling_search.core.space_filling import Points, as_points, scheffe
 from tests.surfaces import Luck, around, fitted, flat, plan_shares, spread_points, trainings
@@ -308,7 +309,7 @@ def test_an_accuracy_is_told_as_an_accuracy() -> None:
     shares = spread_points(20)
     luck = Luck(0.001)
     losses = trainings(shares, around(0.3, 0.35), luck)
-    accuracies = replace(losses, response="val_accuracy")
+    accuracies = replace(losses, response=VAL_ACCURACY)
     one, other = answer(fit_surface(losses)), answer(fit_surface(accuracies))
     for by_loss, by_accuracy in zip(one.comparisons, other.comparisons, strict=True):
         lost, won = by_loss.prediction, by_accuracy.prediction

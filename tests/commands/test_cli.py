@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from scaling_search.commands.cli import COMMANDS
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.record.record import Record
 from scaling_search.record.schema import CROP_KEY
 from scaling_search.runtime.files import conf
@@ -392,7 +393,7 @@ def test_a_record_with_crops_of_each_networks_pixels_is_read_and_not_gone_on_wit
 ) -> None:
     cropped = (*TINY, "recipe.crop=0.05")
     cli("search", "out=mine", *cropped, "limits.trainings=1")
-    record = Record(f"sqlite:///{tmp_path / 'mine' / 'study.db'}", "default", "val_loss")
+    record = Record(f"sqlite:///{tmp_path / 'mine' / 'study.db'}", "default", VAL_LOSS)
     # As records were before crops were taken of the native image.
     record.claim({k: v for k, v in record.choices.items() if k != CROP_KEY})
     for command in (["search", *cropped], ["confirm"]):
@@ -413,7 +414,7 @@ def test_a_record_without_crops_names_nothing_about_them_and_goes_on(
 ) -> None:
     command = ("search", "recipe.crop=0.0", "out=mine", *TINY)
     cli(*command, "limits.trainings=1")
-    record = Record(f"sqlite:///{tmp_path / 'mine' / 'study.db'}", "default", "val_loss")
+    record = Record(f"sqlite:///{tmp_path / 'mine' / 'study.db'}", "default", VAL_LOSS)
     assert CROP_KEY not in record.study.user_attrs["choices"]
     assert "all trainings are done" in cli(*command).out
 

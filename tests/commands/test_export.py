@@ -26,6 +26,7 @@ from scaling_search.commands.export import export
 from scaling_search.commands.run import Run
 from scaling_search.commands.scale import scale
 from scaling_search.commands.search import search
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS
 from scaling_search.display.formatting import plus_minus, rounded
 from scaling_search.experiment.options import Confirm, Export, Scale
 from scaling_search.exports import programs
@@ -209,7 +210,7 @@ def test_numbers_of_the_card_are_those_of_the_tables(run: Run) -> None:
     for name, row in rows.items():
         means = [
             plus_minus(row[f"{metric}_mean"], row[f"{metric}_sd"], metric)
-            for metric in ("val_accuracy", "val_loss")
+            for metric in (VAL_ACCURACY, VAL_LOSS)
         ]
         assert lines[name][1:9] == [
             *(f"{row['resolution']}", f"{row['cost_ratio']:.3f}x"),

@@ -21,6 +21,7 @@ from scaling_search.commands import training_loop
 from scaling_search.commands.run import Run
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import placed
+from scaling_search.core.metric import VAL_LOSS, Metric
 from scaling_search.core.protocols import Executor, Sampler
 from scaling_search.core.trial import Key, Trial, TrialResult
 from scaling_search.display.progress import View
@@ -103,9 +104,9 @@ class Backwards:
         remaining: Sequence[Trial],
         running: Sequence[Trial],
         finished: Sequence[TrialResult],
-        objective: str,
+        objective: Metric,
     ) -> Trial | None:
-        assert objective == "val_loss"
+        assert objective == VAL_LOSS
         for trials in (remaining, running, [result.trial for result in finished]):
             assert list(trials) == sorted(trials, key=lambda trial: trial.order)
         if len(running) + len(finished) >= self.num_wanted:
@@ -115,7 +116,7 @@ class Backwards:
 
 def opened(mine: Run) -> Record:
     mine.folder.mkdir(exist_ok=True)
-    return Record(f"{mine.out}/study.log", mine.experiment.name, mine.experiment.objective)
+    return Record(f"{mine.out}/study.log", mine.experiment.name, mine.experiment.metric)
 
 
 def run(
@@ -137,7 +138,7 @@ def run(
         retries=retries,
     )
     printed = io.StringIO()
-    view = View(Console(file=printed, width=200), mine.experiment.objective)
+    view = View(Console(file=printed, width=200), mine.experiment.metric)
     search.run(
         sampler,
         executor or Executing(),
@@ -548,7 +549,7 @@ def test_storage_that_is_locked_for_a_while_is_waited_for(
     tmp_path: Path, expected: tuple[pd.DataFrame, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = tiny_run(tmp_path, num_seeds=2)
-    record = Record(f"sqlite:///{tmp_path}/study.db?timeout=0.1", "tiny", "val_loss")
+    record = Record(f"sqlite:///{tmp_path}/study.db?timeout=0.1", "tiny", VAL_LOSS)
     other = sqlite3.connect(tmp_path / "study.db", isolation_level=None)
     search = TrainingLoop(mine.experiment.trials(tiny_plan()), record, provenance=PROVENANCE)
     other.execute("BEGIN EXCLUSIVE")
@@ -561,7 +562,7 @@ def test_storage_that_is_locked_for_a_while_is_waited_for(
 
     monkeypatch.setattr("scaling_search.runtime.interruption.sleep", sleep)
     printed = io.StringIO()
-    search.run(None, Executing(), View(Console(file=printed, width=300), "val_loss"))
+    search.run(None, Executing(), View(Console(file=printed, width=300), VAL_LOSS))
     other.close()
     assert naps == [1.0, 2.0, 4.0]  # seconds, longer each time
     assert printed.getvalue().count("database is locked") == 3
@@ -671,7 +672,7 @@ def test_a_record_that_cannot_be_written_ends_the_search(
     executor = Executing()
     (mine.folder / "study.log").unlink()
     mine.folder.rmdir()
-    view = View(Console(file=io.StringIO()), mine.experiment.objective)
+    view = View(Console(file=io.StringIO()), mine.experiment.metric)
     with pytest.raises(RuntimeError, match="storage must be readable and writable"):
         search.run(Grid(), executor, view)
     assert len(executor.submitted) == 1

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from scaling_search.answer.conclusions import Conclusion, conclude
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric
 from scaling_search.core.scaling import REFERENCES, Shares
 from scaling_search.display.answer import answer_sentences, comparison_lines
 from scaling_search.display.formatting import named_shares
@@ -18,7 +19,7 @@ SHARP, QUIET, USUAL = around(0.3, 0.3), Luck(0.001), Luck(0.0065)
 
 
 def concluded(
-    table: pd.DataFrame, *, delta: float | None = None, objective: str = "val_loss"
+    table: pd.DataFrame, *, delta: float | None = None, objective: Metric = VAL_LOSS
 ) -> Conclusion:
     found = conclude(table, NO_CURVES, objective=objective, target=2.0, delta=delta, num_classes=10)
     return replace(found, sentences=tuple(answer_sentences(found, table)))
@@ -174,7 +175,7 @@ def test_a_metric_that_tells_more_or_less_than_the_objective_is_said() -> None:
     assert by_loss.startswith("Warning: by accuracy the rule is depth 0.0")
     assert "better than depth" in by_loss
     assert by_loss.endswith(". By loss no split is shown to be better than another.")
-    by_accuracy = concluded(table, objective="val_accuracy").sentences[3]
+    by_accuracy = concluded(table, objective=VAL_ACCURACY).sentences[3]
     assert by_accuracy == "By loss alone these results cannot show that the split matters."
 
 

@@ -9,13 +9,14 @@ import pytest
 from rich.console import Console
 
 from scaling_search.core import trial as values
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric
 from scaling_search.core.scaling import REFERENCES
 from scaling_search.core.trial import TrialResult
 from scaling_search.display.confirmation import confirmation_section
 from scaling_search.display.report_section import ReportSection
 from scaling_search.display.terminal import show
 from scaling_search.follow_ups.confirmation import Confirmation
-from scaling_search.record.record import FinalTest, Objective, Record
+from scaling_search.record.record import FinalTest, Record
 from scaling_search.record.results import results_table
 from tests.tiny import candidate_of, ended, failed, tiny_plan, tiny_trial
 
@@ -54,13 +55,13 @@ def jitter(number: int, seed: int) -> float:
     return -0.01 if (seed + number // 2) % 2 else 0.01
 
 
-def section_of(record: Record, objective: Objective = "val_loss") -> ReportSection | None:
+def section_of(record: Record, objective: Metric = VAL_LOSS) -> ReportSection | None:
     tested = Confirmation.last(record)
     return confirmation_section(tested, objective) if tested else None
 
 
 def opened(folder: Path) -> Record:
-    return Record(f"{folder}/study.log", "tiny-confirm", "val_loss")
+    return Record(f"{folder}/study.log", "tiny-confirm", VAL_LOSS)
 
 
 def looked(
@@ -153,7 +154,7 @@ def test_the_differences_are_seed_by_seed(tmp_path: Path) -> None:
 def test_accuracy_decides_where_it_is_the_objective(tmp_path: Path) -> None:
     record = opened(tmp_path)
     looked(tmp_path, gaining(0.2), hit=lambda number, _: 0.9 if number == 2 else 0.5)
-    section = section_of(record, "val_accuracy")
+    section = section_of(record, VAL_ACCURACY)
     assert section is not None
     assert "is better than" in section.sentences[0]
     assert ": 40.0 points (" in section.sentences[0]

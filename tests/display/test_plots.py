@@ -24,6 +24,7 @@ from matplotlib.text import Text
 from scaling_search.answer.fit import fit_surface
 from scaling_search.answer.region import GRID, find_region
 from scaling_search.answer.verdicts import Answer, Estimate, Outcome, Verdict
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
 from scaling_search.display.plots.accuracy import accuracy_over_flops, dominating, pareto_front
 from scaling_search.display.plots.audited import triangle_of_variants
@@ -68,42 +69,48 @@ SEARCHED = tables(2, 1).coefficients
 
 SHARES = [f"{dimension}_share" for dimension in DIMENSIONS]
 FIGURES: dict[str, Callable[[Tables], Figure]] = {
-    "accuracy": lambda t: accuracy_over_flops(t.coefficients, equal="epochs"),
-    "triangle of accuracy": lambda t: triangle_of_shares(
-        t.coefficients, "val_accuracy", equal="epochs"
+    "accuracy": lambda t: accuracy_over_flops(
+        t.coefficients, objective=VAL_ACCURACY, equal="epochs"
     ),
-    "triangle of loss": lambda t: triangle_of_shares(t.coefficients, "val_loss", equal="epochs"),
-    "curves": lambda t: training_curves(t.curves, equal="epochs"),
+    "triangle of accuracy": lambda t: triangle_of_shares(
+        t.coefficients, VAL_ACCURACY, equal="epochs"
+    ),
+    "triangle of loss": lambda t: triangle_of_shares(t.coefficients, VAL_LOSS, equal="epochs"),
+    "curves": lambda t: training_curves(t.curves, objective=VAL_ACCURACY, equal="epochs"),
 }
 EQUAL_FIGURES: dict[str, Callable[[str], Figure]] = {
-    "accuracy": lambda e: accuracy_over_flops(SEARCHES["failures"].coefficients, equal=e),
-    "triangle": lambda e: triangle_of_shares(
-        SEARCHES["failures"].coefficients, "val_loss", equal=e
+    "accuracy": lambda e: accuracy_over_flops(
+        SEARCHES["failures"].coefficients, objective=VAL_ACCURACY, equal=e
     ),
-    "curves": lambda e: training_curves(SEARCHES["failures"].curves, equal=e),
-    "families": lambda e: family_curves(families(), SEARCHED, equal=e),
+    "triangle": lambda e: triangle_of_shares(SEARCHES["failures"].coefficients, VAL_LOSS, equal=e),
+    "curves": lambda e: training_curves(
+        SEARCHES["failures"].curves, objective=VAL_ACCURACY, equal=e
+    ),
+    "families": lambda e: family_curves(families(), SEARCHED, objective=VAL_ACCURACY, equal=e),
     "comparisons": lambda e: comparison_chart(answer_of(ANSWERED), equal=e),
-    "rates": lambda e: setting_curves(settings("rate", 5), "val_loss", equal=e),
-    "lengths": lambda e: setting_curves(settings("length", 10), "val_loss", equal=e),
+    "rates": lambda e: setting_curves(settings("rate", 5), VAL_LOSS, equal=e),
+    "lengths": lambda e: setting_curves(settings("length", 10), VAL_LOSS, equal=e),
 }
 OTHER_FIGURES: dict[str, Callable[[], Figure]] = {
-    "families": lambda: family_curves(families(), SEARCHED, equal="epochs"),
-    "families, one seed": lambda: family_curves(families(1), SEARCHED, equal="epochs"),
+    "families": lambda: family_curves(families(), SEARCHED, objective=VAL_ACCURACY, equal="epochs"),
+    "families, one seed": lambda: family_curves(
+        families(1), SEARCHED, objective=VAL_ACCURACY, equal="epochs"
+    ),
     "families without trainings": lambda: family_curves(
-        families().assign(num_seeds=0), SEARCHED, equal="epochs"
+        families().assign(num_seeds=0), SEARCHED, objective=VAL_ACCURACY, equal="epochs"
     ),
     "published": lambda: published_family(PUBLISHED),
-    "rates": lambda: setting_curves(settings("rate", 5), "val_loss", equal="epochs"),
+    "rates": lambda: setting_curves(settings("rate", 5), VAL_LOSS, equal="epochs"),
     "rates of one network": lambda: setting_curves(
-        settings("rate", 1), "val_accuracy", equal="epochs"
+        settings("rate", 1), VAL_ACCURACY, equal="epochs"
     ),
     "rates, one left out": lambda: setting_curves(
-        settings("rate", 5, left_out=[2]), "val_loss", equal="training_flops"
+        settings("rate", 5, left_out=[2]), VAL_LOSS, equal="training_flops"
     ),
     "rates, all left out": lambda: setting_curves(
-        settings("rate", 2, left_out=[1, 2]), "val_loss", equal="epochs"
+        settings("rate", 2, left_out=[1, 2]), VAL_LOSS, equal="epochs"
     ),
-    "lengths": lambda: setting_curves(settings("length", 10), "val_accuracy", equal="epochs"),
+    "lengths": lambda: setting_curves(settings("length", 10), VAL_ACCURACY, equal="epochs"),
     "audited": lambda: triangle_of_variants(variants("B{}", 7)),
     "audited, long names": lambda: triangle_of_variants(variants("my own network {}", 14)),
     "audited, too many": lambda: triangle_of_variants(variants("network {}", 40)),
@@ -199,12 +206,12 @@ def test_every_figure_of_trainings_names_what_was_equal(figure: str) -> None:
 def test_every_figure_names_a_network_s_marks_alike() -> None:
     table, curves, found = ANSWERED.coefficients, ANSWERED.curves, answer_of(ANSWERED)
     for figure in (
-        accuracy_over_flops(table, found, equal="epochs"),
-        triangle_of_shares(table, "val_accuracy", found, equal="epochs"),
-        training_curves(curves, found, equal="epochs"),
+        accuracy_over_flops(table, found, objective=VAL_ACCURACY, equal="epochs"),
+        triangle_of_shares(table, VAL_ACCURACY, found, equal="epochs"),
+        training_curves(curves, found, objective=VAL_ACCURACY, equal="epochs"),
     ):
         assert {f"network-{number}" for number in range(1, 21)} <= ids(figure)
-    members = family_curves(families(), SEARCHED, equal="epochs")
+    members = family_curves(families(), SEARCHED, objective=VAL_ACCURACY, equal="epochs")
     assert {"network-0", "network-1", "family-paper-3"} <= ids(members)
     assert {"network-1", "network-5"} <= ids(EQUAL_FIGURES["rates"]("epochs"))
 
@@ -216,7 +223,9 @@ def ids(figure: Figure) -> set[str]:
 
 
 def test_a_page_s_background_shows_through_an_svg_and_not_through_a_png() -> None:
-    images = rendered(accuracy_over_flops(ANSWERED.coefficients, equal="epochs"))
+    images = rendered(
+        accuracy_over_flops(ANSWERED.coefficients, objective=VAL_ACCURACY, equal="epochs")
+    )
     assert b"<image" not in images[".svg"]
     first = images[".svg"].split(b'id="patch_2"')[0]
     assert PAPER.encode() not in first.split(b'id="patch_1"')[1]
@@ -243,7 +252,7 @@ def drawn_networks(figure: Figure) -> dict[int, np.ndarray]:
 def test_each_trained_network_is_one_point_over_its_cost(search: str) -> None:
     table = SEARCHES[search].coefficients
     trained = table[table["num_seeds"] > 0].set_index("candidate")
-    figure = accuracy_over_flops(table, equal="epochs")
+    figure = accuracy_over_flops(table, objective=VAL_ACCURACY, equal="epochs")
     drawn = drawn_networks(figure)
     assert sorted(drawn) == sorted(trained.index)
     for number, (x, y) in drawn.items():
@@ -256,7 +265,7 @@ def test_each_trained_network_is_one_point_over_its_cost(search: str) -> None:
 @pytest.mark.parametrize("search", SEARCHES)
 def test_each_scaled_network_is_one_point_of_the_triangle(search: str) -> None:
     table = SEARCHES[search].coefficients
-    drawn = drawn_networks(triangle_of_shares(table, "val_loss", equal="epochs"))
+    drawn = drawn_networks(triangle_of_shares(table, VAL_LOSS, equal="epochs"))
     scaled = table[table["candidate"] != 0]
     expected = place(scaled[SHARES].to_numpy(dtype=float)).T
     assert sorted(drawn) == sorted(scaled["candidate"])
@@ -264,7 +273,7 @@ def test_each_scaled_network_is_one_point_of_the_triangle(search: str) -> None:
         assert np.hypot(*(drawn[number] - exact)) < 0.03
 
 
-def answer_of(search: Tables, objective: str = "val_accuracy") -> Answer:
+def answer_of(search: Tables, objective: Metric = VAL_ACCURACY) -> Answer:
     found = conclusion_of(search, objective).answer
     assert found is not None
     return found
@@ -279,7 +288,7 @@ def labelled(figure: Figure, label: str) -> np.ndarray:
 def test_the_triangle_marks_the_rule_and_rings_the_network() -> None:
     table, found = ANSWERED.coefficients, answer_of(ANSWERED)
     assert not found.region.is_everything
-    figure = triangle_of_shares(table, "val_accuracy", found, equal="epochs")
+    figure = triangle_of_shares(table, VAL_ACCURACY, found, equal="epochs")
     rule = labelled(figure, "the rule, for other sizes")
     np.testing.assert_allclose(rule, place([found.rule]).T)
     row = table[table["candidate"] == found.network]
@@ -290,7 +299,7 @@ def test_the_triangle_marks_the_rule_and_rings_the_network() -> None:
     expected = place(bad[SHARES].to_numpy(dtype=float)).T
     np.testing.assert_allclose(sorted(crosses.tolist()), sorted(expected.tolist()))
     assert "95 % region of the rule" in said(figure)
-    plain = said(triangle_of_shares(SEARCHES["failures"].coefficients, "val_loss", equal="epochs"))
+    plain = said(triangle_of_shares(SEARCHES["failures"].coefficients, VAL_LOSS, equal="epochs"))
     for word in ("the rule", "the network", "left out"):
         assert word not in plain
 
@@ -314,14 +323,14 @@ def test_a_rule_that_is_a_guess_is_called_one() -> None:
     search = tables(20, 2)
     found = answer_of(search)
     assert found.region.is_everything
-    figure = triangle_of_shares(search.coefficients, "val_accuracy", found, equal="epochs")
+    figure = triangle_of_shares(search.coefficients, VAL_ACCURACY, found, equal="epochs")
     np.testing.assert_allclose(labelled(figure, "the rule, a guess"), place([found.rule]).T)
     assert "for other sizes" not in said(figure)
 
 
 def test_the_accuracies_ring_the_network_and_cross_what_was_left_out() -> None:
     table, found = ANSWERED.coefficients, answer_of(ANSWERED)
-    figure = accuracy_over_flops(table, found, equal="epochs")
+    figure = accuracy_over_flops(table, found, objective=VAL_ACCURACY, equal="epochs")
     row = table[table["candidate"] == found.network]
     ring = labelled(figure, "the network, for this size")
     wanted = row[["flops", "val_accuracy_mean"]].to_numpy(dtype=float)
@@ -336,12 +345,12 @@ def test_the_accuracies_ring_the_network_and_cross_what_was_left_out() -> None:
 @pytest.mark.parametrize("search", ["clear", "guess"])
 def test_figures_with_an_answer_can_be_read(search: str) -> None:
     drawn = ANSWERED if search == "clear" else tables(20, 2)
-    for objective in ("val_accuracy", "val_loss"):
+    for objective in (VAL_ACCURACY, VAL_LOSS):
         found = answer_of(drawn, objective)
         for figure in (
             triangle_of_shares(drawn.coefficients, objective, found, equal="epochs"),
-            accuracy_over_flops(drawn.coefficients, found, equal="epochs"),
-            training_curves(drawn.curves, found, equal="epochs"),
+            accuracy_over_flops(drawn.coefficients, found, objective=VAL_ACCURACY, equal="epochs"),
+            training_curves(drawn.curves, found, objective=VAL_ACCURACY, equal="epochs"),
         ):
             assert_readable(figure)
 
@@ -355,25 +364,29 @@ def test_corners_of_the_triangle_are_one_dimension_alone() -> None:
 def test_there_is_a_line_for_each_network_in_each_panel_of_the_curves() -> None:
     curves = SEARCHES["failures"].curves
     num_networks, base_seeds = curves["candidate"].nunique(), 2
-    for panel in training_curves(curves, equal="epochs").axes:
+    for panel in training_curves(curves, objective=VAL_ACCURACY, equal="epochs").axes:
         assert len(panel.lines) == num_networks + base_seeds
 
 
 def test_the_network_s_seeds_have_a_line_each_and_its_name() -> None:
     found = answer_of(ANSWERED)
-    figure = training_curves(ANSWERED.curves, found, equal="epochs")
+    figure = training_curves(ANSWERED.curves, found, objective=VAL_ACCURACY, equal="epochs")
     for panel in figure.axes:
         assert len(panel.lines) == 21 + 2 + 2
     assert f"the network, number {found.network}" in said(figure)
-    assert "the network, number" not in said(training_curves(ANSWERED.curves, equal="epochs"))
+    assert "the network, number" not in said(
+        training_curves(ANSWERED.curves, objective=VAL_ACCURACY, equal="epochs")
+    )
 
 
 def test_smoothed_labels_are_named_where_the_losses_are_compared() -> None:
     curves = SEARCHES["one network"].curves
-    smoothed = said(training_curves(curves, equal="epochs", label_smoothing=0.1))
+    smoothed = said(
+        training_curves(curves, objective=VAL_ACCURACY, equal="epochs", label_smoothing=0.1)
+    )
     assert "Training loss (nats), labels smoothed" in smoothed
     assert "with label smoothing of 0.1, not to be compared with the validation" in smoothed
-    assert "smooth" not in said(training_curves(curves, equal="epochs"))
+    assert "smooth" not in said(training_curves(curves, objective=VAL_ACCURACY, equal="epochs"))
 
 
 def compared(outcome: Outcome | None, *, low: float = -0.02, delta: float = 0.01) -> Answer:
@@ -425,28 +438,30 @@ def heights(axes: Axes) -> np.ndarray:
 
 def test_each_network_is_a_line_over_the_setting_with_its_means() -> None:
     table = settings("rate", 5, left_out=[2])
-    figure = setting_curves(table, "val_loss", equal="epochs")
+    figure = setting_curves(table, VAL_LOSS, equal="epochs")
     drawn, level = (heights(axes) for axes in figure.axes)
     wanted = table["val_loss_mean"].to_numpy().reshape(5, 3)[[0, 2, 3, 4]]
     np.testing.assert_allclose(drawn, wanted)
     np.testing.assert_allclose(level, wanted - wanted.mean(axis=0))
     assert "Not drawn: 1 of 5 networks." in said(figure)
-    assert "Not drawn" not in said(setting_curves(settings("rate", 5), "val_loss", equal="epochs"))
+    assert "Not drawn" not in said(setting_curves(settings("rate", 5), VAL_LOSS, equal="epochs"))
 
 
 def test_the_axis_is_named_after_the_setting() -> None:
     for setting, axis in (("rate", "Learning rate over"), ("length", "Length of training over")):
-        assert axis in said(setting_curves(settings(setting, 3), "val_loss", equal="epochs"))
+        assert axis in said(setting_curves(settings(setting, 3), VAL_LOSS, equal="epochs"))
 
 
 def test_a_training_of_one_epoch_is_visible() -> None:
-    figure = training_curves(tables(4, 2, num_epochs=1).curves, equal="epochs")
+    figure = training_curves(
+        tables(4, 2, num_epochs=1).curves, objective=VAL_ACCURACY, equal="epochs"
+    )
     assert [line.get_marker() for line in figure.axes[0].lines].count("o") == 5
 
 
 def test_error_bars_are_standard_errors_over_seeds() -> None:
     table = SEARCHES["one network"].coefficients
-    figure = accuracy_over_flops(table, equal="epochs")
+    figure = accuracy_over_flops(table, objective=VAL_ACCURACY, equal="epochs")
     bars = [
         segment
         for axes in figure.axes
@@ -463,22 +478,38 @@ def test_one_seed_has_no_error_bars_and_says_so() -> None:
     assert "One seed: no error bars." in said(
         FIGURES["accuracy"](SEARCHES["nine networks, one seed"])
     )
-    assert "One seed: no error bars." in said(family_curves(families(1), SEARCHED, equal="epochs"))
+    assert "One seed: no error bars." in said(
+        family_curves(families(1), SEARCHED, objective=VAL_ACCURACY, equal="epochs")
+    )
 
 
 def test_the_axis_is_broken_between_the_base_and_a_band_of_one_cost() -> None:
-    left, right = accuracy_over_flops(SEARCHES["many networks"].coefficients, equal="epochs").axes
+    left, right = accuracy_over_flops(
+        SEARCHES["many networks"].coefficients, objective=VAL_ACCURACY, equal="epochs"
+    ).axes
     assert left.get_xlim()[1] < right.get_xlim()[0]
     assert left.get_ylim() == right.get_ylim()
-    assert len(accuracy_over_flops(SEARCHES["base failed"].coefficients, equal="epochs").axes) == 1
+    assert (
+        len(
+            accuracy_over_flops(
+                SEARCHES["base failed"].coefficients, objective=VAL_ACCURACY, equal="epochs"
+            ).axes
+        )
+        == 1
+    )
 
 
 def test_costs_of_more_than_threefold_range_are_on_a_logarithmic_axis() -> None:
     table = SEARCHES["nine networks, one seed"].coefficients
     spread = table.assign(flops=table["flops"] * np.linspace(1, 2, len(table)))
-    assert accuracy_over_flops(spread, equal="epochs").axes[0].get_xscale() == "log"
     assert (
-        accuracy_over_flops(table.assign(flops=100 + table.index), equal="epochs")
+        accuracy_over_flops(spread, objective=VAL_ACCURACY, equal="epochs").axes[0].get_xscale()
+        == "log"
+    )
+    assert (
+        accuracy_over_flops(
+            table.assign(flops=100 + table.index), objective=VAL_ACCURACY, equal="epochs"
+        )
         .axes[0]
         .get_xscale()
         == "linear"
@@ -486,13 +517,17 @@ def test_costs_of_more_than_threefold_range_are_on_a_logarithmic_axis() -> None:
 
 
 def test_a_network_far_off_does_not_squeeze_the_others() -> None:
-    figure = accuracy_over_flops(SEARCHES["a network far off"].coefficients, equal="epochs")
+    figure = accuracy_over_flops(
+        SEARCHES["a network far off"].coefficients, objective=VAL_ACCURACY, equal="epochs"
+    )
     assert figure.axes[0].get_ylim()[0] > 0.8
     assert "Arrows: 1 far below, down to 1" in said(figure)
 
 
 def test_untrained_networks_are_counted() -> None:
-    figure = accuracy_over_flops(SEARCHES["failures"].coefficients, equal="epochs")
+    figure = accuracy_over_flops(
+        SEARCHES["failures"].coefficients, objective=VAL_ACCURACY, equal="epochs"
+    )
     assert "Without a finished training: 2 of 34 networks." in said(figure)
 
 
@@ -503,7 +538,7 @@ def test_a_network_is_named_after_the_dimension_with_more_than_half() -> None:
 
 
 def test_members_off_their_ray_are_hollow_and_an_early_end_is_said() -> None:
-    figure = family_curves(families(), SEARCHED, equal="epochs")
+    figure = family_curves(families(), SEARCHED, objective=VAL_ACCURACY, equal="epochs")
     white = [
         len(np.asarray(collection.get_offsets()))
         for collection in scattered(figure)
@@ -512,15 +547,19 @@ def test_members_off_their_ray_are_hollow_and_an_early_end_is_said() -> None:
     assert sum(white) == 1
     assert "Resolution ends at 2 times the base network's cost: the data have" in said(figure)
     goes_on = families().assign(ends_at_native_resolution=False, is_on_ray=True)
-    assert "pixels" not in said(family_curves(goes_on, SEARCHED, equal="epochs"))
-    assert "off its ray" not in said(family_curves(goes_on, SEARCHED, equal="epochs"))
+    assert "pixels" not in said(
+        family_curves(goes_on, SEARCHED, objective=VAL_ACCURACY, equal="epochs")
+    )
+    assert "off its ray" not in said(
+        family_curves(goes_on, SEARCHED, objective=VAL_ACCURACY, equal="epochs")
+    )
 
 
 def test_families_with_the_same_networks_are_both_seen() -> None:
     table = families()
     again = table[table["family"] == "resolution"].assign(family="compound")
     both = pd.concat([again, table[table["family"] != "compound"]])
-    figure = family_curves(both, SEARCHED, equal="epochs")
+    figure = family_curves(both, SEARCHED, objective=VAL_ACCURACY, equal="epochs")
     assert "Compound and resolution scale to the same networks." in said(figure)
     ends = both.loc[both["family"].eq("compound") & both["phi"].eq(1), "flops"].iloc[0]
     marks = [c for c in scattered(figure) if np.asarray(c.get_offsets())[0, 0] == ends]
@@ -530,7 +569,9 @@ def test_families_with_the_same_networks_are_both_seen() -> None:
     lines = [line for line in figure.axes[0].lines if np.asarray(line.get_xdata())[-1] == ends]
     dashes = [line.get_linestyle() for line in lines if line.get_linestyle() != "None"]
     assert dashes == ["--", "--"]
-    assert "same networks" not in said(family_curves(table, SEARCHED, equal="epochs"))
+    assert "same networks" not in said(
+        family_curves(table, SEARCHED, objective=VAL_ACCURACY, equal="epochs")
+    )
 
 
 def test_marks_differ_for_colour_blind_readers_too() -> None:
@@ -591,9 +632,13 @@ def test_within_the_tolerance_of_cost_there_is_no_front() -> None:
 
 def test_networks_of_one_cost_have_no_pareto_front() -> None:
     table = SEARCHES["nine networks, one seed"].coefficients
-    assert "Pareto front of means" not in said(accuracy_over_flops(table, equal="epochs"))
+    assert "Pareto front of means" not in said(
+        accuracy_over_flops(table, objective=VAL_ACCURACY, equal="epochs")
+    )
     spread = table.assign(flops=table["flops"] * np.linspace(1, 2, len(table)))
-    assert "Pareto front of means" in said(accuracy_over_flops(spread, equal="epochs"))
+    assert "Pareto front of means" in said(
+        accuracy_over_flops(spread, objective=VAL_ACCURACY, equal="epochs")
+    )
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=12), st.booleans())
@@ -617,9 +662,13 @@ def test_the_fence_leaves_the_middle_half_inside(values: list[float]) -> None:
 def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
     for folder in ("first", "second"):
         again = tables(33, 3, failed=[(4, 1)])
-        save(accuracy_over_flops(again.coefficients, equal="epochs"), tmp_path / folder, "accuracy")
         save(
-            triangle_of_shares(again.coefficients, "val_loss", equal="epochs"),
+            accuracy_over_flops(again.coefficients, objective=VAL_ACCURACY, equal="epochs"),
+            tmp_path / folder,
+            "accuracy",
+        )
+        save(
+            triangle_of_shares(again.coefficients, VAL_LOSS, equal="epochs"),
             tmp_path / folder,
             "triangle",
         )
@@ -632,7 +681,11 @@ def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
-    save(training_curves(SEARCHES["one network"].curves, equal="epochs"), tmp_path, "curves")
+    save(
+        training_curves(SEARCHES["one network"].curves, objective=VAL_ACCURACY, equal="epochs"),
+        tmp_path,
+        "curves",
+    )
     assert dict(mpl.rcParams) == before
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.display import progress
 from scaling_search.display.progress import View
 from scaling_search.executors.inline import Inline
@@ -30,7 +31,7 @@ def test_a_running_training_shows_its_epoch_and_the_time_left(
     monkeypatch.setattr(progress, "EVIDENCE_SECONDS", 0.0)
     trial = tiny_trial()
     trial = replace(trial, recipe=replace(trial.recipe, epochs=4))
-    with View(on_terminal(), "val_loss") as view:
+    with View(on_terminal(), VAL_LOSS) as view:
         view.begin([trial], [], slots=1)
         assert math.isnan(view.left())
         file = view.started(trial)
@@ -61,7 +62,7 @@ def test_a_view_without_room_for_files_shows_no_epochs_and_goes_on(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     trial = tiny_trial()
-    with View(on_terminal(), "val_loss") as view:
+    with View(on_terminal(), VAL_LOSS) as view:
         view.begin([trial], [], slots=1)
         assert view.started(trial) is None
         view.ended(train_trial(trial, "cpu"))
@@ -70,7 +71,7 @@ def test_a_view_without_room_for_files_shows_no_epochs_and_goes_on(
 
 def test_the_base_network_is_shown_as_done_within_80_columns() -> None:
     base, other = tiny_trial(0), tiny_trial(1)
-    with View(on_terminal(), "val_loss") as view, Inline(device="cpu") as executor:
+    with View(on_terminal(), VAL_LOSS) as view, Inline(device="cpu") as executor:
         view.begin([base, other], [], slots=1)
         for trial in (base, other):
             view.started(trial)
@@ -84,7 +85,7 @@ def test_the_base_network_is_shown_as_done_within_80_columns() -> None:
 
 def test_elsewhere_it_is_a_plain_line_for_each_training() -> None:
     trial = tiny_trial()
-    with View(Console(file=StringIO(), width=80), "val_loss") as view:
+    with View(Console(file=StringIO(), width=80), VAL_LOSS) as view:
         view.begin([trial], [], slots=1)
         assert view.started(trial) is None
         view.ended(train_trial(trial, "cpu"))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from scaling_search.answer.conclusions import Conclusion
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric
 from scaling_search.core.scaling import REFERENCES
 from scaling_search.display.report import sentences, show_coefficients, write_report
 from scaling_search.record.results import coefficient_table, noise, results_table
@@ -28,7 +29,7 @@ FULL = tables(33, 3, failed=[(4, 1)], untrained=[33])
 Trained = Callable[[int, int], float | None]
 
 
-def said(search: Tables, objective: str = "val_accuracy") -> str:
+def said(search: Tables, objective: Metric = VAL_ACCURACY) -> str:
     return " ".join(sentences(search.coefficients, search.results, objective))
 
 
@@ -42,7 +43,7 @@ def searched(num_networks: int, num_seeds: int, accuracy: Trained) -> Tables:
             row |= {"val_accuracy": value, "val_loss": None if value is None else 1 - value}
             rows.append(row | {"train_seconds": 1.0, "reason": ""})
     results, planned = results_table(rows), pd.DataFrame(candidate_rows(num_networks))
-    coefficients = coefficient_table(planned, results, "val_accuracy").assign(left_out=0)
+    coefficients = coefficient_table(planned, results, VAL_ACCURACY).assign(left_out=0)
     return Tables(planned, results, pd.DataFrame(), coefficients)
 
 
@@ -60,7 +61,7 @@ def written(
     given: dict[str, object] = {
         "title": "default",
         "headline": [("Answer", "None yet.")],
-        "objective": "val_accuracy",
+        "objective": VAL_ACCURACY,
         "equal": "epochs",
         "facts": FACTS,
         "conclusion": Conclusion(None, sentences=("There is no answer yet: too few.",)),
@@ -133,13 +134,13 @@ def test_a_single_network_has_no_order_to_judge() -> None:
 
 def test_the_best_is_named_with_its_value_coefficients_seeds_and_cost() -> None:
     search = searched(9, 1, lambda number, _: 0.9 if number == 1 else 0.8)
-    first = sentences(search.coefficients, search.results, "val_accuracy")[0]
+    first = sentences(search.coefficients, search.results, VAL_ACCURACY)[0]
     ratio = float(search.candidates["flops_ratio"].iloc[1])
     assert first == (
         "The highest mean validation accuracy is 90.0 %: network 1 (alpha 2.00, beta 1.00, gamma "
         f"1.00), 1 seed, {ratio:.2f} times the base network's cost."
     )
-    by_loss = sentences(search.coefficients, search.results, "val_loss")[0]
+    by_loss = sentences(search.coefficients, search.results, VAL_LOSS)[0]
     assert "The lowest mean validation loss is 0.100: " in by_loss
 
 
@@ -160,10 +161,10 @@ def test_too_few_second_seeds_say_that_the_noise_is_unknown() -> None:
     assert "No other network" not in said(search)
 
 
-@pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
-def test_a_clear_lead_stands_out_and_a_small_one_does_not(objective: str) -> None:
+@pytest.mark.parametrize("objective", [VAL_ACCURACY, VAL_LOSS])
+def test_a_clear_lead_stands_out_and_a_small_one_does_not(objective: Metric) -> None:
     clear = tables(9, 3, lead=0.05, objective=objective)
-    first = "highest" if objective == "val_accuracy" else "lowest"
+    first = "highest" if objective == VAL_ACCURACY else "lowest"
     alone = f"No other network lies within two standard errors of the {first}."
     assert alone in said(clear, objective)
     small = tables(9, 3, lead=0.001, objective=objective)
@@ -173,7 +174,7 @@ def test_a_clear_lead_stands_out_and_a_small_one_does_not(objective: str) -> Non
 
 def test_a_clear_lead_of_few_trainings_is_not_called_one() -> None:
     search = tables(2, 2, lead=0.2)
-    assert noise(search.results, "val_accuracy").degrees_of_freedom == 1
+    assert noise(search.results, VAL_ACCURACY).degrees_of_freedom == 1
     assert "but its error is rough with so few trainings" in said(search)
     assert "two standard errors of the highest." not in said(search)
 
@@ -191,7 +192,7 @@ def test_networks_that_cannot_be_told_from_the_best_are_counted() -> None:
 
 def test_equal_means_are_no_win() -> None:
     search = searched(4, 3, lambda *_: 0.1)
-    assert noise(search.results, "val_accuracy").num_within_noise == 3
+    assert noise(search.results, VAL_ACCURACY).num_within_noise == 3
     assert "3 of the 3 other networks lie within two standard errors" in said(search)
     assert "1 of the 1 other network lies within" in said(searched(2, 3, lambda *_: 0.1))
 
@@ -249,7 +250,7 @@ def test_no_numbers_leave_a_sentence_with_a_hole(accuracies: list[list[float | N
     search = searched(
         len(accuracies), 2, lambda number, seed: accuracies[number - 1][seed] if number else 0.5
     )
-    for sentence in sentences(search.coefficients, search.results, "val_accuracy"):
+    for sentence in sentences(search.coefficients, search.results, VAL_ACCURACY):
         assert re.fullmatch(r"[A-Z0-9].*\.", sentence)
         assert not re.search(r"\bnan\b|None|<NA>|-1 of| 1 [a-z]+s\b", sentence)
 
@@ -407,15 +408,15 @@ def test_families_are_listed_with_their_ends(report: Path) -> None:
     assert sum("*" in row[table[0].index("off its ray")] for row in table) == 1
 
 
-def printed(search: Tables, objective: str, *, most: int, width: int) -> str:
+def printed(search: Tables, objective: Metric, *, most: int, width: int) -> str:
     console = Console(width=width, record=True, file=StringIO())
     show_coefficients(console, search.coefficients, objective, most=most)
     return console.export_text()
 
 
-@pytest.mark.parametrize("objective", ["val_accuracy", "val_loss"])
+@pytest.mark.parametrize("objective", [VAL_ACCURACY, VAL_LOSS])
 @pytest.mark.parametrize("width", [80, 110, 200])
-def test_the_terminal_table_fits_uncut_and_has_both_metrics(objective: str, width: int) -> None:
+def test_the_terminal_table_fits_uncut_and_has_both_metrics(objective: Metric, width: int) -> None:
     search = tables(114, 3, failed=[(4, 1)], objective=objective)
     text = printed(search, objective, most=10, width=width)
     assert "…" not in text
@@ -428,18 +429,18 @@ def test_the_terminal_table_fits_uncut_and_has_both_metrics(objective: str, widt
 
 
 def test_the_terminal_table_is_empty_before_the_first_training() -> None:
-    text = printed(tables(9, 0), "val_loss", most=10, width=110)
+    text = printed(tables(9, 0), VAL_LOSS, most=10, width=110)
     assert text.count("x ") == 1  # the base network, whose numbers are dashes
-    assert printed(tables(9, 1), "val_loss", most=3, width=110).count("x ") == 4
+    assert printed(tables(9, 1), VAL_LOSS, most=3, width=110).count("x ") == 4
 
 
 def test_a_network_that_is_in_no_fit_has_finished_trainings_and_no_place() -> None:
     search = tables(9, 2)
     numbers = [one for one in search.candidates["candidate"] if one not in {0, 3}]
     expected = {number: 0.8 + 0.001 * number for number in numbers}
-    table = coefficient_table(search.candidates, search.results, "val_accuracy", expected)
+    table = coefficient_table(search.candidates, search.results, VAL_ACCURACY, expected)
     ranked = table[table["order"].notna()]
     assert ranked["candidate"].tolist() == sorted(numbers, reverse=True)
     assert table["order"].isna().sum() == 2
-    said = " ".join(sentences(table, search.results, "val_accuracy"))
+    said = " ".join(sentences(table, search.results, VAL_ACCURACY))
     assert "no finished training" not in said

@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.trial import Trial
 from scaling_search.data import cache as data_cache
 from scaling_search.executors.ray import Ray, room
@@ -147,6 +148,7 @@ def mappings_of_images(trial: Trial, device: str) -> list[tuple[str, bool]]:
     Once at the size that its network sees, and once at the data's own, of which crops are taken.
     """
     del device
+    assert trial.dataset is not None
     found = []
     for size in (trial.candidate.architecture.resolution, data_cache.native_size(trial.dataset)):
         images = data_cache.mapped(trial.dataset, size).train.images
@@ -433,7 +435,7 @@ def searching(out: Path) -> list[str]:
 
 def tables(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A search's results with all columns, and its curves."""
-    rows = Record(f"sqlite:///{out / 'study.db'}", "default", "val_loss").rows()
+    rows = Record(f"sqlite:///{out / 'study.db'}", "default", VAL_LOSS).rows()
     return results_table(rows), curves_table(rows)
 
 

@@ -15,6 +15,7 @@ from scaling_search.candidates import Buildable
 from scaling_search.commands.confirm import confirm
 from scaling_search.commands.run import Run
 from scaling_search.commands.search import search
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.scaling import REFERENCES
 from scaling_search.display.confirmation import confirmation_section
 from scaling_search.experiment.experiment import Decide
@@ -117,7 +118,7 @@ def test_the_answer_holds_the_fresh_seeds_as_trainings_of_the_search(answered: R
     assert before is not None
     assert after is not None
     together = pd.concat([answered.results, answered.results_of("confirm")], ignore_index=True)
-    data = observations(together, response="val_loss", target=2.0)
+    data = observations(together, response=VAL_LOSS, target=2.0)
     assert (len(data.loss), len(data.base_loss)) == (
         len(before.surface.observations.loss) + 4,
         len(before.surface.observations.base_loss) + 2,
@@ -143,7 +144,7 @@ def test_what_is_printed_is_what_the_record_says_later(run: Run) -> None:
     out = printed(confirm, run, TWO)
     tested = Confirmation.last(record(run))
     assert tested is not None
-    section = confirmation_section(tested, run.experiment.objective)
+    section = confirmation_section(tested, run.experiment.metric)
     assert all(sentence in out for sentence in section.sentences)
     assert len(section.table) == len(said(run))
 
@@ -215,7 +216,7 @@ def test_a_forced_look_takes_new_seeds_and_is_counted(run: Run) -> None:
     assert (first.seeds, second.seeds) == ([1, 2], [3, 4, 5])
     tested = Confirmation.last(record(run))
     assert tested is not None
-    section = confirmation_section(tested, run.experiment.objective)
+    section = confirmation_section(tested, run.experiment.metric)
     assert all("(evaluation 2 on the test split)" in sentence for sentence in section.sentences)
     assert set(said(run)["look"]) == {2}
     assert (said(run)["pairs"] == 3).all()

@@ -14,6 +14,7 @@ from scaling_search.answer.fit import is_singular
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.candidates import Buildable
 from scaling_search.core.candidate import Candidate
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.scaling import REFERENCES
 from scaling_search.core.space_filling import as_points, scheffe
 from scaling_search.core.trial import Trial, TrialResult
@@ -65,7 +66,7 @@ def rows(
 ) -> list[dict[str, object]]:
     """What a record holds of these results."""
     folder.mkdir(exist_ok=True)
-    record = Record(str(folder / "study.log"), "tiny", experiment.objective)
+    record = Record(str(folder / "study.log"), "tiny", experiment.metric)
     for result in results:
         record.add(result)
     return record.rows()
@@ -90,7 +91,7 @@ def told(
     answer = conclude(
         results_table(before),
         curves_table(before),
-        objective=experiment.objective,
+        objective=experiment.metric,
         target=2.0,
         delta=None,
         num_classes=1000,  # losses over 2.3 are no chance
@@ -270,7 +271,7 @@ def cells_of(means: list[list[float]]) -> list[str]:
     noise = np.random.default_rng(0).normal(0, 0.001, len(network))
     loss = np.array(means)[network, setting] + noise
     cells = fit_cells(network, setting, seed, loss)
-    return about_rates(cells, "abc"[: len(means)], "val_loss", span=None)
+    return about_rates(cells, "abc"[: len(means)], VAL_LOSS, span=None)
 
 
 def test_an_order_that_stays_is_said_so() -> None:
@@ -378,13 +379,13 @@ def test_a_trend_is_told_both_ways() -> None:
     noise = np.random.default_rng(1).normal(0, 0.01, 10)
     names = [str(i) for i in range(10)]
     trend = fit_trend(shares, shares[:, 0] + noise, weights)
-    (some,) = about_trend(trend, names, "val_loss", span=None)
+    (some,) = about_trend(trend, names, VAL_LOSS, span=None)
     deepest, least = int(shares[:, 0].argmax()), int(shares[:, 0].argmin())
     assert f"gains most near network {deepest}, " in some
     assert least != deepest
     level = fit_trend(shares, noise, weights)
-    assert about_trend(level, names, "val_loss", span=1.0)[0].startswith("No sign")
-    assert "lengths, got 10." in about_trend(None, names, "val_loss", span=1.0)[0]
+    assert about_trend(level, names, VAL_LOSS, span=1.0)[0].startswith("No sign")
+    assert "lengths, got 10." in about_trend(None, names, VAL_LOSS, span=1.0)[0]
 
 
 def order(half: float, twice: float, spread: float = 1.0) -> str:

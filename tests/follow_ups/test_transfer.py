@@ -10,6 +10,7 @@ import pytest
 from scaling_search.answer.conclusions import Conclusion, conclude
 from scaling_search.answer.fit import FTest, fit_surface
 from scaling_search.answer.region import find_region
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.core.space_filling import Points
 from scaling_search.display.plots.drawing import rendered
@@ -79,7 +80,7 @@ def concluded(truth: Truth, luck: Luck = NOISY) -> Conclusion:
     for name in ("alpha", "beta", "gamma"):
         table[[name, f"{name}_low", f"{name}_high"]] = 1.5
     return conclude(
-        table, curves_table([]), objective="val_loss", target=2.0, delta=None, num_classes=10
+        table, curves_table([]), objective=VAL_LOSS, target=2.0, delta=None, num_classes=10
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.record.digests import DIGEST
 from scaling_search.record.record import FinalTest, Record
 from tests.tiny import ended, failed, tiny_trial
@@ -30,7 +31,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 def opened(storage: str) -> Record:
-    return Record(storage, "tiny", "val_loss")
+    return Record(storage, "tiny", VAL_LOSS)
 
 
 def refused(storage: str, read: Callable[[Record], object]) -> str:
@@ -122,7 +123,7 @@ def test_a_command_that_is_killed_before_an_attribute_leaves_the_one_before(stor
 
 
 def test_a_record_of_version_2_becomes_one_of_version_3_with_its_first_digest(storage: str) -> None:
-    earlier = Record(storage, "earlier", "val_loss")
+    earlier = Record(storage, "earlier", VAL_LOSS)
     earlier.study.set_user_attr("schema", 2)
     earlier.add(ended(tiny_trial(1), 2.5))
     assert earlier.schema == 2

@@ -16,9 +16,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric
 from scaling_search.core.trial import Epoch
 from scaling_search.record import storage as storages
-from scaling_search.record.record import Objective, Record, direction
+from scaling_search.record.record import Record, direction
 from scaling_search.record.studies import Studies
 from scaling_search.runtime.lock import RunLock
 from scaling_search.training.engine import train_trial
@@ -35,7 +36,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return STORAGES[request.param](tmp_path)
 
 
-def opened(storage: str, objective: Objective = "val_loss") -> Record:
+def opened(storage: str, objective: Metric = VAL_LOSS) -> Record:
     return Record(storage, "tiny", objective)
 
 
@@ -121,8 +122,8 @@ def test_a_curve_that_was_not_finite_for_a_while_is_kept(storage: str, loss: flo
     assert back[1] == curve[1]
 
 
-@pytest.mark.parametrize("objective", ["val_loss", "val_accuracy"])
-def test_optuna_itself_shows_every_training(storage: str, objective: Objective) -> None:
+@pytest.mark.parametrize("objective", [VAL_LOSS, VAL_ACCURACY])
+def test_optuna_itself_shows_every_training(storage: str, objective: Metric) -> None:
     record = opened(storage, objective)
     results = [ended(tiny_trial(number), 2.0, 2.0 - number / 10) for number in (1, 2, 3)]
     for result in (*results, failed(tiny_trial(0))):
@@ -139,7 +140,7 @@ def test_optuna_itself_shows_every_training(storage: str, objective: Objective) 
             "beta": coefficients.beta,
             "gamma": coefficients.gamma,
         }
-        values = [getattr(epoch, objective) for epoch in result.curve]
+        values = [getattr(epoch, objective.name) for epoch in result.curve]
         assert trial.value == values[-1]
         assert trial.intermediate_values == dict(enumerate(values, start=1))
     assert trials[-1].value is None
@@ -175,10 +176,10 @@ def test_a_record_that_nobody_claimed_has_no_fingerprint(storage: str) -> None:
 
 
 def test_records_of_one_storage_are_told_apart_by_name(storage: str, tmp_path: Path) -> None:
-    Record(storage, "one", "val_loss").add(ended(tiny_trial(1), 2.0))
-    other = Record(storage, "other", "val_loss")
+    Record(storage, "one", VAL_LOSS).add(ended(tiny_trial(1), 2.0))
+    other = Record(storage, "other", VAL_LOSS)
     assert other.rows() == []
-    assert sorted(Studies(tmp_path, storage, "one", "val_loss").names) == ["one", "other"]
+    assert sorted(Studies(tmp_path, storage, "one", VAL_LOSS).names) == ["one", "other"]
 
 
 # A storage that cannot be used.
@@ -186,7 +187,7 @@ def test_records_of_one_storage_are_told_apart_by_name(storage: str, tmp_path: P
 
 def unusable(storage: str) -> str:
     with pytest.raises(RuntimeError) as caught:
-        Record(storage, "tiny", "val_loss").add(ended(tiny_trial(1), 2.0))
+        Record(storage, "tiny", VAL_LOSS).add(ended(tiny_trial(1), 2.0))
     message = str(caught.value)
     assert message.startswith(
         ("storage must be readable and writable, got ", "storage must hold what was recorded, got ")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS, Metric
 from scaling_search.record.results import (
     METRICS,
     coefficient_table,
@@ -73,8 +74,8 @@ def test_the_order_in_which_trainings_ended_changes_no_table(rows: list[Row]) ->
     pd.testing.assert_frame_equal(curves_table(rows), curves_table(ROWS))
     candidates = networks(range(4))
     pd.testing.assert_frame_equal(
-        coefficient_table(candidates, results_table(rows), "val_loss"),
-        coefficient_table(candidates, results_table(ROWS), "val_loss"),
+        coefficient_table(candidates, results_table(rows), VAL_LOSS),
+        coefficient_table(candidates, results_table(ROWS), VAL_LOSS),
     )
 
 
@@ -142,12 +143,12 @@ def test_without_the_base_network_gains_are_empty(rows: list[Row]) -> None:
 
 @pytest.mark.parametrize("objective", METRICS)
 def test_the_coefficient_table_goes_from_best_to_worst_after_the_base_network(
-    objective: str,
+    objective: Metric,
 ) -> None:
     # The accuracy is best where the loss is worst, so that each objective has its own order.
     rows = [row(n, 0, 1.0 + n / 10, val_accuracy=n / 10) for n in (3, 0, 2, 1)]
     table = coefficient_table(networks(range(5)), results_table(rows), objective)
-    best_first = [1, 2, 3] if objective == "val_loss" else [3, 2, 1]
+    best_first = [1, 2, 3] if objective == VAL_LOSS else [3, 2, 1]
     # What was not trained yet stands last, without a place.
     assert table["candidate"].tolist() == [0, *best_first, 4]
     assert table["order"].tolist()[1:4] == [1, 2, 3]
@@ -157,7 +158,7 @@ def test_the_coefficient_table_goes_from_best_to_worst_after_the_base_network(
 
 def test_equal_means_have_different_places() -> None:
     rows = [row(n, 0, 1.0) for n in range(4)]
-    table = coefficient_table(networks(range(4)), results_table(rows), "val_loss")
+    table = coefficient_table(networks(range(4)), results_table(rows), VAL_LOSS)
     assert table["order"].tolist()[1:] == [1, 2, 3]
     assert table["candidate"].tolist() == [0, 1, 2, 3]
 
@@ -165,11 +166,11 @@ def test_equal_means_have_different_places() -> None:
 def test_tables_of_nothing_are_empty() -> None:
     assert results_table([]).empty
     assert curves_table([]).empty
-    table = coefficient_table(networks(range(3)), results_table([]), "val_loss")
+    table = coefficient_table(networks(range(3)), results_table([]), VAL_LOSS)
     assert table["candidate"].tolist() == [0, 1, 2]
     assert table["order"].isna().all()
     assert table["num_seeds"].tolist() == [0, 0, 0]
-    luck = noise(results_table([]), "val_loss")
+    luck = noise(results_table([]), VAL_LOSS)
     assert (luck.seed_sd, luck.residual_sd, luck.num_within_noise) == (None, None, None)
     assert (luck.num_networks, luck.num_seeds, luck.degrees_of_freedom) == (0, 0, 0)
     assert math.isnan(luck.spread)
@@ -177,11 +178,11 @@ def test_tables_of_nothing_are_empty() -> None:
 
 def test_tables_of_failures_alone_are_empty_but_for_their_number() -> None:
     rows = [row(n, 0, None) for n in range(3)]
-    table = coefficient_table(networks(range(3)), results_table(rows), "val_accuracy")
+    table = coefficient_table(networks(range(3)), results_table(rows), VAL_ACCURACY)
     assert table["num_failed"].tolist() == [1, 1, 1]
     assert table["order"].isna().all()
     assert curves_table(rows).empty
-    assert noise(results_table(rows), "val_loss").num_networks == 0
+    assert noise(results_table(rows), VAL_LOSS).num_networks == 0
 
 
 # Noise.
@@ -205,7 +206,7 @@ def simulated(
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(("shared_sd", "own_sd"), [(0.3, 0.1), (0.0, 0.2), (0.05, 0.2)])
 def test_noise_finds_the_deviations_that_were_put_in(
-    metric: str, shared_sd: float, own_sd: float
+    metric: Metric, shared_sd: float, own_sd: float
 ) -> None:
     found = [
         noise(
@@ -214,7 +215,7 @@ def test_noise_finds_the_deviations_that_were_put_in(
         )
         for seed in range(40)
     ]
-    unit = 1 if metric == "val_loss" else 0.1  # as `row` makes accuracies
+    unit = 1 if metric == VAL_LOSS else 0.1  # as `row` makes accuracies
     # Variances are unbiased. Of 40 runs with 116 differences each the mean has a relative error
     # of sqrt(2 / 4640) = 2 %; with 4 shared draws each, of sqrt(2 / 160) = 11 %. Three of them.
     residual = np.mean([luck.residual_sd**2 for luck in found if luck.residual_sd])
@@ -227,7 +228,7 @@ def test_noise_finds_the_deviations_that_were_put_in(
 
 def test_noise_by_hand() -> None:
     rows = [row(1, 0, 1.0), row(1, 1, 2.0), row(2, 0, 2.9), row(2, 1, 7.9)]
-    luck = noise(results_table(rows), "val_loss")
+    luck = noise(results_table(rows), VAL_LOSS)
     # Means 1.5 and 5.4; within -0.5, 0.5, -2.5, 2.5; a seed's own -1.5, 1.5; left ±1.
     assert luck.seed_sd == pytest.approx((13 / 2) ** 0.5)
     assert luck.residual_sd == pytest.approx(2.0)
@@ -238,27 +239,27 @@ def test_noise_by_hand() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_networks_within_noise_are_those_near_the_best(metric: str) -> None:
+def test_networks_within_noise_are_those_near_the_best(metric: Metric) -> None:
     # Luck of ±0.1 in turn: the residual deviation is 0.1 · sqrt(8 / 3), and two standard errors
     # of a difference are 2 · 0.163 = 0.33 of the loss.
     steps = {1: 0.0, 2: 0.3, 3: 0.4, 4: 1.0}
     signs = {1: 1, 2: -1, 3: 1, 4: -1}
     rows = [row(n, s, 1.0 + steps[n] + 0.1 * signs[n] * (-1) ** s) for n in steps for s in range(2)]
     luck = noise(results_table(rows), metric)
-    scale = 1 if metric == "val_loss" else 0.1
+    scale = 1 if metric == VAL_LOSS else 0.1
     assert luck.residual_sd == pytest.approx(0.1 * (8 / 3) ** 0.5 * scale)
     assert luck.num_within_noise == 1
 
 
 def test_of_one_seed_the_noise_is_unknown() -> None:
-    luck = noise(results_table([row(n, 0, 1.0 + n) for n in range(4)]), "val_loss")
+    luck = noise(results_table([row(n, 0, 1.0 + n) for n in range(4)]), VAL_LOSS)
     assert (luck.seed_sd, luck.residual_sd, luck.num_within_noise) == (None, None, None)
     assert luck.spread == pytest.approx(1.0)  # of 2, 3, 4; the base network does not count
     assert (luck.num_networks, luck.num_seeds, luck.degrees_of_freedom) == (3, 1, 0)
 
 
 def test_of_one_network_a_seeds_part_is_unknown() -> None:
-    luck = noise(results_table([row(1, s, 1.0 + s) for s in range(3)]), "val_loss")
+    luck = noise(results_table([row(1, s, 1.0 + s) for s in range(3)]), VAL_LOSS)
     assert luck.seed_sd == pytest.approx(1.0)
     assert luck.residual_sd is None
     assert math.isnan(luck.spread)
@@ -267,5 +268,5 @@ def test_of_one_network_a_seeds_part_is_unknown() -> None:
 def test_failed_trainings_have_no_noise() -> None:
     good = [row(n, s, 1.0 + n + s / 7 + n * s / 5) for n in range(1, 4) for s in range(3)]
     failures = [row(4, s, None) for s in range(3)]
-    expected = noise(results_table(good), "val_loss")
-    assert noise(results_table([*good, *failures]), "val_loss") == expected
+    expected = noise(results_table(good), VAL_LOSS)
+    assert noise(results_table([*good, *failures]), VAL_LOSS) == expected

@@ -14,6 +14,7 @@ import scaling_search as ss
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.commands.plan import make_plan
 from scaling_search.commands.search import search
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.costs import Memory
 from scaling_search.costs.latency import Latency
 from scaling_search.record.record import Record
@@ -127,9 +128,9 @@ def test_networks_of_version_1_that_were_cut_or_changed_are_refused(
 
 def test_a_newer_record_is_refused(tmp_path: Path) -> None:
     storage = f"{tmp_path}/study.log"
-    Record(storage, "tiny", "val_loss").study.set_user_attr("schema", VERSION + 1)
+    Record(storage, "tiny", VAL_LOSS).study.set_user_attr("schema", VERSION + 1)
     with pytest.raises(RuntimeError, match=f"record of version {VERSION} or older, got version"):
-        Record(storage, "tiny", "val_loss")
+        Record(storage, "tiny", VAL_LOSS)
 
 
 def test_an_option_that_is_added_has_the_value_of_before(tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def test_an_unused_way_to_measure_a_cap_is_not_read() -> None:
 
 
 def test_measured_costs_of_before_are_those_of_todays_measure(tmp_path: Path) -> None:
-    record = Record(f"{tmp_path}/study.log", "tiny", "val_loss")
+    record = Record(f"{tmp_path}/study.log", "tiny", VAL_LOSS)
     cost = Latency(device="cpu", batch_size=16, repeats=5)
     before = f"{str(cost)[:-1]}, warm_up=5, threads=1)"
     record.study.set_user_attr("costs", {before: {"samples": {}, "weights": {}}})

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from optuna.storages import RDBStorage
 
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.record.record import Record
 from scaling_search.record.storage import open_storage
 from tests.reliability.searches import SEARCH, assert_same, started, stored_rows
@@ -69,7 +70,7 @@ def test_a_training_whose_commit_is_not_answered_is_recorded_once(place: Path) -
     with postgresql(place) as url, unanswered(url) as (way, left):
         opened = open_storage(way)
         assert isinstance(opened, RDBStorage)
-        record = Record(way, "survived", "val_loss", opened=opened)
+        record = Record(way, "survived", VAL_LOSS, opened=opened)
         for seed in range(3):
             left[:] = [b""]
             record.add(ended(tiny_trial(1, seed=seed), 2.0))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.trial import Trial, TrialResult
 from scaling_search.samplers.grid import Grid
@@ -47,7 +48,7 @@ def choose(
     taken = {trial.key for trial in (*running, *finished)}
     remaining = [trial for trial in TRIALS if trial.key not in taken]
     results = [result_of(trial) for trial in in_order(finished)]
-    return sampler.choose(remaining, in_order(running), results, "val_loss"), remaining
+    return sampler.choose(remaining, in_order(running), results, VAL_LOSS), remaining
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -107,7 +108,7 @@ def test_driven_to_the_end_it_chooses_every_training_once_seed_by_seed(
 
 def test_a_search_of_which_every_training_failed_goes_on(sampler: Sampler) -> None:
     *finished, last = TRIALS
-    assert sampler.choose([last], [], [failed(trial) for trial in finished], "val_loss") == last
+    assert sampler.choose([last], [], [failed(trial) for trial in finished], VAL_LOSS) == last
 
 
 def test_nothing_is_trained_yet_and_everything_is_in_flight(sampler: Sampler) -> None:

@@ -12,6 +12,7 @@ from scaling_search.answer.region import GRID
 from scaling_search.base_networks import small_efficientnet
 from scaling_search.candidates import Buildable
 from scaling_search.core.candidate import Candidate
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.protocols import Sampler
 from scaling_search.core.scaling import Shares
 from scaling_search.core.space_filling import as_points, scheffe
@@ -91,7 +92,7 @@ def drive(
         running = sorted(chosen[len(chosen) + 1 - num_slots :], key=lambda t: t.order)
         finished = trained(chosen[: len(chosen) - len(running)], truth, draw=draw, seconds=seconds)
         remaining = [t for t in trials(num_seeds) if t not in chosen]
-        each = sampler.choose(remaining, running, finished, "val_loss")
+        each = sampler.choose(remaining, running, finished, VAL_LOSS)
         assert each is not None
         chosen.append(each)
     return chosen
@@ -147,7 +148,7 @@ def choice(
 ) -> tuple[int, int]:
     """The number and the seed of what is chosen."""
     finished = trained(done, truth, seconds=seconds)
-    chosen = FOCUS.choose(sorted(remaining, key=lambda t: t.order), running, finished, "val_loss")
+    chosen = FOCUS.choose(sorted(remaining, key=lambda t: t.order), running, finished, VAL_LOSS)
     return chosen.candidate.number, chosen.seed
 
 
@@ -202,16 +203,16 @@ def test_without_a_surface_it_goes_seed_by_seed() -> None:
     assert choice(remaining, few) == (0, 1)
     assert choice([t for t in remaining if t.candidate.number], few) == (1, 1)
     lost = [failed(t) for t in trials(1)]
-    assert FOCUS.choose(remaining, [], lost, "val_loss").order == (1, 0)
+    assert FOCUS.choose(remaining, [], lost, VAL_LOSS).order == (1, 0)
     everything = trials(1)
     constant = [ended(t, 0.4) for t in everything]
-    assert FOCUS.choose(remaining, [], constant, "val_loss").order == (1, 0)
+    assert FOCUS.choose(remaining, [], constant, VAL_LOSS).order == (1, 0)
 
 
 def test_a_network_that_only_failed_comes_last() -> None:
     finished = [failed(r.trial) if r.trial.order == (0, 9) else r for r in trained(trials(1), flat)]
-    assert FOCUS.choose([trial(9, 1), trial(12, 2)], [], finished, "val_loss").order == (2, 12)
-    assert FOCUS.choose([trial(9, 1)], [], finished, "val_loss").order == (1, 9)
+    assert FOCUS.choose([trial(9, 1), trial(12, 2)], [], finished, VAL_LOSS).order == (2, 12)
+    assert FOCUS.choose([trial(9, 1)], [], finished, VAL_LOSS).order == (1, 9)
 
 
 @pytest.mark.slow

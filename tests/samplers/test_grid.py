@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from scaling_search.core.metric import VAL_LOSS
 from scaling_search.core.trial import Trial
 from scaling_search.samplers.grid import Grid
 from tests.tiny import ended, tiny_trial
@@ -12,7 +13,7 @@ def in_turn(trials: list[Trial]) -> list[tuple[int, int]]:
     """The orders of trainings as a grid takes them."""
     order = []
     while trials:
-        trial = Grid().choose(trials, [], [], "val_loss")
+        trial = Grid().choose(trials, [], [], VAL_LOSS)
         trials.remove(trial)
         order.append(trial.order)
     return order
@@ -42,5 +43,5 @@ def test_epochs_count_as_much_as_cost() -> None:
 def test_results_do_not_change_the_way() -> None:
     trials = [tiny_trial(number) for number in (1, 2, 3)]
     results = [ended(tiny_trial(0), 5.0)]
-    chosen = [Grid().choose(trials, [], ended, "val_loss") for ended in (results, [])]
+    chosen = [Grid().choose(trials, [], ended, VAL_LOSS) for ended in (results, [])]
     assert chosen[0] == chosen[1]

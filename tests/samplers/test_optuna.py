@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from scaling_search.core.metric import VAL_ACCURACY, VAL_LOSS
 from scaling_search.core.scaling import Shares
 from scaling_search.core.space_filling import as_points, distances, triangle
 from scaling_search.core.trial import Trial
@@ -50,7 +51,7 @@ def test_after_its_startup_gp_trains_better_networks_than_chance_would(best: Sha
 @pytest.mark.parametrize(("model", "number"), [(Tpe, 20), (Gp, 13)])
 def test_losses_are_made_small_and_accuracies_large(model: type[Model], number: int) -> None:
     # The accuracy of `ended` falls as its loss grows, so that both are one truth.
-    accurate = searched(model(), BEST, number, "val_accuracy")
+    accurate = searched(model(), BEST, number, VAL_ACCURACY)
     assert searched(model(), BEST, number) == accurate
 
 
@@ -70,7 +71,7 @@ def chosen(sampler: Qmc, remaining: list[Trial], number: int) -> list[Trial]:
     running: list[Trial] = []
     for _ in range(number):
         rest = [trial for trial in remaining if trial not in running]
-        running.append(sampler.choose(rest, sorted(running, key=lambda t: t.order), [], "val_loss"))
+        running.append(sampler.choose(rest, sorted(running, key=lambda t: t.order), [], VAL_LOSS))
     return running
 
 
@@ -99,7 +100,7 @@ def test_results_do_not_change_the_way_and_what_is_in_flight_is_passed() -> None
     for done, then in pairwise([way[:i] for i in range(1, 7)]):
         rest = [trial for trial in TRIALS if trial not in done]
         results = [ended(t, 1.0) if i % 2 else failed(t) for i, t in enumerate(done)]
-        assert Qmc().choose(rest, [], results, "val_loss") == then[-1]
+        assert Qmc().choose(rest, [], results, VAL_LOSS) == then[-1]
 
 
 def test_every_seed_begins_the_sequence_anew() -> None:
@@ -155,7 +156,7 @@ def test_a_study_holds_what_ended_and_what_is_under_way_but_no_failures_and_no_b
     base, done, lost, running = tiny_trial(0), tiny_trial(1), tiny_trial(2), tiny_trial(3)
     sampler = Listening()
     results = [ended(base, 0.5), ended(done, 0.9, 0.4), failed(lost)]
-    suggestion(sampler, "val_accuracy", [running], results, SQUARE)
+    suggestion(sampler, VAL_ACCURACY, [running], results, SQUARE)
     complete, under_way = sampler.told
     assert [told.state for told in sampler.told] == [TrialState.COMPLETE, TrialState.RUNNING]
     assert complete.value == pytest.approx(0.96)
@@ -169,7 +170,7 @@ def test_a_study_holds_what_ended_and_what_is_under_way_but_no_failures_and_no_b
 def test_where_a_training_is_in_flight_a_model_does_not_look_again(model: type[Model]) -> None:
     def asked(running: list[Trial]) -> Shares:
         finished = [ended(trial, loss(trial.candidate, BEST)) for trial in TRIALS[2::7]]
-        return suggestion(model().sampler(0), "val_loss", running, finished, TRIANGLE)
+        return suggestion(model().sampler(0), VAL_LOSS, running, finished, TRIANGLE)
 
     alone = asked([])
     there = nearest(TRIALS, alone)

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scaling_search.answer.verdicts import Answer
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS
-from scaling_search.display.formatting import rounded
+from scaling_search.display.formatting import drawn_metric, level, rounded
 from scaling_search.display.plots.drawing import (
     COLOURS,
     FLOPS,
@@ -18,7 +19,6 @@ from scaling_search.display.plots.drawing import (
     INK,
     LEFT_OUT,
     MARKERS,
-    METRIC_NAMES,
     NETWORK,
     NETWORK_MEANS,
     PAPER,
@@ -71,70 +71,79 @@ def pareto_front(
 
 @styled()
 def accuracy_over_flops(
-    coefficients: pd.DataFrame, answer: Answer | None = None, *, equal: str
+    coefficients: pd.DataFrame, answer: Answer | None = None, *, objective: Metric, equal: str
 ) -> Figure:
-    """Every network's mean validation accuracy over FLOPs, with standard errors over seeds.
+    """Every network's mean accuracy over FLOPs, with standard errors over seeds.
+
+    Without accuracies it is the metric that decides.
 
     The horizontal axis is broken between the base network and a narrow band of equal cost.
 
     Args:
         coefficients: As `results.coefficient_table` gives it.
         answer: Its network is marked; None to mark none.
+        objective: The metric that decides.
         equal: `Recipe.equal` of the trainings.
     """
+    metric = drawn_metric(coefficients, objective)
     is_trained = coefficients["num_seeds"] > 0
     table = pd.DataFrame(
         {
             "base": coefficients["candidate"] == 0,
             "kind": dominating(coefficients),
             "cost": coefficients["flops"].astype(float),
-            "mean": coefficients["val_accuracy_mean"].astype(float),
-            "error": coefficients["val_accuracy_sd"] / np.sqrt(coefficients["num_seeds"]),
+            "mean": coefficients[f"{metric}_mean"].astype(float),
+            "error": coefficients[f"{metric}_sd"] / np.sqrt(coefficients["num_seeds"]),
             "candidate": coefficients["candidate"],
             "left_out": coefficients.get("left_out", 0),
         }
     )[is_trained]
-    table["below"] = (table["mean"] < fence(table["mean"])[0]) & ~table["base"]
+    least, most = fence(table["mean"])
+    is_far = table["mean"] > most if metric.direction == "min" else table["mean"] < least
+    table["far"] = is_far & ~table["base"]
     num_untrained = int((~is_trained).sum())
-    title = "Accuracy at measured cost"
-    caption = _caption(table, num_untrained=num_untrained, has_answer=answer is not None)
+    title = f"{metric.heading} at measured cost"
+    caption = _caption(table, metric, num_untrained=num_untrained, has_answer=answer is not None)
     figure = sheet(9.2, 5.2, title=title, caption=caption, equal=equal)
     if table.empty:
         axes = figure.subplots()
         empty(axes, "no finished training")
-        axes.set(xlabel=FLOPS, ylabel=METRIC_NAMES["val_accuracy"])
+        axes.set(xlabel=FLOPS, ylabel=metric.axis)
         return figure
     panels, log = _panels(figure, table)
     bars = table["error"].fillna(0)
-    low, high = (table["mean"] - bars)[~table["below"]].min(), (table["mean"] + bars).max()
+    lower, upper = ((table["mean"] + side * bars)[~table["far"]] for side in (-1, 1))
+    low, high = lower.min(), upper.max()
     margin = 0.06 * (high - low) or 0.01
     panels[0].set_ylim(low - margin, high + margin)
-    percent_axis(panels[0])
-    panels[0].set_ylabel(METRIC_NAMES["val_accuracy"])
+    if metric.is_percent:
+        percent_axis(panels[0])
+    panels[0].set_ylabel(metric.axis)
     is_band = _is_band(table)
     for panel in panels:
         limits = panel.get_xlim()
-        shown = _spread(panel, table[table["cost"].between(*limits)])
-        _networks(panel, shown)
+        shown = _spread(panel, table[table["cost"].between(*limits)], metric)
+        _networks(panel, shown, metric)
         marks(panel, shown, answer)
         if is_band and table["base"].any():
             level = table.loc[table["base"], "mean"].iloc[0]
             look: Keywords = {"color": INK, "linewidth": 1, "linestyle": (0, (1, 2))}
             panel.axhline(level, label=BASE_LEVEL, zorder=1.5, **look)
         elif not is_band:
-            _front(panel, table)
+            _front(panel, table, metric)
         panel.set_xlim(*limits)
         is_base = len(panels) > 1 and panel is panels[0]
         count_axis(panel, FLOPS, log=log, digits=3 if is_base else 6)
     if len(panels) > 1:
         _break(*panels, tick=float(table.loc[table["base"], "cost"].iloc[0]))
     _legend(panels)
-    best = shown[~shown["base"] & ~shown["below"]].nlargest(NUM_LABELLED, "mean")
+    best = shown[~shown["base"] & ~shown["far"]]
+    best = best.loc[(metric.sign * best["mean"]).nsmallest(NUM_LABELLED).index]
     if len(best):
         names = coefficients.loc[best.index].apply(_name, axis=1)
         labelled = list(zip(best["x"], best["y"], names, strict=True))
         others = shown[["x", "y"]].to_numpy().T
-        header = "highest means: network, alpha, beta, gamma"
+        header = f"{metric.best} means: network, alpha, beta, gamma"
         numbers = coefficients.loc[best.index, "candidate"].tolist()
         key(panels[-1], labelled, others, header=header, numbers=numbers)
     return figure
@@ -152,7 +161,7 @@ def _name(row: "pd.Series[Any]") -> str:
     return ", ".join(rounded(row[name]) for name in ("alpha", "beta", "gamma"))
 
 
-def _caption(table: pd.DataFrame, *, num_untrained: int, has_answer: bool) -> str:
+def _caption(table: pd.DataFrame, metric: Metric, *, num_untrained: int, has_answer: bool) -> str:
     parts = []
     if num_untrained:
         num_networks = len(table) + num_untrained
@@ -160,16 +169,21 @@ def _caption(table: pd.DataFrame, *, num_untrained: int, has_answer: bool) -> st
     if len(table):
         parts.append("A mark is a network.")
         parts.append(SEEDS if table["error"].notna().any() else "One seed: no error bars.")
-    if table["below"].any():
-        lowest = table.loc[table["below"], "mean"].min()
-        parts.append(f"Arrows: {table['below'].sum()} far below, down to {lowest:.1%}.")
+    if table["far"].any():
+        far = table.loc[table["far"], "mean"]
+        where = f"above, up to {level(far.max(), metric)}"
+        if metric.direction == "max":
+            where = f"below, down to {level(far.min(), metric).replace(' %', '%')}"
+        parts.append(f"Arrows: {len(far)} far {where}.")
     if len(table):
         parts.append("Colour and shape: the dimension with over half of the growth in cost.")
         if _is_band(table):
             parts.append("Costs are equal up to rounding: there is no Pareto front.")
         else:
+            better = "lower" if metric.direction == "min" else "higher"
             parts.append(
-                f"Pareto front: no network of at most {SAME_COST:.0%} more cost has a higher mean."
+                f"Pareto front: no network of at most {SAME_COST:.0%} more cost has a {better} "
+                "mean."
             )
     if has_answer:
         parts.append(NETWORK_MEANS)
@@ -201,18 +215,19 @@ def _panels(figure: Figure, table: pd.DataFrame) -> tuple[list[Axes], bool]:
     return [axes], bool(last > 3 * first)
 
 
-def _spread(axes: Axes, table: pd.DataFrame) -> pd.DataFrame:
+def _spread(axes: Axes, table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """Networks with places ``x`` and ``y``; those that coincide are moved apart horizontally."""
     low, high = axes.get_ylim()
     left, right = axes.get_xlim()
-    at = table["mean"].where(~table["below"], low + (high - low) / 35)
+    edge = high - (high - low) / 35 if metric.direction == "min" else low + (high - low) / 35
+    at = table["mean"].where(~table["far"], edge)
     # In units of a mark, of which so many fit side by side.
     unit = ((right - left) / 45, (high - low) / 36)
     x, _ = apart(np.stack([table["cost"], at]), 1.0, unit=unit, level=True)
     return table.assign(x=x, y=at)
 
 
-def _networks(axes: Axes, table: pd.DataFrame) -> None:
+def _networks(axes: Axes, table: pd.DataFrame, metric: Metric) -> None:
     for _, row in table.iterrows():
         gid = network_id(row["candidate"])
         colour = COLOURS.get(row["kind"], INK)
@@ -220,17 +235,19 @@ def _networks(axes: Axes, table: pd.DataFrame) -> None:
         look["s"] = 62 if row["kind"] == "depth" else 44
         if row["base"]:
             colour, look = INK, {"marker": "*", "s": 200, "label": "base network"}
-        elif row["below"]:
-            colour, look = GREY, {"marker": "v", "s": 42}
-        if not (row["below"] or pd.isna(row["error"])):
+        elif row["far"]:
+            colour, look = GREY, {"marker": "^" if metric.direction == "min" else "v", "s": 42}
+        if not (row["far"] or pd.isna(row["error"])):
             ends = (row["y"] - row["error"], row["y"] + row["error"])
             axes.vlines(row["x"], *ends, color=colour, alpha=0.5, linewidth=1, gid=gid)
         look |= {"edgecolor": PAPER, "linewidth": 0.6, "zorder": 3, "gid": gid}
         axes.scatter(row["x"], row["y"], facecolor=colour, **look)
 
 
-def _front(axes: Axes, table: pd.DataFrame) -> None:
-    on_front = pareto_front(list(table["cost"]), list(table["mean"]), tolerance=SAME_COST)
+def _front(axes: Axes, table: pd.DataFrame, metric: Metric) -> None:
+    on_front = pareto_front(
+        list(table["cost"]), list(-metric.sign * table["mean"]), tolerance=SAME_COST
+    )
     front = table.iloc[on_front]
     costs = [*front["cost"], 2 * table["cost"].max()]
     means = [*front["mean"], front["mean"].iloc[-1]]

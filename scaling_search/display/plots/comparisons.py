@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from scaling_search.answer.verdicts import Answer, Comparison, Outcome
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS
 from scaling_search.display.formatting import difference, with_interval
 from scaling_search.display.plots.drawing import (
@@ -55,14 +56,16 @@ def comparison_chart(answer: Answer, *, equal: str) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    if objective == "val_accuracy":
+    if objective.is_percent:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g}"))
-    unit = {"val_accuracy": "points of accuracy", "val_loss": "validation loss, nats"}[objective]
+    unit = ", ".join(filter(None, (objective.title.lower(), objective.unit)))
+    if objective.is_percent:
+        unit = f"points of {objective.noun}"
     axes.set_xlabel(f"The rule is better by ({unit})")
     return figure
 
 
-def _row(axes: Axes, row: int, one: Comparison, answer: Answer, objective: str) -> None:
+def _row(axes: Axes, row: int, one: Comparison, answer: Answer, objective: Metric) -> None:
     verdict, numbers = "the rule itself", ""
     if is_same(one, answer.rule):
         mark_rule(axes, 0, row, answer)
@@ -95,7 +98,7 @@ def _name(one: Comparison) -> str:
     return f"{one.name}\n{' / '.join(f'{share:.2f}' for share in one.shares)}"
 
 
-def _caption(answer: Answer, objective: str) -> str:
+def _caption(answer: Answer, objective: Metric) -> str:
     chart = (
         "Points and bars: the difference by the surface, with 95\N{NO-BREAK SPACE}% intervals that "
         "hold for all at once. Hollow: no significant difference. Numbers below a name: its shares "

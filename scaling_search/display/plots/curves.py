@@ -1,4 +1,4 @@
-"""Training curves: accuracy and losses over epochs."""
+"""Training curves: metrics over epochs."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -6,11 +6,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from scaling_search.answer.verdicts import Answer
+from scaling_search.core.metric import KNOWN, Metric, shown
 from scaling_search.display.plots.drawing import (
     COLOURS,
     GREY,
     INK,
-    METRIC_NAMES,
     NETWORK_MEANS,
     Keywords,
     empty,
@@ -20,6 +20,10 @@ from scaling_search.display.plots.drawing import (
     sheet,
     styled,
 )
+from scaling_search.record.results import CURVE_KEY
+
+TRAIN = "train_loss"
+MOST_PANELS = 3
 
 
 @styled()
@@ -27,10 +31,11 @@ def training_curves(
     curves: pd.DataFrame,
     answer: Answer | None = None,
     *,
+    objective: Metric,
     equal: str,
     label_smoothing: float = 0.0,
 ) -> Figure:
-    """Validation accuracy, validation loss and training loss over epochs, a line a network.
+    """The metrics of each epoch, a line a network.
 
     Lines are means over seeds; the base network and the network of the answer have a thin line for
     each seed too.
@@ -38,38 +43,52 @@ def training_curves(
     Args:
         curves: As `results.curves_table` gives it.
         answer: Its network is drawn in colour; None for none.
+        objective: The metric that decides.
         equal: `Recipe.equal` of the trainings.
         label_smoothing: `Recipe.label_smoothing` of the trainings.
     """
-    names = dict(METRIC_NAMES)
-    training_loss = "Training loss: the mean over an epoch's steps"
-    if label_smoothing:
-        names["train_loss"] += ", labels smoothed"
-        training_loss += f", with label smoothing of {label_smoothing:g}"
+    names, caption = _panels(curves, objective, label_smoothing)
     figure = sheet(
         9.2,
         4.1,
         title="Training curves",
         caption="A line is a network: its mean over seeds. Thin lines: single seeds of the "
         "named networks. The first epochs, and networks far off, may lie outside the axes. "
-        f"{training_loss}, not to be compared with the validation loss. "
-        f"{'' if answer is None else NETWORK_MEANS}",
+        f"{caption}{'' if answer is None else NETWORK_MEANS}",
         equal=equal,
     )
-    panels = figure.subplots(1, len(names))
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
     network = None if answer is None else answer.network
     for axes, (metric, name) in zip(panels, names.items(), strict=True):
         axes.set_title(name, fontsize=10, fontweight="normal")
         axes.set_xlabel("Epoch")
-        if curves.empty:
+        if metric not in curves or curves[metric].isna().all():
             empty(axes, "no finished training")
         else:
             _panel(axes, curves, metric, network)
     if not curves.empty:
-        percent_axis(panels[0])
+        if "val_accuracy" in names:
+            percent_axis(panels[list(names).index("val_accuracy")])
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=3)
     return figure
+
+
+def _panels(
+    curves: pd.DataFrame, objective: Metric, label_smoothing: float
+) -> tuple[dict[str, str], str]:
+    """Titles of the panels by metric, and what the caption says of them."""
+    names = {metric.name: metric.axis for metric in KNOWN.values()} | {
+        TRAIN: "Training loss (nats)"
+    }
+    if not objective.is_known or not set(names) <= set(curves):
+        reported = [str(name) for name in curves if name not in CURVE_KEY]
+        return {one.name: one.axis for one in shown(objective, reported)[:MOST_PANELS]}, ""
+    training_loss = "Training loss: the mean over an epoch's steps"
+    if label_smoothing:
+        names[TRAIN] += ", labels smoothed"
+        training_loss += f", with label smoothing of {label_smoothing:g}"
+    return names, f"{training_loss}, not to be compared with the validation loss. "
 
 
 def _panel(axes: Axes, curves: pd.DataFrame, metric: str, network: int | None) -> None:

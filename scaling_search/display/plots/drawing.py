@@ -87,14 +87,13 @@ RULE_MEANS = "The rule: the best split of the fitted surface, to scale other siz
 NETWORK_MEANS = "The network: the best expected of those trained, for this size."
 """What captions say of the marks."""
 
-METRIC_NAMES = {
-    "val_accuracy": "Validation accuracy",
-    "val_loss": "Validation loss (nats)",
-    "train_loss": "Training loss (nats)",
-}
 FLOPS = "Multiply-adds per image"
-EQUAL_NAMES = {"epochs": "equal epochs", "training_flops": "equal training FLOPs"}
-"""Equal amount of training, by `Recipe.equal`."""
+EQUAL_NAMES = {
+    "epochs": "Trained at equal epochs",
+    "training_flops": "Trained at equal training FLOPs",
+    "own": "Trained by a function of the user's own",
+}
+"""Amount of training, by `Experiment.equal`."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -159,7 +158,7 @@ def sheet(
         equal: `Recipe.equal` of the trainings; None for published ones.
     """
     if equal is not None:
-        caption = f"Trained at {EQUAL_NAMES[equal]}. {caption}".strip()
+        caption = f"{EQUAL_NAMES[equal]}. {caption}".strip()
     figure = Sheet(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.012, ha="left")
     lines = textwrap.wrap(caption, width=round(width * 15))

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
+from scaling_search.core.metric import Metric
 from scaling_search.display.plots.accuracy import dominating
 from scaling_search.display.plots.drawing import (
     COLOURS,
     GREY,
     MARKERS,
-    METRIC_NAMES,
     Keywords,
     empty,
     network_id,
@@ -35,17 +35,17 @@ TITLES = {
 
 
 @styled()
-def setting_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure:
+def setting_curves(table: pd.DataFrame, objective: Metric, *, equal: str) -> Figure:
     """Means over a setting, a line for each network.
 
     Args:
         table: Table of a section of `fairness_sections`.
-        objective: ``val_accuracy`` or ``val_loss``.
+        objective: The metric that decides.
         equal: `Recipe.equal` of the trainings at one setting.
     """
     setting = next(name for name in TITLES if name in table)
     name, when = TITLES[setting]
-    metric = METRIC_NAMES[objective]
+    metric = objective.axis
     means = table.pivot_table(index=setting, columns="name", values=f"{objective}_mean", sort=False)
     errors = table.pivot_table(index=setting, columns="name", values=f"{objective}_se", sort=False)
     means, errors = means.sort_index(), errors.reindex_like(means).fillna(0.0)
@@ -75,7 +75,7 @@ def setting_curves(table: pd.DataFrame, objective: str, *, equal: str) -> Figure
         axes.set_title(title, fontsize=10, fontweight="normal")
         _lines(axes, values, errors, kinds, numbers)
         axes.set_xlabel(name)
-        if objective == "val_accuracy":
+        if objective.is_percent:
             percent_axis(axes)
     panels[0].set_ylabel(metric)
     panels[1].axhline(0, color=GREY, linewidth=0.8, zorder=1)

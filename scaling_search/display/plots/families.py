@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from scaling_search.core.metric import Metric
+from scaling_search.display.formatting import drawn_metric
 from scaling_search.display.plots.drawing import (
     COLOURS,
     FLOPS,
     GREY,
     INK,
     MARKERS,
-    METRIC_NAMES,
     PAPER,
     SEEDS,
     Keywords,
@@ -36,7 +37,7 @@ LOOKS: dict[str, Keywords] = {
     "thirds": {"color": "#56B4E9", "marker": "P", "linestyle": (0, (1, 1))},
     "pycls": {"color": "#E69F00", "marker": "v", "linestyle": (0, (1, 1))},
 }
-FROM = {"network": "before", "flops": "from_flops", "val_accuracy_mean": "from_accuracy"}
+FROM = {"network": "before", "flops": "from_flops", "mean": "from_mean"}
 OTHER: Keywords = {"color": GREY, "marker": "d"}
 PUBLISHED_SOURCE = (
     "Source: Tan & Le, Table 2 of arXiv:1905.11946v5 and of ICML 2019; multiply-adds as in the "
@@ -45,27 +46,33 @@ PUBLISHED_SOURCE = (
 
 
 @styled()
-def family_curves(families: pd.DataFrame, searched: pd.DataFrame, *, equal: str) -> Figure:
+def family_curves(
+    families: pd.DataFrame, searched: pd.DataFrame, *, objective: Metric, equal: str
+) -> Figure:
     """Accuracy over measured cost, a curve for each way of scaling, with standard errors.
 
-    Members off their family's ray are hollow; a curve ends with a bar where the data have no more
-    pixels. Where families share networks, all can be seen.
+    Without accuracies it is the metric that decides. Members off their family's ray are hollow; a
+    curve ends with a bar where the data have no more pixels. Where families share networks, all can
+    be seen.
 
     Args:
         families: A row for each family and phi, of `planning.families.members`, with means.
         searched: The search's networks, as `results.coefficient_table` gives them.
+        objective: The metric that decides.
         equal: `Recipe.equal` of the trainings.
     """
+    metric = drawn_metric(families, objective)
+    families = families.assign(mean=families[f"{metric}_mean"], sd=families[f"{metric}_sd"])
     table = _drawn(families, dict(zip(searched["network"], searched["candidate"], strict=True)))
     figure = sheet(
         9.2,
         5.2,
-        title="Accuracy of scaled families at measured cost",
+        title=f"{metric.heading} of scaled families at measured cost",
         caption=_caption(table, num_members=len(families)),
         equal=equal,
     )
     axes = figure.subplots()
-    axes.set_ylabel(METRIC_NAMES["val_accuracy"])
+    axes.set_ylabel(metric.axis)
     if table.empty:
         empty(axes, "no finished training")
         axes.set_xlabel(FLOPS)
@@ -76,7 +83,8 @@ def family_curves(families: pd.DataFrame, searched: pd.DataFrame, *, equal: str)
     low, high = table["flops"].min(), table["flops"].max()
     axes.set_xlim(low * 0.88, high * 1.12)
     count_axis(axes, FLOPS, log=bool(high > 3 * low))
-    percent_axis(axes)
+    if metric.is_percent:
+        percent_axis(axes)
     handles = _handles(table)
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=3)
     return figure
@@ -116,14 +124,14 @@ def published_family(table: pd.DataFrame) -> Figure:
 def _drawn(families: pd.DataFrame, numbers: Mapping[str, int]) -> pd.DataFrame:
     """Trained members family by family, with what they share.
 
-    ``before`` is the family's network before, ``from_flops`` and ``from_accuracy`` are its. A
+    ``before`` is the family's network before, ``from_flops`` and ``from_mean`` are its. A
     member is the ``layer``-th of ``layers`` with its network, and its line the ``strand``-th of
     ``strands`` between the same two.
     """
     order = {family: i for i, family in enumerate(_in_order(families["family"]))}
     table = families[families["num_seeds"] > 0]
     table = table.assign(order=table["family"].map(order)).sort_values(["order", "phi"])
-    table["error"] = table["val_accuracy_sd"].astype(float) / np.sqrt(table["num_seeds"])
+    table["error"] = table["sd"].astype(float) / np.sqrt(table["num_seeds"])
     for column, name in FROM.items():
         table[name] = table.groupby("order")[column].shift()
     for columns, rank, number in (
@@ -149,10 +157,10 @@ def _in_order(families: Iterable[str]) -> list[str]:
 def _line(axes: Axes, member: "pd.Series[Any]") -> None:
     look = LOOKS.get(member["family"], OTHER)
     line: Keywords = {"color": look["color"], "linewidth": 1.6}
-    x, y = member["flops"], member["val_accuracy_mean"]
+    x, y = member["flops"], member["mean"]
     if not pd.isna(member["from_flops"]):
         dashes = _dashes(look, member["strand"], member["strands"])
-        ends = [member["from_flops"], x], [member["from_accuracy"], y]
+        ends = [member["from_flops"], x], [member["from_mean"], y]
         axes.plot(*ends, linestyle=dashes, **line)
     if member["ends_at_native_resolution"]:
         dashes = _dashes(look, member["layer"], member["layers"])
@@ -170,7 +178,7 @@ def _dashes(look: Keywords, rank: int, number: int) -> object:
 
 
 def _mark(axes: Axes, member: "pd.Series[Any]") -> None:
-    x, y = member["flops"], member["val_accuracy_mean"]
+    x, y = member["flops"], member["mean"]
     if member["candidate"] == 0:
         if member["layer"] == 0:
             star: Keywords = {"marker": "*", "s": 200, "edgecolor": PAPER, "linewidth": 0.6}

@@ -11,13 +11,13 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from scaling_search.answer.verdicts import Answer
+from scaling_search.core.metric import Metric
 from scaling_search.core.scaling import DIMENSIONS, REFERENCES
 from scaling_search.core.space_filling import PLACE
 from scaling_search.display.plots.drawing import (
     COLOURS,
     GREY,
     INK,
-    METRIC_NAMES,
     NETWORK_MEANS,
     PAPER,
     RULE_MEANS,
@@ -49,7 +49,7 @@ NO_TRAINING = "no finished training"
 @styled()
 def triangle_of_shares(
     coefficients: pd.DataFrame,
-    objective: str,
+    objective: Metric,
     answer: Answer | None = None,
     *,
     equal: str,
@@ -58,12 +58,12 @@ def triangle_of_shares(
 
     Args:
         coefficients: As `results.coefficient_table` gives it.
-        objective: ``val_accuracy`` or ``val_loss``.
+        objective: The metric that decides.
         answer: The rule, its region and the network; None to draw none.
         equal: `Recipe.equal` of the trainings.
     """
     # Where networks coincide, the best one lies on top.
-    is_loss = objective == "val_loss"
+    is_loss = objective.direction == "min"
     scaled = coefficients[coefficients["candidate"] != 0]
     scaled = scaled.sort_values(f"{objective}_mean", ascending=not is_loss, ignore_index=True)
     exact = place(scaled[[f"{d}_share" for d in DIMENSIONS]].astype(float).to_numpy())
@@ -72,7 +72,7 @@ def triangle_of_shares(
     figure = sheet(
         7.6,
         6.6,
-        title=f"{METRIC_NAMES[objective]} on the triangle of shares",
+        title=f"{objective.axis} on the triangle of shares",
         caption=_caption(scaled, answer, moved=float(np.abs(places - exact).max(initial=0))),
         equal=equal,
     )
@@ -117,11 +117,11 @@ def _caption(scaled: pd.DataFrame, answer: Answer | None, *, moved: float) -> st
     return " ".join(parts)
 
 
-def _networks(axes: Axes, scaled: pd.DataFrame, objective: str) -> None:
+def _networks(axes: Axes, scaled: pd.DataFrame, objective: Metric) -> None:
     """Draws networks with places ``x`` and ``y`` in the colour of their ``mean``."""
     means = scaled["mean"].dropna()
     low, high = _colour_range(means) if len(means) else (0.0, 1.0)
-    scale = "viridis_r" if objective == "val_loss" else "viridis"
+    scale = "viridis_r" if objective.direction == "min" else "viridis"
     colours = ScalarMappable(Normalize(low, high), scale)
     for _, row in scaled.iterrows():
         look: Keywords = {"s": 46, "facecolor": GREY, "label": NO_TRAINING, "zorder": 3}
@@ -137,8 +137,8 @@ def _networks(axes: Axes, scaled: pd.DataFrame, objective: str) -> None:
     assert figure is not None
     bar = figure.colorbar(colours, ax=axes, shrink=0.7, aspect=25, pad=0.02, extend=beyond)
     bar.outline.set_visible(False)
-    bar.set_label(METRIC_NAMES[objective])
-    if objective == "val_accuracy":
+    bar.set_label(objective.axis)
+    if objective.is_percent:
         percent_axis(bar.ax)
 
 
