@@ -22,9 +22,10 @@ PARTS = sorted(
 OWN = {
     "base_network=custom": "base_network.network._target_=tests.base_networks.own.build",
     "training=custom": "training.function._target_=tests.training.own.train",
+    "training=command": "training.command=train",
 }
 """What parts of the user's own need to be told."""
-TRUSTED = Trusted(("tests",))
+TRUSTED = Trusted(("tests",), commands=("training.command",))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
 

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from scaling_search.core.dataset import Dataset
 from scaling_search.core.network import Architecture
-from scaling_search.core.own_training import OwnTraining
+from scaling_search.core.own_training import OwnCommand, OwnTraining
 from scaling_search.core.protocols import Cost, Executor, SampledCost, Sampler
 from scaling_search.core.recipe import Recipe
 from scaling_search.executors import Processes
@@ -31,7 +31,7 @@ KINDS: dict[str, Any] = {
     "executor": Executor,
     "recipe": Recipe,
     "sampler": Sampler,
-    "training": (OwnTraining, type(None)),
+    "training": (OwnTraining, OwnCommand, type(None)),
 }
 
 PUBLISHED = {
@@ -50,6 +50,7 @@ DIFFERENT: dict[str, set[str]] = {
     "imagefolder": {"path"},
     "base_network=custom": {"network"},
     "training=custom": {"function"},
+    "training=command": {"command"},
     "caps": {"latency", "memory"},  # None in code
     "convnext_tiny": PUBLISHED - {"strides", "stem_stride", "dropout"}
     | {"patch_size", "layer_scale", "stochastic_depth"},

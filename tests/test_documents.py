@@ -34,6 +34,9 @@ DATA = {
     "def build(depth, width, resolution, num_classes, in_channels, image_size)": (
         "the beginning of a function"
     ),
+    "def train(network, data, seed, device, folder, report, epochs=5)": (
+        "the outline of a function; examples/ has whole ones"
+    ),
     "_target_: scaling_search.samplers.random.Random": "as if the sampler lay in the package",
     "# @package _global_": "the file of tests/test_custom_example.py, which runs it",
 }

@@ -1,4 +1,4 @@
-"""Trains a small convolutional network; knows nothing of scaling_search."""
+"""Trains a small convolutional network on images of the IDX format, and prints its metrics."""
 
 import argparse
 import gzip
@@ -11,9 +11,13 @@ from torch.nn import functional
 
 
 def build(
-    depth: float, width: float, resolution: float, num_classes: int = 10, in_channels: int = 1
+    depth: float,
+    width: float,
+    resolution: float = 1.0,
+    num_classes: int = 10,
+    in_channels: int = 1,
 ) -> nn.Module:
-    """The network; its shapes do not depend on the resolution."""
+    """The network; its shapes do not depend on the multiplier of the resolution."""
     del resolution
     layers: list[nn.Module] = []
     for stage, blocks in enumerate((2, 3)):
@@ -53,7 +57,7 @@ def main() -> None:
     given = parser.parse_args()
 
     torch.manual_seed(given.seed)
-    network = build(given.depth, given.width, given.res).to(given.device)
+    network = build(given.depth, given.width).to(given.device)
     images, labels = (
         x.to(given.device) for x in read(given.data, "train", given.images, given.res)
     )

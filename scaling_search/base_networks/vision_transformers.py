@@ -192,6 +192,10 @@ class Network(nn.Module):
         )
         return self.classifier(self.norm(self.blocks(tokens)[:, 0]))  # type: ignore[no-any-return]  # as above
 
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that AdamW does not decay, as timm's networks name theirs."""
+        return {"token", "places"}
+
     def _draw_weights(self) -> None:
         """Draws what lies outside the blocks."""
         nn.init.normal_(self.patches.weight, std=1 / math.sqrt(self.patches.weight[0].numel()))

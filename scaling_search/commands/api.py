@@ -22,7 +22,8 @@ from scaling_search.experiment.composing import (
 )
 from scaling_search.experiment.experiment import CHOICES, Decide, Experiment
 from scaling_search.experiment.options import Confirm, Scale, Stage, Stages
-from scaling_search.experiment.trust import COMMAND, Trusted
+from scaling_search.experiment.texts import COMMANDS
+from scaling_search.experiment.trust import Trusted
 from scaling_search.record.serialization import packages_of
 from scaling_search.record.storage_urls import storage_flag
 from scaling_search.runtime.output import surviving
@@ -130,9 +131,9 @@ def _begun(
     place = str(Path(out or Path("runs") / experiment.name).absolute())
     parts = [getattr(experiment, key) for key in CHOICES]
     named = set().union(*(packages_of(part) for part in parts if is_dataclass(part)))
-    if isinstance(experiment.training, OwnCommand):
-        named.add(COMMAND)
-    trusted = Trusted(tuple(sorted(named)))  # the caller has imported or written them
+    is_command = isinstance(experiment.training, OwnCommand)
+    # The caller has imported or written them.
+    trusted = Trusted(tuple(sorted(named)), commands=COMMANDS if is_command else ())
     return Run(
         experiment=experiment,
         out=place,

@@ -123,7 +123,7 @@ def _call(command: str, run: Run, options: Options, config: str) -> None:
     elif command == "audit":
         module.audit(run, options.audit)
     elif command == "compare":
-        given = {"allow": run.trusted.packages, "console": run.console}
+        given = {"allow": run.trusted.allow, "console": run.console}
         module.compare(*options.compare.runs, out=options.out, **given).report()
     else:
         function = getattr(module, command)

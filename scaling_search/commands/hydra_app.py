@@ -4,6 +4,7 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -17,8 +18,8 @@ from omegaconf import OmegaConf
 
 from scaling_search.commands.help import Help
 from scaling_search.experiment.references import check_references
-from scaling_search.experiment.texts import as_text
-from scaling_search.experiment.trust import COMMAND, Trusted, allowed, check_folder, check_overrides
+from scaling_search.experiment.texts import COMMANDS, as_text
+from scaling_search.experiment.trust import Trusted, allowed, check_folder, check_overrides
 from scaling_search.runtime.command_line import HELP_ALL, as_override, with_runs
 from scaling_search.runtime.files import conf
 from scaling_search.runtime.output import surviving
@@ -44,7 +45,7 @@ def call_with_options(command: str, arguments: list[str], *, does: str) -> None:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]  # argparse would print its usage
     program = Path(sys.argv[0]).name
-    packages, arguments = allowed(arguments)
+    trusted, arguments = allowed(arguments)
     is_whole = HELP_ALL in arguments
     arguments = ["--help" if argument == HELP_ALL else argument for argument in arguments]
     parsed = parser.parse_intermixed_args(arguments)
@@ -55,7 +56,7 @@ def call_with_options(command: str, arguments: list[str], *, does: str) -> None:
     if command == "compare":
         parsed.overrides = with_runs(parsed.overrides, is_multirun=parsed.multirun)
     parsed.overrides = [_read(o, is_multirun=parsed.multirun) for o in parsed.overrides]
-    trusted = _trusted(packages, parsed)
+    trusted = _trusted(trusted, parsed)
     sys.argv = [f"{program} {command}" if command else program, *parsed.overrides, *flags]
     if parsed.resolve:  # which Hydra does by itself, unchecked
         from scaling_search.experiment.composing import unresolved  # noqa: PLC0415  # takes torch
@@ -120,13 +121,13 @@ def _read(override: str, *, is_multirun: bool) -> str:
         return "~dataset"
     read = as_text(override, is_multirun=is_multirun)
     key, _, text = without_password(override).partition("=")
-    if read != override and key != COMMAND:  # whose braces are meant as they are
+    if read != override and key not in COMMANDS:  # whose braces are meant as they are
         with surviving():
             print(f"scaling-search: {key} is taken as the text {text!r}", file=sys.stderr)
     return read
 
 
-def _trusted(packages: tuple[str, ...], parsed: Any) -> Trusted:
+def _trusted(trusted: Trusted, parsed: Any) -> Trusted:
     """The code that options may name, after a check of the command line and its folder."""
     for flag in ("config_path", "config_name", "experimental_rerun"):
         if (value := getattr(parsed, flag)) is not None:
@@ -144,10 +145,10 @@ def _trusted(packages: tuple[str, ...], parsed: Any) -> Trusted:
     for folder in own:
         check_folder(folder)
     keys = {override.partition("=")[0].strip(" +") for override in parsed.overrides}
-    typed = () if COMMAND not in keys or COMMAND in packages else (COMMAND,)
-    return Trusted(
-        (*packages, *typed),  # further commands, which read it from a file, allow it
-        own[0] if own else None,
+    return replace(
+        trusted,
+        config_dir=own[0] if own else None,
+        commands=trusted.commands or tuple(key for key in COMMANDS if key in keys),
         has_storage="storage" in keys,
         has_address="executor.address" in keys,
     )

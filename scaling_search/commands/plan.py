@@ -18,11 +18,13 @@ from scaling_search.display.plan import (
     in_seed_sds,
     plan_lines,
     plan_sentences,
+    recipe_sentence,
     seeds_text,
 )
 from scaling_search.display.progress import bars
 from scaling_search.display.tables import show_table
 from scaling_search.display.terminal import say
+from scaling_search.experiment.experiment import Experiment
 from scaling_search.experiment.options import Fairness
 from scaling_search.planning.budget import Budget
 from scaling_search.planning.candidates import Plan
@@ -30,6 +32,11 @@ from scaling_search.planning.measuring import measure
 from scaling_search.planning.published import published_scalings
 from scaling_search.training.starts import num_started, read_start
 from scaling_search.training.timing import Timing
+
+OWN_TRAINING = (
+    "Trainings are by {}. Options of recipe do not apply, the recipe is not checked, and no steps "
+    "are timed: the time follows from the first trainings."
+)
 
 
 def plan(
@@ -58,7 +65,7 @@ def plan(
         run.check_executor()
     if about is not None:
         show_data(experiment, about, console)
-    say(console, about_start(experiment.recipe.start, planned))
+    say(console, about_training(experiment, planned))
     show_table(console, plan_lines(planned), optional=PLAN_OPTIONAL)
     say(console, plan_sentences(planned))
     say(console, about_verdicts(planned, experiment.most_seeds))
@@ -95,15 +102,22 @@ def make_plan(run: Run, costs: Mapping[str, Any]) -> tuple[Budget, Plan]:
     return budget, planned
 
 
-def about_start(start: str | None, planned: Plan) -> list[str]:
-    """The number of tensors that networks of a plan take from ``recipe.start``.
+def about_training(experiment: Experiment, planned: Plan) -> list[str]:
+    """What trains the networks of a plan, and what they start from.
 
     Raises:
-        RuntimeError: The file cannot be read.
-        ValueError: The base network takes none.
+        RuntimeError: The file ``recipe.start`` cannot be read.
+        ValueError: The base network takes nothing from it.
     """
-    if start is None:
-        return []
+    recipe, training = experiment.recipe, experiment.training
+    if training is not None:
+        return [OWN_TRAINING.format(training)]
+    started = [] if recipe.start is None else [_about_start(recipe.start, planned)]
+    return [recipe_sentence(recipe), *started]
+
+
+def _about_start(start: str, planned: Plan) -> str:
+    """The number of tensors that networks of a plan take from a file."""
     tensors = read_start(start)
     (found, number), *others = (num_started(n.architecture, tensors) for n in planned)
     if not found:
@@ -119,7 +133,7 @@ def about_start(start: str | None, planned: Plan) -> list[str]:
         "Those of other shapes start at random, so splits that keep shapes, as resolution alone, "
         "have an advantage"
     )
-    return [f"{said}, {others_said}. {limit}."]
+    return f"{said}, {others_said}. {limit}."
 
 
 def _is_begun_so(run: Run) -> bool:

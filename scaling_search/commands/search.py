@@ -9,13 +9,14 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from scaling_search.commands.data_sheet import described, fingerprint_of, keep, show_data
-from scaling_search.commands.plan import about_start, make_plan
+from scaling_search.commands.plan import about_training, make_plan
 from scaling_search.commands.prices import search_prices
 from scaling_search.commands.recipe_check import check_recipe, others_of
 from scaling_search.commands.run import Run
 from scaling_search.commands.saved_options import config_of, with_options
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import check_weights, placed, provenance, train
+from scaling_search.core.dataset import Dataset
 from scaling_search.display.terminal import say
 from scaling_search.experiment.composing import choices, decisive
 from scaling_search.experiment.options import Fairness
@@ -27,11 +28,6 @@ from scaling_search.record.tables import write_table
 from scaling_search.runtime.files import replace_file
 from scaling_search.runtime.lock import RunLock
 from scaling_search.training.own_results import checked_name
-
-OWN_TRAINING = (
-    "Trainings are by {}. Options of recipe do not apply, the recipe is not checked, and no steps "
-    "are timed: the time follows from the first trainings."
-)
 
 
 def search(
@@ -65,15 +61,16 @@ def search(
     run, config = with_recorded_rate(run, config)
     experiment = run.experiment
     known = run.record.costs if run.studies.is_begun else {}
-    dataset = experiment.ready_dataset()
+    dataset = _ready_dataset(run)
     about = described(experiment, dataset)
     budget, planned = make_plan(run, known)
     run.check_executor()
     run.studies.check_place()
     check_weights(run)
-    if experiment.training is not None:
-        _begin_own(run, planned)
-    say(run.console, about_start(experiment.recipe.start, planned))
+    if experiment.training is not None and not experiment.metric.is_known:
+        # It must have a column of its own.
+        checked_name(experiment.objective, experiment.trials(planned)[0], "objective")
+    say(run.console, about_training(experiment, planned))
     if shows_data:
         show_data(experiment, about, run.console)
     if price_only:
@@ -103,12 +100,11 @@ def search(
     return run
 
 
-def _begin_own(run: Run, planned: Plan) -> None:
-    """Says that the user's function trains, whose metric must have a column of its own."""
-    experiment = run.experiment
-    if not experiment.metric.is_known:
-        checked_name(experiment.objective, experiment.trials(planned)[0], "objective")
-    say(run.console, [OWN_TRAINING.format(experiment.training)])
+def _ready_dataset(run: Run) -> Dataset | None:
+    """The dataset, after checks of it and of a recipe that nothing was trained by yet."""
+    if not run.studies.is_begun:
+        run.experiment.recipe.check_length()
+    return run.experiment.ready_dataset()
 
 
 def _train(run: Run, record: Record, planned: Plan, hold: RunLock, since: float) -> None:

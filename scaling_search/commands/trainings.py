@@ -25,6 +25,7 @@ from scaling_search.display.progress import View
 from scaling_search.display.terminal import price_sentence, say, tell
 from scaling_search.record.record import Record
 from scaling_search.record.results import Row
+from scaling_search.record.schema import START_KEY
 from scaling_search.runtime.files import open_unlinked
 from scaling_search.runtime.lock import RunLock
 from scaling_search.runtime.passwords import without_password
@@ -150,12 +151,15 @@ def placed(run: Run, trials: Iterable[Trial]) -> list[Trial]:
     kept = "trainings" if is_own else "checkpoints"
     has_folder = is_own or run.experiment.recipe.checkpoint_minutes is not None
     fingerprint = run.record.fingerprint if run.studies.is_begun else ""
+    start = str(run.record.choices.get(START_KEY, "")) if run.studies.is_begun else ""
     return [
         replace(
             trial,
             checkpoints=folder / kept if has_folder else None,
             weights=folder / "weights" if run.keep_weights else None,
             fingerprint=fingerprint,
+            start=start,
+            place=Path.cwd() if is_own else None,
         )
         for trial in trials
     ]

@@ -20,6 +20,9 @@ OWN_OPTIONS = {"sgd": ("momentum", "nesterov"), "adamw": ("betas", "eps")}
 FIRST_RATES = {"sgd": 0.4, "adamw": 0.001}
 """Learning rates from which the check starts with ``auto``."""
 
+MOST_RATES = {"sgd": math.inf, "adamw": 0.1}
+"""Learning rates above which a search is refused: they are meant for the other optimizer."""
+
 AUGMENTATION = (
     *("crop", "resized_crop", "flip", "color_jitter", "rand_augment", "erasing"),
     *("mixup", "cutmix"),
@@ -127,11 +130,6 @@ class Recipe:
                 "false; add recipe.check=true or give a number"
             )
         self._check_optimizer()
-        if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"recipe.warmup_epochs must be at most recipe.epochs={text_of(self.epochs)}, got "
-                f"{text_of(self.warmup_epochs)}; add recipe.warmup_epochs=0 or more recipe.epochs"
-            )
         if self.resized_crop is not None:
             self._check_resized_crop(*self.resized_crop)
 
@@ -146,6 +144,18 @@ class Recipe:
                         f"recipe.optimizer={self.optimizer}, which does not take it, got "
                         f"{text_of(value)}; leave it out or add recipe.optimizer={optimizer}"
                     )
+
+    def check_length(self) -> None:
+        """Checks the warm-up of a training that is to begin.
+
+        Raises:
+            ValueError: It would outlast the training, as it could in older searches.
+        """
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"recipe.warmup_epochs must be at most recipe.epochs={text_of(self.epochs)}, got "
+                f"{text_of(self.warmup_epochs)}; add recipe.warmup_epochs=0 or more recipe.epochs"
+            )
 
     def _check_resized_crop(self, least: float, most: float) -> None:
         if least > most:

@@ -53,6 +53,8 @@ class Trial:
         told: File that the training writes its number of epochs to, for a view; None for none.
         training: Function or command of the user that trains; None for this package's training.
         objective: The metric that decides.
+        place: Working folder of a command; None for the process's.
+        start: SHA-256 that the file ``recipe.start`` must have; empty for any.
     """
 
     candidate: Candidate
@@ -66,6 +68,8 @@ class Trial:
     told: Path | None = None
     training: OwnTraining | OwnCommand | None = None
     objective: Metric = VAL_LOSS
+    place: Path | None = None
+    start: str = ""
 
     @property
     def key(self) -> Key:

@@ -91,7 +91,10 @@ def _searched(
     row: "pd.Series[Any]", base: "pd.Series[Any]", answer: Answer | None, objective: Metric
 ) -> str:
     """Metrics of the search; with an answer the expected one, which luck flatters less."""
-    other, seeds = objective.other, count(int(row["num_seeds"]), "seed")
+    other = objective.other
+    if f"{other}_mean" not in row:  # a training of the user's own need not have it
+        other = None
+    seeds = count(int(row["num_seeds"]), "seed")
     second = "" if other is None else _value(row[f"{other}_mean"], other)
     if answer is not None:
         gain = _over_base(gain_of_network(answer), answer.expected_of()[0], objective)

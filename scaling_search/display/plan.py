@@ -6,6 +6,7 @@ import numpy as np
 
 from scaling_search.answer.detectable import FEWEST_PLACES
 from scaling_search.core.metric import Metric
+from scaling_search.core.recipe import Recipe, text_of
 from scaling_search.core.space_filling import LARGEST_HOLE
 from scaling_search.display.formatting import count, difference, named_shares, percent, rounded
 from scaling_search.display.terminal import shares_text
@@ -85,6 +86,17 @@ def about_families() -> Iterator[str]:
     yield (
         "off its ray: difference between the shares of the network and of its family; * if over "
         f"{ON_RAY}. {SHARE_MEANT}"
+    )
+
+
+def recipe_sentence(recipe: Recipe) -> str:
+    """How networks are trained, as far as it can be said in a sentence."""
+    by = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
+    at = "a rate that is asked" if recipe.is_open else f"rate {recipe.rate:g}"
+    changed = (f"{name} {text_of(value)}" for name, value in recipe.augmentation.items())
+    return (
+        f"Recipe: {recipe.epochs:g} epochs of {by} at {at}, {recipe.batch_size} images a step; "
+        f"augmentation: {', '.join(changed) or 'none'}."
     )
 
 

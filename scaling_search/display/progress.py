@@ -220,7 +220,10 @@ class View:
 
     def _scores(self, results: Sequence[TrialResult]) -> str:
         """The mean of each metric: loss before accuracy, else the objective first."""
-        scores = [result.scores for result in results]
+        every = [result.scores for result in results]
+        scores = [
+            {name: one[name] for name in one if all(name in s for s in every)} for one in every
+        ]
         known: tuple[Metric, ...] = (VAL_LOSS, VAL_ACCURACY)
         if not all(metric.name in scores[0] for metric in known):
             known = shown(self.objective, scores[0])

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -78,8 +79,8 @@ def trusted_packages(allow: Sequence[str], config_dir: Path | None = None) -> Tr
         raise ValueError(  # noqa: TRY004  # as of an option
             f"allow must be a list of packages, got {allow!r}; write [{allow!r}]"
         )
-    packages = allowed([f"allow={','.join(allow)}"] if allow else [])[0]
-    return Trusted(packages, config_dir)
+    trusted = allowed([f"allow={','.join(allow)}"] if allow else [])[0]
+    return replace(trusted, config_dir=config_dir)
 
 
 def composed(*overrides: str, trusted: Trusted | None = None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from scaling_search.core.network import Architecture
 from scaling_search.core.own_training import OwnCommand, OwnTraining
 from scaling_search.core.part import part
 from scaling_search.core.protocols import Cost, SampledCost, Sampler
-from scaling_search.core.recipe import Recipe
+from scaling_search.core.recipe import FIRST_RATES, MOST_RATES, Recipe
 from scaling_search.core.scaling import phi_of
 from scaling_search.core.trial import Trial
 from scaling_search.planning.budget import Budget, Caps
@@ -111,6 +111,14 @@ class Experiment:
             raise ValueError(
                 f"recipe.class_weights must be {number} numbers, one for each class, "
                 f"got {len(weights)}; add recipe.class_weights=balanced or null"
+            )
+        most = MOST_RATES[self.recipe.optimizer]
+        if self.recipe.rate > most:
+            raise ValueError(
+                f"recipe.learning_rate must be at most {most:g} with recipe.optimizer="
+                f"{self.recipe.optimizer}, got {self.recipe.rate:g}; take "
+                f"recipe={self.recipe.optimizer} or add recipe.learning_rate="
+                f"{FIRST_RATES[self.recipe.optimizer]:g}"
             )
         try:
             inspect.signature(self.sampler.choose).bind([], [], [], metric)

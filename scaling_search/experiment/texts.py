@@ -11,10 +11,13 @@ from scaling_search.runtime.passwords import without_password
 PATHS = ("out", "report.to", "audit.table", "dataset.path", "dataset.root")
 """Options that name a file or folder."""
 
+COMMANDS = ("training.command", "training.prefix")
+"""Options that are command lines."""
+
 TEXTS = (
     *("name", "storage", *PATHS, "dataset.config", "dataset.revision"),
     *("dataset.image", "dataset.label", "cost.device", "executor.address", "executor.device"),
-    *("training.command", "training.prefix"),
+    *COMMANDS,
 )
 """Options whose value is text, which needs no quotes of Hydra's: `as_text`."""
 
@@ -74,7 +77,8 @@ def check_texts(options: Any) -> None:
         if not isinstance(value, str):
             continue
         bad = {"Cs", "Cc"} if key in TEXTS else {"Cs"}  # half characters, control characters
-        if any(unicodedata.category(sign) in bad for sign in value):
+        signs = value.split() if key in COMMANDS else value  # whose words may stand in lines
+        if any(unicodedata.category(sign) in bad for sign in "".join(signs)):
             raise ValueError(
                 f"{key} must be text of whole, visible characters, got {value!r}; rename it"
             )

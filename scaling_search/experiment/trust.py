@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scaling_search.experiment.references import check_references, together
+from scaling_search.experiment.texts import COMMANDS
 from scaling_search.experiment.yaml_files import checked_text
 from scaling_search.record.storage_urls import check_plain
 
@@ -34,9 +35,6 @@ OWN_FUNCTIONS = {"base_network.network": "returns the network", "training.functi
 """The places whose ``_target_`` is handed on and not called, by ``_partial_: true``, and what such
 a function of an allowed package does."""
 
-COMMAND = "training.command"
-"""The option that holds a command; ``allow=`` trusts that of a file by the option's name."""
-
 _NAME = r"\w[\w.-]*(?:/\w[\w.-]*)*"
 _DEFAULT_GROUP = re.compile(rf"(?:(?:optional|override) +)*/?{_NAME}(?:@[\w.:]+)?")
 _DEFAULT_OPTION = re.compile(rf"\?\?\?|{_NAME}")
@@ -49,22 +47,30 @@ class Trusted:
     Attributes:
         packages: Packages of ``allow=``, which add to this one.
         config_dir: The absolute path of ``--config-dir``; packages may lie beside it.
+        commands: Options that hold commands, each trusted: those that are typed, or both by
+            ``allow=training.command``.
         has_storage: True if the command line or the caller gives the storage, so that no file does.
         has_address: The same of ``executor.address``.
     """
 
     packages: tuple[str, ...] = ()
     config_dir: Path | None = None
+    commands: tuple[str, ...] = ()
     has_storage: bool = False
     has_address: bool = True
 
     @property
     def flags(self) -> tuple[str, ...]:
         """Options by which another command trusts and finds the same code."""
-        if not self.packages:
+        if not self.allow:
             return ()
         folder = () if self.config_dir is None else (f"--config-dir={self.config_dir}",)
-        return (f"allow={','.join(self.packages)}", *folder)
+        return (f"allow={','.join(self.allow)}", *folder)
+
+    @property
+    def allow(self) -> tuple[str, ...]:
+        """What ``allow=`` must name for another command to trust the same."""
+        return (*self.packages, *([COMMANDS[0]] if self.commands else []))
 
     def check(self, options: Any) -> None:
         """Checks every ``_target_`` of plain, resolved options and all else that calls code.
@@ -75,9 +81,9 @@ class Trusted:
         """
         if not self.has_storage and isinstance(storage := options.get("storage"), str):
             check_plain(storage)
-        if self.packages and self.config_dir and str(self.config_dir.parent) not in sys.path:
-            # Behind all else: it takes the place of no module.
-            sys.path.append(str(self.config_dir.parent))
+        place = str(self.config_dir.parent if self.config_dir else Path.cwd())
+        if self.packages and place not in sys.path:
+            sys.path.append(place)  # behind all else: it takes the place of no module
         self._check_command(options.get("training"))
         for key, value, holder in _values(options):
             last = key.rpartition(".")[2]
@@ -100,12 +106,14 @@ class Trusted:
 
     def _check_command(self, training: Any) -> None:
         """Checks that a command, which could do anything, was typed or is allowed."""
-        command = training.get("command") if isinstance(training, dict) else None
-        if command is not None and COMMAND not in self.packages:
-            raise ValueError(
-                f"{COMMAND} must be typed or allowed, got {command!r} from a file; add "
-                f"allow={COMMAND} if you trust it"
-            )
+        options = training if isinstance(training, dict) else {}
+        for key in COMMANDS:
+            value = options.get(key.rpartition(".")[2])
+            if value and key not in self.commands:
+                raise ValueError(
+                    f"{key} must be typed or allowed, got {value!r} from a file; add "
+                    f"allow={COMMANDS[0]} if you trust it"
+                )
 
     def _check_function(self, place: str, target: object) -> None:
         """Checks that the target of one of `OWN_FUNCTIONS` is a function of an allowed package."""
@@ -141,14 +149,15 @@ class Trusted:
         return found
 
 
-def allowed(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Return the packages of ``allow=`` and the other arguments.
+def allowed(arguments: Sequence[str]) -> tuple[Trusted, list[str]]:
+    """Return what ``allow=`` trusts and the other arguments.
 
     Raises:
         ValueError: One is no package's name or is Python's own.
     """
     given = [a.removeprefix("allow=") for a in arguments if a.startswith("allow=")]
-    packages = tuple(name for names in given for name in names.split(","))
+    named = tuple(name for names in given for name in names.split(","))
+    packages = tuple(name for name in named if name != COMMANDS[0])
     for name in packages:
         if not all(part.isidentifier() for part in name.split(".")):
             raise ValueError(f"allow must be packages, got {name!r}; write allow=my_package,other")
@@ -157,7 +166,8 @@ def allowed(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
                 f"allow must be packages with parts, got {name!r} of Python itself; write a part "
                 "of your own around it"
             )
-    return packages, [a for a in arguments if not a.startswith("allow=")]
+    trusted = Trusted(packages, commands=COMMANDS if packages != named else ())
+    return trusted, [a for a in arguments if not a.startswith("allow=")]
 
 
 def check_overrides(overrides: Sequence[str], groups: Sequence[Path]) -> None:

@@ -168,11 +168,14 @@ class Confirmation:
         ]
 
     def measures(self, objective: Metric) -> list[Metric]:
-        """The objective, and this package's other metric where trainings have it."""
+        """The objective, and this package's other metric where all trainings have it."""
         other = objective.other
-        if other is None or not any(other.name in row for row in self.rows.values()):
+        if other is None or other.name not in self.look.searched:
             return [objective]
-        return [objective, other]
+        names = {other.name, *([other.on_test] if self.has_test(objective) else [])}
+        ended = [row for row in self.rows.values() if row["state"] == "COMPLETE"]
+        has_all = all(row.get(name) is not None for row in ended for name in names)
+        return [objective, other] if has_all else [objective]
 
     def has_test(self, objective: Metric) -> bool:
         """True if all finished trainings have the objective on the test split."""

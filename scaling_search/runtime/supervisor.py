@@ -27,7 +27,7 @@ POLL_SECONDS = 0.05
 def main(seconds: float, words: list[str]) -> int:
     """Runs a command to its end; returns its exit code, negative for a signal."""
     for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal, to all: its starter decides
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)  # unlike SIG_IGN it is not the command's too
     _adopt_orphans()
     try:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -40,7 +40,7 @@ def main(seconds: float, words: list[str]) -> int:
     while process.poll() is None and not is_over.wait(POLL_SECONDS):
         pass
     _end(process, seconds)
-    return process.returncode
+    return NOT_RUN if process.returncode is None else process.returncode
 
 
 def _wait_for_end(is_over: threading.Event) -> None:
@@ -57,10 +57,12 @@ def _end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
         _reap(process.pid)
         time.sleep(POLL_SECONDS)
     _signal_group(process.pid, signal.SIGKILL)
-    process.wait()
-    while children := _children():
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it may belong to another user by now
+        process.wait(seconds)
+    until = time.monotonic() + seconds
+    while (children := _children()) and time.monotonic() < until:
         for child in children:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(child, signal.SIGKILL)
         _reap(process.pid)
         time.sleep(POLL_SECONDS)

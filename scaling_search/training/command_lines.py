@@ -1,9 +1,11 @@
 """The run of a command line that trains, and the result that it leaves."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,11 @@ from typing import Any
 from scaling_search.core.trial import Trial
 from scaling_search.runtime import supervisor
 
-RESULT, PRINTED, COMPLAINED = "result.json", "printed.txt", "complained.txt"
+RESULT, STDOUT, STDERR = "result.json", "stdout.txt", "stderr.txt"
 """Files in a training's folder: the result, if the command writes one, and what it printed."""
+
+LOCK = "lock"
+"""File in that folder that is locked while something of the command lives."""
 
 GRACE_SECONDS = 5.0
 """Time in which a command may end by itself once it is asked to."""
@@ -55,41 +60,69 @@ def values(trial: Trial, folder: Path, device: str) -> dict[str, object]:
 
 
 def run(
-    started: Sequence[str], folder: Path, device: str, told: Callable[[dict[str, Any]], None]
+    started: Sequence[str],
+    folder: Path,
+    device: str,
+    told: Callable[[dict[str, Any]], None],
+    *,
+    place: Path | None = None,
 ) -> None:
     """Runs a command to its end, and ends all that it started; its output goes to its folder.
 
+    It begins once an earlier try in this folder has ended, of which it leaves no file.
+
     Args:
         started: Its words.
-        folder: Of the training; a result of an earlier try is removed.
+        folder: Of the training.
         device: The device, the only GPU that it sees.
         told: Called with each JSON line on an epoch.
+        place: Its working folder; None for this process's.
 
     Raises:
         CommandError: It ended with another exit code than 0.
         CommandLostError: A signal ended it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).unlink(missing_ok=True)
-    with (folder / PRINTED).open("wb") as printed, (folder / COMPLAINED).open("wb") as complained:
-        process = subprocess.Popen(
-            [sys.executable, "-IS", supervisor.__file__, str(GRACE_SECONDS), *started],
-            stdin=subprocess.PIPE,  # its end tells the supervisor that this process has gone
-            stdout=printed,
-            stderr=complained,
-            env=os.environ | _environment(device),
-        )
+    with _locked(folder / LOCK) as lock:
+        for name in (RESULT, STDOUT, STDERR):
+            (folder / name).unlink(missing_ok=True)
+        with (folder / STDOUT).open("xb") as stdout, (folder / STDERR).open("xb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-IS", supervisor.__file__, str(GRACE_SECONDS), *started],
+                stdin=subprocess.PIPE,  # its end tells the supervisor that this process has gone
+                stdout=stdout,
+                stderr=stderr,
+                cwd=place,
+                env=os.environ | _environment(device),
+                pass_fds=(lock,),  # so that it is locked until the supervisor ends too
+            )
         assert process.stdin is not None
         try:
-            _wait(process, folder / PRINTED, told)
+            _wait(process, folder / STDOUT, told)
         finally:
             process.stdin.close()
             process.wait()
     if process.returncode < 0:
         raise CommandLostError(process.returncode)
     if process.returncode:
-        last = _last_line(folder / COMPLAINED) or _last_line(folder / PRINTED) or "it said nothing"
+        last = _last_line(folder / STDERR) or _last_line(folder / STDOUT) or "it said nothing"
         raise CommandError(f"exit code {process.returncode}: {last}; more is in {folder}")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Waits for a file's lock, which a process that ends in any way gives back."""
+    import fcntl  # absent on Windows, where no command runs  # noqa: PLC0415
+
+    with path.open("wb") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(POLL_SECONDS)
+            else:
+                break
+        yield file.fileno()
 
 
 def outcome(folder: Path, objective: str) -> dict[str, Any]:
@@ -101,7 +134,7 @@ def outcome(folder: Path, objective: str) -> dict[str, Any]:
     Raises:
         CommandError: There is none, or there are several that differ.
     """
-    printed = list(_objects(folder / PRINTED))
+    printed = list(_objects(folder / STDOUT))
     reports = [line for line in printed if "epoch" in line]
     results = [line for line in printed if "epoch" not in line and objective in line]
     if (written := _written(folder / RESULT)) is not None:

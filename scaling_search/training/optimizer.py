@@ -18,7 +18,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe, rate: Tensor) -> Optimize
         recipe: Names the optimizer and its options.
         rate: The learning rate, a tensor on the device that each step reads.
     """
-    undecayed = _without_decay(network)
+    undecayed = _without_decay(network, recipe)
     named = list(network.named_parameters())
     groups: list[dict[str, Any]] = [
         {
@@ -51,17 +51,15 @@ def make_optimizer(network: nn.Module, recipe: Recipe, rate: Tensor) -> Optimize
     return optimizer
 
 
-def _without_decay(network: nn.Module) -> set[str]:
+def _without_decay(network: nn.Module, recipe: Recipe) -> set[str]:
     """Names of parameters whose weight does not decay.
 
-    They are norms and biases, with one axis at most; class and position tokens, which are
-    (1, tokens, width); and what a module names by ``no_weight_decay()``, as timm's networks do.
+    They are norms and biases, with one axis at most; with AdamW also what a module names by
+    ``no_weight_decay()``, as class and position tokens of ours and of timm's networks.
     """
-    found = {
-        name
-        for name, one in network.named_parameters()
-        if one.ndim <= 1 or (one.ndim == 3 and len(one) == 1)
-    }
+    found = {name for name, one in network.named_parameters() if one.ndim <= 1}
+    if recipe.optimizer == "sgd":  # of which searches are recorded that ask no module
+        return found
     for path, module in network.named_modules():
         named = getattr(module, "no_weight_decay", None)
         if callable(named):

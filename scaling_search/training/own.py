@@ -44,7 +44,7 @@ def command(
 
     Args:
         command: The line, quoted as for a shell, with values in braces: ``{depth}``, ``{width}``,
-            ``{resolution}`` in pixels, ``{seed}`` and others of docs/extending.md.
+            ``{resolution}`` in pixels, ``{seed}`` and others of docs/training.md.
         prefix: What stands before it, as ``srun`` with its options.
         keep: True to keep each training's folder in ``trainings`` of the run's folder.
     """
@@ -141,6 +141,7 @@ def _by_command(
             folder,
             device,
             lambda line: report(line["epoch"], **usable_metrics(trial, line)),
+            place=trial.place,
         )
     except CommandLostError as error:
         return TrialResult(trial, "FAIL", reason=lost(str(error), error.exitcode))
@@ -168,7 +169,7 @@ def _by_function(
             )
         except FloatingPointError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = f"{type(error).__name__}: {error}".splitlines()[0]
             raise RuntimeError(f"{KEY} must return metrics, got {where}") from error
         return own_result(trial, metrics, report.curve)

@@ -17,7 +17,7 @@ def seeded_network(trial: Trial, device: str) -> nn.Module:
     torch.manual_seed(trial.seed)
     network = trial.candidate.architecture.build()
     if trial.recipe.start is not None:
-        load_start(network, trial.recipe.start)
+        load_start(network, trial.recipe.start, trial.start)
     return network.to(device)
 
 

@@ -10,12 +10,22 @@ from torch import Tensor, nn
 from scaling_search.core.network import Architecture
 
 
-def load_start(network: nn.Module, path: str) -> None:
+def load_start(network: nn.Module, path: str, digest: str = "") -> None:
     """Sets those tensors of a network that a file has by the same name and shape.
 
+    Args:
+        network: The network.
+        path: The file's.
+        digest: SHA-256 that its content must have; empty for any.
+
     Raises:
-        RuntimeError: The file cannot be read.
+        RuntimeError: The file cannot be read, or has another content.
     """
+    if digest and (found := start_digest(path)) != digest:
+        raise RuntimeError(
+            f"recipe.start must be the file that the search began with, SHA-256 {digest[:16]}, got "
+            f"{found[:16]} in {path!r}; restore it"
+        )
     network.load_state_dict(_fitting(read_start(path), network), strict=False)
 
 

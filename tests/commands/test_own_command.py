@@ -102,6 +102,26 @@ def test_a_command_of_a_file_runs_once_it_is_allowed(cli: Cli) -> None:
     assert Path("began").read_text() == "xxx"
 
 
+def test_a_typed_command_trusts_neither_a_package_of_its_name_nor_a_prefix_of_a_file(
+    cli: Cli,
+) -> None:
+    Path("conf/sampler").mkdir(parents=True)
+    Path("conf/experiment").mkdir()
+    Path("training").mkdir()
+    Path("training/command.py").write_text("open('ran', 'w')", "utf-8")
+    Path("conf/sampler/nice.yaml").write_text("_target_: training.command.Nice", "utf-8")
+    Path("conf/experiment/theirs.yaml").write_text(
+        "# @package _global_\ntraining: {prefix: sh -c exit}", "utf-8"
+    )
+    typed = ("training=command", f"training.command={command('')}", "--config-dir=conf")
+    for allow in ((), ("allow=training.command",)):
+        refused = cli("plan", *typed, *SMALL, "sampler=nice", *allow)
+        assert "sampler._target_ must lie in scaling_search, got " in refused.err
+    refused = cli("plan", *typed, *SMALL, "experiment=theirs")
+    assert "training.prefix must be typed or allowed, got 'sh -c exit' from a file" in refused.err
+    assert not Path("ran").exists()
+
+
 def test_python_gives_a_command_too() -> None:
     run = ss.search(
         ss.Experiment(

@@ -1,5 +1,6 @@
 """A search whose networks a function of the user's own trains, and that its metric decides."""
 
+import io
 import math
 from functools import partial
 from pathlib import Path
@@ -195,3 +196,46 @@ def test_workers_import_the_function(cli: Cli) -> None:
     assert done.code == 0, done.err
     results = ss.load("mine", allow=["tests"], console=QUIET).results
     assert results["margin"].map(math.isfinite).all()
+
+
+LOSSES = ("search", "training=custom", "allow=tests", f"{FUNCTION}losses", *SMALL, "out=mine")
+
+
+@pytest.mark.parametrize("has_accuracy", [True, False])
+def test_metrics_with_the_names_of_this_package_s_are_the_user_s(
+    cli: Cli, has_accuracy: bool
+) -> None:
+    done = cli(*LOSSES, f"+training.function.has_accuracy={has_accuracy}".lower(), "num_seeds=2")
+    assert done.code == 0, done.err
+    run = ss.load("mine", allow=["tests"], console=QUIET)
+    assert (run.coefficients["num_seeds"] == 2).all()
+    assert run.coefficients["val_loss_mean"].notna().all()  # 90 times the loss of chance
+    assert ("val_accuracy_mean" in run.coefficients) == has_accuracy
+    said = cli("report", "out=mine", *TRUST)
+    assert said.code == 0, said.err
+    confirmed = cli("confirm", "out=mine", "confirm.num_seeds=2", *TRUST)
+    assert confirmed.code == 0, confirmed.err  # it has a test_loss, but no test_accuracy
+    table = pd.read_csv("mine/confirm.csv")
+    assert {*table["split"]} == {"test", "validation"}
+    assert cli("report", "out=mine", *TRUST).code == 0
+
+
+def test_a_metric_of_some_trainings_alone_ends_no_live_view() -> None:
+    run = ss.search(
+        ss.Experiment(
+            training=ss.training.custom(partial(own.losses, by_seed=True)),
+            candidates=ss.candidates.Buildable(max_networks=1),
+            dataset=FashionMnistSmall(num_train=100, num_val=50),
+            num_seeds=2,
+        ),
+        "mine",
+        executor=ss.executors.Inline(),
+        console=Console(file=io.StringIO(), force_terminal=True, width=80),
+    )
+    assert run.results["f1"].notna().tolist() == [False, True] * 2
+
+
+def test_a_function_that_would_end_its_process_is_a_failed_training(cli: Cli) -> None:
+    done = cli("search", *BY, f"{FUNCTION}leaving", *SMALL, "out=mine")
+    assert done.code == 2
+    assert "training.function must return metrics, got SystemExit: 0" in done.err

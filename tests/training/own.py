@@ -80,6 +80,28 @@ def wrong(kind: str, **given: Any) -> object:
     return values[kind]
 
 
+def leaving(**given: Any) -> object:
+    """Ends its process, or so it means."""
+    del given
+    raise SystemExit(0)
+
+
+def losses(
+    *, data: Any, seed: int, has_accuracy: bool = True, by_seed: bool = False, **given: Any
+) -> dict[str, object]:
+    """Metrics with the names of this package's, worse than chance would be for it."""
+    number = sum(one.numel() for one in given["network"].parameters())
+    loss = 900 - number / 500 + seed / 9
+    metrics: dict[str, object] = {"val_loss": loss}
+    if has_accuracy:
+        metrics["val_accuracy"] = 1 / loss
+    if by_seed and seed:
+        metrics["f1"] = 0.5
+    if data.test is not None:
+        metrics["test_loss"] = loss
+    return metrics
+
+
 def without_data(
     *, data: object, network: nn.Module, report: Callable[..., None], **given: Any
 ) -> Any:

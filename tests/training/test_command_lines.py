@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scaling_search.core.own_training import SAMPLES, OwnCommand
 from scaling_search.runtime import supervisor
 from scaling_search.training.command_lines import (
-    PRINTED,
+    STDOUT,
     CommandError,
     CommandLostError,
     outcome,
@@ -175,7 +175,7 @@ LEAVES = """if True:
 
 def test_nothing_of_a_command_is_left_once_it_ends(tmp_path: Path) -> None:
     ran(LEAVES, tmp_path)
-    pids = [int(word) for word in (tmp_path / PRINTED).read_text().split()]
+    pids = [int(word) for word in (tmp_path / STDOUT).read_text().split()]
     assert len(pids) == 2
     assert not any(map(is_there, pids))
 
@@ -190,7 +190,7 @@ def test_nothing_of_a_command_is_left_once_its_starter_is_killed(
         import sys
         run([sys.executable, "-c", {LEAVES + "time.sleep(600)"!r}], Path("."), "cpu", print)"""
     starter = subprocess.Popen(python(code), cwd=tmp_path)
-    printed = tmp_path / PRINTED
+    printed = tmp_path / STDOUT
     until(lambda: printed.exists() and printed.read_text().endswith("\n"))
     starter.send_signal(number)
     if number == signal.SIGSTOP:
@@ -198,6 +198,45 @@ def test_nothing_of_a_command_is_left_once_its_starter_is_killed(
     starter.wait(PATIENCE_SECONDS)
     pids = [int(word) for word in printed.read_text().split()]
     until(lambda: not any(map(is_there, pids)))
+
+
+STUBBORN = """if True:
+    import json, signal, time
+    def last_words(*_):
+        time.sleep(1)
+        print(json.dumps({"dice": 0.1}), flush=True)
+        raise SystemExit
+    signal.signal(signal.SIGTERM, last_words)
+    print("began", flush=True)
+    time.sleep(600)"""
+
+
+def test_a_try_that_outlives_its_worker_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    code = f"""if True:
+        from pathlib import Path
+        from scaling_search.training.command_lines import run
+        import sys
+        run([sys.executable, "-c", {STUBBORN!r}], Path("."), "cpu", print)"""
+    starter = subprocess.Popen(python(code), cwd=tmp_path)
+    stdout = tmp_path / STDOUT
+    until(lambda: stdout.exists() and stdout.read_text() == "began\n")
+    starter.kill()
+    starter.wait(PATIENCE_SECONDS)
+    ran("print('{\"dice\": 0.9}')", tmp_path)
+    assert outcome(tmp_path, "dice") == {"dice": 0.9}
+    assert stdout.read_text() == '{"dice": 0.9}\n'
+
+
+def test_a_command_can_be_interrupted_by_what_it_starts(tmp_path: Path) -> None:
+    code = "import signal; print(json.dumps({'x': str(signal.getsignal(signal.SIGHUP))}))"
+    ran(f"import json; {code}", tmp_path)
+    assert outcome(tmp_path, "x") == {"x": str(signal.SIG_DFL)}
+
+
+def test_a_command_runs_in_the_folder_that_it_is_given(tmp_path: Path) -> None:
+    code = "import os; print('{\"x\": \"' + os.getcwd() + '\"}')"
+    run(python(code), tmp_path / "own", "cpu", print, place=tmp_path)
+    assert outcome(tmp_path / "own", "x") == {"x": str(tmp_path)}
 
 
 def test_a_command_sees_the_gpu_of_its_worker_alone(

@@ -99,17 +99,21 @@ class Named(nn.Module):
         self.norm, self.linear = nn.LayerNorm(8), nn.Linear(8, 8)
 
     def no_weight_decay(self) -> set[str]:
-        return {"table"}
+        return {"token", "table"}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_norms_biases_tokens_and_named_parameters_do_not_decay(optimizer: str) -> None:
+@pytest.mark.parametrize(("optimizer", "named"), [("sgd", []), ("adamw", ["token", "table"])])
+def test_norms_and_biases_do_not_decay_nor_by_adamw_what_a_network_names(
+    optimizer: str, named: list[str]
+) -> None:
     inner = Named()
     network = nn.Sequential(inner, nn.Conv2d(3, 1, 3))
     made = make_optimizer(network, tiny_recipe(optimizer=optimizer), torch.zeros(()))
     decayed, others = made.param_groups
     assert (decayed["weight_decay"], others["weight_decay"]) == (1e-4, 0.0)
-    assert {id(p) for p in decayed["params"]} == {id(inner.linear.weight), id(network[1].weight)}
+    weights = [inner.linear.weight, network[1].weight]
+    weights += [getattr(inner, one) for one in ("token", "places", "table") if one not in named]
+    assert {id(p) for p in decayed["params"]} == {id(one) for one in weights}
     assert len(decayed["params"]) + len(others["params"]) == len(list(network.parameters()))
 
 

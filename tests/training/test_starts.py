@@ -1,5 +1,6 @@
 """Weights to start from: what is taken of a file, and what is refused before a training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from scaling_search.training.engine import train_trial
 from scaling_search.training.seeds import seeded_network
-from scaling_search.training.starts import num_started, read_start
+from scaling_search.training.starts import num_started, read_start, start_digest
 from tests.cli import TINY, Cli
 from tests.tiny import tiny_network, tiny_trial
 
@@ -54,6 +55,17 @@ def test_a_training_starts_from_them_and_says_which_file_is_missing(tmp_path: Pa
         f"RuntimeError: recipe.start must be a file on each machine that trains, got '{path}': "
         "No such file or directory; copy it there or correct the path"
     )
+
+
+def test_a_file_that_changed_since_the_search_began_fails_the_training(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    kept(path)
+    trial = replace(tiny_trial(0, start=str(path)), start=start_digest(str(path)))
+    assert train_trial(trial, "cpu").state == "COMPLETE"
+    kept(path, seed=8)
+    failed = train_trial(trial, "cpu")
+    assert failed.state == "FAIL"
+    assert failed.reason.startswith("RuntimeError: recipe.start must be the file that the search")
 
 
 SEARCH = (*TINY, "num_seeds=1", "recipe.start=w.safetensors", "out=o")
