@@ -57,7 +57,7 @@ def collapsed(
         response: The metric.
     """
     # Metrics of the user's own training, which has no epochs here, have no value that is chance's.
-    if len(results) and results["epochs"].isna().any():
+    if "epochs" in results and results["epochs"].isna().any():
         return
     ended = results[results["state"] == "COMPLETE"] if len(results) else results
     epochs = dict(iter(curves.groupby(["candidate", "seed"])))
