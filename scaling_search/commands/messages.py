@@ -80,7 +80,8 @@ def refused(text: str, error: ValidationError, options: Any) -> str:
     rule = " or ".join(
         re.sub(r"^\w+ should (be|have|match)", r"\1", one["msg"]).replace("valid tuple", "list")
         for one in error.errors()
-        if one["loc"][:1] == first["loc"][:1] and one["input"] == given
+        if one["loc"][:1] == first["loc"][:1]
+        and repr(one["input"]) == repr(given)  # NaN is not NaN
     )
     is_percent = isinstance(given, str) and re.fullmatch(r"[\d.]+ ?%", given)
     remedy = "write 5 % as 0.05" if is_percent else "--help-all says what it is"
