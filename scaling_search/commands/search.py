@@ -70,9 +70,9 @@ def search(
     if experiment.training is not None and not experiment.metric.is_known:
         # It must have a column of its own.
         checked_name(experiment.objective, experiment.trials(planned)[0], "objective")
-    say(run.console, about_training(experiment, planned))
     if shows_data:
         show_data(experiment, about, run.console)
+    say(run.console, about_training(experiment, planned))
     if price_only:
         run.check_choices(fingerprint_of(dataset))
         prices = search_prices(run, planned, fairness=fairness, timed=timed)
