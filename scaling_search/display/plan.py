@@ -94,8 +94,9 @@ def recipe_sentence(recipe: Recipe) -> str:
     by = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
     at = "a rate that is asked" if recipe.is_open else f"rate {recipe.rate:g}"
     changed = (f"{name} {text_of(value)}" for name, value in recipe.augmentation.items())
+    epochs = f"{recipe.epochs:g} epoch{'s' * (recipe.epochs != 1)}"
     return (
-        f"Recipe: {recipe.epochs:g} epoch{'s' * (recipe.epochs != 1)} of {by} at {at}, {recipe.batch_size} images a step; "
+        f"Recipe: {epochs} of {by} at {at}, {recipe.batch_size} images a step; "
         f"augmentation: {', '.join(changed) or 'none'}."
     )
 
