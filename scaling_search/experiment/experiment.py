@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -24,6 +25,9 @@ from scaling_search.core.trial import Trial
 from scaling_search.planning.budget import Budget, Caps
 from scaling_search.planning.candidates import Plan
 from scaling_search.planning.room import check_sizes
+
+MOST_SEEDS = 10_000
+"""Most trainings of a network; a plan lists them all."""
 
 
 @runtime_checkable
@@ -91,7 +95,7 @@ class Experiment:
     name: Annotated[str, Field(min_length=1)] = "default"
     objective: str = "val_loss"
     objective_direction: Direction | None = None
-    num_seeds: Annotated[float | int, Field(ge=1)] = 1.25
+    num_seeds: Annotated[float | int, Field(ge=1, le=MOST_SEEDS)] = 1.25
     base_network: Architecture = _default("base_networks", "small_efficientnet")
     candidates: Candidates = _default("candidates", "Buildable")
     cost: Cost | SampledCost = _default("costs", "Flops")
@@ -133,7 +137,7 @@ class Experiment:
         """The quantity that is equal for all trainings: `Recipe.equal`, or ``own``."""
         return self.recipe.equal if self.training is None else "own"
 
-    @property
+    @cached_property
     def metric(self) -> Metric:
         """The metric that decides.
 
@@ -272,13 +276,19 @@ class Experiment:
                 training=self.training,
                 objective=self.metric,
             )
-        recipe = replace(self.recipe, learning_rate=self.recipe.rate)
-        if recipe.start is not None:  # a worker may have another working folder
-            recipe = replace(recipe, start=str(Path(recipe.start).absolute()))
+        recipe = self._trial_recipe
         if recipe.equal == "training_flops" and candidate.number:
             target = self.candidates.target if target is None else target
             recipe = recipe.stretched(target / candidate.flops_ratio)
         return Trial(candidate, seed, recipe, self.dataset, objective=self.metric)
+
+    @cached_property
+    def _trial_recipe(self) -> Recipe:
+        """The recipe of all trainings, one object however many they are."""
+        recipe = replace(self.recipe, learning_rate=self.recipe.rate)
+        if recipe.start is not None:  # a worker may have another working folder
+            recipe = replace(recipe, start=str(Path(recipe.start).absolute()))
+        return recipe
 
 
 CHOICES = tuple(field.name for field in fields(Experiment))
