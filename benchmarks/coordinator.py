@@ -92,9 +92,9 @@ def searched(num_trainings: int, slots: int, storage: str) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         path = f"{folder}/{STORAGES[storage]}"
         url = path if storage == "journal" else f"sqlite:///{path}"
-        record = Record(url, "coordinator", experiment.objective)
+        record = Record(url, "coordinator", experiment.metric)
         loop = TrainingLoop(trials, record, provenance={"version": "0", "commit": "0"})
-        view = View(Console(file=nowhere, width=100), experiment.objective)
+        view = View(Console(file=nowhere, width=100), experiment.metric)
         started = time.perf_counter()
         stopping = Stopping(NO_LIMITS, record, 2.0)
         loop.run(experiment.sampler, executor, view, stopping=stopping)

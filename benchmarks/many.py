@@ -114,17 +114,17 @@ def at_once(num_trainings: int, slots: int, storage: str) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         path = f"{folder}/{STORAGES[storage]}"
         url = path if storage == "journal" else f"sqlite:///{path}"
-        record = Record(url, "threads", experiment.objective)
+        record = Record(url, "threads", experiment.metric)
         provenance = {"version": "0", "commit": "0"}
         loop = TrainingLoop(trials, record, provenance=provenance, retries=threads.retries)
-        view = View(Console(file=nowhere, width=100), experiment.objective)
+        view = View(Console(file=nowhere, width=100), experiment.metric)
         began = time.perf_counter()
         loop.run(
             experiment.sampler, threads, view, stopping=Stopping(NO_LIMITS, record, target=2.0)
         )
         seconds = time.perf_counter() - began
         # What another process finds, not what this one remembers.
-        found = Record(url, "threads", experiment.objective)
+        found = Record(url, "threads", experiment.metric)
         stored = [trial.user_attrs["row"] for trial in found.study.get_trials(deepcopy=False)]
     times = Counter((row["network"], row["seed"]) for row in stored)
     truth = Instant(slots)
@@ -176,7 +176,7 @@ def choice_seconds(sampler: str, num_finished: int) -> float:
     seconds: list[float] = []
     while len(seconds) < 3 and sum(seconds) < 30:
         began = time.perf_counter()
-        experiment.sampler.choose(trials[num_finished:], [], finished, experiment.objective)
+        experiment.sampler.choose(trials[num_finished:], [], finished, experiment.metric)
         seconds.append(time.perf_counter() - began)
     return min(seconds)
 

@@ -84,7 +84,7 @@ def progress(
     remaining = {order: result.trial for order, result in results.items()}
     finished: list[TrialResult] = []
     while remaining:
-        chosen = sampler.choose(list(remaining.values()), [], finished, "val_loss")
+        chosen = sampler.choose(list(remaining.values()), [], finished, VAL_LOSS)
         assert chosen is not None
         del remaining[chosen.order]
         insort(finished, results[chosen.order], key=lambda result: result.trial.order)

@@ -36,7 +36,8 @@ WITH_TABLE = {
 """Arguments of those that write a table where ``--out`` says."""
 PRINTED = {
     "many": "--slots 4 --trainings 500 --choosing --samplers grid --finished 100",
-    "pictures_in_hours": f"--pictures 300 --hours 0.1 run.stages=[search] {ONE} recipe.epochs=0.1",
+    "pictures_in_hours": f"--pictures 300 --hours 0.1 run.stages=[search] {ONE} recipe.epochs=0.1 "
+    "recipe.warmup_epochs=0",
     "report": "--networks 12 --seeds 2",
 }
 """Arguments of those that only print."""
