@@ -92,6 +92,8 @@ def make_plan(run: Run, costs: Mapping[str, Any]) -> tuple[Budget, Plan]:
         costs: As `Budget.state` gives them.
     """
     experiment = run.experiment
+    if not run.studies.is_begun:
+        experiment.recipe.check_length()
     budget = experiment.budget(costs)
     with bars(run.console):
         planned = experiment.plan(budget)

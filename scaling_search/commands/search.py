@@ -16,7 +16,6 @@ from scaling_search.commands.run import Run
 from scaling_search.commands.saved_options import config_of, with_options
 from scaling_search.commands.training_loop import TrainingLoop
 from scaling_search.commands.trainings import check_weights, placed, provenance, train
-from scaling_search.core.dataset import Dataset
 from scaling_search.display.terminal import say
 from scaling_search.experiment.composing import choices, decisive
 from scaling_search.experiment.options import Fairness
@@ -61,7 +60,7 @@ def search(
     run, config = with_recorded_rate(run, config)
     experiment = run.experiment
     known = run.record.costs if run.studies.is_begun else {}
-    dataset = _ready_dataset(run)
+    dataset = experiment.ready_dataset()
     about = described(experiment, dataset)
     budget, planned = make_plan(run, known)
     run.check_executor()
@@ -98,13 +97,6 @@ def search(
         if is_checked:
             _train(run, record, planned, hold, since)
     return run
-
-
-def _ready_dataset(run: Run) -> Dataset | None:
-    """The dataset, after checks of it and of a recipe that nothing was trained by yet."""
-    if not run.studies.is_begun:
-        run.experiment.recipe.check_length()
-    return run.experiment.ready_dataset()
 
 
 def _train(run: Run, record: Record, planned: Plan, hold: RunLock, since: float) -> None:
