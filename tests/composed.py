@@ -24,7 +24,7 @@ OWN = {
     "training=custom": "training.function._target_=tests.training.own.train",
     "training=command": "training.command=train",
 }
-"""What parts of the user's own need to be told."""
+"""Options that parts of the user's own need."""
 TRUSTED = Trusted(("tests",), commands=("training.command",))
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 

@@ -105,7 +105,7 @@ def make_plan(run: Run, costs: Mapping[str, Any]) -> tuple[Budget, Plan]:
 
 
 def about_training(experiment: Experiment, planned: Plan) -> list[str]:
-    """What trains the networks of a plan, and what they start from.
+    """The training of a plan's networks, and the weights that they start from.
 
     Raises:
         RuntimeError: The file ``recipe.start`` cannot be read.

@@ -32,7 +32,7 @@ _SIGNALS = {
 """Signals that end a process from outside, by their names: Windows lacks two of them."""
 
 BY_SIGNAL = {int(one): _SIGNALS[one.name] for one in signal.Signals if one.name in _SIGNALS}
-"""What is said of those signals, by number."""
+"""Words on those signals, by number."""
 
 
 def lost(what: str, exitcode: int | None) -> str:
@@ -120,7 +120,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class OwnScores:
-    """What a training of the user's own has given.
+    """Scores of a training of the user's own.
 
     Attributes:
         metrics: The trained network's metrics by name; empty if it failed.

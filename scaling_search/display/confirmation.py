@@ -79,7 +79,7 @@ def _sentences(
 def _about_intervals(
     tested: Confirmation, comparisons: Sequence[PairedComparison], objective: Metric
 ) -> Iterator[str]:
-    """What an interval means, and that the test split was left out if it was."""
+    """The meaning of an interval, and a note where the test split was left out."""
     if comparisons:
         noise = ", and on the test split that of the images"
         if not any(scores_on_test(row) is not None for row in tested.rows.values()):

@@ -90,7 +90,7 @@ def about_families() -> Iterator[str]:
 
 
 def recipe_sentence(recipe: Recipe) -> str:
-    """How networks are trained, as far as it can be said in a sentence."""
+    """The recipe in a sentence."""
     by = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
     at = "a rate that is asked" if recipe.is_open else f"rate {recipe.rate:g}"
     changed = (f"{name} {text_of(value)}" for name, value in recipe.augmentation.items())

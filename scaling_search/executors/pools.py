@@ -146,7 +146,7 @@ class _Worker:
         self._answer(seconds + START_SECONDS)
 
     def _answer(self, seconds: float, call: bytes | None = None) -> Any:
-        """What the process sends next, after a call if there is one."""
+        """The next answer of the process, to a call if there is one."""
         assert self._process is not None
         assert self._pipe is not None
         process, pipe, clock = self._process, self._pipe, _Clock(self._process, seconds)

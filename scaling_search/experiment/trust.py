@@ -69,7 +69,7 @@ class Trusted:
 
     @property
     def allow(self) -> tuple[str, ...]:
-        """What ``allow=`` must name for another command to trust the same."""
+        """Names for ``allow=``, by which another command trusts the same."""
         return (*self.packages, *([COMMANDS[0]] if self.commands else []))
 
     def check(self, options: Any) -> None:

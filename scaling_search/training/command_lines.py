@@ -44,7 +44,7 @@ class CommandLostError(RuntimeError):
 
 
 def values(trial: Trial, folder: Path, device: str) -> dict[str, object]:
-    """What replaces the names in braces of a command: those of `SAMPLES`."""
+    """Values of the names in braces of a command, which are those of `SAMPLES`."""
     candidate = trial.candidate
     return {
         "depth": candidate.coefficients.alpha,

@@ -40,7 +40,7 @@ pytestmark = [
 
 
 def ran(*command: str) -> str:
-    """What a command prints, with names for a torchvision that is not there.
+    """The output of a command, with names for a torchvision that is not there.
 
     In a process of its own: torch's exporters would take the names for torchvision.
     """

@@ -62,7 +62,7 @@ def divided(number: int, device: str) -> tuple[float, str]:
 
 def unsendable(number: int, _device: str) -> None:
     class LocalError(Exception):
-        """Of a class that no other process finds."""
+        """An error of a class that no other process finds."""
 
     raise LocalError(number)
 
@@ -393,7 +393,7 @@ def stop_this_process() -> None:
 
 
 class StopsItsReader:
-    """What stops a process as it reads it."""
+    """An object that stops the process that reads it."""
 
     def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
         return stop_this_process, ()
