@@ -1,7 +1,5 @@
 """A user function that makes networks: found, called and named in errors."""
 
-import functools
-import importlib
 import json
 import random
 import sys
@@ -18,6 +16,7 @@ from torch import nn
 
 from scaling_search.core.part import IMPORTED
 from scaling_search.core.scaling import DIMENSIONS
+from scaling_search.core.user_function import check_options, imported, name_and_options
 
 KEY = "base_network.network"
 """The option that holds the function."""
@@ -48,30 +47,9 @@ class Function:
         Raises:
             ValueError: It is no function of a module, or its options are more than plain values.
         """
-        made: Any = function
-        options: dict[str, object] = {}
-        if isinstance(made, functools.partial):
-            made, options = made.func, made.keywords
-        module, name = (getattr(made, f"__{of}__", "") for of in ("module", "qualname"))
-        if getattr(sys.modules.get(module), name, None) is not made:
-            raise ValueError(
-                f"{KEY}._target_ must be a function at the top of a module, got {made!r}; "
-                "a worker imports it by its name"
-            )
-        if taken := [option for option in options if option in GIVEN]:
-            raise ValueError(
-                f"{KEY}.{taken[0]} is not an option: the function is called with it; remove it"
-            )
-        try:
-            text = json.dumps(options, sort_keys=True)
-        except (TypeError, ValueError):
-            text = "null"
-        if json.loads(text) != options:
-            raise ValueError(
-                f"{KEY} must have plain options, got {options!r}; write numbers, text, lists and "
-                "mappings with text as keys"
-            )
-        return cls(f"{module}.{name}", text)
+        named = cls(*name_and_options(function, KEY))
+        check_options(named.keywords, GIVEN, KEY)
+        return named
 
     @property
     def keywords(self) -> dict[str, object]:
@@ -85,11 +63,10 @@ class Function:
         Raises:
             ValueError: The function raises, or gives no network.
         """
-        module, _, name = self.name.rpartition(".")
         shown = ", ".join(f"{key}={value:g}" for key, value in given.items())
         call = f"{self.name}({shown})"
         try:
-            network = getattr(importlib.import_module(module), name)(**given, **self.keywords)
+            network = imported(self.name)(**given, **self.keywords)
         except Exception as error:
             raise ValueError(
                 f"{KEY} must make a network, got {told(error, self.name)} from {call}; "

@@ -1,19 +1,17 @@
 """Trainings of the user's own, a function or a command, as values that travel and are compared."""
 
-import functools
-import importlib
 import inspect
 import json
 import os
 import shlex
 import shutil
 import string
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from scaling_search.core.part import IMPORTED
+from scaling_search.core.user_function import check_options, imported, name_and_options
 
 KEY = "training.function"
 """The option that holds the function."""
@@ -44,26 +42,8 @@ class OwnTraining:
             ValueError: It is no function of a module, does not take what it is called with, or its
                 options are more than plain values.
         """
-        made: Any = function
-        options: dict[str, object] = {}
-        if isinstance(made, functools.partial):
-            made, options = made.func, made.keywords
-        module, name = (getattr(made, f"__{of}__", "") for of in ("module", "qualname"))
-        if getattr(sys.modules.get(module), name, None) is not made:
-            raise ValueError(
-                f"{KEY}._target_ must be a function at the top of a module, got {made!r}; "
-                "a worker imports it by its name"
-            )
-        try:
-            text = json.dumps(options, sort_keys=True)
-        except (TypeError, ValueError):
-            text = "null"
-        if json.loads(text) != options:
-            raise ValueError(
-                f"{KEY} must have plain options, got {options!r}; write numbers, text, lists and "
-                "mappings with text as keys"
-            )
-        training = cls(f"{module}.{name}", text, keep)
+        name, text = name_and_options(function, KEY)
+        training = cls(name, text, keep)
         training.check()
         return training
 
@@ -81,9 +61,7 @@ class OwnTraining:
     @property
     def function(self) -> Callable[..., object]:
         """The function itself, which an import finds."""
-        module, _, name = self.name.rpartition(".")
-        found: Callable[..., object] = getattr(importlib.import_module(module), name)
-        return found
+        return imported(self.name)
 
     def check(self) -> None:
         """Checks that the function takes what it is called with.
@@ -91,10 +69,7 @@ class OwnTraining:
         Raises:
             ValueError: It does not, or cannot be imported.
         """
-        if taken := [option for option in self.keywords if option in GIVEN]:
-            raise ValueError(
-                f"{KEY}.{taken[0]} is not an option: the function is called with it; remove it"
-            )
+        check_options(self.keywords, GIVEN, KEY)
         try:
             function = self.function
         except (ImportError, AttributeError) as error:
